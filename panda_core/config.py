@@ -1,0 +1,175 @@
+"""The one description of a run: `RunConfig`, frozen, and its forms as JSON, as a command and as Python."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from panda_core.errors import UsageError, unknown_name
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+FEATURE_NORMS = ("none", "l2", "whiten")
+
+
+def default_data_root() -> str:
+    """Return `$PANDA_DATA`, else `~/.cache/panda_core/data`."""
+    return os.environ.get("PANDA_DATA") or str(Path("~/.cache/panda_core/data").expanduser())
+
+
+def default_runs_dir() -> str:
+    """Return `$PANDA_RUNS`, else `runs` in the current folder."""
+    return os.environ.get("PANDA_RUNS") or "runs"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Option:
+    """One `--set key=value` that a recipe, scorer or backbone understands.
+
+    A value is an int, a float or a str, as `default` is; numbers lie in [low, high], a str is one of `choices`
+    where there are any.
+    """
+
+    default: int | float | str
+    help: str
+    low: float = -math.inf
+    high: float = math.inf
+    choices: tuple[str, ...] = ()
+
+    def parse(self, key: str, value: object) -> int | float | str:
+        """Return `value` (often text from a command line) as this option's type, or raise `UsageError`."""
+        if isinstance(self.default, str):
+            if self.choices and value not in self.choices:
+                raise unknown_name(f"value of `{key}`", str(value), self.choices, f"--set {key}=")
+            return str(value)
+        kind = type(self.default)
+        what = "a whole number" if kind is int else "a number"
+        try:
+            number = kind(value) if not isinstance(value, float) or kind is float else kind(str(value))  # type: ignore[arg-type,call-overload]
+        except (TypeError, ValueError):
+            number = math.nan
+        if isinstance(value, bool) or not math.isfinite(number) or not self.low <= number <= self.high:
+            raise UsageError(
+                f"`{key}` must be {what} in [{self.low:g}, {self.high:g}]; got `{value}`. "
+                f"Set it with `--set {key}={self.default}`."
+            )
+        return number
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """A run, wholly described. `None` means "the default of the chosen recipe, backbone or dataset".
+
+    `panda_core.runs.plan` replaces every None, so a saved config has none left. `set` holds what `--set` sets:
+    options of the recipe, the scorer and the backbone (`python -m panda_core recipes --json` lists them).
+    """
+
+    dataset: str = "digits"
+    normal_class: str | None = None
+    recipe: str = "panda-early"
+    scorer: str = "knn"
+    backbone: str = "efficientnet_lite0"
+    image_size: int | None = None
+    feature_norm: str | None = None
+    steps: int | None = None
+    batch_size: int = 32
+    lr: float | None = None
+    eval_every: int | None = None
+    train_limit: int | None = None
+    test_limit: int | None = None
+    seed: int = 0
+    data_root: str = dataclasses.field(default_factory=default_data_root)
+    runs_dir: str = dataclasses.field(default_factory=default_runs_dir)
+    name: str = ""
+    device: str = "auto"
+    set: Mapping[str, int | float | str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key in ("dataset", "recipe", "scorer", "backbone", "data_root", "runs_dir", "name", "device"):
+            if not isinstance(getattr(self, key), str):
+                raise UsageError(f"`{key}` must be text; got {getattr(self, key)!r}. Set `{flag(key)}`.")
+        if isinstance(self.normal_class, int) and not isinstance(self.normal_class, bool):
+            object.__setattr__(self, "normal_class", str(self.normal_class))
+        _check_number(self, "image_size", 16, 1024)
+        _check_number(self, "steps", 0, 1_000_000)
+        _check_number(self, "batch_size", 1, 4096)
+        _check_number(self, "eval_every", 1, 1_000_000)
+        _check_number(self, "train_limit", 1, 10_000_000)
+        _check_number(self, "test_limit", 1, 10_000_000)
+        _check_number(self, "seed", 0, 2**31 - 1)
+        if self.lr is not None and not (_is_real(self.lr) and 0 < self.lr <= 100):
+            raise UsageError(f"`lr` must be a number in (0, 100]; got `{self.lr}`. Set `--lr 0.05`.")
+        if self.device not in DEVICES:
+            raise unknown_name("device", self.device, DEVICES, "--device")
+        if self.feature_norm is not None and self.feature_norm not in FEATURE_NORMS:
+            raise unknown_name("feature norm", str(self.feature_norm), FEATURE_NORMS, "--feature-norm")
+        if not isinstance(self.set, Mapping):
+            raise UsageError(f"`set` must map option names to values; got {self.set!r}.")
+
+    def replace(self, **changes: Any) -> RunConfig:
+        """Return a copy with some fields changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as a JSON object."""
+        return {**dataclasses.asdict(self), "set": dict(self.set)}
+
+    @staticmethod
+    def from_json(record: Mapping[str, Any]) -> RunConfig:
+        """Return the config of a JSON object; a field this version does not know raises `UsageError`."""
+        known = {field.name for field in dataclasses.fields(RunConfig)}
+        for key in record:
+            if key not in known:
+                raise unknown_name("field of a run's config", key, sorted(known), "--")
+        return RunConfig(**record)
+
+    def to_flags(self) -> list[str]:
+        """Return the command-line flags that give this config, without those that repeat a default."""
+        default, flags = RunConfig(), []
+        for field in dataclasses.fields(RunConfig):
+            value = getattr(self, field.name)
+            if field.name == "set":
+                flags += [part for key, item in value.items() for part in ("--set", f"{key}={item}")]
+            elif value is not None and value != getattr(default, field.name):
+                flags += [flag(field.name), str(value)]
+        return flags
+
+    def to_command(self) -> str:
+        """Return the shell command that starts this run."""
+        return " ".join(["python -m panda_core run", *(shlex.quote(part) for part in self.to_flags())])
+
+    def to_python(self) -> str:
+        """Return the Python program that starts this run and prints its curve."""
+        default = RunConfig()
+        fields = [
+            f"{field.name}={value!r}"
+            for field in dataclasses.fields(RunConfig)
+            if (value := getattr(self, field.name)) is not None and value != getattr(default, field.name)
+        ]
+        return (
+            "from panda_core import Evaluated, RunConfig, run\n\n"
+            f"for event in run(RunConfig({', '.join(fields)})):\n"
+            "    if isinstance(event, Evaluated):\n"
+            "        print(event.step, event.auroc)\n"
+        )
+
+
+def flag(field: str) -> str:
+    """Return the command-line flag of a config field: `eval_every` -> `--eval-every`."""
+    return "--" + field.replace("_", "-")
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_number(config: RunConfig, key: str, low: int, high: int) -> None:
+    value = getattr(config, key)
+    if value is None and RunConfig.__dataclass_fields__[key].default is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise UsageError(f"`{key}` must be a whole number in [{low}, {high}]; got `{value}`. Set `{flag(key)} N`.")

@@ -1,0 +1,125 @@
+"""What a run says while it computes: one frozen class for each kind of line in `events.jsonl`.
+
+Numbers are plain; one that is undefined (an AUROC of a test set with a single class) is `None`, never NaN.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any, ClassVar
+
+from panda_core.records import plain
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Event:
+    """A line of the log. `time` is in seconds since 1970."""
+
+    time: float = dataclasses.field(default_factory=time.time)
+    kinds: ClassVar[dict[str, type[Event]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        Event.kinds[cls.__name__] = cls
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object of this line, its kind under "event"."""
+        return {"event": type(self).__name__, **plain(dataclasses.asdict(self))}
+
+    @staticmethod
+    def from_json(record: dict[str, Any]) -> Event | None:
+        """Return the event of a JSON object, or None for a kind this version does not know."""
+        kind = Event.kinds.get(str(record.get("event")))
+        if kind is None:
+            return None
+        names = {field.name for field in dataclasses.fields(kind)}
+        return kind(**{name: value for name, value in record.items() if name in names})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunStarted(Event):
+    """The first line: the run's id and its configuration, every default written out."""
+
+    run_id: str
+    config: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CacheProgress(Event):
+    """`done` of `total` images of `split` have passed the frozen trunk (or were found in the cache)."""
+
+    split: str
+    done: int
+    total: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImagesSkipped(Event):
+    """Images of `split` that could not be decoded and take no part: how many, which, and why."""
+
+    split: str
+    count: int
+    names: list[str]
+    reasons: list[str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stepped(Event):
+    """One optimiser step was made. `loss` is the total loss of its batch, before the step."""
+
+    step: int
+    images_seen: int
+    loss: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluated(Event):
+    """The curves at one step. Labels are used here, to draw them, and nowhere else.
+
+    `spread` is the mean squared distance of the training features to the constant centre (s_t of the paper);
+    the two ratios are the same of normal and anomalous test images, divided by `spread`. `effective_rank` is
+    that of the training features. `alarm` is label-free: see `panda_core.methods.alarm`.
+    """
+
+    step: int
+    images_seen: int
+    auroc: float | None
+    auroc_low: float | None
+    auroc_high: float | None
+    center_auroc: float | None
+    spread: float
+    normal_ratio: float | None
+    anomalous_ratio: float | None
+    effective_rank: float
+    alarm: str
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckpointSaved(Event):
+    """The adapted part at `step` lies in the run folder under `path`; the run can be resumed from here."""
+
+    step: int
+    path: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunFinished(Event):
+    """The last line of a run that reached its end. Metrics named `oracle_*` were chosen with test labels."""
+
+    metrics: dict[str, Any]
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunStopped(Event):
+    """The run was stopped on request; everything before this line is complete."""
+
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunFailed(Event):
+    """The run could not go on; `reason` is one sentence with the next step."""
+
+    reason: str

@@ -1,0 +1,112 @@
+"""Metrics of scores and features. Everywhere: label 0 is normal, 1 anomalous; a higher score is more anomalous."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from panda_core.errors import UsageError
+
+
+def auroc(scores: np.ndarray, is_anomaly: np.ndarray) -> float | None:
+    """Return P(score of an anomaly > score of a normal) + P(tie) / 2, or None if one of the two is absent.
+
+    scores: (M,) finite; is_anomaly: (M,) of 0 and 1.
+    """
+    scores, positive = _checked(scores, is_anomaly)
+    if positive.all() or not positive.any():
+        return None
+    return float(_auroc_of_counts(*_group(scores, positive), np.ones((1, len(scores)), np.int64))[0])
+
+
+def auroc_interval(
+    scores: np.ndarray, is_anomaly: np.ndarray, *, rng: np.random.Generator, resamples: int = 400
+) -> tuple[float, float] | tuple[None, None]:
+    """Return the 95 % bootstrap interval of `auroc`: percentiles over images drawn anew within each label.
+
+    Drawing within the labels keeps the number of normals fixed, so that no resample is undefined. None, None
+    where the AUROC itself is undefined.
+    """
+    scores, positive = _checked(scores, is_anomaly)
+    if positive.all() or not positive.any():
+        return None, None
+    counts = np.empty((resamples, len(scores)), np.int64)
+    for label in (True, False):
+        (members,) = np.nonzero(positive == label)
+        counts[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=resamples)
+    low, high = np.percentile(_auroc_of_counts(*_group(scores, positive), counts), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _checked(scores: np.ndarray, is_anomaly: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    scores, positive = np.asarray(scores, np.float64), np.asarray(is_anomaly).astype(bool)
+    if scores.ndim != 1 or scores.shape != positive.shape:
+        raise UsageError(f"Scores and labels must be of one length; got shapes {scores.shape} and {positive.shape}.")
+    if not np.isfinite(scores).all():
+        raise UsageError(f"Scores must be finite; {np.count_nonzero(~np.isfinite(scores))} of {len(scores)} are not.")
+    return scores, positive
+
+
+def _group(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the ascending order, the first place of each run of equal scores, and the labels in that order."""
+    order = np.argsort(scores, kind="stable")
+    ordered = scores[order]
+    starts = np.concatenate([[0], 1 + np.nonzero(ordered[1:] != ordered[:-1])[0]])
+    return order, starts, positive[order]
+
+
+def _auroc_of_counts(order: np.ndarray, starts: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the AUROC of each row of counts (R, M): how often each image was drawn."""
+    counts = counts[:, order]
+    anomalous = np.add.reduceat(counts * positive, starts, axis=1)  # (R, distinct scores)
+    normal = np.add.reduceat(counts * ~positive, starts, axis=1)
+    below = np.cumsum(normal, axis=1) - normal
+    wins = (anomalous * (below + normal / 2)).sum(axis=1)
+    return wins / (anomalous.sum(axis=1) * normal.sum(axis=1))
+
+
+def spectrum(features: np.ndarray) -> np.ndarray:
+    """Return the singular values of the centred features (N, D), descending: (min(N, D),), in feature units.
+
+    A value under the resolution of float32 is rounding noise of features that coincide, and is returned as 0.
+    """
+    centred = np.asarray(features, np.float64) - np.mean(features, axis=0, dtype=np.float64)
+    gram = centred.T @ centred if centred.shape[0] >= centred.shape[1] else centred @ centred.T
+    values = np.sqrt(np.clip(np.linalg.eigvalsh(gram)[::-1], 0, None))
+    noise = np.finfo(np.float32).eps * np.linalg.norm(features)
+    return np.where(values > noise, values, 0.0)
+
+
+def effective_rank(singular_values: np.ndarray) -> float:
+    """Return exp(entropy) of the singular values taken as a distribution: 1 for one direction, d for d equal ones.
+
+    Roy & Vetterli, "The effective rank", EUSIPCO 2007. Scale-invariant. Features that are all the same point
+    have no direction left: 0.
+    """
+    total = singular_values.sum()
+    if not total > 0:
+        return 0.0
+    share = singular_values[singular_values > 0] / total
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def threshold_at(held_out_scores: np.ndarray, false_alarm_rate: float) -> float:
+    """Return the score above which a fresh normal image falls with probability of at most `false_alarm_rate`.
+
+    The conformal quantile of n held-out normal scores: the ceil((n + 1)(1 - rate))-th smallest. A fresh normal
+    exceeds it with probability of at most `rate`, whatever the scores' distribution (Vovk et al., "Algorithmic
+    learning in a random world", 2005). With n < 1 / rate - 1 no held-out score is high enough to promise that;
+    the largest is returned, and the promise is 1 / (n + 1).
+    """
+    scores = np.sort(np.asarray(held_out_scores, np.float64))
+    if not len(scores):
+        raise UsageError("A threshold needs at least one held-out normal image; got none.")
+    if not 0 < false_alarm_rate < 1:
+        raise UsageError(f"The false-alarm rate must be in (0, 1); got {false_alarm_rate}.")
+    rank = int(np.ceil((len(scores) + 1) * (1 - false_alarm_rate)))
+    return float(scores[min(rank, len(scores)) - 1])
+
+
+def percentile_among(held_out_scores: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return, for each score (M,), the percentage of held-out normal scores that lie below it: (M,) in [0, 100]."""
+    below = np.searchsorted(np.sort(held_out_scores), scores, side="left")
+    return 100.0 * below / max(len(held_out_scores), 1)

@@ -1,0 +1,132 @@
+"""Records on disk that survive a kill at any moment: whole files appear at once, logs grow by whole lines.
+
+A reader never sees half a file: `write_atomically` fills a temporary file in the same folder, flushes it to the
+disk and renames it into place. A log line counts once its newline is written; a torn last line is ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from panda_core.errors import PandaError
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Create or replace `path` with what `write` puts into the open binary file; all of it or nothing."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(part, 0o644)  # mkstemp makes 0600; a run folder is meant to be read by others of the group
+        os.replace(part, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: OSError) -> PandaError:
+    """Return the one-sentence error for a full disk, a read-only folder or any other refusal of the system."""
+    reason = error.strerror or str(error)
+    return PandaError(
+        f"Cannot write `{path}`: {reason}. Free some space or choose a folder you may write to with "
+        f"`--runs-dir` (runs) or the environment variable `PANDA_CACHE_DIR` (cache)."
+    )
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as indented JSON; a non-finite number becomes null."""
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON value in `path`; a missing or damaged file raises `PandaError` that names it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise PandaError(f"`{path}` does not exist.") from error
+    except (OSError, ValueError) as error:
+        raise PandaError(f"`{path}` cannot be read as JSON: {error}.") from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays as one compressed `.npz`."""
+    write_atomically(path, lambda file: np.savez_compressed(file, allow_pickle=False, **dict(arrays)))
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the named arrays of a `.npz`; pickled content is refused."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise PandaError(f"`{path}` does not exist.") from error
+    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds for damaged archives
+        raise PandaError(f"`{path}` cannot be read as arrays: {error}.") from error
+
+
+def append_line(path: Path, value: object) -> None:
+    """Append `value` as one line of JSON and flush it to the disk."""
+    line = json.dumps(plain(value), ensure_ascii=False, allow_nan=False, separators=(", ", ": ")) + "\n"
+    try:
+        with open(path, "ab") as file:
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield (record, offset after it) for every complete line from byte `offset` on.
+
+    A line without its newline is still being written, or was torn by a crash: reading stops before it.
+    """
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                offset += len(line)
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    raise PandaError(f"`{path}` holds a line that is not JSON before byte {offset}.") from None
+                if isinstance(record, dict):
+                    yield record, offset
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise PandaError(f"`{path}` cannot be read: {error.strerror}.") from error
+
+
+def plain(value: Any) -> Any:
+    """Return `value` made of plain JSON types; NaN and infinities become None, NumPy numbers plain numbers."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
