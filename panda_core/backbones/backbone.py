@@ -1,0 +1,56 @@
+"""What is known of a network without loading it: its row in the table of backbones."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from panda_core.config import Option
+
+if TYPE_CHECKING:
+    from panda_core.backbones.network import Network
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes the network's input; it belongs to the weights.
+
+    mean, std: of the three channels in [0, 1]. crop: the side of the centre crop over the side before it; with 1
+    the whole image is squeezed into the square and nothing is cut off.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str
+    crop: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """A row of `BACKBONES`: where a network comes from and how it is adapted by default.
+
+    load: (cut stage) -> Network. missing: None where the weights are on this machine, else what to do.
+    cuts: the names at which it can be cut; the trunk ends with that stage, `cut` is the default.
+    feature_norm, lr, follows_paper: the defaults that measure best for it, or, for networks like the paper's,
+    the paper's own. image_size: the input side of its pretraining, or None to use the dataset's.
+    """
+
+    key: str
+    title: str
+    source: str
+    licence: str
+    cut: str
+    cuts: tuple[str, ...]
+    feature_norm: str
+    lr: float
+    follows_paper: bool
+    image_size: int | None
+    load: Callable[[str], Network]
+    missing: Callable[[], str | None]
+
+    @property
+    def options(self) -> Mapping[str, Option]:
+        """The `--set` options of every backbone."""
+        about = "stage with which the frozen trunk ends; later stages are adapted"
+        return {"cut": Option(default=self.cut, help=about, choices=self.cuts)}

