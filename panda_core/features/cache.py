@@ -1,0 +1,250 @@
+"""The trunk cache: activations of the frozen trunk, computed once, kept on disk, memory-mapped.
+
+An entry is a folder `<cache>/<key>/` with `activations.npy` and `entry.json`. It is filled under a temporary name
+and renamed into place, so that a reader sees all of it or nothing, and of two processes that fill the same key one
+wins and the other's work is dropped. The key is a hash of everything the activations depend on. When the folder
+grows past its cap (`PANDA_CACHE_GB`, 10 by default), the entries used longest ago go first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from panda_core.backbones.network import Network
+from panda_core.datasets import Images, split_digest
+from panda_core.errors import PandaError, UnreadableImage, UsageError
+from panda_core.events import CacheProgress, ImagesSkipped
+from panda_core.features.preparation import network_input, squared
+from panda_core.records import cannot_write, read_json, write_json
+
+LAYOUT = 1  # raise when the meaning of an entry changes: old entries are then never hit
+BATCH = 64
+ABANDONED_AFTER = 24 * 3600.0  # seconds after which a half-filled entry of a killed process is removed
+
+
+@dataclasses.dataclass(frozen=True)
+class TrunkActivations:
+    """What the trunk makes of a set of images.
+
+    values: (N, C, h, w), memory-mapped, float16 or float32. kept: (N,) index of each row's image in the set;
+    images that could not be decoded have none. skipped: (name, reason) of those.
+    """
+
+    values: np.ndarray
+    kept: np.ndarray
+    skipped: tuple[tuple[str, str], ...]
+
+
+def default_cache_dir() -> Path:
+    """Return `$PANDA_CACHE_DIR`, else `~/.cache/panda_core/cache`."""
+    return Path(os.environ.get("PANDA_CACHE_DIR") or Path("~/.cache/panda_core/cache").expanduser())
+
+
+def cache_cap() -> int:
+    """Return the cap in bytes, from `PANDA_CACHE_GB` (10)."""
+    text = os.environ.get("PANDA_CACHE_GB") or "10"
+    try:
+        cap = float(text)
+    except ValueError:
+        cap = -1.0
+    if not 0 < cap < 1e6:
+        raise UsageError(f"`PANDA_CACHE_GB` must be a number of gigabytes above 0; got `{text}`. Set it to 10.")
+    return int(cap * 1e9)
+
+
+def cache_key(*, images_sha256: str, network: Network, image_size: int, dtype: str) -> str:
+    """Return the hex key of an entry: a hash of all that its activations depend on.
+
+    That is the ordered image contents, the input side, the preprocessing, the weights, the cut, the number format
+    and this layout. The torch version is part of it because another version may round differently.
+    """
+    parts = {
+        "layout": LAYOUT,
+        "images": images_sha256,
+        "size": image_size,
+        "preprocessing": dataclasses.asdict(network.preprocessing),
+        "weights": network.weights_sha256,
+        "cut": network.cut,
+        "dtype": dtype,
+        "torch": torch.__version__,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def trunk_activations(
+    images: Images,
+    network: Network,
+    *,
+    split: str,
+    image_size: int,
+    dtype: str,
+    device: torch.device,
+    cache_dir: Path,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[CacheProgress | ImagesSkipped | TrunkActivations]:
+    """Yield progress, then the activations of `images`, from the cache or computed and put there.
+
+    The last thing yielded is the `TrunkActivations`; none is yielded if `should_stop` turned true on the way.
+    """
+    key = cache_key(images_sha256=split_digest(images), network=network, image_size=image_size, dtype=dtype)
+    entry = cache_dir / key[:40]
+    found = _open(entry, images)
+    if found is None:
+        with _new_entry(entry) as part:
+            stopped = yield from _fill(part, images, network, split, image_size, dtype, device, should_stop)
+            if stopped:
+                return
+            _publish(part, entry)
+        found = _open(entry, images)
+        if found is None:
+            raise PandaError(f"The cache entry `{entry}` cannot be read back. Delete the folder and start again.")
+        _evict(cache_dir, cache_cap(), keep=entry)
+    else:
+        yield CacheProgress(split=split, done=len(images), total=len(images))
+    if found.skipped:
+        names, reasons = map(list, zip(*found.skipped, strict=True))
+        yield ImagesSkipped(split=split, count=len(names), names=names, reasons=reasons)
+    yield found
+
+
+def compute_trunk(
+    images: list[np.ndarray], network: Network, *, image_size: int, dtype: str, device: torch.device
+) -> np.ndarray:
+    """Return the trunk's activations (B, C, h, w) of decoded images, rounded to `dtype` as the cache rounds them."""
+    batch = np.stack([squared(image, image_size, network.preprocessing) for image in images])
+    with torch.inference_mode():
+        values = network.trunk(network_input(batch, network.preprocessing).to(device))
+    return values.to(torch.float32).cpu().numpy().astype(dtype)
+
+
+def _fill(
+    part: Path,
+    images: Images,
+    network: Network,
+    split: str,
+    image_size: int,
+    dtype: str,
+    device: torch.device,
+    should_stop: Callable[[], bool],
+) -> Generator[CacheProgress, None, bool]:
+    """Write the entry into `part`, yielding progress after every batch; return True if stopped before the end."""
+    kept: list[int] = []
+    skipped: list[tuple[str, str]] = []
+    file: np.ndarray | None = None
+    yield CacheProgress(split=split, done=0, total=len(images))
+    for start in range(0, len(images), BATCH):
+        if should_stop():
+            return True
+        decoded = []
+        for index in range(start, min(start + BATCH, len(images))):
+            try:
+                decoded.append(images.load(index))
+                kept.append(index)
+            except UnreadableImage as error:
+                skipped.append((images.names[index], str(error)))
+        if decoded:
+            values = compute_trunk(decoded, network, image_size=image_size, dtype=dtype, device=device)
+            if file is None:
+                file = _map_file(part / "activations.npy", (len(images), *values.shape[1:]), dtype)
+            file[len(kept) - len(decoded) : len(kept)] = values
+        yield CacheProgress(split=split, done=min(start + BATCH, len(images)), total=len(images))
+    if file is None:
+        raise PandaError(
+            f"None of the {len(images)} images of the {split} split could be decoded; "
+            f"the first: {skipped[0][1] if skipped else 'the split is empty'}. Check the files."
+        )
+    file.flush()  # type: ignore[attr-defined]
+    write_json(part / "entry.json", {"kept": kept, "skipped": skipped, "made": time.time()})
+    return False
+
+
+def _map_file(path: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Return a new memory-mapped array. Its blocks are reserved, so that a full disk is an error here, not a crash."""
+    try:
+        with open(path, "wb") as file:
+            header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            size = file.tell() + int(np.prod(shape)) * np.dtype(dtype).itemsize
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+        return np.load(path, mmap_mode="r+", allow_pickle=False)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+@contextlib.contextmanager
+def _new_entry(entry: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `entry`; whatever is left of it afterwards is removed."""
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".part-", dir=entry.parent))
+    except OSError as error:
+        raise cannot_write(entry, error) from error
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _publish(part: Path, entry: Path) -> None:
+    if entry.exists() and not (entry / "entry.json").exists():
+        shutil.rmtree(entry, ignore_errors=True)  # damaged by hand: replace it
+    try:
+        part.rename(entry)
+    except OSError as error:
+        if not (entry / "entry.json").exists():  # else another process was first, with the same content
+            raise cannot_write(entry, error) from error
+
+
+def _open(entry: Path, images: Images) -> TrunkActivations | None:
+    """Return the entry, marked as used now, or None if it is absent or damaged."""
+    try:
+        record = read_json(entry / "entry.json")
+        values = np.load(entry / "activations.npy", mmap_mode="r", allow_pickle=False)
+        os.utime(entry / "entry.json")
+        kept = np.asarray(record["kept"], np.int64)
+        skipped = tuple((str(name), str(reason)) for name, reason in record["skipped"])
+    except (PandaError, OSError, ValueError, KeyError, TypeError):
+        return None
+    # Names may have changed since (the key covers contents only): take today's.
+    unread = [index for index in range(len(images)) if index not in set(kept.tolist())] if skipped else []
+    if len(kept) + len(skipped) != len(images) or len(values) != len(images):
+        return None
+    skipped = tuple((images.names[index], reason) for index, (_, reason) in zip(unread, skipped, strict=True))
+    return TrunkActivations(values[: len(kept)], kept, skipped)
+
+
+def _evict(cache_dir: Path, cap: int, keep: Path) -> None:
+    """Remove abandoned parts, then the entries used longest ago until the rest fits into `cap` bytes."""
+    entries = []
+    for folder in cache_dir.iterdir():
+        try:
+            if folder.name.startswith(".part-"):
+                if time.time() - folder.stat().st_mtime > ABANDONED_AFTER:
+                    shutil.rmtree(folder, ignore_errors=True)
+            elif (folder / "entry.json").exists():
+                size = sum(file.stat().st_size for file in folder.iterdir())
+                entries.append(((folder / "entry.json").stat().st_mtime, size, folder))
+        except OSError:
+            continue  # another process removed it meanwhile
+    total = sum(size for _, size, _ in entries)
+    for _, size, folder in sorted(entries):
+        if total <= cap:
+            return
+        if folder != keep:
+            shutil.rmtree(folder, ignore_errors=True)
+            total -= size

@@ -1,0 +1,69 @@
+"""The space in which features are compared: raw, of unit length, or whitened. Loss and scores share it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureNorm:
+    """A fixed, differentiable map of features (B, D) to the space of loss and scores (B, D').
+
+    `none`: as they are (the paper). `l2`: each level divided by its length; levels side by side. `whiten`: after
+    `l2`, minus `mean` (D,), times `projection` (D, D'), both fixed from the unadapted training features: what was
+    one unit of spread in any direction stays one unit for the whole adaptation, so collapse remains visible.
+
+    Whitening follows the paper's Sec. 4.2.2 with three choices it leaves open: features are of unit length first;
+    each eigenvalue gets the mean eigenvalue added (a ridge: small directions are mostly noise); at most `dims`
+    directions of largest variance are kept.
+    """
+
+    kind: str
+    level_widths: tuple[int, ...]
+    mean: Tensor | None = None
+    projection: Tensor | None = None
+
+    @staticmethod
+    def fit(kind: str, features: Tensor, level_widths: tuple[int, ...], dims: int) -> FeatureNorm:
+        """Return the norm for unadapted training features (N, D)."""
+        if kind != "whiten":
+            return FeatureNorm(kind, level_widths)
+        unit = _unit_levels(features, level_widths).double()
+        mean = unit.mean(dim=0)
+        covariance = (unit - mean).T @ (unit - mean) / len(unit)  # (D, D)
+        variance, directions = torch.linalg.eigh(covariance)  # ascending
+        # The centred features of N images span N - 1 directions; the ridge is the mean over those.
+        rank = min(len(unit) - 1, unit.shape[1])
+        kept = min(rank, dims)
+        variance, directions = variance.flip(0)[:kept].clamp(min=0), directions.flip(1)[:, :kept]
+        ridge = covariance.trace() / rank
+        projection = directions / torch.sqrt(variance + ridge).clamp(min=1e-12)
+        return FeatureNorm(kind, level_widths, mean.float(), projection.float())
+
+    def __call__(self, features: Tensor) -> Tensor:
+        if self.kind == "none":
+            return features
+        unit = _unit_levels(features, self.level_widths)
+        if self.mean is None or self.projection is None:
+            return unit
+        return (unit - self.mean.to(unit)) @ self.projection.to(unit)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what was learned, by name, for saving; empty for `none` and `l2`."""
+        learned = {"mean": self.mean, "projection": self.projection}
+        return {name: value.contiguous() for name, value in learned.items() if value is not None}
+
+    @staticmethod
+    def from_tensors(kind: str, level_widths: tuple[int, ...], tensors: Mapping[str, Tensor]) -> FeatureNorm:
+        """Return the norm that `tensors()` describes."""
+        return FeatureNorm(kind, level_widths, tensors.get("mean"), tensors.get("projection"))
+
+
+def _unit_levels(features: Tensor, level_widths: tuple[int, ...]) -> Tensor:
+    """Return (B, D) with each level of unit L2 length."""
+    return torch.cat([F.normalize(level, dim=1) for level in features.split(list(level_widths), dim=1)], dim=1)

@@ -1,0 +1,44 @@
+"""From a decoded image to the network's input."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from panda_core.backbones import Preprocessing
+
+_RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+def squared(image: np.ndarray, size: int, preprocessing: Preprocessing) -> np.ndarray:
+    """Return the uint8 (size, size, 3) view of an image (H, W, 3) that the network sees.
+
+    With a crop under 1 (the paper, Sec. 1.1 of its supplement: short side to 256, centre crop of 224), the short
+    side becomes size / crop and the centre is cut out. With 1, the image is squeezed into the square: nothing of
+    it is lost, at the price of its aspect.
+    """
+    picture = Image.fromarray(image)
+    resampling = _RESAMPLING.get(preprocessing.interpolation, Image.Resampling.BICUBIC)
+    if preprocessing.crop >= 1:
+        return np.asarray(picture.resize((size, size), resampling))
+    short = round(size / preprocessing.crop)
+    scale = short / min(picture.size)
+    width, height = (max(short, round(side * scale)) for side in picture.size)
+    left, top = (width - size) // 2, (height - size) // 2
+    picture = picture.resize((width, height), resampling)
+    return np.asarray(picture.crop((left, top, left + size, top + size)))
+
+
+def network_input(images: np.ndarray, preprocessing: Preprocessing) -> Tensor:
+    """Return uint8 images (B, S, S, 3) as float32 (B, 3, S, S), channels last in memory, normalised per channel."""
+    mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1)
+    std = torch.tensor(preprocessing.std).view(1, 3, 1, 1)
+    batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32)
+    return ((batch / 255 - mean) / std).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,16 @@
+"""The adaptation objective (PANDA, Eq. 1): pull the features of normal images towards a constant centre."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def compactness_loss(features: Tensor, center: Tensor) -> Tensor:
+    """Return mean_b ||psi(x_b) - c||^2 / D. features: (B, D), center: (D,), scalar >= 0.
+
+    Eq. 1 sums over the training set; the released code takes the batch mean and divides by D. Ours is the
+    latter: with gradients clipped the scale hardly matters for this loss alone, but it fixes the balance against
+    the EWC penalty, whose strength of 1e4 goes with it. The centre is the mean of the *unadapted* features of the
+    normal images and stays as it is: taken anew, it would make the collapse faster.
+    """
+    return (features - center).square().mean()

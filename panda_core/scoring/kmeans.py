@@ -1,0 +1,32 @@
+"""Distance to the nearest of k means (PANDA, Sec. 4.2.3)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from panda_core.errors import UsageError
+from panda_core.scoring.gallery import checked
+
+
+class KMeansScorer:
+    """Squared distance to the nearest of 10 means; the paper gives neither initialisation nor seed (here k-means++)."""
+
+    def __init__(self, *, seed: int = 0, means: int = 10) -> None:
+        self.seed = seed
+        self.means = means
+
+    def fit(self, features: np.ndarray) -> KMeansScorer:
+        from sklearn.cluster import KMeans
+
+        features = checked(features)
+        if self.means > len(features):
+            raise UsageError(
+                f"`means` must be in [1, {len(features)}], the number of normal images; got {self.means}. "
+                f"Set it with `--set means={min(10, len(features))}`."
+            )
+        self.means_ = KMeans(self.means, n_init=4, random_state=self.seed).fit(features).cluster_centers_
+        return self
+
+    def score(self, queries: np.ndarray) -> np.ndarray:
+        distances = [np.square(checked(queries) - mean).sum(axis=1) for mean in self.means_]
+        return np.min(distances, axis=0).astype(np.float32)
