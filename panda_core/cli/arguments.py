@@ -1,0 +1,121 @@
+"""The commands and their flags."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NoReturn
+
+from panda_core.cli import listing, running, scoring
+from panda_core.config import DEVICES, FEATURE_NORMS, RunConfig, default_runs_dir, flag
+
+_HELP = {
+    "dataset": "key of a dataset (see `datasets`), or folder:PATH",
+    "normal_class": "name or index of the class that is normal (default: the first)",
+    "recipe": "how to adapt (see `recipes`)",
+    "scorer": "how to score features (see `scorers`)",
+    "backbone": "pretrained network (see `backbones`), or timm:NAME",
+    "image_size": "side of the network's input in pixels (default: the dataset's)",
+    "feature_norm": "space of loss and scores: " + ", ".join(FEATURE_NORMS) + " (default: the backbone's)",
+    "steps": "optimiser steps (default: the recipe's)",
+    "batch_size": "images a step",
+    "lr": "learning rate (default: the backbone's)",
+    "eval_every": "steps between two points of the curve (default: an eighth of the steps)",
+    "train_limit": "use at most so many normal training images, chosen by the seed",
+    "test_limit": "use at most so many test images, as many from every class, chosen by the seed",
+    "seed": "seed of everything random",
+    "data_root": "folder with the data sets (default: $PANDA_DATA, else ~/.cache/panda_core/data)",
+    "runs_dir": "folder for run folders (default: $PANDA_RUNS, else runs)",
+    "name": "a name for people",
+    "device": "one of " + ", ".join(DEVICES),
+}
+_WHOLE_NUMBERS = ("image_size", "steps", "batch_size", "eval_every", "train_limit", "test_limit", "seed")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence, without the page of usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message[:1].upper() + message[1:]}. See `{self.prog} --help`.\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser; each command's function is its `command` default."""
+    root = _Parser(prog="python -m panda_core", description="Adapt pretrained features to normal images.")
+    commands = root.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def add(name: str, function: Any, about: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
+        command.add_argument("--json", action="store_true", help="machine-readable output, and nothing else, on stdout")
+        command.set_defaults(command=function)
+        return command
+
+    doctor = add("doctor", listing.doctor, "Check the installation and the data root, and say what works.")
+    datasets = add("datasets", listing.datasets, "List the data sets and whether they are here.")
+    for command in (doctor, datasets):
+        command.add_argument("--data-root", default=RunConfig().data_root, metavar="DIR", help=_HELP["data_root"])
+    add("backbones", listing.backbones, "List the pretrained networks.")
+    add("recipes", listing.recipes, "List the ways to adapt, with their options.")
+    add("scorers", listing.scorers, "List the ways to score features, with their options.")
+
+    run = add("run", running.run_command, "Adapt to one normal class and record the curves.")
+    _add_config_flags(run)
+    resume = add("resume", running.resume_command, "Continue a run from its last checkpoint.")
+    _add_run(resume)
+    resume.add_argument("--queue", action="store_true", help="wait until no other run of the folder computes")
+
+    list_ = add("list", running.list_command, "List the runs of a folder, newest first.")
+    list_.add_argument("--runs-dir", default=default_runs_dir(), metavar="DIR", help=_HELP["runs_dir"])
+    _add_run(add("show", running.show_command, "Summarise a run: settings, curve, result."))
+    _add_run(add("verify", running.verify_command, "Compute a finished run's scores again and say equal or not."))
+
+    score = add("score", scoring.score_command, "Score images or folders with a run.")
+    _add_run(score)
+    score.add_argument("paths", nargs="+", metavar="PATH", help="image files or folders")
+    score.add_argument("--csv", action="store_true", help="comma-separated values on stdout")
+    score.add_argument(
+        "--false-alarm-rate", type=float, default=0.05, metavar="X", help="of normal images, for the verdict (0.05)"
+    )
+    return root
+
+
+def _add_run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("run", metavar="RUN", help="path of a run folder, or its id below --runs-dir")
+    command.add_argument("--runs-dir", default=default_runs_dir(), metavar="DIR", help=_HELP["runs_dir"])
+
+
+def _add_config_flags(command: argparse.ArgumentParser) -> None:
+    default = RunConfig()
+    for field, about in _HELP.items():
+        value = getattr(default, field)
+        kind = int if field in _WHOLE_NUMBERS else float if field == "lr" else str
+        shown = f"{about} (default: {value})" if value not in (None, "") and "default:" not in about else about
+        command.add_argument(flag(field), default=value, type=_typed(kind), metavar=field.upper(), help=shown)
+    command.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="an option of the recipe, scorer or backbone"
+    )
+
+
+def _typed(kind: type) -> Any:
+    """Return a converter whose failure reads as a sentence."""
+
+    def convert(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            what = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"must be {what}; got `{text}`") from None
+
+    return convert
+
+
+def config_of(parsed: argparse.Namespace) -> RunConfig:
+    """Return the config that the flags describe; a malformed `--set` raises `UsageError`."""
+    from panda_core.errors import UsageError
+
+    options = {}
+    for item in parsed.set:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise UsageError(f"`--set` needs KEY=VALUE; got `{item}`. For instance `--set k=2`.")
+        options[key] = value
+    return RunConfig(**{field: getattr(parsed, field) for field in _HELP}, set=options)

@@ -1,0 +1,207 @@
+"""`doctor`, `datasets`, `backbones`, `recipes`, `scorers`: what there is, and whether it works here."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from panda_core.backbones import BACKBONES
+from panda_core.cli.output import print_json, print_table, print_text
+from panda_core.config import Option, default_runs_dir
+from panda_core.datasets import DATASETS
+from panda_core.errors import PandaError
+from panda_core.methods import RECIPES
+from panda_core.scoring import SCORERS
+
+
+def datasets(parsed: argparse.Namespace) -> int:
+    """List the data sets: key, title, classes, licence, here or how to get it."""
+    rows = []
+    for key, dataset in DATASETS.items():
+        missing = dataset.missing(Path(parsed.data_root))
+        rows.append(
+            {
+                "key": key,
+                "title": dataset.title,
+                "about": dataset.about,
+                "source": dataset.source,
+                "licence": dataset.licence,
+                "citation": dataset.citation,
+                "image_size": dataset.image_size,
+                "available": missing is None,
+                "get": missing or "",
+                "classes": list(dataset.classes(Path(parsed.data_root))) if missing is None else [],
+            }
+        )
+    rows.append(
+        {
+            "key": "folder:PATH",
+            "title": "Images of your own",
+            "about": "one folder of normals; normals and anomalies; train/<class>/ and test/<class>/; MVTec layout",
+            "source": "you",
+            "licence": "yours",
+            "citation": "",
+            "image_size": 128,
+            "available": True,
+            "get": "",
+            "classes": [],
+        }
+    )
+    return _print(parsed, "Data sets", rows, ("key", "title", "licence", "available", "get"))
+
+
+def backbones(parsed: argparse.Namespace) -> int:
+    """List the pretrained networks."""
+    rows = [
+        {
+            "key": key,
+            "title": row.title,
+            "source": row.source,
+            "licence": row.licence,
+            "available": row.missing() is None,
+            "get": row.missing() or "",
+            "feature_norm": row.feature_norm,
+            "lr": row.lr,
+            "options": _options(row.options),
+        }
+        for key, row in BACKBONES.items()
+    ]
+    rows.append(
+        {
+            "key": "timm:NAME",
+            "title": "Any network of timm, for instance timm:resnet152.tv_in1k",
+            "source": "timm, Wightman 2019",
+            "licence": "see timm's model card",
+            "available": True,
+            "get": "downloaded by timm on first use",
+            "feature_norm": "none",
+            "lr": 0.01,
+            "options": {},
+        }
+    )
+    return _print(parsed, "Backbones", rows, ("key", "title", "licence", "available", "get"))
+
+
+def recipes(parsed: argparse.Namespace) -> int:
+    """List the recipes with their options."""
+    rows = [
+        {
+            "key": key,
+            "title": row.title,
+            "about": row.about,
+            "source": row.source,
+            "licence": "",
+            "available": True,
+            "steps": row.steps,
+            "paper_steps": row.paper_steps,
+            "options": _options(row.options),
+        }
+        for key, row in RECIPES.items()
+    ]
+    return _print(parsed, "Recipes", rows, ("key", "title", "about", "source"))
+
+
+def scorers(parsed: argparse.Namespace) -> int:
+    """List the scorers with their options."""
+    rows = [
+        {
+            "key": key,
+            "title": row.title,
+            "source": row.source,
+            "licence": "",
+            "available": True,
+            "options": _options(row.options),
+        }
+        for key, row in SCORERS.items()
+    ]
+    return _print(parsed, "Scorers", rows, ("key", "title", "source"))
+
+
+def _options(options: Mapping[str, Option]) -> dict[str, Any]:
+    return {
+        key: {
+            "default": option.default,
+            "help": option.help,
+            "low": option.low,
+            "high": option.high,
+            "choices": option.choices,
+        }
+        for key, option in options.items()
+    }
+
+
+def _print(parsed: argparse.Namespace, title: str, rows: list[dict[str, Any]], shown: tuple[str, ...]) -> int:
+    if parsed.json:
+        print_json(rows)
+    else:
+        words = {True: "yes", False: "no"}
+        print_table(title, shown, [[words.get(row[key], str(row[key])) for key in shown] for row in rows])
+        described = [(row["key"], row["options"]) for row in rows if row.get("options")]
+        for key, options in described:
+            print_text(f"\n{key} --set")
+            for name, option in options.items():
+                print_text(f"  {name}={option['default']}  {option['help']}")
+    return 0
+
+
+def doctor(parsed: argparse.Namespace) -> int:
+    """Check what a run needs; exit 1 if something essential does not work."""
+    checks: list[dict[str, Any]] = []
+
+    def check(name: str, essential: bool, look: Callable[[], str]) -> None:
+        try:
+            found, works = look(), True
+        except Exception as error:  # a check reports whatever is wrong, it never stops the others
+            found, works = f"{type(error).__name__}: {error}", False
+        checks.append({"check": name, "works": works, "essential": essential, "found": found})
+
+    check("Python", True, lambda: sys.version.split()[0])
+    for module in ("torch", "torchvision", "timm", "faiss", "sklearn", "safetensors", "cv2", "plotly"):
+        check(module, True, lambda module=module: _version(module))  # type: ignore[misc]
+    for key, backbone in BACKBONES.items():
+        check(f"weights of {key}", True, lambda row=backbone: row.missing() or "installed")  # type: ignore[misc]
+    for key, dataset in DATASETS.items():
+        look = lambda row=dataset: row.missing(Path(parsed.data_root)) or "here"  # noqa: E731
+        check(f"data set {key}", key in ("digits", "elpv"), look)
+    check("cache folder", True, lambda: _writable("PANDA_CACHE_DIR"))
+    check("runs folder", True, lambda: _writable("runs"))
+    check("device", False, _device)
+    for item in checks:
+        if item["check"].startswith(("weights", "data set")) and item["found"] not in ("installed", "here"):
+            item["works"] = False
+    if parsed.json:
+        print_json(checks)
+    else:
+        marks = {(True, True): "ok", (True, False): "ok", (False, True): "BROKEN", (False, False): "absent"}
+        rows = [[marks[item["works"], item["essential"]], item["check"], item["found"]] for item in checks]
+        print_table("Doctor", ("", "what", "found"), rows)
+    return 0 if all(item["works"] or not item["essential"] for item in checks) else 1
+
+
+def _version(module: str) -> str:
+    if module in ("torchvision", "timm"):
+        importlib.import_module("panda_core.torchvision_operators")
+    return str(getattr(importlib.import_module(module), "__version__", "installed"))
+
+
+def _device() -> str:
+    import torch
+
+    kinds = [("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())]
+    found = [kind for kind, here in kinds if here]
+    return ", ".join([*found, f"cpu ({torch.get_num_threads()} threads)"])
+
+
+def _writable(which: str) -> str:
+    from panda_core.features.cache import default_cache_dir
+
+    folder = default_cache_dir() if which == "PANDA_CACHE_DIR" else Path(default_runs_dir())
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not os.access(nearest, os.W_OK):
+        raise PandaError(f"`{folder}` cannot be written")
+    return str(folder)

@@ -1,0 +1,47 @@
+"""A run's events as a progress bar for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from panda_core.cli.output import percent
+from panda_core.events import CacheProgress, Evaluated, Event, ImagesSkipped, RunFailed, RunStarted, RunStopped, Stepped
+
+_STAGES = {
+    "train": "Reading normal images",
+    "test": "Reading test images",
+    "fisher": "Finding the weights that matter",
+}
+
+
+def show_progress(events: Iterator[Event]) -> Iterator[Event]:
+    """Yield the events of a run while drawing its stages and curve points on the standard error stream."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        tasks: dict[str, int] = {}
+        steps = 0
+
+        def task(description: str, total: int) -> int:
+            if description not in tasks:
+                tasks[description] = bar.add_task(description, total=total)
+            return tasks[description]
+
+        for event in events:
+            if isinstance(event, RunStarted):
+                steps = int(event.config["steps"])
+            elif isinstance(event, CacheProgress):
+                stage = task(_STAGES.get(event.split, event.split), event.total)
+                bar.update(stage, completed=event.done)  # type: ignore[arg-type]
+            elif isinstance(event, Stepped):
+                bar.update(task("Adapting", max(steps, event.step)), completed=event.step)  # type: ignore[arg-type]
+            elif isinstance(event, Evaluated):
+                console.print(f"step {event.step}: AUROC {percent(event.auroc)}, {event.alarm}")
+            elif isinstance(event, ImagesSkipped):
+                console.print(f"skipped {event.count} {event.split} image(s): {', '.join(event.names)}", markup=False)
+            elif isinstance(event, (RunStopped, RunFailed)):
+                console.print(event.reason, markup=False)
+            yield event

@@ -1,0 +1,189 @@
+"""`run`, `resume`, `list`, `show`, `verify`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from panda_core.cli.output import percent, print_json, print_table, print_text
+from panda_core.cli.progress import show_progress
+from panda_core.config import RunConfig
+from panda_core.errors import PandaError
+from panda_core.events import Event, RunFinished, RunStarted
+from panda_core.runs.loaded import LoadedRun, load_run
+from panda_core.runs.store import RunFolder, list_runs
+
+
+def run_command(parsed: argparse.Namespace) -> int:
+    """Run one adaptation; print its events as they are recorded."""
+    from panda_core.cli.arguments import config_of
+    from panda_core.runs.plan import resolve
+
+    config = resolve(config_of(parsed))  # wrong names and values are said before torch is loaded
+    with _stop_on_signal() as should_stop:
+        from panda_core.runs.record import run
+
+        return _consume(parsed, config, run(config, should_stop=should_stop))
+
+
+def resume_command(parsed: argparse.Namespace) -> int:
+    """Continue a run."""
+    folder = RunFolder.open(parsed.run, parsed.runs_dir)
+    with _stop_on_signal() as interrupted:
+        from panda_core.runs.queue import wait_for_turn
+        from panda_core.runs.record import resume
+
+        def should_stop() -> bool:
+            return interrupted() or folder.stop_requested()
+
+        def wait() -> bool:
+            return not parsed.queue or wait_for_turn(folder, should_stop)
+
+        return _consume(parsed, folder.config(), resume(folder, should_stop=should_stop, wait=wait))
+
+
+class _stop_on_signal:
+    """A context in which SIGINT and SIGTERM ask the run to stop, instead of killing it."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> Callable[[], bool]:
+        def ask(*_: object) -> None:
+            self.asked = True
+
+        self.before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return lambda: self.asked
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+
+def _consume(parsed: argparse.Namespace, config: RunConfig, events: Iterator[Event]) -> int:
+    last: Event | None = None
+    if parsed.json:
+        for last in events:
+            print_json(last.to_json())
+    else:
+        run_id = ""
+        for last in show_progress(events):
+            run_id = last.run_id if isinstance(last, RunStarted) else run_id
+        if isinstance(last, RunFinished):
+            _print_result(last)
+        if run_id:
+            print_text(f"Run folder: {Path(config.runs_dir) / run_id}")
+    return 0 if isinstance(last, RunFinished) else 1
+
+
+def _print_result(finished: RunFinished) -> None:
+    metrics = finished.metrics
+    interval = ""
+    if metrics["auroc_low"] is not None:
+        interval = f" (95 % interval {percent(metrics['auroc_low'])} to {percent(metrics['auroc_high'])})"
+    print_text(f"AUROC {percent(metrics['auroc'])}{interval}; unadapted {percent(metrics['unadapted_auroc'])}")
+
+
+def list_command(parsed: argparse.Namespace) -> int:
+    """List the runs of a folder; a broken one is listed with the reason."""
+    rows = []
+    for folder in list_runs(parsed.runs_dir):
+        loaded = LoadedRun(folder)
+        try:
+            config, metrics = loaded.config, loaded.metrics
+            row: dict[str, Any] = {
+                "run": folder.run_id,
+                "name": config.name,
+                "state": folder.state().state,
+                "dataset": config.dataset,
+                "normal_class": config.normal_class,
+                "recipe": config.recipe,
+                "auroc": metrics and metrics["auroc"],
+                "unadapted_auroc": metrics and metrics["unadapted_auroc"],
+                "problem": "",
+            }
+        except (PandaError, TypeError, KeyError) as error:
+            row = {"run": folder.run_id, "state": "broken", "problem": str(error)}
+        rows.append(row)
+    if parsed.json:
+        print_json(rows)
+    elif not rows:
+        print_text(f"No runs in `{parsed.runs_dir}` yet. Start one with `python -m panda_core run`.")
+    else:
+        columns = ("run", "state", "AUROC", "unadapted", "problem")
+        cells = [
+            [row["run"], row["state"], percent(row.get("auroc")), percent(row.get("unadapted_auroc")), row["problem"]]
+            for row in rows
+        ]
+        print_table(f"Runs in {parsed.runs_dir}", columns, cells)
+    return 0
+
+
+def show_command(parsed: argparse.Namespace) -> int:
+    """Summarise a run."""
+    loaded = load_run(parsed.run, parsed.runs_dir)
+    state, environment = loaded.state(), loaded.folder.read("environment.json")
+    if parsed.json:
+        print_json(
+            {
+                "run": loaded.run_id,
+                "state": state.state,
+                "reason": state.reason,
+                "config": loaded.config.to_json(),
+                "environment": environment,
+                "curve": [event.to_json() for event in loaded.evaluated],
+                "metrics": loaded.metrics,
+                "skipped": loaded.skipped,
+            }
+        )
+        return 0
+    print_text(f"{loaded.run_id}  {state.state}  {state.reason}".rstrip())
+    print_text(loaded.config.to_command())
+    if environment and environment.get("fisher"):
+        print_text(f"Elastic weights from the {environment['fisher']}.")
+    for name, reason in loaded.skipped:
+        print_text(f"Skipped {name}: {reason}")
+    rows = [
+        [
+            str(event.step),
+            percent(event.auroc),
+            f"{event.spread:.4g}",
+            "-" if event.normal_ratio is None else f"{event.normal_ratio:.3f}",
+            "-" if event.anomalous_ratio is None else f"{event.anomalous_ratio:.3f}",
+            f"{event.effective_rank:.1f}",
+            datetime.fromtimestamp(event.time).strftime("%H:%M:%S"),
+        ]
+        for event in loaded.evaluated
+    ]
+    columns = ("step", "AUROC", "spread", "normal ratio", "anomalous ratio", "effective rank", "at")
+    print_table("Curve (step 0 is unadapted)", columns, rows)
+    if loaded.metrics:
+        print_text(f"Final AUROC {percent(loaded.metrics['auroc'])}")
+    return 0
+
+
+def verify_command(parsed: argparse.Namespace) -> int:
+    """Compute the final scores again from data, weights and checkpoints; exit 1 unless they are equal."""
+    from panda_core.runs.verification import recompute_final_scores
+
+    loaded = load_run(parsed.run, parsed.runs_dir)
+    recomputed = recompute_final_scores(loaded)
+    recorded = loaded.arrays("final")["scores"]
+    if recorded.shape != recomputed.shape:
+        raise PandaError(f"Not equal: {len(recorded)} recorded scores, {len(recomputed)} recomputed. The data changed.")
+    scale = float(np.abs(recorded).max()) if len(recorded) else 0.0
+    difference = float(np.abs(recorded - recomputed).max()) if len(recorded) else 0.0
+    bit_for_bit = bool(np.array_equal(recorded, recomputed))
+    equal = bit_for_bit or difference <= 1e-4 * scale
+    if parsed.json:
+        print_json({"run": loaded.run_id, "equal": equal, "bit_for_bit": bit_for_bit, "largest_difference": difference})
+    else:
+        how = "bit for bit" if bit_for_bit else f"the largest difference is {difference:.3g} of {scale:.3g}"
+        print_text(f"{'Equal' if equal else 'Not equal'}: {len(recorded)} scores, {how}.")
+    return 0 if equal else 1

@@ -1,0 +1,1 @@
+"""Runs: planned, computed, recorded, queued, read back."""

@@ -1,0 +1,185 @@
+"""A detector: an adapted network, the normal features it knows, a scorer, and held-out normals to compare with."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from panda_core.backbones import find_backbone
+from panda_core.backbones.network import Network
+from panda_core.config import RunConfig
+from panda_core.datasets import ArrayImages, ImageSource, OneClassTask, decode_image
+from panda_core.errors import BrokenRun, UsageError
+from panda_core.events import RunStarted
+from panda_core.features import FeatureNorm, compute_trunk, space_features
+from panda_core.methods import find_recipe
+from panda_core.methods.stopping import last_checkpoint, sample_wise
+from panda_core.metrics import percentile_among, threshold_at
+from panda_core.runs.plan import GIVEN_IMAGES, choose_device, count_held_out, held_out_rows
+from panda_core.runs.record import read_tensors, run
+from panda_core.scoring import find_scorer
+
+if TYPE_CHECKING:
+    from panda_core.runs.loaded import LoadedRun
+
+BATCH = 64
+FALSE_ALARM_RATE = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """One adapted tail, a scorer fitted to its normal features, and what normal images score on average."""
+
+    tail: dict[str, Tensor]
+    scorer: Any
+    normaliser: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Learned:
+    """All that `fit` learns. held_out_scores: (H,) scores of normal images that took no part in the adaptation."""
+
+    network: Network
+    norm: FeatureNorm
+    checkpoints: tuple[Checkpoint, ...]
+    sample_wise: bool
+    held_out_scores: np.ndarray
+    device: torch.device
+
+
+class PandaDetector:
+    """Anomaly scores for new images. Higher = more anomalous.
+
+    PandaDetector(recipe="panda-ses", steps=64).fit(images) learns from normal images alone; the arguments are
+    fields of `RunConfig`. `load_run(run).detector()` gives the detector of a finished run.
+    """
+
+    def __init__(self, **config: Any) -> None:
+        self.config = RunConfig(**{**config, "dataset": GIVEN_IMAGES})
+        self.learned_: Learned | None = None
+
+    def fit(self, images: Sequence[ImageSource]) -> PandaDetector:
+        """Learn from normal images: paths, PIL images or uint8 (H, W, 3) arrays. Returns self.
+
+        A tenth is held out to calibrate the threshold. An image that cannot be decoded raises `UnreadableImage`.
+        """
+        from panda_core.runs.loaded import load_run
+
+        if len(images) < 2:
+            raise UsageError(f"At least 2 normal images are needed; got {len(images)}. Add images.")
+        arrays = [decode_image(image, _name(image, index)) for index, image in enumerate(images)]
+        train = ArrayImages(arrays, [f"{index}: {_name(image, index)}" for index, image in enumerate(images)])
+        held_out = held_out_rows(len(train), self.config.seed) if count_held_out(len(train)) else np.arange(1)
+        # The curves need a test set; without labelled images it is the held-out normals, and AUROC is undefined.
+        task = OneClassTask(train, train.subset(held_out), np.zeros(len(held_out), np.uint8))
+        with tempfile.TemporaryDirectory(prefix="panda-") as folder:
+            (run_id,) = {
+                event.run_id
+                for event in run(self.config.replace(runs_dir=folder), task=task)
+                if isinstance(event, RunStarted)
+            }
+            fitted = load_run(run_id, folder).detector()
+        self.config, self.learned_ = fitted.config.replace(runs_dir=self.config.runs_dir), fitted.learned_
+        return self
+
+    @property
+    def held_out_scores(self) -> np.ndarray:
+        """Scores (H,) of the held-out normal images; empty if there were too few images to hold any out."""
+        return self._learned().held_out_scores
+
+    def anomaly_scores(self, images: Sequence[ImageSource]) -> np.ndarray:
+        """Return float32 (M,), higher = more anomalous. images: paths, PIL images or uint8 (H, W, 3) arrays.
+
+        An image's score does not depend on the others. One that cannot be decoded raises `UnreadableImage`.
+        """
+        learned = self._learned()
+        if isinstance(images, (str, Path)) or not hasattr(images, "__len__"):
+            raise UsageError(f"`images` must be a list of images; got {type(images).__name__}. Pass `[image]`.")
+        scores = np.empty(len(images), np.float32)
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
+            decoded = [decode_image(image, _name(image, start + place)) for place, image in enumerate(batch)]
+            scores[start : start + len(batch)] = self._score_decoded(learned, decoded)
+        return scores
+
+    def predict(self, images: Sequence[ImageSource], *, false_alarm_rate: float = FALSE_ALARM_RATE) -> np.ndarray:
+        """Return int (M,): 1 anomalous, 0 normal, at the threshold calibrated on held-out normal images."""
+        return (self.anomaly_scores(images) > self.threshold(false_alarm_rate)).astype(np.int64)
+
+    def threshold(self, false_alarm_rate: float = FALSE_ALARM_RATE) -> float:
+        """Return the score above which an image is called anomalous; see `panda_core.metrics.threshold_at`."""
+        return threshold_at(self.held_out_scores, false_alarm_rate)
+
+    def percentiles(self, scores: np.ndarray) -> np.ndarray:
+        """Return for scores (M,) the percentage of held-out normal images that score lower: (M,) in [0, 100]."""
+        return percentile_among(self.held_out_scores, scores)
+
+    def _learned(self) -> Learned:
+        if self.learned_ is None:
+            raise UsageError(
+                "This detector has learned nothing yet. Call `fit(images)`, or use `load_run(run).detector()`."
+            )
+        return self.learned_
+
+    def _score_decoded(self, learned: Learned, images: list[np.ndarray]) -> np.ndarray:
+        """Return scores (B,) of decoded images."""
+        network, device = learned.network, learned.device
+        dtype, size = str(self.config.set["cache_dtype"]), int(self.config.image_size or 0)
+        activations = compute_trunk(images, network, image_size=size, dtype=dtype, device=device)
+        history = []
+        for checkpoint in learned.checkpoints:
+            network.tail.load_state_dict(checkpoint.tail, strict=False)
+            history.append(checkpoint.scorer.score(space_features(network.tail, learned.norm, activations, device)))
+        scores = np.stack(history)  # (T, B)
+        if not learned.sample_wise:
+            return last_checkpoint(scores).scores
+        return sample_wise(scores, np.array([checkpoint.normaliser for checkpoint in learned.checkpoints])).scores
+
+
+def detector_of_run(loaded: LoadedRun) -> PandaDetector:
+    """Return the detector of a run: of its stop rule where it is finished, else of its last checkpoint."""
+    if not loaded.evaluated:
+        raise BrokenRun(f"Run `{loaded.run_id}` has no checkpoint yet. Wait for its first evaluation, or resume it.")
+    config, folder = loaded.config, loaded.folder
+    finished = loaded.metrics is not None
+    sample = finished and find_recipe(config.recipe).stop == "ses"
+    steps = [loaded.evaluated[-1].step]
+    if sample:
+        steps = sorted(int(path.stem) for path in (folder.path / "galleries").glob("*.safetensors"))
+    device = choose_device(config.device)
+    network: Network = find_backbone(config.backbone).load(str(config.set["cut"])).to(device)
+    space = read_tensors(folder.path / "space.safetensors")
+    detector = PandaDetector()
+    detector.config = config
+    detector.learned_ = Learned(
+        network=network,
+        norm=FeatureNorm.from_tensors(str(config.feature_norm), network.level_widths, space),
+        checkpoints=tuple(_checkpoint(loaded, step) for step in steps),
+        sample_wise=sample,
+        held_out_scores=loaded.arrays("final" if finished else steps[-1])["held_out_scores"],
+        device=device,
+    )
+    return detector
+
+
+def _checkpoint(loaded: LoadedRun, step: int) -> Checkpoint:
+    config, folder = loaded.config, loaded.folder.path
+    scorer = find_scorer(config.scorer)
+    options = {key: config.set[key] for key in scorer.options}
+    gallery = read_tensors(folder / "galleries" / f"{step:06d}.safetensors")["features"].numpy()
+    return Checkpoint(
+        tail=read_tensors(folder / "checkpoints" / f"{step:06d}.safetensors"),
+        scorer=scorer.build(seed=config.seed, **options).fit(gallery),
+        normaliser=float(loaded.arrays(step)["normaliser"]),
+    )
+
+
+def _name(image: ImageSource, index: int) -> str:
+    return str(image) if isinstance(image, (str, Path)) else f"image {index}"

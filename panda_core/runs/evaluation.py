@@ -1,0 +1,157 @@
+"""What is measured of a network at one step. Scores meet labels here, to draw curves, and nowhere else."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from panda_core.events import Evaluated
+from panda_core.features import FeatureNorm, space_features, tail_features
+from panda_core.methods.alarm import alarm
+from panda_core.metrics import auroc, auroc_interval, effective_rank, spectrum
+from panda_core.runs.plan import Plan
+from panda_core.runs.setting_up import Inputs
+from panda_core.scoring import nearest
+
+NEIGHBOURS = 5  # nearest normal images kept for each test image, to look at
+SPECTRUM_KEPT = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """The fixed space of a run: norm, constant centre c (D',), and two axes (D', 2) for pictures of the features.
+
+    All three come from the unadapted network. The axes are the two directions of largest variance of the
+    unadapted features of both splits, kept for the whole run: taken anew at each step they would turn by
+    themselves and look like motion.
+    """
+
+    norm: FeatureNorm
+    center: Tensor
+    axes: np.ndarray
+
+    @staticmethod
+    def fit(plan: Plan, inputs: Inputs) -> Space:
+        tail, device = plan.network.tail, plan.device
+        features = tail_features(tail, inputs.train.values, device)
+        widths, dims = plan.network.level_widths, int(plan.option("whiten_dims"))
+        norm = FeatureNorm.fit(str(plan.config.feature_norm), features, widths, dims)
+        normal = norm(features)  # (N, D')
+        center = normal[torch.from_numpy(inputs.fitted)].mean(dim=0)
+        both = np.concatenate([normal.numpy(), space_features(tail, norm, inputs.test.values, device)])
+        _, directions = np.linalg.eigh(np.cov(both, rowvar=False))
+        axes = directions[:, ::-1][:, :2]
+        axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), range(axes.shape[1])])  # a sign for good
+        return Space(norm, center, np.ascontiguousarray(axes, np.float32))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all of it by name, for saving."""
+        return {"center": self.center, "axes": torch.from_numpy(self.axes), **self.norm.tensors()}
+
+    @staticmethod
+    def from_tensors(plan: Plan, tensors: dict[str, Tensor]) -> Space:
+        norm = FeatureNorm.from_tensors(str(plan.config.feature_norm), plan.network.level_widths, tensors)
+        return Space(norm, tensors["center"], tensors["axes"].numpy())
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """Features of both splits in the run's space: train (N, D'), test (M, D')."""
+
+    train: np.ndarray
+    test: np.ndarray
+
+    def train_tensor(self) -> Tensor:
+        return torch.from_numpy(self.train)
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """arrays: what is saved under `arrays/`. event: the point of every curve."""
+
+    arrays: dict[str, np.ndarray]
+    event: Evaluated
+
+    @property
+    def step(self) -> int:
+        return self.event.step
+
+
+class Evaluation:
+    """Measures a run's network, step after step, in one fixed space."""
+
+    def __init__(self, plan: Plan, inputs: Inputs, space: Space) -> None:
+        self.plan, self.inputs, self.space = plan, inputs, space
+
+    def features(self, tail: nn.Module) -> Features:
+        norm, device = self.space.norm, self.plan.device
+        return Features(
+            space_features(tail, norm, self.inputs.train.values, device),
+            space_features(tail, norm, self.inputs.test.values, device),
+        )
+
+    def measure(
+        self, features: Features, step: int, images_seen: int, history: Sequence[Measured], began: float
+    ) -> Measured:
+        """Return scores, pictures and curve points. began: `time.monotonic()` when this evaluation started."""
+        arrays = self._arrays(features)
+        labels, seed = self.inputs.is_anomaly, self.plan.config.seed
+        scores, distances = arrays["scores"], arrays["center_distances"]
+        low, high = auroc_interval(scores, labels, rng=np.random.default_rng([seed, 3]))
+        spread = float(arrays["spread"])
+        ranks = [measured.event.effective_rank for measured in history]
+        rank = effective_rank(arrays.pop("all_singular_values"))
+        event = Evaluated(
+            step=step,
+            images_seen=images_seen,
+            auroc=auroc(scores, labels),
+            auroc_low=low,
+            auroc_high=high,
+            center_auroc=auroc(distances, labels),
+            spread=spread,
+            normal_ratio=_ratio(distances[labels == 0], spread),
+            anomalous_ratio=_ratio(distances[labels == 1], spread),
+            effective_rank=rank,
+            alarm=alarm([*ranks, rank]),
+            seconds=time.monotonic() - began,
+        )
+        return Measured(arrays, event)
+
+    def _arrays(self, features: Features) -> dict[str, np.ndarray]:
+        inputs, center = self.inputs, self.space.center.numpy()
+        fitted = features.train[inputs.fitted]
+        scores = self.plan.new_scorer().fit(features.train).score(features.test)
+        held_out = np.empty(0, np.float32)
+        if len(inputs.held_out):
+            calibrator = self.plan.new_scorer().fit(features.train[inputs.gallery])
+            held_out = calibrator.score(features.train[inputs.held_out])
+        spread = np.square(fitted - center).sum(axis=1).mean(dtype=np.float64)
+        # SES-A divides by the compactness loss of the training images, SES-B by what held-out normals score.
+        compactness = self.plan.config.set.get("ses") == "A" or not len(held_out)
+        normaliser = spread / fitted.shape[1] if compactness else held_out.mean(dtype=np.float64)
+        singular_values = spectrum(fitted)
+        k = min(NEIGHBOURS, len(features.train))
+        distances, neighbours = nearest(features.train, features.test, k)
+        return {
+            "scores": scores.astype(np.float32),
+            "held_out_scores": held_out.astype(np.float32),
+            "center_distances": np.square(features.test - center).sum(axis=1),
+            "spread": np.array(spread),
+            "normaliser": np.array(normaliser),
+            "neighbours": neighbours.astype(np.int32),
+            "neighbour_distances": np.maximum(distances, 0),
+            "projection_train": (fitted - center) @ self.space.axes,
+            "projection_test": (features.test - center) @ self.space.axes,
+            "singular_values": singular_values[:SPECTRUM_KEPT],
+            "all_singular_values": singular_values,
+        }
+
+
+def _ratio(distances: np.ndarray, spread: float) -> float | None:
+    """Return mean(distances) / spread, or None where there is none or the spread has vanished."""
+    return float(distances.mean(dtype=np.float64) / spread) if len(distances) and spread > 0 else None

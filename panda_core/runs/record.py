@@ -1,0 +1,240 @@
+"""Running a plan into its folder: arrays and checkpoint first, then the line that refers to them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from filelock import Timeout
+from safetensors.torch import load, save
+from torch import Tensor
+
+from panda_core.config import RunConfig
+from panda_core.datasets import OneClassTask, split_digest
+from panda_core.errors import BrokenRun, PandaError, UsageError
+from panda_core.events import CheckpointSaved, Evaluated, Event, RunFailed, RunFinished, RunStarted, RunStopped
+from panda_core.records import read_arrays, read_lines, write_arrays, write_atomically, write_json
+from panda_core.runs.loop import Final, Resumed, Snapshot, Start, adapt
+from panda_core.runs.plan import Plan, prepare
+from panda_core.runs.setting_up import Inputs
+from panda_core.runs.store import RunFolder
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "faiss-cpu", "safetensors", "pillow")
+
+
+def run(
+    config: RunConfig, *, task: OneClassTask | None = None, should_stop: Callable[[], bool] = lambda: False
+) -> Iterator[Event]:
+    """Yield the events of a new run, each after it and its files are in the run folder.
+
+    A generator: nothing is computed until it is iterated; closing it stops the run. `task` replaces the dataset.
+    Errors in the config raise before a folder is made; an error later yields `RunFailed`, then raises.
+    """
+    plan = prepare(config, task)
+    folder = RunFolder.create(plan.config)
+    with folder.lock():
+        yield from _record(plan, folder, should_stop)
+
+
+def resume(
+    folder: RunFolder, *, should_stop: Callable[[], bool] = lambda: False, wait: Callable[[], bool] = lambda: True
+) -> Iterator[Event]:
+    """Yield the events of a run that was created, stopped, interrupted or failed, from its last checkpoint on.
+
+    wait: called with the lock held before anything is computed; false means "stopped while waiting".
+    """
+    try:
+        lock = folder.lock().acquire()
+    except Timeout as error:
+        raise UsageError(f"Run `{folder.run_id}` is being computed by another process. Wait, or stop it.") from error
+    with lock:
+        if folder.state().state == "finished":
+            raise UsageError(f"Run `{folder.run_id}` is finished; there is nothing to resume.")
+        folder.clear_stop_request()
+        if not wait():
+            event = RunStopped(reason="Stopped on request while waiting in the queue.")
+            folder.append(event)
+            folder.write_state("stopped", event.reason)
+            yield event
+            return
+        try:
+            plan = prepare(folder.config())
+        except PandaError as error:
+            yield from _fail(folder, error)
+            raise
+        yield from _record(plan, folder, should_stop)
+
+
+def _record(plan: Plan, folder: RunFolder, should_stop: Callable[[], bool]) -> Iterator[Event]:
+    """Compute into `folder`, from its last checkpoint if it has one."""
+    try:
+        folder.write_state("running")
+        folder.write_config(plan.config)
+        resumed = _last_checkpoint(folder)
+        if resumed is None:
+            started = RunStarted(run_id=folder.run_id, config=plan.config.to_json())
+            folder.append(started)
+            yield started
+        for item in adapt(plan, resumed, should_stop):
+            if isinstance(item, Start):
+                _save_start(plan, folder, item)
+            elif isinstance(item, Snapshot):
+                _save_snapshot(folder, item)
+            elif isinstance(item, Final):
+                _save_final(folder, item)
+            else:
+                folder.append(item)
+                _after(folder, item)
+                yield item
+    except GeneratorExit:
+        stopped = RunStopped(reason="Stopped: nobody asked for further events.")
+        folder.append(stopped)
+        folder.write_state("stopped", stopped.reason)
+        raise
+    except PandaError as error:
+        yield from _fail(folder, error)
+        raise
+    except Exception as error:
+        failure = PandaError(f"{type(error).__name__}: {error}. This is a fault of the program; please report it.")
+        if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+            failure = PandaError("The memory is full. Use a smaller `--batch-size`, `--image-size` or `--train-limit`.")
+        yield from _fail(folder, failure)
+        raise failure from error
+
+
+def _fail(folder: RunFolder, error: PandaError) -> Iterator[Event]:
+    """Write the failure down as far as the disk lets us, and yield it."""
+    failed = RunFailed(reason=str(error))
+    try:
+        folder.append(failed)
+        folder.write_state("failed", failed.reason)
+    except PandaError:
+        pass  # the disk is full or read-only: `error`, which the caller raises, says so
+    yield failed
+
+
+def _after(folder: RunFolder, event: Event) -> None:
+    """Do what follows a line: set the final state, drop what only an earlier checkpoint needed."""
+    if isinstance(event, RunStopped):
+        folder.write_state("stopped", event.reason)
+    elif isinstance(event, RunFinished):
+        folder.write_state("finished")
+        shutil.rmtree(folder.path / "momentum", ignore_errors=True)
+    elif isinstance(event, CheckpointSaved):
+        for path in (folder.path / "momentum").glob("*.safetensors"):
+            if path.stem != f"{event.step:06d}":
+                path.unlink(missing_ok=True)
+
+
+def _save_start(plan: Plan, folder: RunFolder, start: Start) -> None:
+    write_tensors(folder.path / "space.safetensors", start.space.tensors())
+    inputs, task = start.inputs, plan.task
+    write_json(
+        folder.path / "split.json",
+        {
+            "train": [task.train.names[row] for row in inputs.train.kept],
+            "train_rows": inputs.train.kept.tolist(),
+            "fitted": inputs.fitted.tolist(),
+            "held_out": inputs.held_out.tolist(),
+            "test": [task.test.names[row] for row in inputs.test.kept],
+            "test_rows": inputs.test.kept.tolist(),
+            "is_anomaly": inputs.is_anomaly.tolist(),
+            "skipped": [list(pair) for pair in (*inputs.train.skipped, *inputs.test.skipped)],
+        },
+    )
+    write_json(folder.path / "environment.json", environment(plan, inputs))
+
+
+def environment(plan: Plan, inputs: Inputs) -> dict[str, object]:
+    """Return what the result depends on besides the config."""
+    import torch
+
+    versions: dict[str, str | None] = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": versions,
+        "device": str(plan.device),
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "weights_sha256": plan.network.weights_sha256,
+        "train_sha256": split_digest(plan.task.train),
+        "test_sha256": split_digest(plan.task.test),
+        "fisher": inputs.fisher_source,
+        "started": time.time(),
+    }
+
+
+def _save_snapshot(folder: RunFolder, snapshot: Snapshot) -> None:
+    name = f"{snapshot.step:06d}"
+    write_arrays(folder.path / "arrays" / f"{name}.npz", snapshot.arrays)
+    write_tensors(folder.path / "galleries" / f"{name}.safetensors", {"features": snapshot.gallery})
+    write_tensors(folder.path / "momentum" / f"{name}.safetensors", snapshot.momentum)
+    write_tensors(folder.path / "checkpoints" / f"{name}.safetensors", snapshot.tail)
+
+
+def _save_final(folder: RunFolder, final: Final) -> None:
+    arrays = {"scores": final.scores, "step": final.step, "held_out_scores": final.held_out_scores}
+    write_arrays(folder.path / "arrays" / "final.npz", arrays)
+    used = {f"{step:06d}" for step in final.steps_used}
+    for path in (folder.path / "galleries").glob("*.safetensors"):
+        if path.stem not in used:  # only a detector needs them, and it needs these
+            path.unlink(missing_ok=True)
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    content = save({name: value.contiguous() for name, value in tensors.items()})
+    write_atomically(path, lambda file: file.write(content))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file; a missing or damaged one raises `BrokenRun`."""
+    try:
+        return load(path.read_bytes())
+    except Exception as error:  # safetensors has its own error type for each kind of damage
+        raise BrokenRun(f"`{path}` is missing or damaged: {error}. The run must be computed again.") from error
+
+
+def _last_checkpoint(folder: RunFolder) -> Resumed | None:
+    """Return where to go on, and cut the log after that point; None (and an empty log) if there is no such point."""
+    log = folder.path / "events.jsonl"
+    records = list(read_lines(log))
+    evaluated: list[Evaluated] = []
+    kept, keep_evaluated, last_step = 0, 0, -1
+    for place, (record, _) in enumerate(records):
+        event = Event.from_json(record)
+        if isinstance(event, Evaluated):
+            evaluated.append(event)
+        elif isinstance(event, CheckpointSaved) and (folder.path / "momentum" / f"{event.step:06d}.safetensors").exists():
+            kept, keep_evaluated, last_step = place + 1, len(evaluated), event.step
+    if last_step < 0:
+        log.unlink(missing_ok=True)
+        return None
+    evaluated = evaluated[:keep_evaluated]
+    name = f"{last_step:06d}"
+    resumed = Resumed(
+        step=last_step,
+        images_seen=evaluated[-1].images_seen,
+        tail=read_tensors(folder.path / "checkpoints" / f"{name}.safetensors"),
+        momentum=read_tensors(folder.path / "momentum" / f"{name}.safetensors"),
+        space=read_tensors(folder.path / "space.safetensors"),
+        arrays=[read_arrays(folder.path / "arrays" / f"{event.step:06d}.npz") for event in evaluated],
+        evaluated=evaluated,
+        seconds=evaluated[-1].time - float(records[0][0].get("time", evaluated[-1].time)),
+    )
+    content = log.read_bytes()[: records[kept - 1][1]]
+    write_atomically(log, lambda file: file.write(content))
+    return resumed
+
+
+__all__ = ["environment", "read_tensors", "resume", "run", "write_tensors"]

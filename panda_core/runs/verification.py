@@ -1,0 +1,31 @@
+"""Computing a finished run's scores once more, from the data, the weights and its checkpoints."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from panda_core.errors import BrokenRun
+from panda_core.runs.evaluation import Evaluation, Measured, Space
+from panda_core.runs.loaded import LoadedRun
+from panda_core.runs.loop import final_scores
+from panda_core.runs.plan import prepare
+from panda_core.runs.record import read_tensors
+from panda_core.runs.setting_up import Inputs, set_up
+
+
+def recompute_final_scores(loaded: LoadedRun) -> np.ndarray:
+    """Return the final scores (M,) of a finished run, computed anew; `BrokenRun` if it is not finished."""
+    if loaded.metrics is None:
+        raise BrokenRun(f"Run `{loaded.run_id}` is not finished. `python -m panda_core resume` continues it.")
+    plan = prepare(loaded.config)
+    (inputs,) = [item for item in set_up(plan, lambda: False) if isinstance(item, Inputs)]
+    space = Space.from_tensors(plan, read_tensors(loaded.folder.path / "space.safetensors"))
+    evaluation = Evaluation(plan, inputs, space)
+    history: list[Measured] = []
+    needed = loaded.evaluated if plan.recipe.stop == "ses" else loaded.evaluated[-1:]
+    for event in needed:
+        tail = read_tensors(loaded.folder.path / "checkpoints" / f"{event.step:06d}.safetensors")
+        plan.network.tail.load_state_dict(tail, strict=False)
+        features = evaluation.features(plan.network.tail)
+        history.append(evaluation.measure(features, event.step, event.images_seen, history, began=0.0))
+    return final_scores(plan, history).scores
