@@ -31,6 +31,7 @@ from panda_core.records import cannot_write, read_json, write_json
 
 LAYOUT = 1  # raise when the meaning of an entry changes: old entries are then never hit
 BATCH = 64
+PROGRESS_LINES = 20
 ABANDONED_AFTER = 24 * 3600.0  # seconds after which a half-filled entry of a killed process is removed
 
 
@@ -112,7 +113,8 @@ def trunk_activations(
             raise PandaError(f"The cache entry `{entry}` cannot be read back. Delete the folder and start again.")
         _evict(cache_dir, cache_cap(), keep=entry)
     else:
-        yield CacheProgress(split=split, done=len(images), total=len(images))
+        for done in _marks(len(images)):  # the same lines as when it was computed: a log does not depend on the cache
+            yield CacheProgress(split=split, done=done, total=len(images))
     if found.skipped:
         names, reasons = map(list, zip(*found.skipped, strict=True))
         yield ImagesSkipped(split=split, count=len(names), names=names, reasons=reasons)
@@ -143,6 +145,7 @@ def _fill(
     kept: list[int] = []
     skipped: list[tuple[str, str]] = []
     file: np.ndarray | None = None
+    marks = set(_marks(len(images)))
     yield CacheProgress(split=split, done=0, total=len(images))
     for start in range(0, len(images), BATCH):
         if should_stop():
@@ -159,7 +162,8 @@ def _fill(
             if file is None:
                 file = _map_file(part / "activations.npy", (len(images), *values.shape[1:]), dtype)
             file[len(kept) - len(decoded) : len(kept)] = values
-        yield CacheProgress(split=split, done=min(start + BATCH, len(images)), total=len(images))
+        if (done := min(start + BATCH, len(images))) in marks:
+            yield CacheProgress(split=split, done=done, total=len(images))
     if file is None:
         raise PandaError(
             f"None of the {len(images)} images of the {split} split could be decoded; "
@@ -168,6 +172,12 @@ def _fill(
     file.flush()  # type: ignore[attr-defined]
     write_json(part / "entry.json", {"kept": kept, "skipped": skipped, "made": time.time()})
     return False
+
+
+def _marks(total: int) -> list[int]:
+    """Return the numbers of images at which progress is said: 0, about every twentieth at batch ends, and all."""
+    every = BATCH * max(1, total // (BATCH * PROGRESS_LINES))
+    return [*range(0, total, every), total]
 
 
 def _map_file(path: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray:

@@ -36,18 +36,20 @@ class Space:
     axes: np.ndarray
 
     @staticmethod
-    def fit(plan: Plan, inputs: Inputs) -> Space:
+    def fit(plan: Plan, inputs: Inputs) -> tuple[Space, Features]:
+        """Return the space of a run and, at no further cost, the unadapted features in it."""
         tail, device = plan.network.tail, plan.device
         features = tail_features(tail, inputs.train.values, device)
         widths, dims = plan.network.level_widths, int(plan.option("whiten_dims"))
         norm = FeatureNorm.fit(str(plan.config.feature_norm), features, widths, dims)
         normal = norm(features)  # (N, D')
         center = normal[torch.from_numpy(inputs.fitted)].mean(dim=0)
-        both = np.concatenate([normal.numpy(), space_features(tail, norm, inputs.test.values, device)])
+        unadapted = Features(normal.numpy(), space_features(tail, norm, inputs.test.values, device))
+        both = np.concatenate([unadapted.train, unadapted.test])
         _, directions = np.linalg.eigh(np.cov(both, rowvar=False))
         axes = directions[:, ::-1][:, :2]
         axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), range(axes.shape[1])])  # a sign for good
-        return Space(norm, center, np.ascontiguousarray(axes, np.float32))
+        return Space(norm, center, np.ascontiguousarray(axes, np.float32)), unadapted
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all of it by name, for saving."""
@@ -65,9 +67,6 @@ class Features:
 
     train: np.ndarray
     test: np.ndarray
-
-    def train_tensor(self) -> Tensor:
-        return torch.from_numpy(self.train)
 
 
 @dataclasses.dataclass(frozen=True)

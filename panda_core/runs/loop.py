@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from panda_core.errors import PandaError
-from panda_core.events import CheckpointSaved, Evaluated, Event, RunFinished, RunStopped, Stepped
+from panda_core.events import CheckpointSaved, Event, RunFinished, RunStopped, Stepped
 from panda_core.features import activation_batch
 from panda_core.methods.compactness import compactness_loss
 from panda_core.methods.stopping import Chosen, last_checkpoint, sample_wise
@@ -50,7 +50,7 @@ class Start:
 class Final:
     """What the stop rule made of all checkpoints: scores of the test images (M,) and of the held-out normals (H,).
 
-    step, held_out_step: the step whose checkpoint gave each score.
+    step: (M,) whose checkpoint gave each test image its score. steps_used: all that the rule could choose from.
     """
 
     scores: np.ndarray
@@ -68,8 +68,7 @@ class Resumed:
     tail: dict[str, Tensor]
     momentum: dict[str, Tensor]
     space: dict[str, Tensor]
-    arrays: list[dict[str, np.ndarray]]
-    evaluated: list[Evaluated]
+    history: list[Measured]
     seconds: float
 
 
@@ -94,10 +93,10 @@ def adapt(
 
     config, tail = plan.config, plan.network.tail
     steps, every = int(config.steps or 0), int(config.eval_every or 1)
-    evaluation = Evaluation(plan, inputs, Space.from_tensors(plan, resumed.space) if resumed else Space.fit(plan, inputs))
+    space, features = (Space.from_tensors(plan, resumed.space), None) if resumed else Space.fit(plan, inputs)
+    evaluation, history = Evaluation(plan, inputs, space), list(resumed.history) if resumed else []
     if resumed is None:
-        yield Start(inputs, evaluation.space)
-    history = [Measured(arrays, evaluated) for arrays, evaluated in zip(resumed.arrays, resumed.evaluated, strict=True)] if resumed else []
+        yield Start(inputs, space)
     parameters: dict[str, Tensor] = {name: value for name, value in tail.named_parameters() if value.requires_grad}
     optimiser = torch.optim.SGD(
         list(parameters.values()) or [torch.zeros(1, requires_grad=True)],
@@ -111,12 +110,14 @@ def adapt(
         _restore(tail, optimiser, parameters, resumed)
 
     while True:
-        if not history or step > history[-1].step and (step % every == 0 or step == steps):
+        if not history or (step > history[-1].step and (step % every == 0 or step == steps)):
             began_evaluation = time.monotonic()
-            features = evaluation.features(tail)
+            if step > 0 or features is None:  # the space was fitted to those of step 0
+                features = evaluation.features(tail)
             measured = evaluation.measure(features, step, images_seen, history, began_evaluation)
             history.append(measured)
-            yield Snapshot(step, _tail_state(tail), _momentum(optimiser, parameters), features.train_tensor(), measured.arrays)
+            gallery = torch.from_numpy(features.train)
+            yield Snapshot(step, _tail_state(tail), _momentum(optimiser, parameters), gallery, measured.arrays)
             yield measured.event
             yield CheckpointSaved(step=step, path=f"checkpoints/{step:06d}.safetensors")
         if step >= steps:
@@ -125,7 +126,7 @@ def adapt(
             yield RunStopped(reason=f"Stopped on request after step {step}.")
             return
         rows = batch_rows(inputs.fitted, config.batch_size, config.seed, step)
-        loss = _train_step(plan, inputs, evaluation.space, parameters, optimiser, rows, step)
+        loss = _train_step(plan, inputs, space, parameters, optimiser, rows, step)
         step, images_seen = step + 1, images_seen + len(rows)
         if step % max(1, steps // STEPS_LOGGED) == 0 or step == steps:
             yield Stepped(step=step, images_seen=images_seen, loss=loss)
@@ -162,9 +163,10 @@ def _train_step(
         loss = loss + inputs.penalty(parameters)
     value = loss.item()
     if not np.isfinite(value):
+        rate = float(plan.config.lr or 0)
         raise PandaError(
-            f"The loss is not finite at step {step + 1}: the learning rate of {plan.config.lr:g} is likely too high. "
-            f"Everything up to the last checkpoint is kept; start again with `--lr {float(plan.config.lr or 0) / 10:g}`."
+            f"The loss is not finite at step {step + 1}: the learning rate of {rate:g} is likely too high. "
+            f"Everything up to the last checkpoint is kept; start again with `--lr {rate / 10:g}`."
         )
     optimiser.zero_grad()
     loss.backward()
@@ -194,7 +196,10 @@ def final_scores(plan: Plan, history: list[Measured]) -> Final:
 
 
 def final_metrics(plan: Plan, inputs: Inputs, history: list[Measured], final: Final) -> dict[str, Any]:
-    """Return the metrics of `RunFinished`. `oracle_*` is the best step chosen with test labels, which no rule may do."""
+    """Return the metrics of `RunFinished`. `oracle_*` is the best step chosen with test labels, which no rule may do.
+
+    `stop_step` is the step that gave the scores; with sample-wise stopping, the median over the test images.
+    """
     rng = np.random.default_rng([plan.config.seed, 3])
     low, high = auroc_interval(final.scores, inputs.is_anomaly, rng=rng)
     curve = [(measured.event.auroc, -measured.step) for measured in history if measured.event.auroc is not None]
@@ -204,7 +209,7 @@ def final_metrics(plan: Plan, inputs: Inputs, history: list[Measured], final: Fi
         "auroc_low": low,
         "auroc_high": high,
         "unadapted_auroc": history[0].event.auroc,
-        "stop_step": history[-1].step if plan.recipe.stop == "last" else float(np.median(final.step)) if len(final.step) else None,
+        "stop_step": int(np.median(final.step)) if len(final.step) else history[-1].step,
         "oracle_auroc": oracle_auroc,
         "oracle_step": None if oracle_step is None else -oracle_step,
         "train_images": len(inputs.train.values),

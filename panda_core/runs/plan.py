@@ -111,9 +111,7 @@ def prepare(config: RunConfig, task: OneClassTask | None = None) -> Plan:
     if task is None:
         dataset = find_dataset(config.dataset)
         splits = dataset.open(Path(config.data_root), str(config.normal_class), config.seed)
-        task = one_class_task(
-            splits, train_limit=config.train_limit, test_limit=config.test_limit, seed=config.seed
-        )
+        task = one_class_task(splits, train_limit=config.train_limit, test_limit=config.test_limit, seed=config.seed)
     elif len(task.train) < 2:
         raise UsageError(f"At least 2 normal images are needed; got {len(task.train)}. Add images.")
 

@@ -18,7 +18,8 @@ from panda_core.config import RunConfig
 from panda_core.datasets import OneClassTask, split_digest
 from panda_core.errors import BrokenRun, PandaError, UsageError
 from panda_core.events import CheckpointSaved, Evaluated, Event, RunFailed, RunFinished, RunStarted, RunStopped
-from panda_core.records import read_arrays, read_lines, write_arrays, write_atomically, write_json
+from panda_core.records import read_lines, write_arrays, write_atomically, write_json
+from panda_core.runs.evaluation import Measured
 from panda_core.runs.loop import Final, Resumed, Snapshot, Start, adapt
 from panda_core.runs.plan import Plan, prepare
 from panda_core.runs.setting_up import Inputs
@@ -215,8 +216,9 @@ def _last_checkpoint(folder: RunFolder) -> Resumed | None:
         event = Event.from_json(record)
         if isinstance(event, Evaluated):
             evaluated.append(event)
-        elif isinstance(event, CheckpointSaved) and (folder.path / "momentum" / f"{event.step:06d}.safetensors").exists():
-            kept, keep_evaluated, last_step = place + 1, len(evaluated), event.step
+        elif isinstance(event, CheckpointSaved):
+            if (folder.path / "momentum" / f"{event.step:06d}.safetensors").exists():
+                kept, keep_evaluated, last_step = place + 1, len(evaluated), event.step
     if last_step < 0:
         log.unlink(missing_ok=True)
         return None
@@ -228,8 +230,7 @@ def _last_checkpoint(folder: RunFolder) -> Resumed | None:
         tail=read_tensors(folder.path / "checkpoints" / f"{name}.safetensors"),
         momentum=read_tensors(folder.path / "momentum" / f"{name}.safetensors"),
         space=read_tensors(folder.path / "space.safetensors"),
-        arrays=[read_arrays(folder.path / "arrays" / f"{event.step:06d}.npz") for event in evaluated],
-        evaluated=evaluated,
+        history=[Measured(folder.arrays(event.step), event) for event in evaluated],
         seconds=evaluated[-1].time - float(records[0][0].get("time", evaluated[-1].time)),
     )
     content = log.read_bytes()[: records[kept - 1][1]]

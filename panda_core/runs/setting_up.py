@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from panda_core.config import RunConfig
 from panda_core.datasets import Images, imagenet_images, split_digest
 from panda_core.errors import PandaError
 from panda_core.events import CacheProgress, ImagesSkipped
@@ -77,9 +76,7 @@ def set_up(plan: Plan, should_stop: Callable[[], bool]) -> Iterator[CacheProgres
             penalty = ElasticPenalty(initial, importance, strength=float(plan.option("ewc_strength")))
         if penalty is None:
             return
-    yield Inputs(
-        train, test, plan.task.is_anomaly[test.kept], fitted, gallery, held_out, penalty, source
-    )
+    yield Inputs(train, test, plan.task.is_anomaly[test.kept], fitted, gallery, held_out, penalty, source)
 
 
 def _activations(
@@ -124,8 +121,9 @@ def _fisher(
             f"true Fisher of {len(values)} normal training images, labels drawn from the network's own predictions "
             "(the paper uses labelled ImageNet images, which are not in the data root)"
         )
+    drawn = f"drawn with seed {plan.config.seed}"
     key = cache_key(
-        images_sha256=split_digest(images.subset(kept)) + ("labels" if labels is not None else f"drawn{plan.config.seed}"),
+        images_sha256=split_digest(images.subset(kept)) + (drawn if labels is None else labels.tobytes().hex()),
         network=plan.network,
         image_size=int(plan.config.image_size or 0),
         dtype=str(plan.option("cache_dtype")),
@@ -150,7 +148,7 @@ def _fisher(
             break
         if should_stop():
             return
-        if done % every == 0 and done < total or done == total:
+        if (done % every == 0 and done < total) or done == total:
             yield CacheProgress(split="fisher", done=done, total=total)
     content = save({name: value.cpu().contiguous() for name, value in diagonal.items()})
     write_atomically(file, lambda handle: handle.write(content))
@@ -164,8 +162,3 @@ def _read_fisher(file: Path, plan: Plan) -> dict[str, Tensor] | None:
     except Exception:  # absent or damaged: it is computed again
         return None
     return cached if {name: value.shape for name, value in cached.items()} == shapes else None
-
-
-def describe_config(config: RunConfig) -> str:
-    """Return the run in a few words: what it adapts to, and how."""
-    return f"{config.dataset} · {config.normal_class} · {config.recipe}"

@@ -1,0 +1,66 @@
+"""A run's curve, ready to be drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from panda_core.events import Evaluated
+
+Numbers = tuple[float | None, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Curve:
+    """What was measured at each evaluated step of one run, step 0 (unadapted) first; all tuples of one length.
+
+    last_step: where the run ends, so that the axis does not move while it grows. spread: mean squared distance of
+    the training features to the centre; the ratios are those of the test images divided by it. stop_step and
+    oracle_step: known once the run has finished; the oracle step was chosen with the test labels.
+    """
+
+    label: str = ""
+    last_step: int = 1
+    steps: tuple[int, ...] = ()
+    auroc: Numbers = ()
+    auroc_low: Numbers = ()
+    auroc_high: Numbers = ()
+    spread: tuple[float, ...] = ()
+    normal_ratio: Numbers = ()
+    anomalous_ratio: Numbers = ()
+    effective_rank: tuple[float, ...] = ()
+    stop_step: float | None = None
+    oracle_step: int | None = None
+
+    def distances(self, ratio: Numbers) -> Numbers:
+        """Return mean squared distances to the centre: a ratio times the spread, where the ratio is defined."""
+        return tuple(
+            None if value is None else value * spread for value, spread in zip(ratio, self.spread, strict=True)
+        )
+
+
+def curve_of(
+    evaluated: Sequence[Evaluated],
+    *,
+    label: str = "",
+    last_step: int | None = None,
+    metrics: Mapping[str, Any] | None = None,
+) -> Curve:
+    """Return the curve of the `Evaluated` events of a run. metrics: those of `RunFinished`, if it has finished."""
+    reached = evaluated[-1].step if evaluated else 1
+    metrics = metrics or {}
+    return Curve(
+        label=label,
+        last_step=max(1, reached, last_step or 0),
+        steps=tuple(event.step for event in evaluated),
+        auroc=tuple(event.auroc for event in evaluated),
+        auroc_low=tuple(event.auroc_low for event in evaluated),
+        auroc_high=tuple(event.auroc_high for event in evaluated),
+        spread=tuple(event.spread for event in evaluated),
+        normal_ratio=tuple(event.normal_ratio for event in evaluated),
+        anomalous_ratio=tuple(event.anomalous_ratio for event in evaluated),
+        effective_rank=tuple(event.effective_rank for event in evaluated),
+        stop_step=metrics.get("stop_step"),
+        oracle_step=metrics.get("oracle_step"),
+    )

@@ -1,0 +1,126 @@
+"""The four curves of one run: Figure 1 of the paper (left and right), AUROC, and effective rank."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from panda_core.figures import style
+from panda_core.figures.curve import Curve
+
+
+def distances_figure(curve: Curve) -> go.Figure:
+    """Return mean squared distances to the centre over steps: PANDA, Figure 1 left."""
+    normal, anomalous = curve.distances(curve.normal_ratio), curve.distances(curve.anomalous_ratio)
+    figure = go.Figure(
+        [
+            style.line(
+                curve.steps,
+                anomalous,
+                name="anomalous test",
+                colour=style.ANOMALOUS,
+                dash="dash",
+                symbol="square",
+                number=".3g",
+            ),
+            style.line(curve.steps, normal, name="normal test", colour=style.NORMAL, number=".3g"),
+            style.line(
+                curve.steps,
+                curve.spread,
+                name="training",
+                colour=style.TRAIN,
+                dash="dot",
+                symbol="triangle-up",
+                number=".3g",
+            ),
+        ]
+    )
+    top = style.ceiling([*anomalous[:1], *normal[:1], *curve.spread[:1], *anomalous, *normal, *curve.spread])
+    return _over_steps(figure, curve, "squared distance to centre", [0, top])
+
+
+def ratios_figure(curve: Curve) -> go.Figure:
+    """Return the distances of the test images divided by that of the training images: PANDA, Figure 1 right."""
+    figure = go.Figure(
+        [
+            style.line(
+                curve.steps,
+                curve.anomalous_ratio,
+                name="anomalous test",
+                colour=style.ANOMALOUS,
+                dash="dash",
+                symbol="square",
+                number=".2f",
+            ),
+            style.line(curve.steps, curve.normal_ratio, name="normal test", colour=style.NORMAL, number=".2f"),
+        ]
+    )
+    figure.add_hline(y=1, line={"color": style.TRAIN, "dash": "dot", "width": 1.5})
+    top = style.ceiling([*curve.anomalous_ratio, *curve.normal_ratio, 1.2])
+    return _over_steps(figure, curve, "distance, training = 1", [0, top])
+
+
+def auroc_figure(curve: Curve) -> go.Figure:
+    """Return the AUROC over steps with its 95 % interval; where the run has finished, also where it stopped."""
+    figure = go.Figure()
+    known = [
+        (step, low, high)
+        for step, low, high in zip(curve.steps, curve.auroc_low, curve.auroc_high, strict=True)
+        if low is not None and high is not None
+    ]
+    if known:
+        steps, lows, highs = zip(*known, strict=True)
+        band = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
+        figure.add_scatter(x=steps, y=lows, showlegend=False, **band)
+        figure.add_scatter(
+            x=steps, y=highs, name="95 % interval", fill="tonexty", fillcolor="rgba(28, 131, 194, 0.2)", **band
+        )
+    figure.add_trace(style.line(curve.steps, curve.auroc, name="AUROC", colour=style.NORMAL))
+    if curve.stop_step is not None:
+        _mark(figure, curve.stop_step, "stop", "solid", 1.0, curve.last_step)
+    if curve.oracle_step is not None:
+        _mark(figure, curve.oracle_step, "oracle", "dot", 0.92, curve.last_step)
+    return _over_steps(figure, curve, "AUROC", auroc_range([curve]))
+
+
+def rank_figure(curve: Curve) -> go.Figure:
+    """Return the effective rank of the training features over steps: it needs no labels, and falls in a collapse."""
+    rank = style.line(
+        curve.steps, curve.effective_rank, name="effective rank", colour=style.TRAIN, symbol="triangle-up", number=".1f"
+    )
+    top = style.ceiling(curve.effective_rank, room=1.1)
+    return _over_steps(go.Figure([rank]), curve, "effective rank", [0, top], legend=False)
+
+
+def auroc_range(curves: list[Curve]) -> list[float]:
+    """Return [0.5, 1] (chance to perfect), opened downwards in steps of a tenth where a value lies below."""
+    lowest = min(
+        (value for curve in curves for value in (*curve.auroc, *curve.auroc_low) if value is not None), default=0.5
+    )
+    bottom = min(0.5, int(lowest * 10) / 10)
+    return [bottom - 0.01, 1.01]
+
+
+def _over_steps(figure: go.Figure, curve: Curve, title: str, span: list[float], *, legend: bool = True) -> go.Figure:
+    style.layout(figure, legend=legend)
+    figure.update_xaxes(**style.step_axis(curve.last_step))
+    figure.update_yaxes(title=title, range=span, autorange=False)
+    if curve.steps:
+        style.add_unadapted(figure)
+    return figure
+
+
+def _mark(figure: go.Figure, step: float, text: str, dash: str, height: float, last_step: int) -> None:
+    """Draw a vertical line at a step, its name beside it, on the side where there is room."""
+    left = step > 0.5 * last_step
+    figure.add_vline(x=step, line={"color": style.MARK, "dash": dash, "width": 1.5})
+    figure.add_annotation(
+        x=step,
+        y=height,
+        yref="y domain",
+        text=text,
+        showarrow=False,
+        xanchor="right" if left else "left",
+        yanchor="top",
+        xshift=-3 if left else 3,
+        font={"size": 11, "color": style.MARK},
+    )

@@ -1,0 +1,108 @@
+"""Charts of one step: how scores are spread, and how many directions the features have left."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+
+from panda_core.figures import style
+
+BINS = 40
+
+
+def histogram_figure(
+    scores: np.ndarray,
+    is_anomaly: np.ndarray,
+    *,
+    threshold: float | None = None,
+    limits: tuple[float, float] | None = None,
+) -> go.Figure:
+    """Return the scores of normal and anomalous test images as two see-through histograms over one another.
+
+    scores, is_anomaly: (M,). Heights are shares of each group, so that few normals and many anomalies compare.
+    limits: the range of the score axis, for a run looked at step after step; the range of `scores` by default.
+    """
+    low, high = limits or _span(scores)
+    edges = np.linspace(low, high, BINS + 1)
+    middles, width = (edges[:-1] + edges[1:]) / 2, float(edges[1] - edges[0])
+    groups = (
+        ("normal", scores[is_anomaly == 0], style.NORMAL, ""),
+        ("anomalous", scores[is_anomaly == 1], style.ANOMALOUS, "/"),
+    )
+    figure, tallest = go.Figure(), 0.0
+    for name, members, colour, pattern in groups:
+        if not len(members):
+            continue
+        counts, _ = np.histogram(np.clip(members, low, high), bins=edges)
+        share = 100 * counts / len(members)
+        tallest = max(tallest, float(share.max()))
+        figure.add_bar(
+            x=middles,
+            y=share,
+            width=width,
+            name=f"{name} ({len(members)})",
+            marker={
+                "color": colour,
+                "opacity": 0.6,
+                "line": {"width": 0},
+                "pattern": {"shape": pattern, "fgopacity": 0.5, "size": 6},
+            },
+            hovertemplate=f"{name}: %{{y:.1f}} % at score %{{x:.3g}}<extra></extra>",
+        )
+    style.layout(figure, height=300)
+    figure.update_layout(barmode="overlay", hovermode="closest", bargap=0)
+    figure.update_xaxes(title="anomaly score", range=[low, high], autorange=False)
+    figure.update_yaxes(title="share of the group, %", range=[0, style.ceiling([tallest], room=1.05)], autorange=False)
+    if threshold is not None:
+        shown = min(max(threshold, low), high)
+        right = shown > (low + high) / 2
+        figure.add_vline(x=shown, line={"color": style.MARK, "width": 2, "dash": "dash"})
+        figure.add_annotation(
+            x=shown,
+            y=1,
+            yref="y domain",
+            text="threshold",
+            showarrow=False,
+            xanchor="right" if right else "left",
+            yanchor="top",
+            xshift=-4 if right else 4,
+            font={"size": 11, "color": style.MARK},
+        )
+    return figure
+
+
+def spectrum_figure(singular_values: np.ndarray, unadapted: np.ndarray | None = None) -> go.Figure:
+    """Return the singular values of the training features, largest first, each as a share of their sum.
+
+    singular_values: (K,) at the step shown; unadapted: (K,) at step 0. A collapse leaves few directions.
+    """
+    figure = go.Figure()
+    lines = [("unadapted", unadapted, style.MARK, "dot", "diamond-open")]
+    lines.append(("at this step", singular_values, style.TRAIN, "solid", "triangle-up"))
+    top = 0.0
+    for name, values, colour, dash, symbol in lines:
+        if values is None or not len(values):
+            continue
+        share = 100 * values / max(float(values.sum()), 1e-12)
+        top = max(top, float(share.max()))
+        figure.add_scatter(
+            x=list(range(1, len(share) + 1)),
+            y=share.tolist(),
+            name=name,
+            mode="lines+markers",
+            line={"color": colour, "dash": dash, "width": 2},
+            marker={"color": colour, "symbol": symbol, "size": 5},
+            hovertemplate="direction %{x}: %{y:.1f} %<extra></extra>",
+        )
+    style.layout(figure, height=300)
+    figure.update_layout(hovermode="closest")
+    last = max(8, len(singular_values)) + 1
+    figure.update_xaxes(title="direction, strongest first", autorange=False, range=[0, last])
+    figure.update_yaxes(title="share of the spread, %", autorange=False, range=[0, style.ceiling([top], room=1.05)])
+    return figure
+
+
+def _span(scores: np.ndarray) -> tuple[float, float]:
+    low, high = (float(scores.min()), float(scores.max())) if len(scores) else (0.0, 1.0)
+    margin = 0.02 * (high - low) or max(abs(high), 1.0) * 0.05
+    return low - margin, high + margin

@@ -1,0 +1,109 @@
+"""Colours, marks and axes that all charts share.
+
+Colours are Okabe and Ito's ("Color Universal Design", 2008), the blue a little lighter, so that each has a contrast
+of at least 3 on a white and on a nearly black page. A colour never stands alone: dash and marker differ with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import plotly.graph_objects as go
+
+NORMAL = "#1C83C2"
+ANOMALOUS = "#D55E00"
+TRAIN = "#009E73"
+MARK = "#8A97A3"  # stop and oracle lines, the threshold, "unadapted"
+RUNS = ("#1C83C2", "#D55E00", "#009E73", "#CC79A7")
+RUN_DASHES = ("solid", "dash", "dot", "dashdot")
+RUN_SYMBOLS = ("circle", "square", "triangle-up", "x")
+GRID = "rgba(138, 151, 163, 0.22)"
+CLEAR = "rgba(0, 0, 0, 0)"  # the page's own background shows, light or dark
+
+HEIGHT = 270
+
+
+def layout(figure: go.Figure, *, height: int = HEIGHT, legend: bool = True) -> go.Figure:
+    """Return `figure` with the margins, the legend and the hover label of every chart."""
+    figure.update_layout(
+        height=height,
+        margin={"l": 48, "r": 12, "t": 34 if legend else 14, "b": 40},
+        paper_bgcolor=CLEAR,
+        plot_bgcolor=CLEAR,
+        showlegend=legend,
+        legend={"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom", "font": {"size": 12}},
+        hovermode="x unified",
+        dragmode=False,
+        transition={"duration": 0},
+    )
+    figure.update_xaxes(gridcolor=GRID, zeroline=False, fixedrange=True, title_standoff=6)
+    figure.update_yaxes(gridcolor=GRID, zeroline=False, fixedrange=True, title_standoff=6)
+    return figure
+
+
+def step_axis(last_step: int) -> dict[str, Any]:
+    """Return a fixed axis from the unadapted network to the end of the run."""
+    margin = 0.03 * last_step
+    return {"title": "optimiser step", "range": [-margin, last_step + margin], "autorange": False}
+
+
+def ceiling(values: Iterable[float | None], *, room: float = 1.25) -> float:
+    """Return a round number above all `values`, with room above the first: it seldom moves while a curve grows."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    if not known or max(known) <= 0:
+        return 1.0
+    wanted = max(max(known) * 1.04, known[0] * room)
+    unit = 10.0 ** math.floor(math.log10(wanted))
+    return next(unit * factor for factor in (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if unit * factor >= wanted)
+
+
+def add_unadapted(figure: go.Figure, **place: Any) -> None:
+    """Mark step 0 as what it is: the network before any adaptation."""
+    figure.add_annotation(
+        x=0,
+        y=0.02,
+        yref=place.pop("yref", "y domain"),
+        text="unadapted",
+        showarrow=False,
+        xanchor="left",
+        yanchor="bottom",
+        xshift=5,
+        font={"size": 11, "color": MARK},
+        **place,
+    )
+
+
+def marks(steps: Iterable[int], symbol: str) -> dict[str, Any]:
+    """Return a marker for each step; step 0 has one of its own, a larger open diamond."""
+    listed = list(steps)
+    return {
+        "symbol": ["diamond-open" if step == 0 else symbol for step in listed],
+        "size": [11 if step == 0 else 5 for step in listed],
+        "line": {"width": [2.5 if step == 0 else 0 for step in listed]},
+    }
+
+
+def line(
+    curve_steps: Iterable[int],
+    values: Iterable[float | None],
+    *,
+    name: str,
+    colour: str,
+    dash: str = "solid",
+    symbol: str = "circle",
+    number: str = ".3f",
+) -> go.Scatter:
+    """Return one line of a chart over steps."""
+    steps = list(curve_steps)
+    return go.Scatter(
+        x=steps,
+        y=list(values),
+        name=name,
+        mode="lines+markers",
+        line={"color": colour, "dash": dash, "width": 2.2},
+        marker={"color": colour, **marks(steps, symbol)},
+        hovertemplate=f"%{{y:{number}}}",
+        connectgaps=False,
+    )
