@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from panda_core.backbones.backbone import Preprocessing
 from panda_core.backbones.network import Network, freeze
+from panda_core.torchvision_operators import load_timm
 
 # The whole image is seen: a centre crop would hide the rim, where defects are as likely as elsewhere.
 PREPROCESSING = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bicubic", crop=1.0)
@@ -133,10 +134,8 @@ class Tail(nn.Module):
 
 def whole_network(number: int, file: Path) -> tuple[nn.Module, str]:
     """Return timm's EfficientNet-Lite`number` with the weights of the bundled `file`, and that file's SHA-256."""
-    import timm
 
-    import panda_core.torchvision_operators  # noqa: F401  timm imports torchvision
-
+    timm = load_timm()
     network = timm.create_model(f"tf_efficientnet_lite{number}", pretrained=False)
     blocks = block_prefixes(network.state_dict())
     bundled = torch.load(file, map_location="cpu", weights_only=True)

@@ -12,6 +12,7 @@ from panda_core.backbones.backbone import Preprocessing
 from panda_core.backbones.cutting import split
 from panda_core.backbones.network import Network, freeze
 from panda_core.errors import DataMissing, UsageError
+from panda_core.torchvision_operators import load_timm
 
 
 def default_cut(network: nn.Module) -> str:
@@ -32,10 +33,8 @@ def preprocessing(network: nn.Module) -> Preprocessing:
 
 def create(name: str, pretrained: bool) -> nn.Module:
     """Return timm's network `name`; `DataMissing` where its weights can be neither found nor downloaded."""
-    import timm
 
-    import panda_core.torchvision_operators  # noqa: F401  timm imports torchvision
-
+    timm = load_timm()
     try:
         return freeze(timm.create_model(name, pretrained=pretrained))
     except Exception as error:

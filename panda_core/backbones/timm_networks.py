@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from panda_core.backbones.backbone import Backbone
 from panda_core.errors import UsageError
+from panda_core.torchvision_operators import load_timm
 
 if TYPE_CHECKING:
     from panda_core.backbones.network import Network
@@ -26,10 +27,8 @@ def _load(name: str, cut: str) -> Network:
 
 def timm_backbone(key: str) -> Backbone:
     """Return the row of `timm:NAME`; an unknown name raises `UsageError`. No weight is loaded yet."""
-    import timm
 
-    import panda_core.torchvision_operators  # noqa: F401  timm imports torchvision
-
+    timm = load_timm()
     name = key.removeprefix(PREFIX)
     architecture = name.split(".")[0]
     if not timm.is_model(architecture):

@@ -17,6 +17,7 @@ from panda_core.datasets import DATASETS
 from panda_core.errors import PandaError
 from panda_core.methods import RECIPES
 from panda_core.scoring import SCORERS
+from panda_core.torchvision_operators import declare_operators
 
 
 def datasets(parsed: argparse.Namespace) -> int:
@@ -185,7 +186,7 @@ def doctor(parsed: argparse.Namespace) -> int:
 
 def _version(module: str) -> str:
     if module in ("torchvision", "timm"):
-        importlib.import_module("panda_core.torchvision_operators")
+        declare_operators()
     return str(getattr(importlib.import_module(module), "__version__", "installed"))
 
 

@@ -6,21 +6,22 @@ that whoever started it is gone: it ends too. Once it computes, it depends on no
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
 
+from panda_core.cli import main as command_line
+from panda_core.cli import wait_without_spinning
+from panda_core.torchvision_operators import load_timm
+
 
 def main() -> int:
     """Compute one run, queued, and return the exit code of `resume`."""
-    import faiss  # noqa: F401  imported ahead of need
-    import sklearn.cluster  # noqa: F401
-    import timm  # noqa: F401
-
-    import panda_core.runs.record
-    import panda_core.torchvision_operators  # noqa: F401
-    from panda_core.cli import main as command_line
-
+    wait_without_spinning()
+    for module in ("faiss", "sklearn.cluster", "panda_core.runs.record"):
+        importlib.import_module(module)
+    load_timm()
     path = sys.stdin.readline().strip()
     if not path:
         return 0

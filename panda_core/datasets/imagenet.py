@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from panda_core.datasets.images import FileImages, image_files
+from panda_core.torchvision_operators import load_timm
 
 FOLDERS = ("imagenet_sample", "imagenet", "imagenet/train")
 _SYNSET = re.compile(r"n\d{8}")
@@ -50,8 +51,5 @@ def _synset(place: str) -> str | None:
 
 
 def _synsets() -> list[str]:
-    from timm.data import ImageNetInfo  # type: ignore[attr-defined]
 
-    import panda_core.torchvision_operators  # noqa: F401  timm imports torchvision
-
-    return list(ImageNetInfo("imagenet-1k").label_names())
+    return list(load_timm().data.ImageNetInfo("imagenet-1k").label_names())

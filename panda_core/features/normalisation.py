@@ -35,14 +35,12 @@ class FeatureNorm:
             return FeatureNorm(kind, level_widths)
         unit = _unit_levels(features, level_widths).double()
         mean = unit.mean(dim=0)
-        covariance = (unit - mean).T @ (unit - mean) / len(unit)  # (D, D)
-        variance, directions = torch.linalg.eigh(covariance)  # ascending
+        variance, directions = _principal(unit - mean)
         # The centred features of N images span N - 1 directions; the ridge is the mean over those.
         rank = min(len(unit) - 1, unit.shape[1])
         kept = min(rank, dims)
-        variance, directions = variance.flip(0)[:kept].clamp(min=0), directions.flip(1)[:, :kept]
-        ridge = covariance.trace() / rank
-        projection = directions / torch.sqrt(variance + ridge).clamp(min=1e-12)
+        ridge = variance.sum() / rank
+        projection = directions[:, :kept] / torch.sqrt(variance[:kept] + ridge).clamp(min=1e-12)
         return FeatureNorm(kind, level_widths, mean.float(), projection.float())
 
     def __call__(self, features: Tensor) -> Tensor:
@@ -62,6 +60,15 @@ class FeatureNorm:
     def from_tensors(kind: str, level_widths: tuple[int, ...], tensors: Mapping[str, Tensor]) -> FeatureNorm:
         """Return the norm that `tensors()` describes."""
         return FeatureNorm(kind, level_widths, tensors.get("mean"), tensors.get("projection"))
+
+
+def _principal(centred: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the variances, descending, and the directions (D, ...) of centred features (N, D)."""
+    if 2 * len(centred) < centred.shape[1]:  # seconds faster than the (D, D) covariance where images are few
+        _, lengths, directions = torch.linalg.svd(centred, full_matrices=False)
+        return lengths.square() / len(centred), directions.T
+    variance, directions = torch.linalg.eigh(centred.T @ centred / len(centred))  # ascending
+    return variance.flip(0).clamp(min=0), directions.flip(1)
 
 
 def _unit_levels(features: Tensor, level_widths: tuple[int, ...]) -> Tensor:

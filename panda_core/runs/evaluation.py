@@ -45,11 +45,7 @@ class Space:
         normal = norm(features)  # (N, D')
         center = normal[torch.from_numpy(inputs.fitted)].mean(dim=0)
         unadapted = Features(normal.numpy(), space_features(tail, norm, inputs.test.values, device))
-        both = np.concatenate([unadapted.train, unadapted.test])
-        _, directions = np.linalg.eigh(np.cov(both, rowvar=False))
-        axes = directions[:, ::-1][:, :2]
-        axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), range(axes.shape[1])])  # a sign for good
-        return Space(norm, center, np.ascontiguousarray(axes, np.float32)), unadapted
+        return Space(norm, center, _axes(np.concatenate([unadapted.train, unadapted.test]))), unadapted
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all of it by name, for saving."""
@@ -149,6 +145,18 @@ class Evaluation:
             "singular_values": singular_values[:SPECTRUM_KEPT],
             "all_singular_values": singular_values,
         }
+
+
+def _axes(features: np.ndarray) -> np.ndarray:
+    """Return the two directions (D', 2) of largest variance of features (N, D'); a second one of zeros if D' is 1."""
+    centred = features - features.mean(axis=0)
+    if 2 * len(centred) < centred.shape[1]:  # seconds faster than the (D', D') covariance where images are few
+        directions = np.linalg.svd(centred, full_matrices=False)[2].T
+    else:
+        directions = np.linalg.eigh(centred.T @ centred)[1][:, ::-1]
+    axes = np.zeros((centred.shape[1], 2), np.float32)
+    axes[:, : directions.shape[1]] = directions[:, :2]
+    return axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])  # a sign for good
 
 
 def _ratio(distances: np.ndarray, spread: float) -> float | None:

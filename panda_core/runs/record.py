@@ -180,7 +180,7 @@ def _save_snapshot(folder: RunFolder, snapshot: Snapshot) -> None:
     name = f"{snapshot.step:06d}"
     write_arrays(folder.path / "arrays" / f"{name}.npz", snapshot.arrays)
     write_tensors(folder.path / "galleries" / f"{name}.safetensors", {"features": snapshot.gallery})
-    write_tensors(folder.path / "momentum" / f"{name}.safetensors", snapshot.momentum)
+    write_tensors(_momentum_file(folder, snapshot.step), snapshot.momentum)
     write_tensors(folder.path / "checkpoints" / f"{name}.safetensors", snapshot.tail)
 
 
@@ -206,6 +206,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise BrokenRun(f"`{path}` is missing or damaged: {error}. The run must be computed again.") from error
 
 
+def _momentum_file(folder: RunFolder, step: int) -> Path:
+    return folder.path / "momentum" / f"{step:06d}.safetensors"
+
+
 def _last_checkpoint(folder: RunFolder) -> Resumed | None:
     """Return where to go on, and cut the log after that point; None (and an empty log) if there is no such point."""
     log = folder.path / "events.jsonl"
@@ -216,9 +220,8 @@ def _last_checkpoint(folder: RunFolder) -> Resumed | None:
         event = Event.from_json(record)
         if isinstance(event, Evaluated):
             evaluated.append(event)
-        elif isinstance(event, CheckpointSaved):
-            if (folder.path / "momentum" / f"{event.step:06d}.safetensors").exists():
-                kept, keep_evaluated, last_step = place + 1, len(evaluated), event.step
+        elif isinstance(event, CheckpointSaved) and _momentum_file(folder, event.step).exists():
+            kept, keep_evaluated, last_step = place + 1, len(evaluated), event.step
     if last_step < 0:
         log.unlink(missing_ok=True)
         return None
@@ -228,7 +231,7 @@ def _last_checkpoint(folder: RunFolder) -> Resumed | None:
         step=last_step,
         images_seen=evaluated[-1].images_seen,
         tail=read_tensors(folder.path / "checkpoints" / f"{name}.safetensors"),
-        momentum=read_tensors(folder.path / "momentum" / f"{name}.safetensors"),
+        momentum=read_tensors(_momentum_file(folder, last_step)),
         space=read_tensors(folder.path / "space.safetensors"),
         history=[Measured(folder.arrays(event.step), event) for event in evaluated],
         seconds=evaluated[-1].time - float(records[0][0].get("time", evaluated[-1].time)),
