@@ -52,7 +52,7 @@ class Option:
             number = kind(value) if not isinstance(value, float) or kind is float else kind(str(value))  # type: ignore[arg-type,call-overload]
         except (TypeError, ValueError):
             number = math.nan
-        if isinstance(value, bool) or not math.isfinite(number) or not self.low <= number <= self.high:
+        if isinstance(value, bool) or not self.low <= number <= self.high or not math.isfinite(number):
             raise UsageError(
                 f"`{key}` must be {what} in [{self.low:g}, {self.high:g}]; got `{value}`. "
                 f"Set it with `--set {key}={self.default}`."
@@ -135,7 +135,9 @@ class RunConfig:
             if field.name == "set":
                 flags += [part for key, item in value.items() for part in ("--set", f"{key}={item}")]
             elif value is not None and value != getattr(default, field.name):
-                flags += [flag(field.name), str(value)]
+                # A value that starts with a dash would be taken for a flag.
+                text = str(value)
+                flags += [f"{flag(field.name)}={text}"] if text.startswith("-") else [flag(field.name), text]
         return flags
 
     def to_command(self) -> str:
@@ -164,7 +166,7 @@ def flag(field: str) -> str:
 
 
 def _is_real(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < math.inf
 
 
 def _check_number(config: RunConfig, key: str, low: int, high: int) -> None:

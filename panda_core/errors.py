@@ -22,6 +22,10 @@ class UnreadableImage(PandaError):
     """One image could not be decoded. Callers skip it, count it and name it."""
 
 
+class StopRequested(PandaError):
+    """A run was asked to stop in the middle of a pass over images; the loop turns it into `RunStopped`."""
+
+
 class BrokenRun(PandaError):
     """A run folder lacks a file or holds one that cannot be read."""
 

@@ -9,6 +9,7 @@ import dataclasses
 import time
 from typing import Any, ClassVar
 
+from panda_core.errors import PandaError
 from panda_core.records import plain
 
 
@@ -28,12 +29,19 @@ class Event:
 
     @staticmethod
     def from_json(record: dict[str, Any]) -> Event | None:
-        """Return the event of a JSON object, or None for a kind this version does not know."""
+        """Return the event of a JSON object, or None for a kind this version does not know.
+
+        A line that lacks a field raises `PandaError`.
+        """
         kind = Event.kinds.get(str(record.get("event")))
         if kind is None:
             return None
         names = {field.name for field in dataclasses.fields(kind)}
-        return kind(**{name: value for name, value in record.items() if name in names})
+        try:
+            return kind(**{name: value for name, value in record.items() if name in names})
+        except TypeError:
+            absent = ", ".join(sorted(names - set(record)))
+            raise PandaError(f"A line of kind `{kind.__name__}` lacks {absent}: another version wrote it.") from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -82,15 +82,34 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def append_line(path: Path, value: object) -> None:
-    """Append `value` as one line of JSON and flush it to the disk."""
+    """Append `value` as one line of JSON and flush it to the disk. There may be one writer at a time.
+
+    What a crash or a full disk left of an unfinished last line is dropped, so that nothing is glued to it.
+    """
     line = json.dumps(plain(value), ensure_ascii=False, allow_nan=False, separators=(", ", ": ")) + "\n"
     try:
         with open(path, "ab") as file:
+            whole = _end_of_last_line(path, file.tell())
+            if whole < file.tell():
+                file.truncate(whole)
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def _end_of_last_line(path: Path, size: int) -> int:
+    """Return the offset after the last newline among the first `size` bytes of the file."""
+    with open(path, "rb") as file:
+        while size:
+            start = max(0, size - 4096)
+            file.seek(start)
+            newline = file.read(size - start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            size = start
+    return 0
 
 
 def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:

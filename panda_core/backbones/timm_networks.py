@@ -27,7 +27,6 @@ def _load(name: str, cut: str) -> Network:
 
 def timm_backbone(key: str) -> Backbone:
     """Return the row of `timm:NAME`; an unknown name raises `UsageError`. No weight is loaded yet."""
-
     timm = load_timm()
     name = key.removeprefix(PREFIX)
     architecture = name.split(".")[0]
@@ -35,7 +34,13 @@ def timm_backbone(key: str) -> Backbone:
         close = timm.list_models(f"*{architecture.split('_')[0]}*")[:5] or timm.list_models("resnet*")[:5]
         known = ", ".join(f"`timm:{model}`" for model in close)
         raise UsageError(f"timm has no network `{name}`; near it: {known}. Set `--backbone timm:resnet152.tv_in1k`.")
-    spec = timm.get_pretrained_cfg(name)
+    try:
+        spec = timm.get_pretrained_cfg(name)
+    except RuntimeError:
+        known = ", ".join(f"`timm:{model}`" for model in timm.list_pretrained(f"{architecture}.*"))
+        raise UsageError(
+            f"timm has no weights `{name}`; known: {known or 'none'}. Set `--backbone timm:{architecture}`."
+        ) from None
     return Backbone(
         key=key,
         title=f"{name} (timm)",

@@ -107,7 +107,7 @@ def trunk_activations(
             stopped = yield from _fill(part, images, network, split, image_size, dtype, device, should_stop)
             if stopped:
                 return
-            _publish(part, entry)
+            _publish(part, entry, images)
         found = _open(entry, images)
         if found is None:
             raise PandaError(f"The cache entry `{entry}` cannot be read back. Delete the folder and start again.")
@@ -170,7 +170,7 @@ def _fill(
             f"the first: {skipped[0][1] if skipped else 'the split is empty'}. Check the files."
         )
     file.flush()  # type: ignore[attr-defined]
-    write_json(part / "entry.json", {"kept": kept, "skipped": skipped, "made": time.time()})
+    write_json(part / "entry.json", {"kept": kept, "skipped": skipped, "dtype": dtype, "made": time.time()})
     return False
 
 
@@ -210,14 +210,22 @@ def _new_entry(entry: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _publish(part: Path, entry: Path) -> None:
-    if entry.exists() and not (entry / "entry.json").exists():
-        shutil.rmtree(entry, ignore_errors=True)  # damaged by hand: replace it
+def _publish(part: Path, entry: Path, images: Images) -> None:
+    """Rename `part` to `entry`; a damaged entry in its place is removed, a whole one of another process stays."""
+    if _open(entry, images) is None:
+        _remove(entry)
     try:
         part.rename(entry)
     except OSError as error:
-        if not (entry / "entry.json").exists():  # else another process was first, with the same content
+        if _open(entry, images) is None:
             raise cannot_write(entry, error) from error
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir():
+        shutil.rmtree(entry, ignore_errors=True)
+    else:
+        entry.unlink(missing_ok=True)
 
 
 def _open(entry: Path, images: Images) -> TrunkActivations | None:
@@ -225,16 +233,20 @@ def _open(entry: Path, images: Images) -> TrunkActivations | None:
     try:
         record = read_json(entry / "entry.json")
         values = np.load(entry / "activations.npy", mmap_mode="r", allow_pickle=False)
-        os.utime(entry / "entry.json")
         kept = np.asarray(record["kept"], np.int64)
-        skipped = tuple((str(name), str(reason)) for name, reason in record["skipped"])
-    except (PandaError, OSError, ValueError, KeyError, TypeError):
+        reasons = [str(reason) for _, reason in record["skipped"]]
+        dtype = str(record.get("dtype", values.dtype))
+    except (PandaError, OSError, EOFError, ValueError, KeyError, TypeError):
         return None
+    unread = np.setdiff1d(np.arange(len(images)), kept)
+    if len(values) != len(images) or values.dtype != dtype or len(unread) != len(reasons):
+        return None
+    if len(kept) + len(unread) != len(images):
+        return None
+    with contextlib.suppress(OSError):  # a cache that others own can be read all the same
+        os.utime(entry / "entry.json")
     # Names may have changed since (the key covers contents only): take today's.
-    unread = [index for index in range(len(images)) if index not in set(kept.tolist())] if skipped else []
-    if len(kept) + len(skipped) != len(images) or len(values) != len(images):
-        return None
-    skipped = tuple((images.names[index], reason) for index, (_, reason) in zip(unread, skipped, strict=True))
+    skipped = tuple((images.names[index], reason) for index, reason in zip(unread, reasons, strict=True))
     return TrunkActivations(values[: len(kept)], kept, skipped)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -36,15 +36,16 @@ class Space:
     axes: np.ndarray
 
     @staticmethod
-    def fit(plan: Plan, inputs: Inputs) -> tuple[Space, Features]:
+    def fit(plan: Plan, inputs: Inputs, should_stop: Callable[[], bool]) -> tuple[Space, Features]:
         """Return the space of a run and, at no further cost, the unadapted features in it."""
         tail, device = plan.network.tail, plan.device
-        features = tail_features(tail, inputs.train.values, device)
+        features = tail_features(tail, inputs.train.values, device, should_stop=should_stop)
         widths, dims = plan.network.level_widths, int(plan.option("whiten_dims"))
         norm = FeatureNorm.fit(str(plan.config.feature_norm), features, widths, dims)
         normal = norm(features)  # (N, D')
         center = normal[torch.from_numpy(inputs.fitted)].mean(dim=0)
-        unadapted = Features(normal.numpy(), space_features(tail, norm, inputs.test.values, device))
+        test = space_features(tail, norm, inputs.test.values, device, should_stop=should_stop)
+        unadapted = Features(normal.numpy(), test)
         return Space(norm, center, _axes(np.concatenate([unadapted.train, unadapted.test]))), unadapted
 
     def tensors(self) -> dict[str, Tensor]:
@@ -83,12 +84,14 @@ class Evaluation:
     def __init__(self, plan: Plan, inputs: Inputs, space: Space) -> None:
         self.plan, self.inputs, self.space = plan, inputs, space
 
-    def features(self, tail: nn.Module) -> Features:
+    def features(self, tail: nn.Module, should_stop: Callable[[], bool] = lambda: False) -> Features:
+        """Return the features of both splits under `tail`; `should_stop` as in `tail_features`."""
         norm, device = self.space.norm, self.plan.device
-        return Features(
-            space_features(tail, norm, self.inputs.train.values, device),
-            space_features(tail, norm, self.inputs.test.values, device),
+        train, test = (
+            space_features(tail, norm, activations.values, device, should_stop=should_stop)
+            for activations in (self.inputs.train, self.inputs.test)
         )
+        return Features(train, test)
 
     def measure(
         self, features: Features, step: int, images_seen: int, history: Sequence[Measured], began: float

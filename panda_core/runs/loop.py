@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from panda_core.errors import PandaError
+from panda_core.errors import PandaError, StopRequested
 from panda_core.events import CheckpointSaved, Event, RunFinished, RunStopped, Stepped
 from panda_core.features import activation_batch
 from panda_core.methods.compactness import compactness_loss
@@ -91,9 +91,21 @@ def adapt(
         yield RunStopped(reason="Stopped on request before the first evaluation.")
         return
 
+    try:
+        yield from _adapt(plan, inputs, resumed, should_stop, began)
+    except StopRequested as stopped:
+        yield RunStopped(reason=str(stopped))
+
+
+def _adapt(
+    plan: Plan, inputs: Inputs, resumed: Resumed | None, should_stop: Callable[[], bool], began: float
+) -> Iterator[Event | Start | Snapshot | Final]:
+    """Yield what `adapt` does once all inputs are there. began: `time.monotonic()` of the run's start."""
     config, tail = plan.config, plan.network.tail
     steps, every = int(config.steps or 0), int(config.eval_every or 1)
-    space, features = (Space.from_tensors(plan, resumed.space), None) if resumed else Space.fit(plan, inputs)
+    space, features = (
+        (Space.from_tensors(plan, resumed.space), None) if resumed else Space.fit(plan, inputs, should_stop)
+    )
     evaluation, history = Evaluation(plan, inputs, space), list(resumed.history) if resumed else []
     if resumed is None:
         yield Start(inputs, space)
@@ -113,7 +125,7 @@ def adapt(
         if not history or (step > history[-1].step and (step % every == 0 or step == steps)):
             began_evaluation = time.monotonic()
             if step > 0 or features is None:  # the space was fitted to those of step 0
-                features = evaluation.features(tail)
+                features = evaluation.features(tail, should_stop)
             measured = evaluation.measure(features, step, images_seen, history, began_evaluation)
             history.append(measured)
             gallery = torch.from_numpy(features.train)
@@ -123,8 +135,7 @@ def adapt(
         if step >= steps:
             break
         if should_stop():
-            yield RunStopped(reason=f"Stopped on request after step {step}.")
-            return
+            raise StopRequested(f"Stopped on request after step {step}.")
         rows = batch_rows(inputs.fitted, config.batch_size, config.seed, step)
         loss = _train_step(plan, inputs, space, parameters, optimiser, rows, step)
         step, images_seen = step + 1, images_seen + len(rows)

@@ -1,0 +1,304 @@
+"""`make bench`: the figures of BENCHMARKS.md, measured on this machine.
+
+`python -m tests.benchmarks.bench SECTION ...` measures some sections only: speed, start, memory, cifar, cache, top1.
+Each section's rows are kept in tests/benchmarks/results/, and BENCHMARKS.md is written from all of them. Sections
+that need CIFAR-10 or ImageNet images look for them in $PANDA_DATA and are passed over without.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from panda_core.cli import wait_without_spinning
+
+wait_without_spinning()
+
+from panda_core import CheckpointSaved, Evaluated, RunConfig, RunFinished, run  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+RESULTS = Path(__file__).parent / "results"
+DATA = Path(os.environ.get("PANDA_DATA") or "nowhere")
+CIFAR = DATA / "cifar10_images"
+IMAGENET = DATA / "imagenet_sample"
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+PAIRS = 3  # side-by-side repetitions of a speed ratio
+
+Row = dict[str, str]
+
+
+def row(what: str, measured: str, target: str, how: str) -> Row:
+    return {"what": what, "measured": measured, "target": target, "how": how}
+
+
+def speed() -> Iterator[Row]:
+    """One epoch plus evaluation, and the step alone, against the released loop; the two in turn."""
+    from panda_core.runs.loop import adapt
+    from panda_core.runs.plan import prepare
+    from tests.benchmarks.released_loop import ReleasedLoop
+
+    config = RunConfig(
+        dataset="cifar10",
+        normal_class="cat",
+        train_limit=500,
+        test_limit=1500,
+        image_size=128,
+        steps=16,
+        eval_every=16,
+        set={"calibrate_on": "train"},
+    )
+    plan = prepare(config)
+    first = int(str(plan.option("cut")).removeprefix("blocks.")) + 1
+    paths = [list(images.paths) for images in (plan.task.train, plan.task.test)]  # type: ignore[attr-defined]
+    released = ReleasedLoop(paths[0], paths[1], 128, first)
+    began = time.perf_counter()
+    list(adapt(plan))  # fills the cache
+    filling = time.perf_counter() - began
+    epochs, steps = [], []
+    for _ in range(PAIRS):
+        began = time.perf_counter()
+        count = released.epoch()
+        trained = time.perf_counter() - began
+        released.evaluate()
+        theirs = time.perf_counter() - began
+        marks = {}
+        for item in adapt(prepare(config)):
+            if isinstance(item, Evaluated):
+                marks[item.step] = (time.perf_counter(), item.seconds)
+            if isinstance(item, CheckpointSaved) and item.step == 0:
+                start = time.perf_counter()
+        end, evaluating = marks[16]
+        epochs.append(theirs / (end - start))
+        steps.append((trained / count) / ((end - start - evaluating) / 16))
+    shown = "500 train, 1,500 test images of CIFAR-10, EfficientNet-Lite0, 128 px"
+    yield row(
+        "one epoch plus evaluation, against the released loop in plain PyTorch",
+        f"{statistics.median(epochs):.1f} times faster ({min(epochs):.1f} to {max(epochs):.1f})",
+        "6 times or better",
+        f"{shown}; the two in turn, {PAIRS} times; trunk cache filled ({filling:.0f} s with the first epoch)",
+    )
+    yield row(
+        "training step alone, same comparison",
+        f"{statistics.median(steps):.1f} times faster ({min(steps):.1f} to {max(steps):.1f})",
+        "3 times or better",
+        "decoding and frozen stages included on both sides, as each loop has them",
+    )
+
+
+def start() -> Iterator[Row]:
+    """From the order to start, to the first point and to a visible collapse, in processes of their own."""
+    from panda_core.runs import launch
+
+    broken = {"dataset": "digits", "normal_class": "3", "feature_norm": "l2", "lr": 0.5, "steps": 160, "eval_every": 10}
+    with tempfile.TemporaryDirectory() as folder:
+        config = RunConfig(runs_dir=folder, steps=2, dataset="digits", normal_class="3")
+        _first_point(config)  # fills the cache
+        cold = [_first_point(config) for _ in range(PAIRS)]
+        ready = []
+        for _ in range(PAIRS):
+            launch.keep_ready()
+            time.sleep(15)  # as long as a person takes to choose
+            ready.append(_first_point(config))
+        yield row(
+            "order to start, to the first point in the log (digits, cache filled, process ready)",
+            f"{statistics.median(ready):.1f} s ({min(ready):.1f} to {max(ready):.1f})",
+            "5 s or less",
+            "without the page's own delay, see the browser figure",
+        )
+        yield row(
+            "the same from a cold process",
+            f"{statistics.median(cold):.1f} s ({min(cold):.1f} to {max(cold):.1f})",
+            "12 s or less",
+            "as above",
+        )
+        launch.keep_ready()
+        time.sleep(15)
+        began, peak, seconds = time.perf_counter(), 0.0, None
+        started = launch.start(RunConfig(runs_dir=folder, **broken))  # type: ignore[arg-type]
+        for event in _follow(started):
+            if isinstance(event, Evaluated) and event.anomalous_ratio is not None:
+                peak = max(peak, event.anomalous_ratio)
+                if event.anomalous_ratio < 0.8 * peak:
+                    seconds = time.perf_counter() - began
+                    break
+        started.request_stop()
+        measured = "not within the run" if seconds is None else f"{seconds:.0f} s (step {event.step})"
+        yield row(
+            "a collapse visible on digits (anomalous ratio 20 % below its peak)",
+            measured,
+            "40 s or less",
+            "class 3, L2, lr 0.5",
+        )
+
+
+def _first_point(config: RunConfig) -> float:
+    from panda_core.runs import launch
+
+    began = time.perf_counter()
+    folder = launch.start(config)
+    seconds = 0.0
+    for event in _follow(folder):
+        if isinstance(event, Evaluated) and not seconds:
+            seconds = time.perf_counter() - began
+        if isinstance(event, RunFinished):  # let it end, so that it does not disturb the next
+            break
+    return seconds
+
+
+def _follow(folder: Any) -> Iterator[Any]:
+    offset, deadline = 0, time.monotonic() + 300
+    while time.monotonic() < deadline:
+        for event, after in folder.events(offset):
+            offset = after
+            yield event
+        time.sleep(0.05)
+
+
+def memory() -> Iterator[Row]:
+    """Peak memory of an adaptation with 5,000 train and 5,000 test images, as the system counts it."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "panda_core", "run", "--dataset", "cifar10", "--normal-class", "cat"]
+        command += ["--steps", "16", "--eval-every", "16", "--json", "--runs-dir", folder]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+    how = "whole process, CIFAR-10 class cat, 5,000 train and 5,000 test images, mapped pages of the cache included"
+    yield row("peak memory of an adaptation", f"{peak:.2f} GB", "1.5 GB or less", how)
+
+
+def cifar() -> Iterator[Row]:
+    """AUROC on CIFAR-10 from the class folders: frozen on all images, early stopping on 1,000 a class."""
+    with tempfile.TemporaryDirectory() as folder:
+        finals: dict[str, list[dict[str, float]]] = {"frozen": [], "panda-early": []}
+        for name in CLASSES:
+            for recipe, limit in (("frozen", None), ("panda-early", 1000)):
+                config = RunConfig(
+                    dataset="cifar10", normal_class=name, recipe=recipe, train_limit=limit, runs_dir=folder
+                )
+                if recipe != "frozen":
+                    config = config.replace(eval_every=10_000)
+                finals[recipe] += [event.metrics for event in run(config) if isinstance(event, RunFinished)]
+                print(name, recipe, {key: finals[recipe][-1][key] for key in ("unadapted_auroc", "auroc")}, flush=True)
+    frozen = [100 * metrics["auroc"] for metrics in finals["frozen"]]
+    before = [100 * metrics["unadapted_auroc"] for metrics in finals["panda-early"]]
+    after = [100 * metrics["auroc"] for metrics in finals["panda-early"]]
+    per_class = ", ".join(f"{name} {value:.1f}" for name, value in zip(CLASSES, frozen, strict=True))
+    yield row(
+        "CIFAR-10, frozen, defaults, full train, mean AUROC of 10 classes",
+        f"{statistics.mean(frozen):.2f}",
+        "91.0 or better (paper, ResNet-152 at 224 px: 92.5)",
+        f"class folders, 5,000 test images, 128 px, seed 0: {per_class}",
+    )
+    gains = ", ".join(f"{name} {b - a:+.1f}" for name, a, b in zip(CLASSES, before, after, strict=True))
+    yield row(
+        "CIFAR-10, panda-early, defaults, 1,000 train images a class",
+        f"{statistics.mean(after):.2f} against {statistics.mean(before):.2f} frozen "
+        f"({statistics.mean(after) - statistics.mean(before):+.2f})",
+        "better than frozen on the mean",
+        f"as above, the default number of steps; by class: {gains}",
+    )
+
+
+def cache() -> Iterator[Row]:
+    """float16 against float32 in the trunk cache: AUROC, size and time of an evaluation."""
+    values: dict[str, tuple[float, float, float]] = {}
+    for dtype in ("float32", "float16"):
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["PANDA_CACHE_DIR"] = folder
+            config = RunConfig(dataset="cifar10", normal_class="cat", train_limit=500, test_limit=1500, recipe="frozen")
+            config = config.replace(runs_dir=f"{folder}/runs", set={"cache_dtype": dtype})
+            list(run(config))
+            events = list(run(config))
+            (evaluated,) = [event for event in events if isinstance(event, Evaluated)]
+            size = sum(file.stat().st_size for file in Path(folder).glob("*/activations.npy"))
+            values[dtype] = (100 * (evaluated.auroc or 0), size / 2000 / 1e3, events[-1].seconds)  # type: ignore[attr-defined]
+            del os.environ["PANDA_CACHE_DIR"]
+    wide, half = values["float32"], values["float16"]
+    yield row(
+        "trunk cache in float16 instead of float32",
+        f"AUROC {half[0]:.2f} against {wide[0]:.2f}, {half[1]:.1f} against {wide[1]:.1f} kB an image, "
+        f"{half[2]:.1f} against {wide[2]:.1f} s for a frozen run",
+        "a measured choice",
+        "CIFAR-10 cat, 500 train, 1,500 test images; float16 is the default",
+    )
+
+
+def top1() -> Iterator[Row]:
+    """Top-1 accuracy of the bundled networks on one image of each ImageNet class, preprocessed as in their release."""
+    from tests.benchmarks.top1 import accuracy
+
+    for number, target in ((0, 86), (1, 88), (2, 89)):
+        what = f"EfficientNet-Lite{number}, top-1 on imagenet_sample"
+        yield row(what, f"{100 * accuracy(number, DATA):.1f} %", f"{target} % or better", "1,000 images, 256 px copies")
+
+
+SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
+    "speed": (speed, CIFAR),
+    "start": (start, None),
+    "memory": (memory, CIFAR),
+    "cifar": (cifar, CIFAR),
+    "cache": (cache, CIFAR),
+    "top1": (top1, IMAGENET),
+}
+
+
+def hardware() -> str:
+    """Return the processor and the number of cores, in words."""
+    model = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
+    return f"{model}, {os.cpu_count()} cores, no GPU, Python {platform.python_version()}"
+
+
+def write_report() -> None:
+    """Write BENCHMARKS.md from the kept rows."""
+    text = [
+        "# Measured figures",
+        "",
+        "Written by `make bench`. Times on shared machines vary; ratios are of two things measured in turn in one run.",
+        "",
+    ]
+    for name in SECTIONS:
+        file = RESULTS / f"{name}.json"
+        if file.exists():
+            kept = json.loads(file.read_text())
+            text += [f"## {name}", "", f"{kept['date']}, {kept['hardware']}", ""]
+            text += ["| what | measured | target | how |", "|---|---|---|---|"]
+            text += [
+                "| " + " | ".join(item[key] for key in ("what", "measured", "target", "how")) + " |"
+                for item in kept["rows"]
+            ]
+            text.append("")
+    (ROOT / "BENCHMARKS.md").write_text("\n".join(text))
+
+
+def main(names: list[str]) -> None:
+    for name in names or list(SECTIONS):
+        measure, needs = SECTIONS[name]
+        if needs is not None and not needs.exists():
+            print(f"{name}: passed over, {needs} is not here")
+            continue
+        rows = []
+        for item in measure():
+            rows.append(item)
+            print(f"{name}: {item['what']}: {item['measured']} (target {item['target']})", flush=True)
+        RESULTS.mkdir(exist_ok=True)
+        kept = {"date": time.strftime("%Y-%m-%d"), "hardware": hardware(), "rows": rows}
+        (RESULTS / f"{name}.json").write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
+    write_report()
+    shutil.rmtree(ROOT / "build", ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,38 @@
+"""Top-1 accuracy of a bundled network on ImageNet images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from panda_core.backbones.backbone import Preprocessing
+from panda_core.backbones.efficientnet_lite import weights_file
+from panda_core.backbones.lite_network import whole_network
+from panda_core.datasets import imagenet_images
+from panda_core.features.preparation import network_input, squared
+
+BATCH = 50
+
+
+@torch.no_grad()
+def accuracy(number: int, data: Path, count: int | None = None) -> float:
+    """Return the share of right first guesses of EfficientNet-Lite`number` on `count` evenly spaced images, or all.
+
+    Input side, crop and interpolation are those of the network's release.
+    """
+    file, labelled = weights_file(number), imagenet_images(data)
+    assert file is not None and labelled is not None
+    network, _ = whole_network(number, file)
+    network.to(memory_format=torch.channels_last)
+    spec = network.pretrained_cfg
+    release = Preprocessing(tuple(spec["mean"]), tuple(spec["std"]), spec["interpolation"], spec["crop_pct"])
+    rows = np.linspace(0, len(labelled.images) - 1, count or len(labelled.images)).astype(int)
+    right = 0
+    for start in range(0, len(rows), BATCH):
+        batch = rows[start : start + BATCH]
+        images = np.stack([squared(labelled.images.load(int(row)), spec["input_size"][1], release) for row in batch])
+        guesses = network(network_input(images, release)).argmax(dim=1).numpy()
+        right += int((guesses == labelled.labels[batch]).sum())
+    return right / len(rows)
