@@ -40,7 +40,7 @@ _TRAINING = {
 }
 # Common to all recipes.
 _SPACE = {
-    "whiten_dims": Option(default=512, low=1, high=4096, help="largest number of directions kept by whitening"),
+    "whiten_dims": Option(default=1024, low=1, high=4096, help="largest number of directions kept by whitening"),
     "cache_dtype": Option(
         default="float16", choices=("float16", "float32"), help="number format of the cached trunk activations"
     ),
