@@ -64,8 +64,8 @@ class Option:
 class RunConfig:
     """A run, wholly described. `None` means "the default of the chosen recipe, backbone or dataset".
 
-    `panda_core.runs.plan` replaces every None, so a saved config has none left. `set` holds what `--set` sets:
-    options of the recipe, the scorer and the backbone (`python -m panda_core recipes --json` lists them).
+    `panda_core.runs.plan` replaces every None but those of the limits, where it means "all". `set` holds what `--set`
+    sets: options of the recipe, the scorer and the backbone (`python -m panda_core recipes --json` lists them).
     """
 
     dataset: str = "digits"

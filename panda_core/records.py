@@ -74,7 +74,10 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Return the named arrays of a `.npz`; pickled content is refused."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
+        if not all(isinstance(value, np.ndarray) for value in arrays.values()):
+            raise ValueError("it is an archive of something else")
+        return arrays
     except FileNotFoundError as error:
         raise PandaError(f"`{path}` does not exist.") from error
     except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds for damaged archives

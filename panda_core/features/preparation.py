@@ -21,19 +21,19 @@ def squared(image: np.ndarray, size: int, preprocessing: Preprocessing) -> np.nd
     """Return the uint8 (size, size, 3) view of an image (H, W, 3) that the network sees.
 
     With a crop under 1 (the paper, Sec. 1.1 of its supplement: short side to 256, centre crop of 224), the short
-    side becomes size / crop and the centre is cut out. With 1, the image is squeezed into the square: nothing of
-    it is lost, at the price of its aspect.
+    side becomes size / crop and the centre is cut out, rounded as torchvision rounds. With 1, the image is squeezed
+    into the square: nothing of it is lost, at the price of its aspect.
     """
     picture = Image.fromarray(image)
     resampling = _RESAMPLING.get(preprocessing.interpolation, Image.Resampling.BICUBIC)
     if preprocessing.crop >= 1:
         return np.asarray(picture.resize((size, size), resampling))
-    short = round(size / preprocessing.crop)
-    scale = short / min(picture.size)
-    width, height = (max(short, round(side * scale)) for side in picture.size)
-    left, top = (width - size) // 2, (height - size) // 2
-    picture = picture.resize((width, height), resampling)
-    return np.asarray(picture.crop((left, top, left + size, top + size)))
+    short, (width, height) = round(size / preprocessing.crop), picture.size
+    wide, high = (max(short, int(short * side / min(width, height))) for side in (width, height))
+    left, top = round((wide - size) / 2), round((high - size) / 2)
+    # Only the part that stays is computed: a long strip of an image would otherwise grow to gigabytes.
+    box = (left * width / wide, top * height / high, (left + size) * width / wide, (top + size) * height / high)
+    return np.asarray(picture.resize((size, size), resampling, box=box))
 
 
 def network_input(images: np.ndarray, preprocessing: Preprocessing) -> Tensor:

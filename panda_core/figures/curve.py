@@ -39,6 +39,20 @@ class Curve:
             None if value is None else value * spread for value, spread in zip(ratio, self.spread, strict=True)
         )
 
+    def at(self, places: Sequence[int]) -> Curve:
+        """Return the curve at some of its points alone; `places` count from 0."""
+        return dataclasses.replace(
+            self,
+            steps=tuple(self.steps[place] for place in places),
+            auroc=tuple(self.auroc[place] for place in places),
+            auroc_low=tuple(self.auroc_low[place] for place in places),
+            auroc_high=tuple(self.auroc_high[place] for place in places),
+            spread=tuple(self.spread[place] for place in places),
+            normal_ratio=tuple(self.normal_ratio[place] for place in places),
+            anomalous_ratio=tuple(self.anomalous_ratio[place] for place in places),
+            effective_rank=tuple(self.effective_rank[place] for place in places),
+        )
+
 
 def curve_of(
     evaluated: Sequence[Evaluated],

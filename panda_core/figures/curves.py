@@ -35,7 +35,7 @@ def distances_figure(curve: Curve) -> go.Figure:
         ]
     )
     top = style.ceiling([*anomalous[:1], *normal[:1], *curve.spread[:1], *anomalous, *normal, *curve.spread])
-    return _over_steps(figure, curve, "squared distance to centre", [0, top])
+    return _over_steps(figure, curve, [0, top])
 
 
 def ratios_figure(curve: Curve) -> go.Figure:
@@ -56,7 +56,7 @@ def ratios_figure(curve: Curve) -> go.Figure:
     )
     figure.add_hline(y=1, line={"color": style.TRAIN, "dash": "dot", "width": 1.5})
     top = style.ceiling([*curve.anomalous_ratio, *curve.normal_ratio, 1.2])
-    return _over_steps(figure, curve, "distance, training = 1", [0, top])
+    return _over_steps(figure, curve, [0, top])
 
 
 def auroc_figure(curve: Curve) -> go.Figure:
@@ -76,10 +76,10 @@ def auroc_figure(curve: Curve) -> go.Figure:
         )
     figure.add_trace(style.line(curve.steps, curve.auroc, name="AUROC", colour=style.NORMAL))
     if curve.stop_step is not None:
-        _mark(figure, curve.stop_step, "stop", "solid", 1.0, curve.last_step)
+        _mark(figure, curve.stop_step, "stop", "solid", 0.14, curve.last_step)
     if curve.oracle_step is not None:
-        _mark(figure, curve.oracle_step, "oracle", "dot", 0.92, curve.last_step)
-    return _over_steps(figure, curve, "AUROC", auroc_range([curve]))
+        _mark(figure, curve.oracle_step, "oracle", "dot", 0.26, curve.last_step)
+    return _over_steps(figure, curve, auroc_range([curve]))
 
 
 def rank_figure(curve: Curve) -> go.Figure:
@@ -88,7 +88,7 @@ def rank_figure(curve: Curve) -> go.Figure:
         curve.steps, curve.effective_rank, name="effective rank", colour=style.TRAIN, symbol="triangle-up", number=".1f"
     )
     top = style.ceiling(curve.effective_rank, room=1.1)
-    return _over_steps(go.Figure([rank]), curve, "effective rank", [0, top], legend=False)
+    return _over_steps(go.Figure([rank]), curve, [0, top], legend=False)
 
 
 def auroc_range(curves: list[Curve]) -> list[float]:
@@ -100,10 +100,11 @@ def auroc_range(curves: list[Curve]) -> list[float]:
     return [bottom - 0.01, 1.01]
 
 
-def _over_steps(figure: go.Figure, curve: Curve, title: str, span: list[float], *, legend: bool = True) -> go.Figure:
+def _over_steps(figure: go.Figure, curve: Curve, span: list[float], *, legend: bool = True) -> go.Figure:
+    """Put the axes in place. The name of the vertical one is left to the heading above the chart: width is dear."""
     style.layout(figure, legend=legend)
     figure.update_xaxes(**style.step_axis(curve.last_step))
-    figure.update_yaxes(title=title, range=span, autorange=False)
+    figure.update_yaxes(range=span, autorange=False)
     if curve.steps:
         style.add_unadapted(figure)
     return figure
@@ -120,7 +121,7 @@ def _mark(figure: go.Figure, step: float, text: str, dash: str, height: float, l
         text=text,
         showarrow=False,
         xanchor="right" if left else "left",
-        yanchor="top",
+        yanchor="bottom",
         xshift=-3 if left else 3,
         font={"size": 11, "color": style.MARK},
     )

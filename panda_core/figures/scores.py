@@ -43,9 +43,9 @@ def histogram_figure(
             name=f"{name} ({len(members)})",
             marker={
                 "color": colour,
-                "opacity": 0.6,
+                "opacity": 0.65,
                 "line": {"width": 0},
-                "pattern": {"shape": pattern, "fgopacity": 0.5, "size": 6},
+                "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": "white", "fgopacity": 0.5, "size": 6},
             },
             hovertemplate=f"{name}: %{{y:.1f}} % at score %{{x:.3g}}<extra></extra>",
         )

@@ -29,7 +29,7 @@ def layout(figure: go.Figure, *, height: int = HEIGHT, legend: bool = True) -> g
     """Return `figure` with the margins, the legend and the hover label of every chart."""
     figure.update_layout(
         height=height,
-        margin={"l": 48, "r": 12, "t": 34 if legend else 14, "b": 40},
+        margin={"l": 40, "r": 10, "t": 30 if legend else 12, "b": 40},
         paper_bgcolor=CLEAR,
         plot_bgcolor=CLEAR,
         showlegend=legend,
@@ -80,7 +80,7 @@ def marks(steps: Iterable[int], symbol: str) -> dict[str, Any]:
     listed = list(steps)
     return {
         "symbol": ["diamond-open" if step == 0 else symbol for step in listed],
-        "size": [11 if step == 0 else 5 for step in listed],
+        "size": [11 if step == 0 else 6 for step in listed],
         "line": {"width": [2.5 if step == 0 else 0 for step in listed]},
     }
 

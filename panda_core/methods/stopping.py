@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,17 @@ class Chosen:
 
     scores: np.ndarray
     checkpoint: np.ndarray
+
+
+def taking_part(checkpoints: Sequence[Any], stop: str, ses_start: object) -> list[Any]:
+    """Return those of a run's checkpoints, step 0 first, that its stop rule looks at.
+
+    "last": the last. "ses": all but the unadapted one, which the paper does not mention, unless `ses_start` is
+    "include" or there is no other.
+    """
+    if stop != "ses":
+        return list(checkpoints[-1:])
+    return list(checkpoints[1:] if ses_start != "include" and len(checkpoints) > 1 else checkpoints)
 
 
 def last_checkpoint(history: np.ndarray) -> Chosen:

@@ -20,10 +20,11 @@ from panda_core.errors import BrokenRun, UsageError
 from panda_core.events import RunStarted
 from panda_core.features import FeatureNorm, compute_trunk, space_features
 from panda_core.methods import find_recipe
-from panda_core.methods.stopping import last_checkpoint, sample_wise
+from panda_core.methods.stopping import last_checkpoint, sample_wise, taking_part
 from panda_core.metrics import percentile_among, threshold_at
 from panda_core.runs.plan import GIVEN_IMAGES, choose_device, count_held_out, held_out_rows
-from panda_core.runs.record import read_tensors, run
+from panda_core.runs.record import run
+from panda_core.runs.tensors import read_gallery, read_space, read_tail
 from panda_core.scoring import find_scorer
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class PandaDetector:
         """
         from panda_core.runs.loaded import load_run
 
+        _check_list(images)
         if len(images) < 2:
             raise UsageError(f"At least 2 normal images are needed; got {len(images)}. Add images.")
         arrays = [decode_image(image, _name(image, index)) for index, image in enumerate(images)]
@@ -100,8 +102,7 @@ class PandaDetector:
         An image's score does not depend on the others. One that cannot be decoded raises `UnreadableImage`.
         """
         learned = self._learned()
-        if isinstance(images, (str, Path)) or not hasattr(images, "__len__"):
-            raise UsageError(f"`images` must be a list of images; got {type(images).__name__}. Pass `[image]`.")
+        _check_list(images)
         scores = np.empty(len(images), np.float32)
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
@@ -148,37 +149,40 @@ def detector_of_run(loaded: LoadedRun) -> PandaDetector:
     if not loaded.evaluated:
         raise BrokenRun(f"Run `{loaded.run_id}` has no checkpoint yet. Wait for its first evaluation, or resume it.")
     config, folder = loaded.config, loaded.folder
-    finished = loaded.metrics is not None
-    sample = finished and find_recipe(config.recipe).stop == "ses"
-    steps = [loaded.evaluated[-1].step]
-    if sample:
-        steps = sorted(int(path.stem) for path in (folder.path / "galleries").glob("*.safetensors"))
+    finished, stop = loaded.metrics is not None, find_recipe(config.recipe).stop
+    used = taking_part(loaded.evaluated, stop if finished else "last", config.set.get("ses_start"))
+    steps = [event.step for event in used]
     device = choose_device(config.device)
     network: Network = find_backbone(config.backbone).load(str(config.set["cut"])).to(device)
-    space = read_tensors(folder.path / "space.safetensors")
+    space = read_space(folder.path / "space.safetensors", network, str(config.feature_norm))
     detector = PandaDetector()
     detector.config = config
     detector.learned_ = Learned(
         network=network,
         norm=FeatureNorm.from_tensors(str(config.feature_norm), network.level_widths, space),
-        checkpoints=tuple(_checkpoint(loaded, step) for step in steps),
-        sample_wise=sample,
+        checkpoints=tuple(_checkpoint(loaded, network, space, step) for step in steps),
+        sample_wise=finished and stop == "ses",
         held_out_scores=loaded.arrays("final" if finished else steps[-1])["held_out_scores"],
         device=device,
     )
     return detector
 
 
-def _checkpoint(loaded: LoadedRun, step: int) -> Checkpoint:
+def _checkpoint(loaded: LoadedRun, network: Network, space: dict[str, Tensor], step: int) -> Checkpoint:
     config, folder = loaded.config, loaded.folder.path
     scorer = find_scorer(config.scorer)
     options = {key: config.set[key] for key in scorer.options}
-    gallery = read_tensors(folder / "galleries" / f"{step:06d}.safetensors")["features"].numpy()
+    gallery = read_gallery(folder / "galleries" / f"{step:06d}.safetensors", space).numpy()
     return Checkpoint(
-        tail=read_tensors(folder / "checkpoints" / f"{step:06d}.safetensors"),
+        tail=read_tail(folder / "checkpoints" / f"{step:06d}.safetensors", network),
         scorer=scorer.build(seed=config.seed, **options).fit(gallery),
         normaliser=float(loaded.arrays(step)["normaliser"]),
     )
+
+
+def _check_list(images: Sequence[ImageSource]) -> None:
+    if isinstance(images, (str, Path)) or not hasattr(images, "__len__"):
+        raise UsageError(f"`images` must be a list of images; got {type(images).__name__}. Pass `[image]`.")
 
 
 def _name(image: ImageSource, index: int) -> str:

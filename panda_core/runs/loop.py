@@ -18,7 +18,7 @@ from panda_core.errors import PandaError, StopRequested
 from panda_core.events import CheckpointSaved, Event, RunFinished, RunStopped, Stepped
 from panda_core.features import activation_batch
 from panda_core.methods.compactness import compactness_loss
-from panda_core.methods.stopping import Chosen, last_checkpoint, sample_wise
+from panda_core.methods.stopping import Chosen, last_checkpoint, sample_wise, taking_part
 from panda_core.metrics import auroc, auroc_interval
 from panda_core.runs.evaluation import Evaluation, Measured, Space
 from panda_core.runs.plan import Plan
@@ -189,18 +189,13 @@ def _train_step(
 
 def final_scores(plan: Plan, history: list[Measured]) -> Final:
     """Return what the recipe's stop rule makes of all checkpoints."""
-    used = history
-    if plan.recipe.stop == "ses" and plan.option("ses_start") == "exclude" and len(history) > 1:
-        used = history[1:]
+    used: list[Measured] = taking_part(history, plan.recipe.stop, plan.config.set.get("ses_start"))
     scores = np.stack([measured.arrays["scores"] for measured in used])  # (T, M)
     held_out = np.stack([measured.arrays["held_out_scores"] for measured in used])  # (T, H)
     rule: Callable[[np.ndarray], Chosen] = last_checkpoint
     if plan.recipe.stop == "ses":
         normalisers = np.array([measured.arrays["normaliser"] for measured in used])
         rule = lambda rows: sample_wise(rows, normalisers)  # noqa: E731  one rule for both sets of images
-    else:
-        used = history[-1:]
-        scores, held_out = scores[-1:], held_out[-1:]
     steps = np.array([measured.step for measured in used])
     chosen = rule(scores)
     return Final(chosen.scores, steps[chosen.checkpoint], rule(held_out).scores, tuple(int(step) for step in steps))

@@ -17,7 +17,7 @@ POLL = 0.25  # seconds between looks at the queue
 def slots() -> int:
     """Return how many runs may compute at once: `$PANDA_MAX_RUNS`, 1 by default."""
     text = os.environ.get("PANDA_MAX_RUNS") or "1"
-    if not text.isdigit() or not 1 <= int(text) <= 64:
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
         raise UsageError(f"`PANDA_MAX_RUNS` must be a whole number in [1, 64]; got `{text}`. Set it to 1.")
     return int(text)
 

@@ -11,12 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from filelock import Timeout
-from safetensors.torch import load, save
-from torch import Tensor
 
 from panda_core.config import RunConfig
 from panda_core.datasets import OneClassTask, split_digest
-from panda_core.errors import BrokenRun, PandaError, UsageError
+from panda_core.errors import PandaError, UsageError
 from panda_core.events import CheckpointSaved, Evaluated, Event, RunFailed, RunFinished, RunStarted, RunStopped
 from panda_core.records import read_lines, write_arrays, write_atomically, write_json
 from panda_core.runs.evaluation import Measured
@@ -24,6 +22,7 @@ from panda_core.runs.loop import Final, Resumed, Snapshot, Start, adapt
 from panda_core.runs.plan import Plan, prepare
 from panda_core.runs.setting_up import Inputs
 from panda_core.runs.store import RunFolder
+from panda_core.runs.tensors import read_momentum, read_space, read_tail, write_tensors
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "faiss-cpu", "safetensors", "pillow")
 
@@ -56,11 +55,10 @@ def resume(
     with lock:
         if folder.state().state == "finished":
             raise UsageError(f"Run `{folder.run_id}` is finished; there is nothing to resume.")
-        folder.clear_stop_request()
         if not wait():
             event = RunStopped(reason="Stopped on request while waiting in the queue.")
             folder.append(event)
-            folder.write_state("stopped", event.reason)
+            _after(folder, event)
             yield event
             return
         try:
@@ -76,12 +74,12 @@ def _record(plan: Plan, folder: RunFolder, should_stop: Callable[[], bool]) -> I
     try:
         folder.write_state("running")
         folder.write_config(plan.config)
-        resumed = _last_checkpoint(folder)
+        resumed = _last_checkpoint(folder, plan)
         if resumed is None:
             started = RunStarted(run_id=folder.run_id, config=plan.config.to_json())
             folder.append(started)
             yield started
-        for item in adapt(plan, resumed, should_stop):
+        for item in adapt(plan, resumed, lambda: should_stop() or folder.stop_requested()):
             if isinstance(item, Start):
                 _save_start(plan, folder, item)
             elif isinstance(item, Snapshot):
@@ -123,6 +121,7 @@ def _after(folder: RunFolder, event: Event) -> None:
     """Do what follows a line: set the final state, drop what only an earlier checkpoint needed."""
     if isinstance(event, RunStopped):
         folder.write_state("stopped", event.reason)
+        folder.clear_stop_request()  # it is fulfilled; one that comes before the run is resumed counts again
     elif isinstance(event, RunFinished):
         folder.write_state("finished")
         shutil.rmtree(folder.path / "momentum", ignore_errors=True)
@@ -193,24 +192,11 @@ def _save_final(folder: RunFolder, final: Final) -> None:
             path.unlink(missing_ok=True)
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    content = save({name: value.contiguous() for name, value in tensors.items()})
-    write_atomically(path, lambda file: file.write(content))
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file; a missing or damaged one raises `BrokenRun`."""
-    try:
-        return load(path.read_bytes())
-    except Exception as error:  # safetensors has its own error type for each kind of damage
-        raise BrokenRun(f"`{path}` is missing or damaged: {error}. The run must be computed again.") from error
-
-
 def _momentum_file(folder: RunFolder, step: int) -> Path:
     return folder.path / "momentum" / f"{step:06d}.safetensors"
 
 
-def _last_checkpoint(folder: RunFolder) -> Resumed | None:
+def _last_checkpoint(folder: RunFolder, plan: Plan) -> Resumed | None:
     """Return where to go on, and cut the log after that point; None (and an empty log) if there is no such point."""
     log = folder.path / "events.jsonl"
     records = list(read_lines(log))
@@ -230,9 +216,9 @@ def _last_checkpoint(folder: RunFolder) -> Resumed | None:
     resumed = Resumed(
         step=last_step,
         images_seen=evaluated[-1].images_seen,
-        tail=read_tensors(folder.path / "checkpoints" / f"{name}.safetensors"),
-        momentum=read_tensors(_momentum_file(folder, last_step)),
-        space=read_tensors(folder.path / "space.safetensors"),
+        tail=read_tail(folder.path / "checkpoints" / f"{name}.safetensors", plan.network),
+        momentum=read_momentum(_momentum_file(folder, last_step), plan.network),
+        space=read_space(folder.path / "space.safetensors", plan.network, str(plan.config.feature_norm)),
         history=[Measured(folder.arrays(event.step), event) for event in evaluated],
         seconds=evaluated[-1].time - float(records[0][0].get("time", evaluated[-1].time)),
     )
@@ -241,4 +227,4 @@ def _last_checkpoint(folder: RunFolder) -> Resumed | None:
     return resumed
 
 
-__all__ = ["environment", "read_tensors", "resume", "run", "write_tensors"]
+__all__ = ["environment", "resume", "run"]

@@ -162,8 +162,14 @@ class RunFolder:
 
     def arrays(self, step: int | str) -> dict[str, np.ndarray]:
         """Return the arrays of a step (or of "final"): see `panda_core.runs.evaluation`."""
-        name = f"{step:06d}" if isinstance(step, int) else step
-        return read_arrays(self.path / "arrays" / f"{name}.npz")
+        path = (
+            self.path / "arrays" / f"{step:06d}.npz" if isinstance(step, int) else self.path / "arrays" / f"{step}.npz"
+        )
+        arrays = read_arrays(path)
+        absent = {"scores", "held_out_scores", "normaliser" if isinstance(step, int) else "step"} - set(arrays)
+        if absent:
+            raise BrokenRun(f"`{path}` lacks {', '.join(sorted(absent))}. The run must be computed again.")
+        return arrays
 
     def delete(self) -> None:
         """Remove the folder; refused while a process computes the run."""

@@ -9,8 +9,8 @@ from panda_core.runs.evaluation import Evaluation, Measured, Space
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.loop import final_scores
 from panda_core.runs.plan import prepare
-from panda_core.runs.record import read_tensors
 from panda_core.runs.setting_up import Inputs, set_up
+from panda_core.runs.tensors import read_space, read_tail
 
 
 def recompute_final_scores(loaded: LoadedRun) -> np.ndarray:
@@ -19,12 +19,13 @@ def recompute_final_scores(loaded: LoadedRun) -> np.ndarray:
         raise BrokenRun(f"Run `{loaded.run_id}` is not finished. `python -m panda_core resume` continues it.")
     plan = prepare(loaded.config)
     (inputs,) = [item for item in set_up(plan, lambda: False) if isinstance(item, Inputs)]
-    space = Space.from_tensors(plan, read_tensors(loaded.folder.path / "space.safetensors"))
+    space_file = loaded.folder.path / "space.safetensors"
+    space = Space.from_tensors(plan, read_space(space_file, plan.network, str(plan.config.feature_norm)))
     evaluation = Evaluation(plan, inputs, space)
     history: list[Measured] = []
     needed = loaded.evaluated if plan.recipe.stop == "ses" else loaded.evaluated[-1:]
     for event in needed:
-        tail = read_tensors(loaded.folder.path / "checkpoints" / f"{event.step:06d}.safetensors")
+        tail = read_tail(loaded.folder.path / "checkpoints" / f"{event.step:06d}.safetensors", plan.network)
         plan.network.tail.load_state_dict(tail, strict=False)
         features = evaluation.features(plan.network.tail)
         history.append(evaluation.measure(features, event.step, event.images_seen, history, began=0.0))

@@ -23,8 +23,9 @@ class MahalanobisScorer:
         features = checked(features, at_least=2).astype(np.float64)
         estimate = LedoitWolf(store_precision=False).fit(features)
         variance, directions = np.linalg.eigh(estimate.covariance_)
-        # Fully collapsed features have no variance left; the floor keeps their scores finite.
-        floor = max(variance[-1] * 1e-12, np.finfo(np.float32).tiny)
+        # Fully collapsed features have no variance left but the rounding of float32; the floor keeps scores finite.
+        rounding = np.finfo(np.float32).eps ** 2 * max(np.square(features).mean(), 1e-12)
+        floor = max(variance[-1] * 1e-12, rounding)
         self.mean_ = estimate.location_
         self.whitening_ = directions / np.sqrt(np.maximum(variance, floor))  # (D, D)
         return self
