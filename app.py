@@ -1,0 +1,7 @@
+"""The router of the web app: `streamlit run app.py`."""
+
+from __future__ import annotations
+
+from pages.shared.router import route
+
+route()

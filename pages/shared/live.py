@@ -1,0 +1,166 @@
+"""A run while it computes, and after: everything shown is read from its folder, at every look anew."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.shared import wording
+from pages.shared.charts import four_curves
+from pages.shared.glossary import tip
+from pages.shared.progress import Progress, progress_of, waiting
+from pages.shared.replay import show_replay
+from pages.shared.router import EXAMINE
+from panda_core.errors import PandaError
+from panda_core.figures import Curve, curve_of
+from panda_core.runs.launch import continue_run
+from panda_core.runs.loaded import LoadedRun
+from panda_core.runs.queue import runs_ahead
+from panda_core.runs.store import ENDED, RunFolder, State
+
+LOOK_EVERY = 0.6  # seconds
+
+
+def show_run(folder: RunFolder) -> None:
+    """Draw a run; while it computes, look at its folder again and again until it has ended."""
+    computing = folder.state().state not in ENDED
+    st.fragment(_look, run_every=LOOK_EVERY if computing else None)(folder, computing)
+
+
+def _look(folder: RunFolder, computing: bool) -> None:
+    state = folder.state()
+    if computing and state.state in ENDED:
+        st.rerun()  # the whole page, which no longer looks again
+    run = LoadedRun(folder)
+    try:
+        config, events, evaluated, metrics = run.config, run.events(), run.evaluated, run.metrics
+    except PandaError as error:
+        st.error(wording.sentence(str(error)), icon=":material/broken_image:")
+        return
+    icon, colour = wording.STATES[state.state]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(wording.sentence(wording.run_title(config)), width="content")
+        st.badge(state.state, icon=icon, color=colour, help=tip("state"))
+    if state.state in ENDED:
+        _ending(folder, state, finished=metrics is not None)
+    else:
+        if state.state == "queued":
+            progress = waiting(runs_ahead(folder))
+        else:
+            progress = progress_of(events, int(config.steps or 0))
+        _progress(folder, progress)
+    if run.skipped:
+        with st.expander(f"{wording.count(len(run.skipped), 'image')} skipped", icon=":material/hide_image:"):
+            st.caption(tip("skipped"))
+            for name, reason in run.skipped[:50]:
+                st.markdown(f"- {wording.sentence(name)}: {wording.sentence(reason)}")
+    curve = curve_of(evaluated, last_step=config.steps, metrics=metrics)
+    if metrics is not None:
+        _results(run, curve)
+    if not evaluated:
+        if state.state not in ENDED:
+            st.caption("The curves start with step 0, the unadapted network.")
+            four_curves(curve, folder.run_id)  # empty: the axes stand, and the browser has the charts ready
+        return
+    if curve.auroc[0] is None:
+        st.caption("The test set lacks normal images or anomalies, so there is no AUROC; the other curves need none.")
+    four_curves(curve, folder.run_id)
+    if state.state in ENDED and len(curve.steps) > 1:
+        show_replay(run, curve)
+
+
+def _progress(folder: RunFolder, progress: Progress) -> None:
+    left = "" if progress.seconds_left is None else f", about {wording.duration(progress.seconds_left)} left"
+    bar, button = st.columns([5, 1], vertical_alignment="bottom")
+    bar.progress(min(max(progress.fraction, 0.0), 1.0), text=progress.stage + left)
+    if folder.stop_requested():
+        button.button("Stopping", disabled=True, width="stretch", key="stopping", help=tip("stop"))
+    else:
+        button.button(
+            "Stop",
+            icon=":material/stop:",
+            width="stretch",
+            key="stop",
+            help=tip("stop"),
+            on_click=_stop,
+            args=(folder,),
+        )
+
+
+def _stop(folder: RunFolder) -> None:
+    try:
+        folder.request_stop()
+    except PandaError as error:
+        st.toast(wording.sentence(str(error)), icon=":material/error:")
+
+
+def _ending(folder: RunFolder, state: State, *, finished: bool) -> None:
+    """Say how the run ended, and offer to go on where that is possible."""
+    reason = wording.sentence(state.reason)
+    if state.state == "failed":
+        st.error(reason, icon=":material/error:")
+    elif state.state != "finished":
+        st.warning(reason or "The run was stopped.", icon=":material/info:")
+    if state.state != "finished" and not finished:
+        if st.button("Resume", icon=":material/resume:", key="resume", help=tip("resume")):
+            try:
+                continue_run(folder)
+            except PandaError as error:
+                st.error(wording.sentence(str(error)))
+                return
+            st.rerun()
+
+
+def _results(run: LoadedRun, curve: Curve) -> None:
+    """Show the final numbers in one row, each with what it means."""
+    metrics = run.metrics or {}
+    final, unadapted = metrics.get("auroc"), metrics.get("unadapted_auroc")
+    undefined = "" if final is not None else f" {tip('undefined')}"
+    change = None if final is None or unadapted is None else f"{final - unadapted:+.3f} by adapting"
+    cells = st.columns(4)
+    cells[0].metric(
+        "Final AUROC", wording.auroc(final), change, help=tip("final_auroc") + undefined, border=True, height="stretch"
+    )
+    cells[1].metric(
+        "Unadapted AUROC",
+        wording.auroc(unadapted),
+        "step 0",
+        delta_color="off",
+        delta_arrow="off",
+        help=tip("unadapted_auroc") + undefined,
+        border=True,
+        height="stretch",
+    )
+    cells[2].metric(
+        "Stop step",
+        wording.step(metrics.get("stop_step")),
+        "without labels",
+        delta_color="off",
+        delta_arrow="off",
+        help=tip("stop_step"),
+        border=True,
+        height="stretch",
+    )
+    cells[3].metric(
+        "Oracle AUROC",
+        wording.auroc(metrics.get("oracle_auroc")),
+        f"at step {wording.step(metrics.get('oracle_step'))}",
+        delta_color="off",
+        delta_arrow="off",
+        help=tip("oracle") + undefined,
+        border=True,
+        height="stretch",
+    )
+    words, link = st.columns([3, 1], vertical_alignment="center")
+    words.caption(
+        f"95 % interval of the final AUROC: {wording.interval(metrics.get('auroc_low'), metrics.get('auroc_high'))}, "
+        f"from {wording.count(metrics.get('test_images', 0), 'test image')}. Adapted on "
+        f"{wording.count(metrics.get('train_images', 0) - metrics.get('held_out_images', 0), 'normal image')}; "
+        f"{metrics.get('held_out_images', 0)} held out to set the threshold."
+    )
+    link.page_link(
+        EXAMINE,
+        label="Examine images",
+        icon=":material/image_search:",
+        query_params={"run": run.run_id},
+        width="stretch",
+    )

@@ -1,0 +1,64 @@
+"""Four settings worth seeing, each a question. A preset is nothing but an address: every value is in the URL."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+Value = str | int | float
+
+# One small task for all four, so that their curves compare: 20 to 30 seconds on two idle cores. Gradients are clipped,
+# so every step is as long as the learning rate allows, and momentum lengthens it tenfold: elastic weights are then
+# pulled back and forth over their pretrained values. Hence the EWC preset has a lower rate and no momentum.
+_TASK: Mapping[str, Value] = {"normal_class": "9", "image_size": 64, "test_limit": 300, "feature_norm": "l2"} | {
+    "set_cut": "blocks.2"  # a long tail: much of the network is free to move
+}
+_FAR: Mapping[str, Value] = {**_TASK, "lr": 20.0, "steps": 90, "eval_every": 5}
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """key: its name in code. settings: values by the key of a widget of the Adapt page; all others at their default."""
+
+    key: str
+    title: str
+    question: str
+    icon: str
+    settings: Mapping[str, Value]
+
+
+PRESETS: tuple[Preset, ...] = (
+    Preset(
+        "gentle",
+        "Adapt gently",
+        "Do the features get better when the steps are small?",
+        ":material/spa:",
+        {**_TASK, "lr": 1.0, "steps": 60, "eval_every": 5},
+    ),
+    Preset(
+        "break",
+        "Break it",
+        "What happens when adapting goes on and on, in large steps?",
+        ":material/bolt:",
+        _FAR,
+    ),
+    Preset(
+        "ewc",
+        "Save it with EWC",
+        "Do elastic weights keep the features where they are? Without momentum, or they overshoot.",
+        ":material/anchor:",
+        {**_FAR, "recipe": "panda-ewc", "lr": 10.0, "set_momentum": 0.0},
+    ),
+    Preset(
+        "ses",
+        "Save it with sample-wise stopping",
+        "Is it enough to choose, for each image, the step at which it stands out most?",
+        ":material/timer_off:",
+        {**_FAR, "recipe": "panda-ses"},
+    ),
+)
+
+
+def query_of(preset: Preset) -> dict[str, str]:
+    """Return the query parameters of a preset's address."""
+    return {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in preset.settings.items()}

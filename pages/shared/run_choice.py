@@ -1,0 +1,61 @@
+"""Which run a page shows: the one in the URL, looked up by its exact id and in no other way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from pages.shared import wording
+from pages.shared.router import ASSETS
+from panda_core.config import default_runs_dir
+from panda_core.errors import PandaError
+from panda_core.runs.store import RunFolder, list_runs
+
+RECORDED = ASSETS / "recorded"
+PARAMETER = "run"
+
+
+def find_run(run_id: str) -> RunFolder | None:
+    """Return the run called `run_id` among the user's own and the recorded ones."""
+    return RunFolder.by_id(run_id, default_runs_dir()) or RunFolder.by_id(run_id, RECORDED)
+
+
+def is_recorded(folder: RunFolder) -> bool:
+    """Return whether a run came with the program; such a run is read, never changed."""
+    return folder.path.parent == RECORDED
+
+
+def all_runs() -> list[RunFolder]:
+    """Return the user's runs, newest first, then the recorded ones."""
+    return [*list_runs(default_runs_dir()), *list_runs(Path(RECORDED))]
+
+
+def open_run(run_id: str) -> None:
+    """Put a run's id into the URL."""
+    st.query_params[PARAMETER] = run_id
+
+
+def opened_run() -> RunFolder | None:
+    """Return the run of the URL. A friendly sentence takes the place of one that is not there."""
+    run_id = st.query_params.get(PARAMETER, "")
+    if not run_id:
+        return None
+    folder = find_run(run_id)
+    if folder is None:
+        st.warning(
+            "There is no run with the id in this address. It may have been deleted, or its folder is elsewhere. "
+            "The Runs page lists those that are here.",
+            icon=":material/search_off:",
+        )
+    return folder
+
+
+def label_of(folder: RunFolder) -> str:
+    """Return a run as a line of a list: what it is and when it was made."""
+    try:
+        title = wording.run_title(folder.config())
+    except PandaError:
+        title = "broken run"
+    when = "recorded example" if is_recorded(folder) else wording.started(folder)
+    return f"{title}, {when}"

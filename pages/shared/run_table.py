@@ -1,0 +1,88 @@
+"""Runs as rows of a table, whatever state their folders are in."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from pages.shared import wording
+from pages.shared.run_choice import is_recorded
+from panda_core.config import RunConfig
+from panda_core.errors import PandaError
+from panda_core.figures import Curve, curve_of
+from panda_core.runs.loaded import LoadedRun
+from panda_core.runs.store import RunFolder
+
+NOT_COMPARED = ("name", "runs_dir", "data_root", "device")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A run in the table. problem: why its folder cannot be read; all else is then empty."""
+
+    folder: RunFolder
+    config: RunConfig
+    state: str
+    metrics: dict[str, Any]
+    curve: Curve
+    problem: str = ""
+
+    @property
+    def label(self) -> str:
+        """The run in a few words; the end of its id tells apart runs of the same name."""
+        if is_recorded(self.folder):
+            return f"{wording.run_title(self.config)} (recorded)"
+        return f"{wording.run_title(self.config)} ({self.folder.run_id[-4:]})"
+
+    def cells(self) -> dict[str, Any]:
+        recorded = is_recorded(self.folder)
+        return {
+            "Name": wording.run_title(self.config),
+            "Dataset": self.config.dataset,
+            "Normal class": str(self.config.normal_class),
+            "Recipe": self.config.recipe,
+            "State": "recorded" if recorded else self.state,
+            "AUROC": wording.auroc(self.metrics.get("auroc")),
+            "Unadapted": wording.auroc(self.metrics.get("unadapted_auroc", _first(self.curve.auroc))),
+            "Steps": self.config.steps,
+            "Started": "with the program" if recorded else wording.started(self.folder),
+        }
+
+
+def row_of(folder: RunFolder) -> Row:
+    """Return the row of a run; a folder that cannot be read gives a row that says so."""
+    run = LoadedRun(folder)
+    try:
+        config, metrics = run.config, run.metrics or {}
+        curve = curve_of(run.evaluated, label=wording.run_title(config), last_step=config.steps, metrics=metrics)
+        row = Row(folder, config, folder.state().state, metrics, curve)
+        return dataclasses.replace(row, curve=dataclasses.replace(curve, label=row.label))
+    except (PandaError, TypeError, KeyError, AttributeError) as error:
+        reason = str(error) if isinstance(error, PandaError) else f"Run `{folder.run_id}` is damaged: {error}."
+        return Row(folder, RunConfig(), "broken", {}, Curve(), reason)
+
+
+def differing_settings(rows: Sequence[Row]) -> list[dict[str, str]]:
+    """Return one line for each setting in which the runs differ: its name, and its value in each run."""
+    flat = [_flat(row.config) for row in rows]
+    keys = sorted({key for settings in flat for key in settings}, key=lambda key: (key.startswith("set"), key))
+    lines = []
+    for key in keys:
+        values = [settings.get(key, wording.NONE) for settings in flat]
+        if len(set(values)) > 1:
+            lines.append({"Setting": key} | {row.label: value for row, value in zip(rows, values, strict=True)})
+    return lines
+
+
+def _flat(config: RunConfig) -> dict[str, str]:
+    record = config.to_json()
+    options = record.pop("set")
+    settings = {key: value for key, value in record.items() if key not in NOT_COMPARED}
+    named = {key.replace("_", " "): value for key, value in settings.items()}
+    named |= {f"set {key.replace('_', ' ')}": value for key, value in options.items()}
+    return {key: wording.NONE if value is None else str(value) for key, value in named.items()}
+
+
+def _first(values: Sequence[float | None]) -> float | None:
+    return values[0] if values else None

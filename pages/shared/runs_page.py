@@ -1,0 +1,153 @@
+"""The Runs page: a table of all runs, a comparison, and what can be done with one."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from pages.shared import wording
+from pages.shared.archive import zipped
+from pages.shared.charts import show as show_figure
+from pages.shared.glossary import tip
+from pages.shared.router import ADAPT, EXAMINE
+from pages.shared.run_choice import all_runs, is_recorded
+from pages.shared.run_table import Row, differing_settings, row_of
+from panda_core.errors import PandaError
+from panda_core.figures import compare_figure
+from panda_core.runs.store import RunFolder
+
+MOST = 4
+
+
+def show() -> None:
+    """Draw the page."""
+    st.title("Runs")
+    if message := st.session_state.pop("runs_message", ""):
+        st.toast(message)
+    rows = {folder.run_id: row_of(folder) for folder in all_runs()}
+    good = {run_id: row for run_id, row in rows.items() if not row.problem}
+    if all(is_recorded(row.folder) for row in rows.values()):
+        st.info("You have not started a run yet. The table shows what came with the program.", icon=":material/info:")
+        st.page_link(ADAPT, label="Adapt a network", icon=":material/tune:")
+    if good:
+        _table(list(good.values()))
+        _compare(good)
+        _one(good)
+    for row in rows.values():
+        if row.problem:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.warning(wording.sentence(row.problem), icon=":material/broken_image:")
+                if not is_recorded(row.folder):
+                    _delete(row.folder, "Delete this broken run")
+
+
+def _table(rows: list[Row]) -> None:
+    frame = pd.DataFrame([row.cells() for row in rows])
+    st.dataframe(
+        frame,
+        width="stretch",
+        hide_index=True,
+        height="content",
+        key="table",
+        alt="All runs with their settings, state and AUROC",
+        column_config={
+            "State": st.column_config.TextColumn(help=tip("state")),
+            "AUROC": st.column_config.TextColumn(help=tip("final_auroc"), alignment="right"),
+            "Unadapted": st.column_config.TextColumn(help=tip("unadapted_auroc"), alignment="right"),
+            "Steps": st.column_config.NumberColumn(help=tip("steps")),
+            "Recipe": st.column_config.TextColumn(help=tip("recipe")),
+        },
+    )
+
+
+def _compare(good: dict[str, Row]) -> None:
+    labels = {row.label: row for row in good.values() if row.curve.steps}
+    if len(labels) < 2:
+        return
+    st.subheader("Compare")
+    chosen = st.multiselect(
+        "Runs in one chart",
+        list(labels),
+        default=list(labels)[:2],
+        max_selections=MOST,
+        key="compare",
+        help=tip("compare"),
+        placeholder="Choose two to four runs",
+        bind="query-params",
+    )
+    rows = [labels[label] for label in chosen[:MOST] if label in labels]
+    if not rows:
+        return
+    curves = [row.curve for row in rows]
+    left, right = st.columns(2, gap="medium")
+    named = ", ".join(row.label for row in rows)
+    with left:
+        st.markdown("**AUROC**", help=tip("auroc"))
+        show_figure(compare_figure(curves, "auroc"), key="compare-auroc", alt=f"AUROC over steps of {named}")
+    with right:
+        st.markdown("**Anomalous distance divided by training distance**", help=tip("ratios"))
+        show_figure(compare_figure(curves, "ratio"), key="compare-ratio", alt=f"Distance ratio over steps of {named}")
+    settings = differing_settings(rows)
+    if len(rows) > 1 and settings:
+        st.markdown("**Settings that differ**", help=tip("different_settings"))
+        st.dataframe(
+            pd.DataFrame(settings),
+            width="stretch",
+            hide_index=True,
+            key="differences",
+            alt=f"Settings in which these runs differ: {named}",
+        )
+    elif len(rows) > 1:
+        st.caption("These runs have the same settings.")
+
+
+def _one(good: dict[str, Row]) -> None:
+    st.subheader("One run")
+    run_id = st.selectbox(
+        "Run", list(good), format_func=lambda run_id: good[run_id].label, key="chosen_run", help=tip("chosen_run")
+    )
+    row = good[run_id]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        query = {"run": run_id}
+        st.page_link(ADAPT, label="Open", icon=":material/monitoring:", query_params=query)
+        st.page_link(EXAMINE, label="Examine", icon=":material/image_search:", query_params=query)
+        st.download_button(
+            "Download",
+            data=lambda: zipped(row.folder),
+            file_name=f"{run_id}.zip",
+            mime="application/zip",
+            icon=":material/download:",
+            on_click="ignore",
+            key="download",
+            help=tip("download"),
+        )
+        if not is_recorded(row.folder):
+            _rename(row)
+            _delete(row.folder, "Delete")
+
+
+def _rename(row: Row) -> None:
+    with st.popover("Rename", icon=":material/edit:"):
+        key = f"name-{row.folder.run_id}"
+        name = st.text_input("Name", value=row.config.name, max_chars=80, key=key, help=tip("name"))
+        if st.button("Save", key="rename", type="primary", help=tip("rename")):
+            try:
+                row.folder.write_config(row.config.replace(name=name.strip()))
+            except PandaError as error:
+                st.error(wording.sentence(str(error)))
+                return
+            st.session_state["runs_message"] = "Renamed."
+            st.rerun()
+
+
+def _delete(folder: RunFolder, label: str) -> None:
+    with st.popover(label, icon=":material/delete:"):
+        st.markdown("This removes the run's folder from this machine. There is no way back.")
+        if st.button("Delete for good", key=f"delete-{folder.run_id}", type="primary", help=tip("delete")):
+            try:
+                folder.delete()
+            except (PandaError, OSError) as error:
+                st.error(wording.sentence(str(error)))
+                return
+            st.session_state["runs_message"] = "Deleted."
+            st.rerun()

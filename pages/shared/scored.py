@@ -1,0 +1,76 @@
+"""The scores of one run at one step, and what follows from them: threshold, verdicts, orders."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from panda_core.errors import BrokenRun
+from panda_core.metrics import auroc, percentile_among, threshold_at
+from panda_core.runs.loaded import LoadedRun
+
+FINAL = "final"
+ORDERS = {
+    "most anomalous": "All test images, the highest score first.",
+    "least anomalous": "All test images, the lowest score first.",
+    "false alarms": "Normal images, the highest score first: the worst mistakes on normal images.",
+    "missed": "Anomalies, the lowest score first: the worst mistakes on anomalies.",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """scores (M,), is_anomaly (M,) and names of the test images; steps (M,): the checkpoint behind each score.
+
+    held_out (H,): scores of the held-out normal images, which set the threshold; empty where there are none.
+    """
+
+    names: list[str]
+    scores: np.ndarray
+    is_anomaly: np.ndarray
+    steps: np.ndarray
+    held_out: np.ndarray
+
+    def threshold(self, false_alarm_rate: float) -> float | None:
+        """Return the score above which at most this share of fresh normal images falls; None without held-out."""
+        return threshold_at(self.held_out, false_alarm_rate) if len(self.held_out) else None
+
+    def auroc(self) -> float | None:
+        return auroc(self.scores, self.is_anomaly)
+
+    def percentile(self, image: int) -> float | None:
+        """Return the percentage of held-out normal images that score below an image; None without held-out."""
+        if not len(self.held_out):
+            return None
+        return float(percentile_among(self.held_out, self.scores[image : image + 1])[0])
+
+    def above(self, threshold: float, label: int) -> tuple[int, int]:
+        """Return how many images of a label score above the threshold, and how many there are."""
+        members = self.scores[self.is_anomaly == label]
+        return int((members > threshold).sum()), len(members)
+
+    def order(self, name: str) -> np.ndarray:
+        """Return the images of one of `ORDERS`, in its order."""
+        ascending = np.argsort(self.scores, kind="stable")
+        if name == "false alarms":
+            return ascending[::-1][self.is_anomaly[ascending[::-1]] == 0]
+        if name == "missed":
+            return ascending[self.is_anomaly[ascending] == 1]
+        return ascending if name == "least anomalous" else ascending[::-1]
+
+
+def scored(run: LoadedRun, step: int | str) -> Scored:
+    """Return the scores of a run at a step, or its final ones."""
+    split, arrays = run.split, run.arrays(step)
+    try:
+        scores = np.asarray(arrays["scores"], np.float64)
+        steps = arrays["step"] if step == FINAL else np.full(len(scores), step)
+        found = Scored(
+            list(split["test"]), scores, np.asarray(split["is_anomaly"], int), steps, arrays["held_out_scores"]
+        )
+    except KeyError as error:
+        raise BrokenRun(f"Run `{run.run_id}` lacks {error} among its results. Compute it again.") from error
+    if not len(found.names) == len(scores) == len(found.is_anomaly):
+        raise BrokenRun(f"Run `{run.run_id}` lists other images than it has scores for. Compute it again.")
+    return found

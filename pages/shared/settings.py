@@ -1,0 +1,273 @@
+"""The form that describes a run: one widget for each field of a `RunConfig`, each bound to the URL."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from pages.shared.glossary import tip
+from panda_core.backbones import BACKBONES
+from panda_core.config import FEATURE_NORMS, Option, RunConfig, default_data_root
+from panda_core.datasets import DATASETS, Dataset, find_dataset
+from panda_core.errors import PandaError
+from panda_core.methods import RECIPES
+from panda_core.runs.plan import options_of, resolve
+from panda_core.scoring import SCORERS
+
+OWN_FOLDER = "folder"
+AUTOMATIC = "automatic"
+PREFIX = "set_"  # of the keys of a recipe's, scorer's or backbone's own options
+FIELDS: dict[str, Any] = {
+    "dataset": "digits",
+    "folder": "",
+    "normal_class": None,
+    "recipe": "panda-early",
+    "steps": None,
+    "lr": None,
+    "seed": 0,
+    "name": "",
+    "backbone": "efficientnet_lite0",
+    "image_size": None,
+    "feature_norm": AUTOMATIC,
+    "scorer": "knn",
+    "batch_size": 32,
+    "train_limit": None,
+    "test_limit": None,
+    "eval_every": None,
+}
+
+
+def fill(values: Mapping[str, Any]) -> None:
+    """Set every widget of the form: to its value in `values`, else to its default. Call before they are drawn."""
+    for key, default in (FIELDS | _option_defaults()).items():
+        st.session_state[key] = values.get(key, default)
+    if st.session_state["normal_class"] is None:
+        dataset = DATASETS.get(st.session_state["dataset"])
+        classes = dataset.classes(Path(default_data_root())) if dataset else ()
+        if classes:
+            st.session_state["normal_class"] = classes[0]
+        else:
+            del st.session_state["normal_class"]
+
+
+def _option_defaults() -> dict[str, int | float | str]:
+    """Return the key and default of every option that any recipe, scorer or backbone has."""
+    rows = (*RECIPES.values(), *SCORERS.values(), *BACKBONES.values())
+    return {PREFIX + key: option.default for row in rows for key, option in row.options.items()}
+
+
+def values_of(config: RunConfig) -> dict[str, Any]:
+    """Return the form's values that give `config`; what equals an automatic choice is left automatic."""
+    values: dict[str, Any] = {key: getattr(config, key) for key in FIELDS if hasattr(config, key)}
+    if config.dataset.startswith("folder:"):
+        values |= {"dataset": OWN_FOLDER, "folder": config.dataset.removeprefix("folder:")}
+    left_open = dict.fromkeys(("steps", "lr", "image_size", "feature_norm", "eval_every"))
+    try:
+        automatic = resolve(config.replace(**left_open))
+        for key in left_open:
+            values[key] = None if getattr(automatic, key) == values[key] else values[key]
+        automatic = resolve(config.replace(eval_every=None))
+        values["eval_every"] = None if automatic.eval_every == config.eval_every else config.eval_every
+        defaults = options_of(config)
+    except PandaError:  # its data or weights are gone; its values are still worth showing
+        defaults = {}
+    values["feature_norm"] = values["feature_norm"] or AUTOMATIC
+    for key, value in config.set.items():
+        if key in defaults and value != defaults[key].default:
+            values[PREFIX + key] = value
+    return values
+
+
+def form() -> RunConfig:
+    """Draw the form and return the config it describes. A config that cannot be raises `PandaError`."""
+    dataset = _dataset()
+    root = Path(default_data_root())
+    classes = dataset.classes(root) if dataset else ()
+    normal_class = None
+    if dataset and classes:
+        normal_class = st.selectbox(
+            "Normal class", classes, key="normal_class", help=tip("class"), bind="query-params"
+        )
+    recipe = _one_of("Recipe", "recipe", list(RECIPES), tip("recipe"))
+    st.caption(f"**{RECIPES[recipe].title}.** {RECIPES[recipe].about}")
+    automatic = _automatic(dataset, normal_class, recipe)
+    left, middle, right = st.columns(3)
+    steps = left.number_input(
+        "Steps",
+        min_value=0,
+        max_value=1_000_000,
+        value=FIELDS["steps"],
+        step=10,
+        key="steps",
+        placeholder=_shown(automatic.steps),
+        help=tip("steps"),
+        bind="query-params",
+    )
+    lr = middle.number_input(
+        "Learning rate",
+        min_value=1e-9,
+        max_value=100.0,
+        value=FIELDS["lr"],
+        step=0.05,
+        format="%g",
+        key="lr",
+        placeholder=_shown(automatic.lr),
+        help=tip("lr"),
+        bind="query-params",
+    )
+    seed = right.number_input(
+        "Seed", min_value=0, max_value=2**31 - 1, value=0, step=1, key="seed", help=tip("seed"), bind="query-params"
+    )
+    with st.expander("More settings", icon=":material/tune:"):
+        rest = _more(automatic)
+        settings = _options(RunConfig(recipe=recipe, scorer=rest["scorer"], backbone=rest["backbone"]))
+    return RunConfig(
+        dataset=dataset.key if dataset else f"folder:{st.session_state.get('folder', '')}",
+        normal_class=normal_class,
+        recipe=recipe,
+        steps=steps,
+        lr=lr,
+        seed=int(seed or 0),
+        set=settings,
+        **rest,
+    )
+
+
+def _dataset() -> Dataset | None:
+    root = Path(default_data_root())
+    missing = {key: dataset.missing(root) for key, dataset in DATASETS.items()}
+    here = [key for key, sentence in missing.items() if sentence is None]
+    key = st.selectbox("Dataset", [*here, OWN_FOLDER], key="dataset", help=tip("dataset"), bind="query-params")
+    if key == OWN_FOLDER:
+        path = st.text_input(
+            "Folder of images",
+            key="folder",
+            placeholder="/home/me/good-parts",
+            help=tip("folder"),
+            bind="query-params",
+        )
+        if not path.strip():
+            st.caption("Images of your own, on the machine that runs this program.")
+            return None
+        dataset = find_dataset(f"folder:{path.strip()}")
+        st.caption(dataset.about.replace("$", r"\$"))
+        return None if dataset.missing(root) else dataset
+    st.caption(f"**{DATASETS[key].title}.** {DATASETS[key].about}")
+    absent = {name: sentence for name, sentence in missing.items() if sentence is not None}
+    if absent:
+        with st.expander(f"{len(absent)} more, to be fetched first", icon=":material/download:"):
+            for name, sentence in absent.items():
+                st.markdown(f"**{DATASETS[name].title}** (`{name}`)")
+                st.caption(sentence)
+    return DATASETS[key]
+
+
+def _automatic(dataset: Dataset | None, normal_class: str | None, recipe: str) -> RunConfig:
+    """Return what fields left empty will become, as far as it is known."""
+    state = st.session_state
+    backbone = state.get("backbone", FIELDS["backbone"])
+    config = RunConfig(
+        dataset=dataset.key if dataset else "digits",
+        normal_class=normal_class if dataset else None,
+        recipe=recipe,
+        backbone=backbone if backbone in BACKBONES else FIELDS["backbone"],
+        steps=state.get("steps") if recipe != "frozen" else None,
+    )
+    try:
+        filled = resolve(config)
+        return resolve(config.replace(steps=None)).replace(eval_every=filled.eval_every)
+    except PandaError:
+        return config
+
+
+def _more(automatic: RunConfig) -> dict[str, Any]:
+    """Draw the settings that most people leave alone, and return them by field."""
+    backbone = _one_of("Network", "backbone", list(BACKBONES), tip("backbone"))
+    about = BACKBONES[backbone].missing() or f"{BACKBONES[backbone].title}."
+    st.caption(about)
+    about_norm = f"{tip('feature_norm')} *{AUTOMATIC}* is here *{automatic.feature_norm or FEATURE_NORMS[0]}*."
+    norm = _one_of("Feature norm", "feature_norm", [AUTOMATIC, *FEATURE_NORMS], about_norm)
+    scorer = _one_of("Score", "scorer", list(SCORERS), tip("scorer"))
+    st.caption(f"{SCORERS[scorer].title.capitalize()}.")
+    left, right = st.columns(2)
+    rest: dict[str, Any] = {
+        "image_size": _whole(left, "Image size", "image_size", 16, 1024, 16, _shown(automatic.image_size)),
+        "batch_size": _whole(right, "Batch size", "batch_size", 1, 4096, 8, "32") or FIELDS["batch_size"],
+        "eval_every": _whole(left, "Measure every", "eval_every", 1, 1_000_000, 1, _shown(automatic.eval_every)),
+        "train_limit": _whole(right, "Training images", "train_limit", 2, 10_000_000, 50, "all"),
+        "test_limit": _whole(left, "Test images", "test_limit", 1, 10_000_000, 50, "all"),
+    }
+    name = right.text_input("Name", key="name", max_chars=80, help=tip("name"), bind="query-params")
+    return {
+        **rest,
+        "backbone": backbone,
+        "feature_norm": None if norm == AUTOMATIC else norm,
+        "scorer": scorer,
+        "name": name.strip(),
+    }
+
+
+def _one_of(label: str, key: str, options: list[str], about: str) -> str:
+    """Draw a choice between names. The names themselves are in the URL, as they are on the command line."""
+    index = options.index(FIELDS[key])
+    chosen: str = st.selectbox(label, options, index=index, key=key, help=about, bind="query-params")
+    return chosen
+
+
+def _whole(place: Any, label: str, key: str, low: int, high: int, step: int, empty: str) -> int | None:
+    value = place.number_input(
+        label,
+        min_value=low,
+        max_value=high,
+        value=FIELDS[key],
+        step=step,
+        key=key,
+        placeholder=empty,
+        help=tip(key),
+        bind="query-params",
+    )
+    return None if value is None else int(value)
+
+
+def _options(config: RunConfig) -> dict[str, int | float | str]:
+    """Draw the options of the recipe, scorer and network, and return those that differ from their defaults."""
+    options = options_of(config)
+    changed: dict[str, int | float | str] = {}
+    st.markdown("**Options of this recipe, score and network**", help=tip("set_options"))
+    places = st.columns(2)
+    for number, (key, option) in enumerate(options.items()):
+        value = _option(places[number % 2], key, option)
+        if value is not None and value != option.default:
+            changed[key] = value
+    return changed
+
+
+def _option(place: Any, key: str, option: Option) -> int | float | str | None:
+    label, shared = key.replace("_", " ").capitalize(), {"key": PREFIX + key, "bind": "query-params"}
+    about = tip(key)
+    if option.choices:
+        index = option.choices.index(str(option.default))
+        chosen: str = place.selectbox(label, option.choices, index=index, help=about, **shared)
+        return chosen
+    if isinstance(option.default, str):
+        return str(place.text_input(label, value=option.default, help=about, **shared))
+    kind = type(option.default)
+    number: int | float | None = place.number_input(
+        label,
+        min_value=None if math.isinf(option.low) else kind(option.low),
+        max_value=None if math.isinf(option.high) else kind(option.high),
+        value=option.default,
+        step=1 if kind is int else max(float(option.default) / 10, 1e-6),
+        format=None if kind is int else "%g",
+        help=about,
+        **shared,
+    )
+    return number
+
+
+def _shown(value: float | None) -> str:
+    return "automatic" if value is None else f"{value:g}"
