@@ -1,0 +1,139 @@
+"""The app as people meet it: a real server, a real browser, a real run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SMALL = "normal_class=9&image_size=32&train_limit=24&test_limit=40&batch_size=8&feature_norm=l2&lr=1"
+POINTS = """() => {
+    const chart = document.querySelector('.st-key-curve-auroc .js-plotly-plot');
+    const line = chart && chart.data && chart.data.find((trace) => trace.name === 'AUROC');
+    return line && line.x ? line.x.length : 0;
+}"""
+RECORDED = "run=break-digits-9"
+
+
+@pytest.mark.parametrize(
+    ("path", "heading"),
+    [
+        ("/adapt?lr=3", "Adapt a network to normal images"),
+        ("/examine?run=ses-digits-9", "Examine the images of a run"),
+        ("/runs", "Runs"),
+    ],
+)
+def test_a_deep_link_is_the_first_visit(path: str, heading: str, server: Any, visit: Any) -> None:
+    """Guards against the old multipage mode, which a folder named `pages` wakes until navigation has run once."""
+    seen = visit()
+    seen.page.goto(server.url + path)
+    seen.page.get_by_role("heading", name=heading, level=1).wait_for(timeout=20_000)
+    assert seen.page.get_by_role("link", name="Examine").count() >= 1  # the navigation is there
+    assert path.split("?")[0] in seen.page.url
+    seen.check()
+
+
+def test_home_moves_by_itself_and_obeys(server: Any, visit: Any) -> None:
+    """Guards the first seconds: something moves without a click, and play, pause and scrub work."""
+    seen = visit()
+    page = seen.page
+    page.goto(server.url)
+    player = page.locator(".player")
+    player.wait_for(timeout=20_000)
+    step = player.locator(".step")
+    first = step.inner_text()
+    page.wait_for_timeout(3500)
+    assert step.inner_text() != first
+    player.get_by_role("button", name="Pause").click()
+    held = step.inner_text()
+    page.wait_for_timeout(700)
+    assert step.inner_text() == held
+    scrub = player.get_by_label("Position in the run")
+    scrub.fill("0")
+    assert step.inner_text() == "step 0"
+    assert player.locator(".phase").inner_text() == "unadapted"
+    scrub.fill(scrub.get_attribute("max"))
+    assert player.locator(".phase").inner_text() == "collapsing"
+    assert float(player.locator(".now").inner_text()) < float(player.locator(".first").inner_text()) - 0.2
+    player.get_by_role("button", name="Restart").click()
+    page.wait_for_timeout(300)
+    assert player.get_by_role("button", name="Pause").count() == 1
+    seen.check()
+
+
+def test_a_run_grows_on_the_page_and_survives_a_reload(server: Any, visit: Any) -> None:
+    """Guards the heart of the app: start, watch the curve grow to its end, reload, and see the same run."""
+    seen = visit()
+    page = seen.page
+    page.goto(f"{server.url}/adapt?{SMALL}&steps=6&eval_every=2")
+    page.get_by_role("button", name="Start").click(timeout=20_000)
+    page.wait_for_function(f"() => ({POINTS})() >= 1", timeout=60_000)
+    assert re.search(r"run=\d{8}-\d{6}-digits-9", page.url)
+    page.wait_for_function(f"() => ({POINTS})() === 4", timeout=60_000)
+    page.get_by_text("Final AUROC", exact=True).wait_for(timeout=30_000)
+    page.reload()
+    page.get_by_text("Final AUROC", exact=True).wait_for(timeout=30_000)
+    page.wait_for_function(f"() => ({POINTS})() === 4", timeout=30_000)
+    seen.check()
+
+
+def test_stop_is_obeyed_and_the_run_can_go_on(server: Any, visit: Any) -> None:
+    """Guards stop and resume, also across a restart of the server and in a second tab."""
+    seen = visit()
+    page = seen.page
+    page.goto(f"{server.url}/adapt?{SMALL}&steps=4000&eval_every=20")
+    page.get_by_role("button", name="Start").click(timeout=20_000)
+    page.wait_for_function(f"() => ({POINTS})() >= 1", timeout=60_000)
+    address = page.url
+    server.stop()
+    server.start()
+    other = visit()
+    other.page.goto(address)
+    other.page.wait_for_function(f"() => ({POINTS})() >= 1", timeout=60_000)
+    other.page.get_by_role("button", name="Stop", exact=True).click()
+    other.page.get_by_role("button", name="Resume").click(timeout=20_000)
+    other.page.get_by_role("button", name="Stop", exact=True).click(timeout=30_000)
+    other.page.get_by_role("button", name="Resume").wait_for(timeout=30_000)
+    other.check()
+
+
+@pytest.mark.parametrize(
+    ("look", "options"),
+    [
+        ("light", {"color_scheme": "light"}),
+        ("dark", {"color_scheme": "dark"}),
+        ("phone", {"color_scheme": "light", "viewport": {"width": 360, "height": 780}}),
+    ],
+)
+def test_pages_look_right(look: str, options: dict[str, Any], server: Any, visit: Any, screenshots: Path) -> None:
+    """Guards every page in three looks: no error box, nothing wider than the window; pictures for people to judge."""
+    seen = visit(**options)
+    page = seen.page
+    for name in ("home", "adapt", "examine", "runs"):
+        page.goto(f"{server.url}/{'' if name == 'home' else name}?{RECORDED}")
+        page.locator("h1").wait_for(timeout=20_000)
+        if name != "home":
+            page.locator(".js-plotly-plot").first.wait_for(timeout=20_000)
+        page.wait_for_timeout(800)
+        page.screenshot(path=str(screenshots / f"{name}-{look}.png"))
+        assert page.locator("[data-testid=stException]").count() == 0
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, f"{name} is {wide} pixels too wide"
+    seen.check()
+
+
+def test_a_card_of_home_sets_up_a_run(server: Any, visit: Any) -> None:
+    """Guards the way from the first page to a run: one click fills the form."""
+    seen = visit()
+    page = seen.page
+    page.goto(server.url)
+    page.get_by_role("link", name="Set it up").nth(1).click(timeout=20_000)
+    page.get_by_role("heading", name="Adapt a network to normal images").wait_for(timeout=20_000)
+    rate = "() => document.querySelector('.st-key-lr input')?.value === '20'"
+    page.wait_for_function(rate, timeout=20_000)
+    assert "lr=20" in page.url and "normal_class=9" in page.url
+    page.get_by_role("button", name="Adapt gently").click()
+    page.wait_for_function(rate.replace("20", "1"), timeout=20_000)
+    seen.check()

@@ -1,0 +1,164 @@
+"""What every test shares: an environment of its own, no network, one real run that many tests read."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).parents[1]
+GUARD = Path(__file__).parent / "guard"
+
+# Before torch is loaded. One thread: the same rounding in this process and in those that tests start, no threads that
+# spin for a core which another process has, and a process that can be forked.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+# The same examples every time, and no verdict on how fast the machine is.
+settings.register_profile("panda", deadline=None, derandomize=True, database=None)
+settings.load_profile("panda")
+
+_spec = importlib.util.spec_from_file_location("network_guard", GUARD / "sitecustomize.py")
+assert _spec is not None and _spec.loader is not None
+_spec.loader.exec_module(importlib.util.module_from_spec(_spec))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _session_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Share one cache among all tests, away from the user's; guard the processes that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PANDA_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(GUARD), str(ROOT)]))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("COLUMNS", "200")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _environment(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every test its own runs folder, and no data but what it asks for with `real_data`."""
+    monkeypatch.setenv("PANDA_RUNS", str(tmp_path / "runs"))
+    for name in ("PANDA_MAX_RUNS", "PANDA_CACHE_GB"):
+        monkeypatch.delenv(name, raising=False)
+    if "real_data" not in request.fixturenames:
+        monkeypatch.setenv("PANDA_DATA", str(tmp_path / "no data"))
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """Return the folder of real data, or skip the test where there is none."""
+    places = [Path(text) for text in [os.environ.get("PANDA_DATA", "")] if text] + [ROOT.parent / "shared" / "data"]
+    for place in places:
+        if any((place / name).is_dir() for name in ("imagenet_sample", "cifar10_images", "cifar-10-batches-py")):
+            return place
+    pytest.skip("real data: set PANDA_DATA to the folder into which it was unpacked")
+
+
+@pytest.fixture
+def panda() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a function (arguments...) that runs `python -m panda_core` in a process of its own."""
+
+    def call(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "panda_core", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=170, **options)  # type: ignore[call-overload]
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a finished run on digits with the bundled network. Shared: never write into it."""
+    from panda_core import RunConfig, RunStarted, run
+
+    runs = tmp_path_factory.mktemp("shared runs")
+    config = RunConfig(
+        dataset="digits",
+        normal_class="3",
+        image_size=32,
+        train_limit=24,
+        test_limit=40,
+        batch_size=8,
+        steps=4,
+        eval_every=2,
+        runs_dir=str(runs),
+        data_root=str(runs / "no data"),
+        device="cpu",
+    )
+    (run_id,) = [event.run_id for event in run(config) if isinstance(event, RunStarted)]
+    return runs / run_id
+
+
+@pytest.fixture
+def own_run(digits_run: Path, tmp_path: Path) -> Path:
+    """Return a copy of `digits_run` that a test may damage."""
+    return Path(shutil.copytree(digits_run, tmp_path / "runs" / digits_run.name))
+
+
+@pytest.fixture(scope="session")
+def tiny_network() -> Callable[..., Any]:
+    """Return a function -> a `Network` of three convolutions that runs in a millisecond; keywords replace fields."""
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor, nn
+
+    from panda_core.backbones import Preprocessing
+    from panda_core.backbones.network import Network, freeze
+
+    class Tail(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.norm, self.last = nn.Conv2d(4, 6, 3, stride=2), nn.BatchNorm2d(6), nn.Conv2d(6, 8, 1)
+            self.norm.running_mean.normal_(std=0.1)  # type: ignore[union-attr]
+            self.norm.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = F.relu(self.norm(self.first(x)))
+            return torch.cat([x.mean(dim=(2, 3)), F.relu6(self.last(x) + 1).mean(dim=(2, 3))], dim=1)
+
+    def make(**fields: Any) -> Network:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            trunk = freeze(nn.Sequential(nn.Conv2d(3, 4, 5, stride=4), nn.ReLU()))
+            tail, classifier = freeze(Tail()), freeze(nn.Linear(8, 10))
+        given = {
+            "trunk": trunk,
+            "tail": tail,
+            "classifier": classifier,
+            "level_widths": (6, 8),
+            "preprocessing": Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear", 1.0),
+            "cut": "trunk",
+            "weights_sha256": "0" * 64,
+        }
+        return Network(**{**given, **fields})
+
+    return make
+
+
+@pytest.fixture
+def tiny_backbone(tiny_network: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the key of a backbone made of `tiny_network`, registered for one test."""
+    from panda_core.backbones import BACKBONES, Backbone
+
+    row = Backbone(
+        key="tiny",
+        title="Three convolutions",
+        source="this test",
+        licence="none",
+        cut="trunk",
+        cuts=("trunk",),
+        feature_norm="none",
+        lr=0.05,
+        follows_paper=False,
+        image_size=None,
+        load=lambda cut: tiny_network(),
+        missing=lambda: None,
+    )
+    monkeypatch.setitem(BACKBONES, "tiny", row)
+    return "tiny"

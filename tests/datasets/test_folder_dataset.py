@@ -1,0 +1,171 @@
+"""`folder:PATH`: four layouts told apart, and a sentence where the names leave it open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from panda_core.datasets import find_class, find_dataset, one_class_task
+from panda_core.datasets.folder import folder_dataset
+from panda_core.errors import DataMissing, UsageError
+
+Write = Callable[..., None]
+
+
+def numbered(folder: str, count: int, ending: str = ".png") -> list[str]:
+    return [f"{folder}{row}{ending}" for row in range(count)]
+
+
+def test_one_folder_of_normals(tmp_path: Path, write_images: Write) -> None:
+    """Guards: nothing left to score, an image scored that was trained on, an AUROC promised."""
+    write_images(tmp_path, *numbered("", 10))
+    dataset = folder_dataset(tmp_path)
+    assert dataset.classes(tmp_path) == ("normal",)
+    task = one_class_task(dataset.open(tmp_path, "normal", 0), train_limit=None, test_limit=None, seed=0)
+    assert (len(task.train), len(task.test)) == (7, 3) and not task.is_anomaly.any()
+    assert sorted([*task.train.names, *task.test.names]) == numbered("", 10)
+    assert "All 10 images are taken as normal" in dataset.about and "no AUROC" in dataset.about
+    assert list(dataset.open(tmp_path, "normal", 1).train.names) != list(task.train.names)
+
+
+@pytest.mark.parametrize("normal", ["normal", "good", "ok", "Good", "OK"])
+def test_normals_and_anomalies(normal: str, tmp_path: Path, write_images: Write) -> None:
+    """Guards: anomalies trained on or left out; a label read from a part of a name (`goods`, `not ok`)."""
+    write_images(tmp_path, *numbered(f"{normal}/", 10), *numbered("goods/", 3), *numbered("not ok/deep/", 2))
+    dataset = folder_dataset(tmp_path)
+    assert dataset.classes(tmp_path) == (normal,)
+    splits = dataset.open(tmp_path, normal, 0)
+    assert len(splits.train) == 7 and set(splits.train_labels) == {normal}
+    assert splits.test_labels.tolist() == [normal] * 3 + ["goods"] * 3 + ["not ok"] * 2
+    assert all(name.startswith(f"{normal}/") for name in splits.train.names)
+    assert set(splits.train.names).isdisjoint(splits.test.names)
+    assert "The 5 images in `goods`, `not ok` are anomalous" in dataset.about
+
+
+def test_classes_in_train_and_test(tmp_path: Path, write_images: Write) -> None:
+    """Guards: a split of our own over the user's; a test set that changes with the normal class."""
+    write_images(tmp_path, *numbered("train/cat/", 3), *numbered("train/dog/", 4))
+    write_images(tmp_path, *numbered("test/cat/", 2), *numbered("test/dog/", 2), *numbered("test/emu/", 1))
+    dataset = folder_dataset(tmp_path)
+    assert dataset.classes(tmp_path) == ("cat", "dog")
+    tasks = [
+        one_class_task(dataset.open(tmp_path, name, 0), train_limit=None, test_limit=None, seed=0)
+        for name in ("cat", "dog")
+    ]
+    assert [len(task.train) for task in tasks] == [3, 4]
+    assert tasks[0].test.names == tasks[1].test.names
+    assert tasks[0].is_anomaly.tolist() == [0, 0, 1, 1, 1] and tasks[1].is_anomaly.tolist() == [1, 1, 0, 0, 1]
+    with pytest.raises(UsageError, match=r"Unknown class .*`emu`"):
+        dataset.open(tmp_path, "emu", 0)
+
+
+def test_mvtec_layout(tmp_path: Path, write_images: Write) -> None:
+    """Guards: masks scored as images; a defect type counted as normal."""
+    write_images(tmp_path, *numbered("train/good/", 4), *numbered("test/good/", 2), *numbered("test/scratch/", 2))
+    write_images(tmp_path, *numbered("test/dent/", 1), *numbered("ground_truth/scratch/", 2, "_mask.png"))
+    dataset = folder_dataset(tmp_path)
+    assert dataset.classes(tmp_path) == ("good",)
+    task = one_class_task(dataset.open(tmp_path, "good", 0), train_limit=None, test_limit=None, seed=0)
+    assert len(task.train) == 4 and len(task.test) == 5
+    anomalies = [name for name, bad in zip(task.test.names, task.is_anomaly, strict=True) if bad]
+    assert anomalies == ["test/dent/0.png", "test/scratch/0.png", "test/scratch/1.png"]
+    assert dataset.about == "Normal is `good`; anomalous in `test`: `dent`, `scratch`."
+
+
+def test_normal_class_comes_first_and_under_other_names(tmp_path: Path, write_images: Write) -> None:
+    """Guards: `defect` as the default normal class because of the alphabet; `test/OK` anomalous beside `train/good`."""
+    write_images(tmp_path, *numbered("Train/defect/", 2), *numbered("Train/good/", 2))
+    write_images(tmp_path, *numbered("Test/OK/", 2), *numbered("Test/Defect/", 1))
+    dataset = folder_dataset(tmp_path)
+    assert find_class(dataset, tmp_path, None) == "good"
+    assert dataset.open(tmp_path, "good", 0).test_labels.tolist() == ["defect", "good", "good"]
+
+
+def test_a_class_without_test_images_is_mentioned(tmp_path: Path, write_images: Write) -> None:
+    """Guards: an empty curve that nobody explains."""
+    write_images(tmp_path, *numbered("train/good/", 2), *numbered("test/bad/", 2))
+    assert "`test` has no normal images" in folder_dataset(tmp_path).about
+    write_images(tmp_path / "b", *numbered("train/good/", 2), *numbered("test/good/", 2))
+    assert "nothing, hence no AUROC" in folder_dataset(tmp_path / "b").about
+
+
+@pytest.mark.parametrize(
+    "places, sentence",
+    [
+        ([], "holds no images"),
+        (["cat/1.png", "dog/1.png"], "none is called normal, good or ok"),
+        (["good/1.png", "ok/1.png", "bad/1.png"], "`good`, `ok` could all be the normal one"),
+        (["1.png", "bad/1.png"], "in `bad` and also beside, as `1.png`"),
+        (["train/good/1.png"], "not in `train` and `test` alone"),
+        (["train/good/1.png", "test/good/1.png", "valid/good/1.png"], "not in `train` and `test` alone"),
+        (["train/good/1.png", "Train/good/2.png", "test/good/1.png"], "not in `train` and `test` alone"),
+        (["train/1.png", "test/good/1.png"], "`train/1.png` .* must lie in the folder of its class"),
+        (["only/1.png"], "images in `only` alone. If they are normal: `--dataset"),
+        (["bottle/train/good/1.png", "cable/train/good/1.png"], "several data sets. Give one: .*/bottle"),
+    ],
+)
+def test_unclear_layouts_end_in_a_sentence(
+    places: list[str], sentence: str, tmp_path: Path, write_images: Write
+) -> None:
+    """Guards: a guess about what is normal; a list of datasets that fails because one folder is odd."""
+    write_images(tmp_path, *places)
+    dataset = folder_dataset(tmp_path)
+    for call in (lambda: dataset.classes(tmp_path), lambda: dataset.open(tmp_path, "normal", 0)):
+        with pytest.raises(UsageError, match=sentence):
+            call()
+    assert dataset.missing(tmp_path) == dataset.about and str(tmp_path) in dataset.about
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path, write_images: Write) -> None:
+    """Guards: an old run whose folder has gone, which cannot even be listed; odd paths as other exceptions."""
+    for path in (tmp_path / "gone", "~no-such-user/x", "x" * 5000, "nul\0"):
+        dataset = folder_dataset(path)
+        assert "does not exist" in (dataset.missing(tmp_path) or "")
+        with pytest.raises(DataMissing):
+            dataset.classes(tmp_path)
+    write_images(tmp_path, "1.png")
+    assert "is a file" in (folder_dataset(tmp_path / "1.png").missing(tmp_path) or "")
+
+
+def test_unreadable_images_stay_to_be_counted(tmp_path: Path, write_images: Write) -> None:
+    """Guards: bad files dropped in silence; text files and hidden files counted as images."""
+    write_images(tmp_path, *numbered("", 4), ".hidden.png")
+    (tmp_path / "broken.png").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("x")
+    splits = folder_dataset(tmp_path).open(tmp_path, "normal", 0)
+    assert sorted([*splits.train.names, *splits.test.names]) == [*numbered("", 4), "broken.png"]
+
+
+def test_links_out_of_the_folder_are_refused(tmp_path: Path, write_images: Write) -> None:
+    """Guards: a folder that shows images from elsewhere; `train` itself may not be a link either."""
+    write_images(tmp_path / "elsewhere", "good/1.png", "2.png")
+    write_images(tmp_path / "mine", *numbered("test/good/", 2))
+    (tmp_path / "mine" / "train").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match=r"`.*train` is a link to a folder"):
+        folder_dataset(tmp_path / "mine").classes(tmp_path)
+
+
+def test_keys_of_folders(tmp_path: Path, write_images: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards: a path with spaces or colons cut short; a relative path read against the data root."""
+    write_images(tmp_path / "my: good parts", *numbered("", 4))
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path / "my: good parts", "my: good parts", "./my: good parts/"):
+        dataset = find_dataset(f"folder:{path}")
+        assert dataset.key == f"folder:{path}" and dataset.title == "my: good parts"
+        assert len(dataset.open(Path("/nowhere"), "normal", 0).train) == 3
+    with pytest.raises(UsageError, match=r"--dataset folder:PATH"):
+        find_dataset("folder:")
+
+
+def test_images_load_from_a_folder(tmp_path: Path, write_images: Write) -> None:
+    """Guards: names and paths that come apart, so that a score is shown beside another image."""
+    write_images(tmp_path, *numbered("good/", 5), *numbered("bad/", 2))
+    splits = folder_dataset(tmp_path).open(tmp_path, "good", 0)
+    alone = folder_dataset(tmp_path / "bad").open(tmp_path, "normal", 0)
+    shown = {name: half.load(row) for half in (alone.train, alone.test) for row, name in enumerate(half.names)}
+    for row, name in enumerate(splits.test.names):
+        if name.startswith("bad/"):
+            np.testing.assert_array_equal(splits.test.load(row), shown[name.removeprefix("bad/")])

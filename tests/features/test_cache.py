@@ -1,0 +1,331 @@
+"""The trunk cache: a wrong hit is a wrong result, a damaged entry is computed again, a full disk is a sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from panda_core.backbones import Preprocessing
+from panda_core.datasets import split_digest
+from panda_core.errors import PandaError, UsageError
+from panda_core.events import CacheProgress, ImagesSkipped
+from panda_core.features import cache, compute_trunk, default_cache_dir
+
+
+def entries(folder: Path) -> list[Path]:
+    return [path.parent for path in folder.glob("*/entry.json")]
+
+
+def test_key_depends_on_every_ingredient(tiny_network: Callable[..., Any], make_images: Callable[..., Any]) -> None:
+    """A hit on activations of other images, another order, size, preparation, network, cut or number format."""
+    network, images = tiny_network(), make_images(5)
+
+    def key(**changes: Any) -> str:
+        given = {"images_sha256": split_digest(images), "network": network, "image_size": 32, "dtype": "float16"}
+        return cache.cache_key(**{**given, **changes})
+
+    def prepared(**changes: Any) -> Any:
+        return tiny_network(preprocessing=dataclasses.replace(network.preprocessing, **changes))
+
+    order = images.images.subset([1, 0, 2, 3, 4])
+    keys = [
+        key(),
+        key(images_sha256=split_digest(order)),
+        key(images_sha256=split_digest(images.images.subset([0, 1, 2, 3]))),
+        key(images_sha256=split_digest(make_images(5, seed=1))),
+        key(image_size=33),
+        key(dtype="float32"),
+        key(network=tiny_network(cut="other")),
+        key(network=tiny_network(weights_sha256="1" * 64)),
+        key(network=prepared(mean=(0.5, 0.5, 0.4))),
+        key(network=prepared(std=(0.5, 0.5, 0.4))),
+        key(network=prepared(interpolation="bicubic")),
+        key(network=prepared(crop=0.875)),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert key() == keys[0]
+    covered = {field.name for field in dataclasses.fields(Preprocessing)}
+    assert covered == {"mean", "std", "interpolation", "crop"}, "a new field needs a line above"
+
+
+def test_key_depends_on_torch_and_layout(tiny_network: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Activations of another version, which rounds otherwise or stores something else."""
+    keys = set()
+    for version, layout in (("2.13.0", cache.LAYOUT), ("2.14.0", cache.LAYOUT), ("2.13.0", cache.LAYOUT + 1)):
+        monkeypatch.setattr(torch, "__version__", version)
+        monkeypatch.setattr(cache, "LAYOUT", layout)
+        keys.add(cache.cache_key(images_sha256="", network=tiny_network(), image_size=32, dtype="float16"))
+    assert len(keys) == 3
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("count", [1, 64, 65, 130])
+def test_a_hit_equals_a_miss(
+    fill: Callable[..., Any], make_images: Callable[..., Any], tiny_network: Callable[..., Any], dtype: str, count: int
+) -> None:
+    """Rows of another batch after a batch border; a hit that decodes again; values rounded on one of the two ways."""
+    images = make_images(count)
+    progress, missed = fill(images, dtype=dtype)
+    assert images.loads == count
+    assert [item.done for item in progress] == sorted({item.done for item in progress})
+    assert progress[0].done == 0 and progress[-1] == dataclasses.replace(progress[-1], done=count, total=count)
+    again, hit = fill(images, dtype=dtype)
+    assert images.loads == count
+    # The log of a run does not depend on what another run left in the cache.
+    assert [(type(item), item.done, item.total) for item in again] == [
+        (CacheProgress, item.done, item.total) for item in progress
+    ]
+    np.testing.assert_array_equal(hit.values, missed.values)
+    assert hit.values.dtype == np.dtype(dtype)
+    alone = [
+        compute_trunk([images.images.load(row)], tiny_network(), image_size=32, dtype=dtype, device=torch.device("cpu"))
+        for row in range(count)
+    ]
+    np.testing.assert_allclose(hit.values, np.concatenate(alone), rtol=2e-3 if dtype == "float16" else 1e-5, atol=1e-4)
+
+
+def test_number_formats_agree(fill: Callable[..., Any], make_images: Callable[..., Any]) -> None:
+    """Half precision that overflows or loses more than its rounding."""
+    images = make_images(10)
+    half, single = (fill(images, dtype=dtype)[1].values for dtype in ("float16", "float32"))
+    np.testing.assert_allclose(half, single, rtol=1e-3, atol=1e-4)
+
+
+def test_unreadable_images_are_skipped_counted_and_named(fill: Callable[..., Any], make_images: Callable[..., Any]) -> None:
+    """Rows shifted against their images by one that could not be read; the same on a hit."""
+    images = make_images(70, broken=(0, 5, 64, 69))
+    _, whole = fill(make_images(70), cache_dir=Path(os.environ["PANDA_CACHE_DIR"]) / "whole")
+    for _ in range(2):
+        progress, found = fill(images)
+        skipped = progress[-1]
+        assert isinstance(skipped, ImagesSkipped)
+        assert (skipped.split, skipped.count) == ("train", 4)
+        assert skipped.names == ["image 0", "image 5", "image 64", "image 69"]
+        assert all("damaged" in reason for reason in skipped.reasons)
+        assert found.kept.tolist() == [row for row in range(70) if row not in (0, 5, 64, 69)]
+        np.testing.assert_allclose(found.values, whole.values[found.kept], rtol=2e-3, atol=1e-4)
+    assert images.loads == 70
+
+
+def test_names_are_todays(fill: Callable[..., Any], make_images: Callable[..., Any]) -> None:
+    """Images called by the names they had when the entry was made: the key covers contents only."""
+    images = make_images(6, broken=(2, 4))
+    fill(images)
+    images.names = [f"renamed {row}" for row in range(6)]
+    progress, _ = fill(images)
+    assert progress[-1].names == ["renamed 2", "renamed 4"]
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_nothing_readable_is_one_sentence(fill: Callable[..., Any], make_images: Callable[..., Any], count: int) -> None:
+    """A run on no images at all, or an IndexError."""
+    with pytest.raises(PandaError, match=f"None of the {count} images of the train split could be decoded"):
+        fill(make_images(count, broken=tuple(range(count))))
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_stopping_leaves_no_entry(
+    fill: Callable[..., Any], make_images: Callable[..., Any], tmp_path: Path, after: int
+) -> None:
+    """Half an entry taken for a whole one after a stop; decoding that goes on for a batch too many."""
+    images, asked = make_images(150), []
+
+    def should_stop() -> bool:
+        asked.append(1)
+        return len(asked) > after
+
+    _, found = fill(images, should_stop=should_stop)
+    assert found is None
+    assert images.loads == 64 * after
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_closing_the_generator_leaves_nothing(
+    make_images: Callable[..., Any], tiny_network: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A part left behind by a consumer that went away."""
+    options: dict[str, Any] = {"split": "train", "image_size": 32, "dtype": "float16", "device": torch.device("cpu")}
+    filling = cache.trunk_activations(make_images(70), tiny_network(), cache_dir=tmp_path / "cache", **options)
+    assert [next(filling), next(filling)]
+    filling.close()  # type: ignore[attr-defined]
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def damages() -> dict[str, Callable[[Path], object]]:
+    def change(entry: Path, **fields: Any) -> None:
+        record = json.loads((entry / "entry.json").read_text())
+        (entry / "entry.json").write_text(json.dumps({**record, **fields}))
+
+    return {
+        "values truncated": lambda entry: os.truncate(entry / "activations.npy", 400),
+        "values empty": lambda entry: os.truncate(entry / "activations.npy", 0),
+        "values gone": lambda entry: (entry / "activations.npy").unlink(),
+        "values of objects": lambda entry: np.save(entry / "activations.npy", np.array([{}]), allow_pickle=True),
+        "values of other images": lambda entry: np.save(entry / "activations.npy", np.zeros((3, 4, 7, 7), np.float16)),
+        "values of another format": lambda entry: np.save(entry / "activations.npy", np.zeros((9, 4, 7, 7), "f4")),
+        "record gone": lambda entry: (entry / "entry.json").unlink(),
+        "record torn": lambda entry: os.truncate(entry / "entry.json", 20),
+        "record of another kind": lambda entry: (entry / "entry.json").write_text("[]"),
+        "record lacks an image": lambda entry: change(entry, kept=[0, 1]),
+        "record repeats an image": lambda entry: change(entry, kept=[0] * 8, skipped=[["image 8", "why"]]),
+        "record has no numbers": lambda entry: change(entry, kept=["a"] * 9),
+        "folder empty": lambda entry: [path.unlink() for path in entry.iterdir()],
+        "a file instead": lambda entry: (shutil.rmtree(entry), entry.touch()),
+    }
+
+
+@pytest.mark.parametrize("damage", damages())
+def test_a_damaged_entry_is_computed_again(
+    fill: Callable[..., Any], make_images: Callable[..., Any], tmp_path: Path, damage: str
+) -> None:
+    """Every later run of the same data fails, or works on wrong activations, until somebody deletes the cache."""
+    images = make_images(9)
+    _, first = fill(images)
+    expected = np.array(first.values)
+    del first
+    (entry,) = entries(tmp_path / "cache")
+    damages()[damage](entry)
+    _, again = fill(images)
+    np.testing.assert_array_equal(again.values, expected)
+    assert images.loads == 18
+    _, hit = fill(images)
+    np.testing.assert_array_equal(hit.values, expected)
+    assert images.loads == 18
+
+
+def test_two_processes_may_fill_one_entry(
+    fill: Callable[..., Any], make_images: Callable[..., Any], tmp_path: Path
+) -> None:
+    """An error in the slower of two processes, or an entry mixed of both; all wait for one another in mid-work."""
+    processes = multiprocessing.get_context("fork")
+    barrier, sums = processes.Barrier(3), processes.Queue()
+
+    class Waiting:
+        def __init__(self) -> None:
+            self.images = make_images(130)
+            self.names, self.digest = self.images.names, self.images.digest
+
+        def __len__(self) -> int:
+            return 130
+
+        def load(self, index: int) -> np.ndarray:
+            if index in (70, 129):
+                barrier.wait(30)
+            return self.images.load(index)
+
+    def work() -> None:
+        sums.put(np.asarray(fill(Waiting())[1].values, np.float64).sum())
+
+    workers = [processes.Process(target=work) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    found = {sums.get(timeout=60) for _ in workers}
+    for worker in workers:
+        worker.join(30)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    assert len(found) == 1
+    assert len(entries(tmp_path / "cache")) == len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_entries_used_longest_ago_go_first(
+    fill: Callable[..., Any], make_images: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache that grows for ever, throws away what was just used, or deletes the entry it has just made."""
+    sets = [make_images(20, seed=seed) for seed in range(4)]
+    for images in sets[:3]:
+        fill(images)
+    (size, *_) = [sum(file.stat().st_size for file in entry.iterdir()) for entry in entries(tmp_path / "cache")]
+    for entry in entries(tmp_path / "cache"):
+        os.utime(entry / "entry.json", (1e9, 1e9))
+    fill(sets[1])  # a hit counts as use
+    monkeypatch.setenv("PANDA_CACHE_GB", str(2.5 * size / 1e9))
+    fill(sets[3])
+    assert [images.loads for images in sets] == [20, 20, 20, 20]
+    assert len(entries(tmp_path / "cache")) == 2
+    fill(sets[1])
+    fill(sets[3])
+    assert [images.loads for images in sets] == [20, 20, 20, 20]
+    monkeypatch.setenv("PANDA_CACHE_GB", str(0.1 * size / 1e9))
+    _, found = fill(sets[0])
+    assert len(found.values) == 20
+    assert len(entries(tmp_path / "cache")) == 1
+
+
+def test_abandoned_parts_are_removed(
+    fill: Callable[..., Any], make_images: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A disk that fills with the remains of killed processes; or the removal of a part that is being filled."""
+    for name, age in ((".part-old", 2 * cache.ABANDONED_AFTER), (".part-new", 60)):
+        folder = tmp_path / "cache" / name
+        folder.mkdir(parents=True)
+        (folder / "activations.npy").write_bytes(b"half")
+        os.utime(folder, (time.time() - age,) * 2)
+    fill(make_images(3))
+    assert not (tmp_path / "cache" / ".part-old").exists()
+    assert (tmp_path / "cache" / ".part-new").exists()
+
+
+def test_a_full_disk_is_one_sentence(
+    fill: Callable[..., Any], make_images: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process killed by a bus error when a memory-mapped file meets a full disk; a part left on it."""
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(PandaError, match=r"No space left.*PANDA_CACHE_DIR"):
+        fill(make_images(3))
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_cache_that_is_a_file_is_one_sentence(
+    fill: Callable[..., Any], make_images: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A traceback where `PANDA_CACHE_DIR` names a file."""
+    (tmp_path / "cache").touch()
+    with pytest.raises(PandaError, match="PANDA_CACHE_DIR"):
+        fill(make_images(3))
+
+
+def test_a_hit_needs_no_right_to_write(
+    fill: Callable[..., Any], make_images: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache shared read-only among users that is never hit, because its time of use cannot be noted."""
+    images = make_images(3)
+    fill(images)
+
+    def refuse(*arguments: object, **named: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "utime", refuse)
+    fill(images)
+    assert images.loads == 3
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "much", "nan", "inf"])
+def test_a_bad_cap_is_one_sentence(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """A cap that is not understood and deletes everything, or nothing."""
+    monkeypatch.setenv("PANDA_CACHE_GB", text)
+    with pytest.raises(UsageError, match="`PANDA_CACHE_GB` must be a number of gigabytes above 0"):
+        cache.cache_cap()
+
+
+def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A cache in the home folder of a server whose operator chose another disk."""
+    monkeypatch.setenv("PANDA_CACHE_DIR", str(tmp_path))
+    assert default_cache_dir() == tmp_path
+    monkeypatch.delenv("PANDA_CACHE_DIR")
+    assert default_cache_dir().parts[-3:] == (".cache", "panda_core", "cache")

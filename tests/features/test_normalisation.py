@@ -1,0 +1,107 @@
+"""The space of loss and scores: unit length, whitening with a ridge, and nothing at all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from panda_core.features import FeatureNorm
+
+WIDTHS = (5, 7)
+
+
+def features(count: int, seed: int = 0, widths: tuple[int, ...] = WIDTHS) -> torch.Tensor:
+    rng = np.random.default_rng(seed)
+    mixing = rng.normal(size=(sum(widths), sum(widths)))
+    return torch.from_numpy((rng.normal(size=(count, sum(widths))) @ mixing + 2).astype(np.float32))
+
+
+def unit(values: torch.Tensor, widths: tuple[int, ...] = WIDTHS) -> np.ndarray:
+    array, parts, start = values.numpy().astype(np.float64), [], 0
+    for width in widths:
+        level = array[:, start : start + width]
+        parts.append(level / np.linalg.norm(level, axis=1, keepdims=True))
+        start += width
+    return np.concatenate(parts, axis=1)
+
+
+def test_none_is_the_identity() -> None:
+    """Raw features changed on the way: the paper's own space."""
+    x = features(9)
+    assert FeatureNorm.fit("none", x, WIDTHS, 512)(x) is x
+
+
+def test_l2_makes_every_level_of_unit_length() -> None:
+    """One length over all levels, by which the widest level would drown the others."""
+    x = features(9)
+    found = FeatureNorm.fit("l2", x, WIDTHS, 512)(x)
+    np.testing.assert_allclose(found.numpy(), unit(x), atol=1e-6)
+    assert torch.isfinite(FeatureNorm("l2", WIDTHS)(torch.zeros(1, 12))).all()
+
+
+@pytest.mark.parametrize(("count", "widths"), [(200, WIDTHS), (13, WIDTHS), (8, WIDTHS), (5, (40, 30)), (2, WIDTHS)])
+def test_whitened_covariance_is_the_ridge_shrunk_identity(count: int, widths: tuple[int, ...]) -> None:
+    """Whitening without its ridge, with the ridge on the wrong side of the root, or over the wrong number of
+    directions; also where there are fewer images than dimensions."""
+    x = features(count, widths=widths)
+    found = FeatureNorm.fit("whiten", x, widths, 512)(x).numpy().astype(np.float64)
+    centred = unit(x, widths) - unit(x, widths).mean(axis=0)
+    rank = min(count - 1, sum(widths))
+    variance = np.linalg.svd(centred, compute_uv=False)[:rank] ** 2 / count
+    ridge = variance.sum() / rank
+    assert found.shape == (count, rank)
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(found.T @ found / count, np.diag(variance / (variance + ridge)), atol=1e-5)
+
+
+def test_whitened_distances_equal_the_closed_form() -> None:
+    """Whitening of queries by their own statistics, or by other directions than the training images'."""
+    x, queries = features(50), features(6, seed=3)
+    norm = FeatureNorm.fit("whiten", x, WIDTHS, 512)
+    mean = unit(x).mean(axis=0)
+    covariance = np.cov(unit(x), rowvar=False, bias=True)
+    inverse = np.linalg.inv(covariance + np.eye(12) * np.trace(covariance) / 12)
+    offset = unit(queries) - mean
+    expected = np.einsum("ij,jk,ik->i", offset, inverse, offset)
+    np.testing.assert_allclose(norm(queries).square().sum(dim=1).numpy(), expected, rtol=1e-4)
+
+
+def test_whitening_keeps_the_directions_of_largest_variance() -> None:
+    """`whiten_dims` that keeps the smallest directions, hence noise."""
+    x = features(60)
+    whole, some = (FeatureNorm.fit("whiten", x, WIDTHS, dims)(x) for dims in (512, 4))
+    assert some.shape == (60, 4)
+    np.testing.assert_allclose(some.numpy(), whole[:, :4].numpy(), atol=1e-6)
+    variance = whole.var(dim=0)
+    assert (variance[:-1] >= variance[1:] - 1e-6).all()
+
+
+@pytest.mark.parametrize("kind", ["none", "l2", "whiten"])
+def test_the_norm_is_differentiable(kind: str) -> None:
+    """A norm through which no gradient flows, so that nothing is adapted; or a wrong one."""
+    norm = FeatureNorm.fit(kind, features(20), WIDTHS, 512)
+    probe = features(3, seed=1).requires_grad_(True)
+    single = torch.autograd.functional.jacobian(lambda x: norm(x).square().sum(), probe)  # float32
+    steps = 1e-2 * torch.randn(probe.shape, generator=torch.Generator().manual_seed(0))
+    change = norm(probe + steps).square().sum() - norm(probe - steps).square().sum()
+    assert single.abs().sum() > 0 or kind == "l2"  # the length of a unit vector has no gradient
+    torch.testing.assert_close((single * steps * 2).sum(), change, rtol=2e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["none", "l2", "whiten"])
+def test_a_saved_norm_is_the_same(kind: str) -> None:
+    """A detector that whitens otherwise than its run did."""
+    norm = FeatureNorm.fit(kind, features(20), WIDTHS, 512)
+    again = FeatureNorm.from_tensors(kind, WIDTHS, norm.tensors())
+    assert torch.equal(again(features(4, seed=2)), norm(features(4, seed=2)))
+    assert set(norm.tensors()) == ({"mean", "projection"} if kind == "whiten" else set())
+
+
+def test_equal_images_whiten_to_finite_features() -> None:
+    """A division by zero where all training images are the same, or where some are."""
+    same = features(1).expand(6, -1)
+    for x in (same, torch.cat([same, features(2, seed=5)]), torch.cat([features(30), features(30)])):
+        norm = FeatureNorm.fit("whiten", x, WIDTHS, 512)
+        assert torch.isfinite(norm(x)).all()
+        assert torch.isfinite(norm(features(4, seed=6))).all()

@@ -1,0 +1,184 @@
+"""Charts as data: fixed axes, step 0 a point of its own, nothing told by colour alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from panda_core.errors import UsageError
+from panda_core.events import Evaluated
+from panda_core.figures import (
+    Cloud,
+    Curve,
+    auroc_figure,
+    compare_figure,
+    curve_of,
+    distances_figure,
+    histogram_figure,
+    rank_figure,
+    ratios_figure,
+    replay_figure,
+    spectrum_figure,
+)
+
+STEPS = (0, 10, 20)
+
+
+def point(step: int, *, auroc: float | None = 0.9) -> Evaluated:
+    return Evaluated(
+        step=step,
+        images_seen=step,
+        auroc=auroc,
+        auroc_low=None if auroc is None else auroc - 0.1,
+        auroc_high=None if auroc is None else auroc + 0.05,
+        center_auroc=auroc,
+        spread=0.5 - step / 100,
+        normal_ratio=1.1,
+        anomalous_ratio=None if auroc is None else 3.0,
+        effective_rank=40.0 - step,
+        alarm="adapting",
+        seconds=0.0,
+    )
+
+
+def curve(**fields: Any) -> Curve:
+    return curve_of([point(step) for step in STEPS], last_step=40, **fields)
+
+
+def spec(figure: Any) -> dict[str, Any]:
+    return json.loads(figure.to_json())  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("draw", [auroc_figure, ratios_figure, distances_figure, rank_figure])
+def test_axes_are_fixed_and_step_0_stands_out(draw: Any) -> None:
+    """Guards against an axis that grows with the curve and so hides a collapse."""
+    full = spec(draw(curve()))
+    for axis in ("xaxis", "yaxis"):
+        assert full["layout"][axis]["autorange"] is False
+    low, high = full["layout"]["xaxis"]["range"]
+    assert low < 0 and high > 40  # the whole run, though only half of it is there
+    for trace in full["data"]:
+        if trace.get("mode") == "lines+markers":
+            assert trace["x"] == list(STEPS)
+            assert trace["marker"]["symbol"][0] == "diamond-open" != trace["marker"]["symbol"][1]
+    assert "unadapted" in [note["text"] for note in full["layout"]["annotations"]]
+
+
+@pytest.mark.parametrize("draw", [auroc_figure, ratios_figure, distances_figure, rank_figure])
+def test_axes_do_not_move_while_the_curve_grows(draw: Any) -> None:
+    """Guards against charts that jump when a point is added."""
+    first = curve_of([point(0)], last_step=40)
+    before, after = spec(draw(first))["layout"], spec(draw(curve()))["layout"]
+    assert before["xaxis"]["range"] == after["xaxis"]["range"]
+    assert before["yaxis"]["range"] == after["yaxis"]["range"]
+
+
+@pytest.mark.parametrize("draw", [auroc_figure, ratios_figure, distances_figure, rank_figure])
+def test_nothing_measured_yet(draw: Any) -> None:
+    """Guards the first second of a run."""
+    assert not [trace for trace in spec(draw(Curve(last_step=40)))["data"] if trace.get("x")]
+
+
+@pytest.mark.parametrize("draw", [auroc_figure, ratios_figure, distances_figure, rank_figure])
+def test_without_anomalies(draw: Any) -> None:
+    """Guards undefined values: they are gaps, not zeros."""
+    drawn = spec(draw(curve_of([point(step, auroc=None) for step in STEPS], last_step=40)))
+    for trace in drawn["data"]:
+        assert all(value is None or value > 0 for value in trace["y"])
+
+
+@pytest.mark.parametrize("draw", [ratios_figure, distances_figure])
+def test_lines_differ_in_more_than_colour(draw: Any) -> None:
+    """Guards readers who see no colours."""
+    lines = [trace for trace in spec(draw(curve()))["data"]]
+    assert len({trace["line"]["dash"] for trace in lines}) == len(lines)
+    assert len({trace["marker"]["symbol"][1] for trace in lines}) == len(lines)
+
+
+def test_distances_are_ratio_times_spread() -> None:
+    """Guards the left half of Figure 1, which the events give only as ratios."""
+    by_name = {trace["name"]: trace["y"] for trace in spec(distances_figure(curve()))["data"]}
+    assert by_name["training"] == pytest.approx([0.5, 0.4, 0.3])
+    assert by_name["anomalous test"] == pytest.approx([1.5, 1.2, 0.9])
+    assert by_name["normal test"] == pytest.approx([0.55, 0.44, 0.33])
+
+
+def test_finished_run_marks_stop_and_oracle() -> None:
+    """Guards the two marks: the oracle is named so, since labels chose it."""
+    notes = spec(auroc_figure(curve(metrics={"stop_step": 20, "oracle_step": 10})))["layout"]["annotations"]
+    assert {note["text"]: note["x"] for note in notes} == {"stop": 20, "oracle": 10, "unadapted": 0}
+
+
+def test_auroc_axis_opens_below_chance() -> None:
+    """Guards curves that fall under 0.5: they must stay on the chart."""
+    low, high = spec(auroc_figure(curve_of([point(0, auroc=0.31)])))["layout"]["yaxis"]["range"]
+    assert low < 0.21 and high > 1
+
+
+def test_compare_takes_four_runs_at_most() -> None:
+    """Guards colours: each run has one of its own, the same in both charts."""
+    curves = [curve(label=name) for name in "abcd"]
+    charts = [spec(compare_figure(curves, what)) for what in ("auroc", "ratio")]
+    colours = [[trace["line"]["color"] for trace in chart["data"]] for chart in charts]
+    assert colours[0] == colours[1] and len(set(colours[0])) == 4
+    assert len({trace["line"]["dash"] for trace in charts[0]["data"]}) == 4
+    with pytest.raises(UsageError, match="At most 4"):
+        compare_figure([*curves, curve(label="e")], "auroc")
+
+
+def test_histogram_shows_shares_and_threshold() -> None:
+    """Guards the comparison of few normals with many anomalies."""
+    scores, labels = np.r_[np.zeros(4), np.ones(16)], np.r_[np.zeros(4), np.ones(16)]
+    drawn = spec(histogram_figure(scores, labels, threshold=0.5))
+    heights = [np.sum(values(trace["y"])) for trace in drawn["data"]]
+    assert heights == pytest.approx([100, 100])
+    assert drawn["layout"]["barmode"] == "overlay"
+    assert drawn["layout"]["shapes"][0]["x0"] == pytest.approx(0.5)
+    assert drawn["data"][0]["marker"]["pattern"]["shape"] != drawn["data"][1]["marker"]["pattern"]["shape"]
+
+
+@pytest.mark.parametrize("scores", [np.empty(0), np.ones(3)])
+def test_histogram_of_nothing_and_of_equal_scores(scores: np.ndarray) -> None:
+    """Guards a collapsed run, in which all scores are one."""
+    low, high = spec(histogram_figure(scores, np.zeros(len(scores))))["layout"]["xaxis"]["range"]
+    assert low < high
+
+
+def test_spectrum_is_in_shares() -> None:
+    """Guards against a scree plot whose scale shrinks with the features."""
+    drawn = spec(spectrum_figure(np.array([3.0, 1.0]), np.array([30.0, 10.0])))
+    assert [values(trace["y"]).tolist() for trace in drawn["data"]] == [[75.0, 25.0], [75.0, 25.0]]
+
+
+def test_replay_has_a_frame_for_each_step_and_fixed_axes() -> None:
+    """Guards the film: all frames on the scale of step 0, curves that grow, and controls that need no server."""
+    rng = np.random.default_rng(0)
+    clouds = [Cloud(rng.normal(size=(5, 2)), rng.normal(size=(8, 2))) for _ in STEPS]
+    drawn = spec(replay_figure(curve(), clouds, np.r_[np.zeros(3), np.ones(5)]))
+    assert [frame["name"] for frame in drawn["frames"]] == ["0", "10", "20"]
+    assert [len(frame["data"][4]["x"]) for frame in drawn["frames"]] == [1, 2, 3]
+    assert all("layout" not in frame or not frame["layout"] for frame in drawn["frames"])
+    for axis in ("xaxis", "yaxis", "xaxis2", "yaxis2", "xaxis3", "yaxis3"):
+        assert drawn["layout"][axis]["autorange"] is False
+    assert [step["label"] for step in drawn["layout"]["sliders"][0]["steps"]] == ["0", "10", "20"]
+    assert [button["label"] for button in drawn["layout"]["updatemenus"][0]["buttons"]] == ["Play", "Pause"]
+    with pytest.raises(UsageError, match="each step"):
+        replay_figure(curve(), clouds[:2], np.zeros(8))
+
+
+def test_part_of_a_curve() -> None:
+    """Guards the thinning of long films."""
+    part = curve().at([0, 2])
+    assert part.steps == (0, 20) and part.spread == pytest.approx((0.5, 0.3)) and part.last_step == 40
+
+
+def values(stored: Any) -> np.ndarray:
+    """Return a trace's numbers: a list, or the packed form in which arrays are written."""
+    import base64
+
+    if isinstance(stored, dict):
+        return np.frombuffer(base64.b64decode(stored["bdata"]), np.dtype(stored["dtype"]))
+    return np.array(stored)

@@ -1,0 +1,112 @@
+"""The Fisher diagonal against closed forms and a slow reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from panda_core.methods.fisher import fisher_diagonal
+
+CPU = torch.device("cpu")
+LABELS = np.array([0, 2, 1, 1, 0, 2])
+
+
+def inputs(count: int = 6, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, 2, 2, 1)).astype(np.float32)
+
+
+def softmax_model(make: Callable[..., Any]) -> Any:
+    """Return a network that is one linear softmax layer of four inputs and three classes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        tail = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    return make(tail=tail, classifier=nn.Identity(), level_widths=(3,))
+
+
+def fisher(network: Any, values: np.ndarray, labels: np.ndarray | None, seed: int = 0) -> dict[str, torch.Tensor]:
+    computing = fisher_diagonal(network, values, labels, rng=torch.Generator().manual_seed(seed), device=CPU)
+    done = []
+    while True:
+        try:
+            done.append(next(computing))
+        except StopIteration as end:
+            assert done == list(range(1, len(values) + 1))
+            return end.value
+
+
+def test_closed_form_of_a_softmax_layer(tiny_network: Callable[..., Any]) -> None:
+    """Squares of a batch's mean gradient, a wrong loss, or a wrong average: F = mean (p - y)^2 x^2."""
+    network = softmax_model(tiny_network)
+    x = inputs()[..., 0].transpose(0, 1, 2).reshape(6, 4).astype(np.float64)
+    weight, bias = (value.detach().double().numpy() for value in network.tail.parameters())
+    logits = x @ weight.T + bias
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    error = (p - np.eye(3)[LABELS]) ** 2
+    found = fisher(network, inputs(), LABELS)
+    np.testing.assert_allclose(found["1.weight"].numpy(), np.einsum("nc,nd->cd", error, x**2) / 6, rtol=1e-4)
+    np.testing.assert_allclose(found["1.bias"].numpy(), error.mean(axis=0), rtol=1e-4)
+
+
+def test_two_halves_average_to_the_whole(tiny_network: Callable[..., Any]) -> None:
+    """A diagonal that depends on how the images were batched."""
+    network = softmax_model(tiny_network)
+    whole = fisher(network, inputs(), LABELS)
+    halves = [fisher(network, inputs()[rows], LABELS[rows]) for rows in (slice(0, 3), slice(3, 6))]
+    for name, value in whole.items():
+        torch.testing.assert_close((halves[0][name] + halves[1][name]) / 2, value)
+
+
+def test_it_equals_autograd_on_a_network_with_layers(tiny_network: Callable[..., Any]) -> None:
+    """Gradients of one weight stored under another's name; BatchNorm of a batch of one in training mode."""
+    network = tiny_network()
+    network.tail.requires_grad_(True)
+    values = np.abs(np.random.default_rng(1).normal(size=(3, 4, 7, 7))).astype(np.float16)
+    labels = np.array([9, 0, 4])
+    expected = {name: torch.zeros_like(value) for name, value in network.tail.named_parameters()}
+    for row, label in zip(values, labels, strict=True):
+        network.tail.zero_grad()
+        features = network.tail(torch.from_numpy(row[None].astype(np.float32)))
+        F.cross_entropy(network.classifier(features[:, 6:]), torch.tensor([label])).backward()
+        for name, value in network.tail.named_parameters():
+            expected[name] += value.grad.square() / 3
+    found = fisher(network, values, labels)
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        assert found[name].shape == value.shape and (found[name] >= 0).all()
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-10)
+
+
+def test_no_path_means_zero_and_frozen_means_absent(tiny_network: Callable[..., Any]) -> None:
+    """A failure on weights that the logits do not see, or Fisher values for weights that never move."""
+
+    class Tail(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.unused, self.frozen = nn.Linear(4, 3), nn.Linear(4, 2), nn.Linear(4, 3)
+            self.frozen.requires_grad_(False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x.flatten(1)
+            return torch.cat([self.unused(x), self.used(x) + self.frozen(x)], dim=1)
+
+    network = tiny_network(tail=Tail(), classifier=nn.Identity(), level_widths=(2, 3))
+    found = fisher(network, inputs(), LABELS)
+    assert set(found) == {"used.weight", "used.bias", "unused.weight", "unused.bias"}
+    assert (found["unused.weight"] == 0).all() and (found["used.weight"] > 0).any()
+
+
+def test_drawn_labels_are_reproducible_and_follow_the_prediction(tiny_network: Callable[..., Any]) -> None:
+    """The most likely label taken for a drawn one, which would make F far too small; or a draw without a seed."""
+    network, values = softmax_model(tiny_network), np.repeat(inputs(1), 3000, axis=0)
+    first = fisher(network, values, None, seed=3)
+    again, other = (fisher(network, values, None, seed=seed) for seed in (3, 4))
+    assert torch.equal(first["1.bias"], again["1.bias"]) and not torch.equal(first["1.bias"], other["1.bias"])
+    with torch.no_grad():
+        p = network.tail(torch.from_numpy(values[:1]))[0].softmax(dim=0).double()
+    expected = p * (1 - p)  # of a drawn label: the variance of a Bernoulli
+    torch.testing.assert_close(first["1.bias"].double(), expected, rtol=0.1, atol=0.01)

@@ -1,0 +1,63 @@
+"""The table of recipes: every row is complete, and the paper's numbers are in it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from panda_core.errors import UsageError
+from panda_core.methods import RECIPES, find_recipe
+
+pytestmark = pytest.mark.parametrize("key", sorted(RECIPES))
+
+
+def test_the_row_is_complete(key: str) -> None:
+    """A recipe that the loop does not know how to run, or the form how to show."""
+    row = find_recipe(key)
+    assert re.fullmatch(r"[a-z0-9-]+", key)
+    assert row.title and row.about.endswith(".") and row.source
+    assert row.penalty in ("none", "ewc", "l2") and row.stop in ("last", "ses")
+    assert (row.steps == 0) == (row.paper_steps == 0)
+    assert row.evaluations >= 1
+
+
+def test_every_option_explains_itself_and_its_default_is_legal(key: str) -> None:
+    """A default that its own check refuses."""
+    for name, option in find_recipe(key).options.items():
+        assert option.help and not option.help.endswith(".")
+        assert option.parse(name, option.default) == option.default
+        assert option.parse(name, str(option.default)) == option.default
+
+
+def test_what_trains_follows_the_released_code(key: str) -> None:
+    """Another clip, momentum or weight decay than the released code's, under the paper's name."""
+    options = find_recipe(key).options
+    if find_recipe(key).steps == 0:
+        assert not {"clip", "momentum", "weight_decay"} & set(options)
+        return
+    found = {name: options[name].default for name in ("clip", "momentum", "weight_decay")}
+    assert found == {"clip": 1e-3, "momentum": 0.9, "weight_decay": 5e-5}
+
+
+def test_options_belong_to_their_recipe(key: str) -> None:
+    """A setting that is accepted and then ignored."""
+    row, options = find_recipe(key), set(find_recipe(key).options)
+    assert ("ewc_strength" in options) == (row.penalty == "ewc")
+    assert ("l2_strength" in options) == (row.penalty == "l2")
+    assert ("ses" in options) == (row.stop == "ses")
+
+
+def test_the_papers_lengths(key: str) -> None:
+    """2.3k, 4.7k and 7.8k minibatches: the paper's, for networks like its own."""
+    published = {"frozen": 0, "panda-early": 2300, "panda-ses": 4700, "panda-ewc": 7800, "panda-l2": 7800}
+    if key in published:
+        assert find_recipe(key).paper_steps == published[key]
+    if key == "panda-ewc":
+        assert find_recipe(key).options["ewc_strength"].default == 1e4
+
+
+def test_a_misspelt_name_is_told_the_closest_first(key: str) -> None:
+    """A misspelt recipe replaced by the default one."""
+    with pytest.raises(UsageError, match=rf"Unknown recipe `{key}x`; known: `{key}`.*--recipe {key}"):
+        find_recipe(key + "x")

@@ -1,0 +1,93 @@
+"""Stop rules: from the scores of all checkpoints to one score for each image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from panda_core.methods.stopping import SMALLEST_SPREAD, last_checkpoint, sample_wise
+
+numbers = st.floats(0, 1e3, width=32)
+histories = st.integers(1, 6).flatmap(
+    lambda steps: st.tuples(
+        arrays(np.float32, st.tuples(st.just(steps), st.integers(1, 5)), elements=numbers),
+        arrays(np.float64, steps, elements=st.floats(1e-3, 1e3)),
+    )
+)
+
+
+def slow(history: np.ndarray, normalisers: np.ndarray) -> tuple[list[float], list[int]]:
+    """Return scores and checkpoints of sample-wise early stopping, image by image."""
+    scores, chosen = [], []
+    for image in range(history.shape[1]):
+        best, place = -1.0, 0
+        for step in range(len(history)):
+            ratio = float(history[step, image]) / float(normalisers[step])
+            if ratio > best:
+                best, place = ratio, step
+        scores.append(best)
+        chosen.append(place)
+    return scores, chosen
+
+
+@given(histories)
+def test_sample_wise_equals_the_slow_reference(case: tuple[np.ndarray, np.ndarray]) -> None:
+    """A maximum over images for one over checkpoints; a score that no checkpoint gave."""
+    found = sample_wise(*case)
+    scores, chosen = slow(*case)
+    np.testing.assert_allclose(found.scores, scores, rtol=1e-6)
+    np.testing.assert_array_equal(found.checkpoint, chosen)
+    assert found.scores.dtype == np.float32
+
+
+@given(histories, st.floats(1e-3, 1e3), st.integers(0, 5))
+def test_a_scaled_checkpoint_changes_nothing(case: tuple[np.ndarray, np.ndarray], scale: float, step: int) -> None:
+    """Scores that depend on the unit of a checkpoint's features: the reason for dividing by s_t."""
+    history, normalisers = case[0].astype(np.float64), case[1]
+    scaled = history.copy(), normalisers.copy()
+    for values in scaled:
+        values[step % len(history)] *= scale
+    np.testing.assert_allclose(sample_wise(*scaled).scores, sample_wise(history, normalisers).scores, rtol=1e-5)
+
+
+@given(histories)
+def test_another_checkpoint_never_lowers_a_score(case: tuple[np.ndarray, np.ndarray]) -> None:
+    """A rule that is not a maximum."""
+    history, normalisers = case
+    so_far = [sample_wise(history[:count], normalisers[:count]).scores for count in range(1, len(history) + 1)]
+    assert all((later >= earlier).all() for earlier, later in zip(so_far, so_far[1:], strict=False))
+
+
+def test_one_checkpoint_keeps_the_order() -> None:
+    """Sample-wise stopping of an unstopped run that ranks images otherwise than plain scores."""
+    history = np.array([[3.0, 1.0, 2.0]], np.float32)
+    found = sample_wise(history, np.array([2.0]))
+    np.testing.assert_allclose(found.scores, [1.5, 0.5, 1.0])
+    np.testing.assert_array_equal(found.checkpoint, 0)
+
+
+@pytest.mark.parametrize("vanished", [0.0, 1e-300, SMALLEST_SPREAD / 10])
+def test_a_collapsed_checkpoint_takes_no_part(vanished: float) -> None:
+    """NaN, infinity or the highest of all scores from a checkpoint that has become one point."""
+    history = np.array([[1.0, 4.0], [0.0, 1e-3]], np.float32)
+    with np.errstate(all="raise"):
+        found = sample_wise(history, np.array([2.0, vanished]))
+    np.testing.assert_allclose(found.scores, [0.5, 2.0])
+    np.testing.assert_array_equal(found.checkpoint, 0)
+
+
+def test_all_checkpoints_collapsed() -> None:
+    """A division by zero where nothing is left to divide by."""
+    with np.errstate(all="raise"):
+        found = sample_wise(np.zeros((2, 3), np.float32), np.zeros(2))
+    np.testing.assert_array_equal(found.scores, 0)
+
+
+def test_the_last_checkpoint_is_the_last() -> None:
+    """The best of all checkpoints, which only labels could tell."""
+    found = last_checkpoint(np.array([[9.0, 8.0], [1.0, 2.0]], np.float32))
+    np.testing.assert_array_equal(found.scores, [1, 2])
+    np.testing.assert_array_equal(found.checkpoint, 1)

@@ -1,0 +1,225 @@
+"""Fixtures for page tests: an empty folder for runs, small synthetic runs, and a way to open a page."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+import streamlit as st  # noqa: E402
+from streamlit.testing.v1 import AppTest  # noqa: E402
+
+from panda_core.config import RunConfig  # noqa: E402
+from panda_core.events import (  # noqa: E402
+    CacheProgress,
+    Evaluated,
+    ImagesSkipped,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    RunStopped,
+    Stepped,
+)
+from panda_core.records import write_arrays, write_json  # noqa: E402
+from panda_core.runs.plan import resolve  # noqa: E402
+from panda_core.runs.store import RunFolder  # noqa: E402
+
+STEPS = (0, 10, 20)
+NORMALS, ANOMALIES = 4, 9
+Open = Callable[..., AppTest]
+MakeRun = Callable[..., RunFolder]
+
+
+@pytest.fixture(autouse=True)
+def runs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for runs that no other test sees; caches of the pages start empty."""
+    monkeypatch.setenv("PANDA_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("PANDA_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("PANDA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("panda_core.runs.launch._spawn", _no_process)
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    yield tmp_path / "runs"
+
+
+def _no_process() -> Any:
+    """Stand in for the process of a run, which page tests do without: it takes a path and does nothing."""
+    return SimpleNamespace(poll=lambda: None, stdin=io.StringIO())
+
+
+@pytest.fixture
+def open_page() -> Open:
+    """(page, query parameters) -> the page after its first run, which must not have raised."""
+
+    def open_(page: str, **query: str) -> AppTest:
+        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+        at.run()
+        for key, value in query.items():
+            at.query_params[key] = value
+        at.switch_page(f"pages/{page}.py").run()
+        assert not at.exception, [error.value for error in at.exception]
+        return at
+
+    return open_
+
+
+@pytest.fixture
+def make_run(runs_dir: Path) -> MakeRun:
+    """(state, **config) -> a run folder as the computing process would leave it."""
+
+    def make(state: str = "finished", *, anomalies: bool = True, **config: Any) -> RunFolder:
+        settings = {"dataset": "digits", "normal_class": "3", "steps": STEPS[-1], "test_limit": 40} | config
+        folder = RunFolder.create(resolve(RunConfig(runs_dir=str(runs_dir), **settings)))
+        write_run(folder, state, anomalies=anomalies)
+        return folder
+
+    return make
+
+
+def write_run(folder: RunFolder, state: str, *, anomalies: bool = True) -> None:
+    """Fill a run folder with three evaluations of made-up numbers and the lines of its state."""
+    config = folder.config()
+    rng = np.random.default_rng(0)
+    is_anomaly = np.r_[np.zeros(NORMALS, int), np.ones(ANOMALIES if anomalies else 0, int)]
+    write_split(folder, is_anomaly)
+    folder.append(RunStarted(run_id=folder.run_id, config=config.to_json()))
+    folder.append(CacheProgress(split="train", done=20, total=20))
+    folder.append(CacheProgress(split="test", done=len(is_anomaly), total=len(is_anomaly)))
+    folder.append(ImagesSkipped(split="test", count=1, names=["<b>bad</b>.png"], reasons=["It is empty."]))
+    for step in STEPS:
+        write_arrays(folder.path / "arrays" / f"{step:06d}.npz", arrays_of(rng, is_anomaly, step))
+        folder.append(evaluated(step, anomalies))
+        folder.append(Stepped(step=step + 1, images_seen=32, loss=0.1))
+    if state == "finished":
+        final = arrays_of(rng, is_anomaly, STEPS[-1])
+        steps = np.full(len(is_anomaly), STEPS[-1])
+        kept = {"scores": final["scores"], "held_out_scores": final["held_out_scores"], "step": steps}
+        write_arrays(folder.path / "arrays" / "final.npz", kept)
+        folder.append(RunFinished(metrics=metrics_of(anomalies, len(is_anomaly)), seconds=12.0))
+    elif state == "stopped":
+        folder.append(RunStopped(reason="Stopped on request after step 20."))
+    elif state == "failed":
+        folder.append(RunFailed(reason="The memory is full. Use a smaller `--batch-size`."))
+    reasons = {"failed": "The memory is full. Use a smaller `--batch-size`.", "stopped": "Stopped on request."}
+    folder.write_state(state, reasons.get(state, ""))
+
+
+def write_split(folder: RunFolder, is_anomaly: np.ndarray) -> None:
+    """List the images of a run as the loop does: names in the order of the arrays."""
+    task = digits_task(folder)
+    rows = np.r_[np.nonzero(task.is_anomaly == 0)[0][:NORMALS], np.nonzero(task.is_anomaly == 1)[0][:ANOMALIES]]
+    if not is_anomaly.any():
+        rows = rows[:NORMALS]
+    # Rows that are not ascending would not be made by the loop; these are, so they are sorted with their labels.
+    order = np.argsort(rows)
+    is_anomaly[:] = is_anomaly[order]
+    write_json(
+        folder.path / "split.json",
+        {
+            "train": list(task.train.names)[:20],
+            "train_rows": list(range(20)),
+            "fitted": list(range(18)),
+            "held_out": [18, 19],
+            "test": [task.test.names[row] for row in rows[order]],
+            "test_rows": rows[order].tolist(),
+            "is_anomaly": is_anomaly.tolist(),
+            "skipped": [],
+        },
+    )
+
+
+def digits_task(folder: RunFolder) -> Any:
+    from panda_core.datasets import find_dataset, one_class_task
+
+    config = folder.config()
+    splits = find_dataset("digits").open(Path(config.data_root), str(config.normal_class), config.seed)
+    return one_class_task(
+        splits, train_limit=config.train_limit, test_limit=config.test_limit, seed=config.seed
+    )
+
+
+def arrays_of(rng: np.random.Generator, is_anomaly: np.ndarray, step: int) -> dict[str, np.ndarray]:
+    """Return the arrays of a step: anomalies score higher, less so later on."""
+    scores = rng.normal(1.0, 0.2, len(is_anomaly)) + is_anomaly * (2.0 - step / 20)
+    return {
+        "scores": scores.astype(np.float32),
+        "held_out_scores": rng.normal(1.0, 0.2, 2).astype(np.float32),
+        "neighbours": rng.integers(0, 20, (len(is_anomaly), 5)).astype(np.int32),
+        "neighbour_distances": np.sort(rng.random((len(is_anomaly), 5)), axis=1),
+        "projection_train": rng.normal(0, 1, (18, 2)),
+        "projection_test": rng.normal(0, 1, (len(is_anomaly), 2)),
+        "center_distances": rng.random(len(is_anomaly)),
+        "spread": np.array(0.4),
+        "normaliser": np.array(1.0),
+        "singular_values": np.sort(rng.random(12))[::-1].copy(),
+    }
+
+
+def evaluated(step: int, anomalies: bool = True) -> Evaluated:
+    value = 0.91234567891 - step / 100 if anomalies else None
+    return Evaluated(
+        step=step,
+        images_seen=step * 32,
+        auroc=value,
+        auroc_low=None if value is None else value - 0.05,
+        auroc_high=None if value is None else value + 0.05,
+        center_auroc=value,
+        spread=0.4 - step / 100,
+        normal_ratio=1.05,
+        anomalous_ratio=3.0 - step / 20 if anomalies else None,
+        effective_rank=70.0 - step,
+        alarm="adapting",
+        seconds=0.1,
+    )
+
+
+def metrics_of(anomalies: bool, images: int) -> dict[str, Any]:
+    value = 0.71234567891 if anomalies else None
+    return {
+        "auroc": value,
+        "auroc_low": 0.65 if anomalies else None,
+        "auroc_high": 0.77 if anomalies else None,
+        "unadapted_auroc": 0.91234567891 if anomalies else None,
+        "stop_step": 20,
+        "oracle_auroc": 0.91234567891 if anomalies else None,
+        "oracle_step": 0 if anomalies else None,
+        "train_images": 20,
+        "held_out_images": 2,
+        "test_images": images,
+        "skipped_images": 1,
+    }
+
+
+def texts_of(at: AppTest) -> list[str]:
+    """Return every text that the page shows: headings, prose, labels, values, tooltips."""
+    found: list[str] = []
+    for element in at.main:
+        found += _texts(element)
+    return found
+
+
+def _texts(node: Any) -> list[str]:
+    parts = [str(value) for name in ("value", "label", "help", "body", "delta") if (value := _get(node, name))]
+    children = getattr(node, "children", None)
+    for child in (children or {}).values():
+        parts += _texts(child)
+    return parts
+
+
+def _get(node: Any, name: str) -> Any:
+    try:
+        value = getattr(node, name)
+    except (AttributeError, KeyError, ValueError, NotImplementedError):
+        return None
+    return value if isinstance(value, str) else None

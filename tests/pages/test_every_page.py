@@ -1,0 +1,121 @@
+"""What holds for all pages: they open, with and without runs, and show nothing that is not meant for people."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PAGES = ("home", "adapt", "examine", "runs")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_opens_without_runs(page: str, open_page: Any) -> None:
+    """Guards against a first visit that ends in an error or a blank page."""
+    at = open_page(page)
+    assert len(at.title) == 1
+    assert len(at.main.children) > 1
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("anomalies", [True, False])
+def test_opens_with_runs_of_every_state(page: str, anomalies: bool, open_page: Any, make_run: Any) -> None:
+    """Guards against a state, or a run without anomalies, that a page forgets."""
+    for state in ("finished", "stopped", "failed", "interrupted"):
+        folder = make_run(state, anomalies=anomalies)
+        open_page(page, run=folder.run_id)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_shows_no_raw_values(page: str, open_page: Any, make_run: Any) -> None:
+    """Guards against `None`, `nan`, ten-digit numbers and unfilled placeholders in what people read."""
+    folder = make_run(anomalies=False)
+    make_run()
+    at = open_page(page, run=folder.run_id)
+    for text in shown(at):
+        assert not re.search(r"\bNone\b|\bnan\b|\{[a-z_]+\}|\d\.\d{6,}", text), text
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_image_and_chart_has_a_description(page: str, open_page: Any, make_run: Any) -> None:
+    """Guards those who cannot see a chart or an image."""
+    folder = make_run()
+    at = open_page(page, run=folder.run_id)
+    for chart in at.get("plotly_chart"):
+        assert len(chart.proto.alt) > 20
+    for element in at.get("imgs"):
+        assert all(image.alt for image in element.proto.imgs)
+    for frame in at.get("arrow_data_frame"):
+        assert frame.proto.alt
+
+
+@pytest.mark.parametrize("page", ["adapt", "examine", "runs"])
+def test_every_control_explains_itself(page: str, open_page: Any, make_run: Any) -> None:
+    """Guards against a control without its entry in the glossary."""
+    folder = make_run()
+    at = open_page(page, run=folder.run_id)
+    for kind in ("button", "selectbox", "number_input", "text_input", "slider", "select_slider", "multiselect"):
+        for widget in at.get(kind):
+            assert widget.help, f"{kind} {widget.label}"
+
+
+@pytest.mark.parametrize("page", ["adapt", "examine"])
+@pytest.mark.parametrize("run_id", ["20200101-000000-none-00000000", "../../etc/passwd", "%00", "a" * 500])
+def test_unknown_run_is_a_friendly_sentence(page: str, run_id: str, open_page: Any) -> None:
+    """Guards against a stale or a made-up link that ends in an error."""
+    at = open_page(page, run=run_id)
+    assert any("no run" in warning.value for warning in at.warning)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_junk_in_the_address_is_passed_over(page: str, open_page: Any, make_run: Any) -> None:
+    """Guards against values that no widget can have."""
+    folder = make_run()
+    open_page(
+        page,
+        run=folder.run_id,
+        steps="banana",
+        lr="1e309",
+        seed="-3",
+        recipe="nope",
+        dataset="../x",
+        normal_class="<script>",
+        step="77",
+        image="9999",
+        order="nothing",
+        false_alarms="NaN",
+        compare="unknown",
+        set_k="many",
+    )
+
+
+def test_no_habit_of_the_past() -> None:
+    """Guards against calls that the installed version has deprecated, and against hand-made HTML."""
+    root = Path(__file__).resolve().parents[2]
+    for path in [root / "app.py", *(root / "pages").rglob("*.py")]:
+        text = path.read_text(encoding="utf-8")
+        for word in ("use_container_width", "use_column_width", "unsafe_allow_html", "components.v1", "time.sleep"):
+            assert word not in text, f"{word} in {path.name}"
+
+
+def test_pages_folder_holds_pages_alone() -> None:
+    """Guards against a module that the server would offer as a page."""
+    root = Path(__file__).resolve().parents[2]
+    assert sorted(path.stem for path in (root / "pages").glob("*.py")) == sorted(PAGES)
+
+
+def shown(at: Any) -> list[str]:
+    """Return every text that a page shows: prose, labels, values, options, tooltips."""
+    found: list[str] = []
+    for element in at.main:
+        for name in ("value", "label", "help", "delta", "placeholder"):
+            try:
+                value = getattr(element, name)
+            except (AttributeError, KeyError, NotImplementedError, ValueError):
+                continue
+            if isinstance(value, str):
+                found.append(value)
+        found += [option for option in getattr(element, "options", None) or [] if isinstance(option, str)]
+    return found

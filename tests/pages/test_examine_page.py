@@ -1,0 +1,92 @@
+"""The Examine page: scores, threshold and images of one run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def test_counts_at_the_threshold_are_those_of_the_arrays(open_page: Any, make_run: Any) -> None:
+    """Guards the two counts that people decide by."""
+    from panda_core.metrics import threshold_at
+
+    folder = make_run()
+    at = open_page("examine", run=folder.run_id)
+    final = folder.arrays("final")
+    labels = np.array(folder.read("split.json")["is_anomaly"])
+    above = final["scores"] > threshold_at(final["held_out_scores"], 0.05)
+    values = {metric.label: metric.value for metric in at.metric}
+    assert values["Normal test images rejected"] == f"{above[labels == 0].sum()} of {(labels == 0).sum()}"
+    assert values["Anomalous test images found"] == f"{above[labels == 1].sum()} of {(labels == 1).sum()}"
+
+
+def test_scrubbing_to_a_step_shows_its_scores(open_page: Any, make_run: Any) -> None:
+    """Guards against a slider that moves alone."""
+    folder = make_run()
+    at = open_page("examine", run=folder.run_id, step="10")
+    assert at.select_slider(key="step").value == "10"
+    score = f"{folder.arrays(10)['scores'].max():.3g}"
+    assert any(button.label == score for button in at.button)
+
+
+def test_orders_of_the_gallery(open_page: Any, make_run: Any) -> None:
+    """Guards each order: the worst mistakes come first."""
+    from pages.shared.scored import scored
+
+    from panda_core.runs.loaded import LoadedRun
+
+    found = scored(LoadedRun(make_run()), "final")
+    scores, labels = found.scores, found.is_anomaly
+    assert found.order("most anomalous")[0] == scores.argmax()
+    assert found.order("least anomalous")[0] == scores.argmin()
+    alarms, missed = found.order("false alarms"), found.order("missed")
+    assert set(alarms) == set(np.nonzero(labels == 0)[0]) and (np.diff(scores[alarms]) <= 0).all()
+    assert set(missed) == set(np.nonzero(labels == 1)[0]) and (np.diff(scores[missed]) >= 0).all()
+
+
+def test_a_chosen_image_shows_its_neighbours(open_page: Any, make_run: Any) -> None:
+    """Guards the argument behind a score: nearest normal images, with distances."""
+    folder = make_run()
+    at = open_page("examine", run=folder.run_id, image="0")
+    name = folder.read("split.json")["test"][0]
+    assert any(name in markdown.value for markdown in at.markdown)
+    distances = [f"{value:.3g}" for value in folder.arrays(20)["neighbour_distances"][0]]
+    captions = [caption.value for caption in at.caption]
+    assert all(distance in captions for distance in distances)
+    at.button(key="look-3").click().run()
+    assert not at.exception
+    assert at.query_params["image"] == "3"
+
+
+def test_numbers_without_the_data(open_page: Any, make_run: Any, tmp_path: Path) -> None:
+    """Guards runs whose images were moved: their numbers are still there, and a sentence says what is missing."""
+    folder = make_run()
+    config = json.loads((folder.path / "config.json").read_text())
+    config["dataset"] = f"folder:{tmp_path / 'gone'}"
+    (folder.path / "config.json").write_text(json.dumps(config))
+    at = open_page("examine", run=folder.run_id)
+    assert any("cannot be shown" in info.value for info in at.info)
+    assert not at.get("imgs")
+    assert len(at.metric) == 3
+
+
+def test_a_run_that_has_no_scores_yet(open_page: Any, make_run: Any) -> None:
+    """Guards a run opened before its first evaluation."""
+    folder = make_run("running")
+    shutil.rmtree(folder.path / "arrays")
+    (folder.path / "split.json").unlink()
+    (folder.path / "events.jsonl").unlink()
+    at = open_page("examine", run=folder.run_id)
+    assert any("no scores yet" in info.value for info in at.info)
+
+
+def test_damaged_arrays_are_a_sentence(open_page: Any, make_run: Any) -> None:
+    """Guards against a traceback where a file was cut short."""
+    folder = make_run()
+    (folder.path / "arrays" / "final.npz").write_bytes(b"PK\x03\x04 not an archive")
+    at = open_page("examine", run=folder.run_id)
+    assert any("cannot be read" in error.value for error in at.error)

@@ -1,0 +1,117 @@
+"""The Runs page: the table, comparisons, and what is done with one run."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def test_table_lists_runs_and_recorded_ones(open_page: Any, make_run: Any) -> None:
+    """Guards the columns and their rounding."""
+    make_run(name="mine")
+    at = open_page("runs")
+    frame = at.dataframe[0].value
+    assert frame["Name"][0] == "mine"
+    assert frame["AUROC"][0] == "0.712"
+    assert frame["State"][0] == "finished"
+    assert set(frame["State"][1:]) == {"recorded"}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"steps": "many"}', '{"unknown": 1}'])
+def test_a_broken_run_is_listed_with_the_reason(content: str, open_page: Any, make_run: Any, runs_dir: Path) -> None:
+    """Guards the page against one bad folder among good ones."""
+    make_run()
+    broken = runs_dir / "20260101-000000-broken-00000000"
+    broken.mkdir(parents=True)
+    (broken / "config.json").write_text(content)
+    at = open_page("runs")
+    assert len(at.warning) == 1
+    assert len(at.dataframe[0].value) >= 1
+    at.button(key=f"delete-{broken.name}").click().run()
+    assert not at.exception and not broken.exists()
+
+
+def test_a_damaged_log_is_a_broken_run(open_page: Any, make_run: Any) -> None:
+    """Guards against half a log line that is no JSON."""
+    folder = make_run()
+    (folder.path / "events.jsonl").write_text("not json\n")
+    assert len(open_page("runs").warning) == 1
+
+
+def test_compare_shows_what_differs_alone(open_page: Any, make_run: Any) -> None:
+    """Guards the comparison: one line for each run, and no setting that they share."""
+    make_run(lr=0.1, set={"k": 2})
+    make_run(lr=0.3, set={"k": 5})
+    at = open_page("runs")
+    assert len(at.multiselect(key="compare").value) == 2
+    specs = [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+    assert [len(spec["data"]) for spec in specs] == [2, 2]
+    assert list(at.dataframe[1].value["Setting"]) == ["lr", "set k"]
+
+
+def test_rename_and_delete(open_page: Any, make_run: Any) -> None:
+    """Guards against a name that is not kept, and a run that is deleted without being asked for."""
+    folder = make_run()
+    at = open_page("runs")
+    at.text_input(key=f"name-{folder.run_id}").set_value("My run")
+    at.button(key="rename").click().run()
+    assert folder.config().name == "My run"
+    assert folder.path.exists()
+    at.button(key=f"delete-{folder.run_id}").click().run()
+    assert not at.exception and not folder.path.exists()
+
+
+def test_a_computing_run_is_not_deleted(open_page: Any, make_run: Any) -> None:
+    """Guards the files of a run that is being written."""
+    folder = make_run("running")
+    with folder.lock():
+        at = open_page("runs")
+        at.button(key=f"delete-{folder.run_id}").click().run()
+        assert folder.path.exists()
+        assert any("being computed" in error.value for error in at.error)
+
+
+def test_archive_leaves_the_weights_out(make_run: Any) -> None:
+    """Guards the size of a download, and its content: one folder, named like the run."""
+    from pages.shared.archive import zipped
+
+    folder = make_run()
+    (folder.path / "checkpoints").mkdir()
+    (folder.path / "checkpoints" / "000000.safetensors").write_bytes(b"0" * 1000)
+    with zipped(folder) as file, zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
+    assert f"{folder.run_id}/events.jsonl" in names and f"{folder.run_id}/arrays/final.npz" in names
+    assert not any("checkpoints" in name for name in names)
+
+
+def test_recorded_runs_cannot_be_changed(open_page: Any) -> None:
+    """Guards what comes with the program."""
+    at = open_page("runs")
+    assert not [button for button in at.button if str(button.key).startswith(("delete", "rename"))]
+
+
+def test_recorded_runs_read_like_any_run() -> None:
+    """Guards the bundled recording: it improves, collapses, and holds no place of the machine that made it."""
+    from pages.shared.run_choice import RECORDED
+
+    from panda_core.runs.loaded import LoadedRun
+    from panda_core.runs.store import list_runs
+
+    folders = list_runs(RECORDED)
+    (broken,) = [folder for folder in folders if folder.run_id.startswith("break")]
+    run = LoadedRun(broken)
+    values = [event.auroc for event in run.evaluated]
+    ratios = [event.anomalous_ratio for event in run.evaluated]
+    assert len(values) >= 15 and run.evaluated[0].step == 0
+    assert max(values) > values[0] + 0.02
+    assert values[-1] < max(values) - 0.2
+    assert ratios[-1] < 0.8 * max(ratios)
+    assert run.images("test").names[0] == run.split["test"][0]
+    assert sum(path.stat().st_size for path in RECORDED.rglob("*") if path.is_file()) < 2_000_000
+    for path in RECORDED.rglob("*.json*"):
+        text = path.read_text(encoding="utf-8")
+        assert "/root" not in text and "/home" not in text and "/tmp" not in text, path

@@ -1,0 +1,130 @@
+"""Everything wrong with a config is found before anything is computed, in one sentence with the next step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from panda_core import DataMissing, RunConfig, UsageError
+from panda_core.backbones import BACKBONES
+from panda_core.datasets import DATASETS, ArrayImages, OneClassTask
+from panda_core.methods import RECIPES
+from panda_core.runs.plan import count_held_out, held_out_rows, prepare, resolve
+from panda_core.scoring import SCORERS
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"dataset": "digit"}, r"Unknown dataset `digit`; known: `digits`.*Did you mean `--dataset digits`"),
+        ({"recipe": "panda-erly"}, r"Unknown recipe `panda-erly`; known: `panda-early`.*`--recipe panda-early`"),
+        ({"scorer": "knm"}, r"Unknown scorer `knm`; known: `knn`.*`--scorer knn`"),
+        ({"backbone": "efficientnet_lite3"}, r"Unknown backbone .*`--backbone efficientnet_lite\d`"),
+        ({"normal_class": "12"}, r"Unknown class of `digits` `12`; known: .*--normal-class"),
+        ({"set": {"kk": 3}}, r"Unknown option `kk`; known: `k`.*`--set k`"),
+        ({"set": {"k": 0}}, r"`k` must be a whole number in \[1, 1000\]; got `0`.*--set k=2"),
+        ({"set": {"ses": "B"}}, r"Unknown option `ses`"),
+        ({"set": {"cut": "blocks.9"}}, r"Unknown value of `cut` `blocks.9`; known: `blocks.\d`"),
+        ({"recipe": "frozen", "steps": 5}, r"`steps` of recipe `frozen` must be 0.*got 5"),
+        ({"dataset": "folder:/nowhere"}, r"/nowhere"),
+        ({"dataset": "folder:"}, r"--dataset folder:PATH"),
+    ],
+)
+def test_a_wrong_name_or_value_is_one_sentence(changes: dict[str, Any], sentence: str) -> None:
+    """A traceback, a default in place of a misspelt name, or an error after minutes of computing."""
+    with pytest.raises(UsageError, match=sentence):
+        resolve(RunConfig(**changes))
+
+
+def test_missing_data_says_what_to_get(tmp_path: Path) -> None:
+    """FileNotFoundError for a data set that has to be fetched first."""
+    with pytest.raises(DataMissing, match=r"cifar-10-python\.tar\.gz"):
+        resolve(RunConfig(dataset="cifar10", data_root=str(tmp_path)))
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+@pytest.mark.parametrize("scorer", sorted(SCORERS))
+def test_every_default_is_written_out(recipe: str, scorer: str) -> None:
+    """A saved config with a None in it, which means something else in a later version."""
+    config = resolve(RunConfig(recipe=recipe, scorer=scorer))
+    unset = {key for key, value in config.to_json().items() if value is None}
+    assert unset == {"train_limit", "test_limit"}, "no limit is no default"
+    assert set(config.set) >= set(RECIPES[recipe].options) | set(SCORERS[scorer].options) | {"cut"}
+    assert config.steps == RECIPES[recipe].steps
+    assert config.lr == BACKBONES["efficientnet_lite0"].lr
+    assert config.image_size == DATASETS["digits"].image_size
+    assert resolve(config) == config
+
+
+def test_given_values_win_over_defaults() -> None:
+    """A setting of the user's replaced by the recipe's, above all one that is zero."""
+    given = RunConfig(normal_class=8, steps=0, lr=0.5, image_size=64, feature_norm="l2", eval_every=3, set={"k": "5"})  # type: ignore[arg-type]
+    config = resolve(given)
+    found = (config.normal_class, config.steps, config.lr, config.image_size, config.feature_norm, config.eval_every)
+    assert found == ("8", 0, 0.5, 64, "l2", 3)
+    assert config.set["k"] == 5
+
+
+def test_networks_like_the_papers_follow_the_paper() -> None:
+    """2,300 steps on two cores by default for the bundled network, or 128 for the paper's ResNet."""
+    config = resolve(RunConfig(backbone="timm:resnet18.tv_in1k"))
+    assert (config.steps, config.lr, config.feature_norm, config.image_size) == (2300, 0.01, "none", 224)
+
+
+def test_more_neighbours_than_normal_images_are_refused(tiny: Callable[..., RunConfig]) -> None:
+    """faiss asked for neighbours that do not exist, after the data has passed the network."""
+    assert prepare(tiny(set={"k": 18})).scorer_options == {"k": 18}
+    with pytest.raises(UsageError, match=r"`k` of scorer `knn` must be in \[1, 18\].*got 19.*--set k=2"):
+        prepare(tiny(set={"k": 19}))
+    with pytest.raises(UsageError, match=r"`means` of scorer `kmeans` must be in \[1, 4\].*--set means=2"):
+        prepare(tiny(scorer="kmeans", train_limit=5))
+
+
+def few_images(count: int) -> OneClassTask:
+    arrays = np.random.default_rng(0).integers(0, 256, (count + 2, 16, 16, 3), dtype=np.uint8)
+    images = ArrayImages(arrays, [str(row) for row in range(count + 2)])
+    return OneClassTask(images.subset(range(count)), images.subset([count, count + 1]), np.array([0, 1], np.uint8))
+
+
+def test_too_few_images_are_refused(tiny: Callable[..., RunConfig]) -> None:
+    """A hold-out of none, or a mean of one."""
+    with pytest.raises(UsageError, match=r"At least 2 normal images.*got 1"):
+        prepare(tiny(), few_images(1))
+    with pytest.raises(UsageError, match=r"`panda-ses` needs at least 4 normal images.*got 3.*--recipe panda-early"):
+        prepare(tiny(recipe="panda-ses"), few_images(3))
+    assert prepare(tiny(recipe="panda-ses"), few_images(4))
+
+
+def test_ewc_needs_a_classifier(
+    tiny: Callable[..., RunConfig], tiny_network: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Fisher diagonal of a network that classifies nothing."""
+    row = dataclasses.replace(BACKBONES["tiny"], load=lambda cut: tiny_network(classifier=None))
+    monkeypatch.setitem(BACKBONES, "tiny", row)
+    with pytest.raises(UsageError, match=r"`panda-ewc` needs a backbone with a classifier.*--recipe panda-l2"):
+        prepare(tiny(recipe="panda-ewc"))
+
+
+def test_an_absent_device_is_refused(tiny: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A traceback of CUDA, or the CPU used without a word."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match=r"Device `cuda` is not on this machine.*--device auto"):
+        prepare(tiny(device="cuda"))
+    assert prepare(tiny(device="auto")).device.type in ("cpu", "mps")
+
+
+@pytest.mark.parametrize(("normals", "held_out"), [(2, 0), (3, 0), (4, 1), (14, 1), (16, 2), (500, 50)])
+def test_a_tenth_is_held_out(normals: int, held_out: int) -> None:
+    """All of few images held out, or none of many; rows that differ between two looks."""
+    assert count_held_out(normals) == held_out
+    rows = held_out_rows(normals, seed=3)
+    assert len(set(rows.tolist())) == held_out and (np.diff(rows) > 0).all()
+    assert rows.tolist() == held_out_rows(normals, seed=3).tolist()
+    assert held_out < 50 or rows.tolist() != held_out_rows(normals, seed=4).tolist()

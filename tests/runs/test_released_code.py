@@ -1,0 +1,123 @@
+"""Parity with PANDA's released code: its training step, written out here in plain PyTorch on timm's own network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from panda_core import RunConfig
+from panda_core.backbones.efficientnet_lite import weights_file
+from panda_core.backbones.lite_network import whole_network
+from panda_core.events import Stepped
+from panda_core.features.preparation import network_input, squared
+from panda_core.runs.loop import batch_rows
+from panda_core.runs.plan import prepare
+from panda_core.runs.tensors import read_tensors
+
+CUT = 4  # stages blocks.0 ... blocks.4 and the stem stay frozen
+
+
+class ReleasedModel(torch.nn.Module):
+    """timm's network, returning the pooled features of its last stages and its head side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        file = weights_file(0)
+        assert file is not None
+        self.network: Any = whole_network(0, file)[0]
+        for stage in range(CUT + 1, 7):
+            self.network.blocks[stage].requires_grad_(True)
+        self.network.conv_head.requires_grad_(True)
+        self.network.bn2.requires_grad_(True)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x, levels = self.network.bn1(self.network.conv_stem(images)), []
+        for stage, block in enumerate(self.network.blocks):
+            x = block(x)
+            if stage in (5, 6):
+                levels.append(x.mean(dim=(2, 3)))
+        levels.append(self.network.bn2(self.network.conv_head(x)).mean(dim=(2, 3)))
+        return torch.cat(levels, dim=1)
+
+
+def released_steps(
+    model: ReleasedModel, batches: list[torch.Tensor], center: torch.Tensor, *, lr: float, clip: float, ewc: float
+) -> list[float]:
+    """Train as the released code does; return the losses. With `ewc`, its penalty with a Fisher diagonal of ones."""
+    optimiser = torch.optim.SGD(model.parameters(), lr=lr, weight_decay=0.00005, momentum=0.9)
+    initial = {name: value.detach().clone() for name, value in model.named_parameters()}
+    losses = []
+    model.eval()
+    for images in batches:
+        optimiser.zero_grad()
+        features = model(images)
+        loss = ((features - center).norm(dim=1).pow(2) / features.shape[1]).mean()
+        penalty = torch.zeros(())
+        for name, value in model.named_parameters():
+            if value.requires_grad and "classifier" not in name:
+                penalty = penalty + torch.sum((initial[name] - value).pow(2)) / 2
+        loss = loss + ewc * penalty
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimiser.step()
+        losses.append(loss.item())
+    return losses
+
+
+# With the published clip the weights move by less than float32 can tell at lr 0.01, so each is tried where it shows.
+@pytest.mark.parametrize(
+    ("recipe", "lr", "clip", "strength"),
+    [("panda-early", 0.01, 1e6, 0.0), ("panda-early", 30.0, 1e-3, 0.0), ("panda-l2", 30.0, 1e-3, 50.0)],
+)
+def test_two_steps_equal_the_released_codes(
+    finish: Callable[..., Any], tmp_path: Path, recipe: str, lr: float, clip: float, strength: float
+) -> None:
+    """Another loss, centre, clip, decay, momentum or penalty under the name of PANDA."""
+    options: dict[str, Any] = {"clip": clip, "cache_dtype": "float32", "calibrate_on": "train", "cut": f"blocks.{CUT}"}
+    if strength:
+        options["l2_strength"] = strength
+    config = RunConfig(
+        dataset="digits",
+        normal_class="5",
+        recipe=recipe,
+        feature_norm="none",
+        image_size=32,
+        train_limit=10,
+        test_limit=10,
+        batch_size=4,
+        steps=2,
+        lr=lr,
+        set=options,
+        runs_dir=str(tmp_path),
+        device="cpu",
+    )
+    folder, events = finish(config)
+    plan = prepare(config)
+    preparation = dataclasses.replace(plan.network.preprocessing)
+    views = np.stack([squared(plan.task.train.load(row), 32, preparation) for row in range(10)])
+    images = network_input(views, preparation)
+
+    model = ReleasedModel()
+    with torch.no_grad():
+        center = model(images).mean(dim=0)
+    batches = [images[batch_rows(np.arange(10), 4, 0, step)] for step in range(2)]
+    losses = released_steps(model, batches, center, lr=lr, clip=clip, ewc=strength)
+
+    ours = [event.loss for event in events if isinstance(event, Stepped)]
+    np.testing.assert_allclose(ours, losses, rtol=1e-4)
+    start, end = (read_tensors(folder.path / "checkpoints" / f"{step:06d}.safetensors") for step in (0, 2))
+    released = dict(model.network.named_parameters())
+    moved, apart = 0.0, 0.0
+    assert len(end) == sum(value.requires_grad for value in released.values())
+    for name, value in end.items():
+        moved += (value - start[name]).double().square().sum().item()
+        apart += (value - released[name].detach()).double().square().sum().item()
+    assert moved > 0
+    assert apart**0.5 < 0.01 * moved**0.5, "the two ways differ by more than rounding"
+    torch.testing.assert_close(read_tensors(folder.path / "space.safetensors")["center"], center, rtol=1e-4, atol=1e-5)
