@@ -73,7 +73,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Return the named arrays of a `.npz`; pickled content is refused."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         if not all(isinstance(value, np.ndarray) for value in arrays.values()):
             raise ValueError("it is an archive of something else")

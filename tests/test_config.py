@@ -19,7 +19,8 @@ from panda_core.errors import UsageError
 
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 options = st.dictionaries(
-    st.sampled_from(["k", "clip", "ses", "cut"]), st.integers(1, 99) | st.floats(1e-9, 1e9) | st.sampled_from(["A", "b c"])
+    st.sampled_from(["k", "clip", "ses", "cut"]),
+    st.integers(1, 99) | st.floats(1e-9, 1e9) | st.sampled_from(["A", "b c"]),
 )
 configs = st.builds(
     RunConfig,
@@ -95,7 +96,7 @@ def test_a_class_may_be_given_by_its_index() -> None:
 
 def test_a_field_from_another_version_is_refused() -> None:
     """A setting of a later version dropped without a word, and the run resumed with another one."""
-    with pytest.raises(UsageError, match="`batch_sizes`.*`batch_size`"):
+    with pytest.raises(UsageError, match=r"`batch_sizes`.*`batch_size`"):
         RunConfig.from_json({"batch_sizes": 32})
 
 

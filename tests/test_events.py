@@ -78,5 +78,5 @@ def test_lines_of_a_later_version() -> None:
 
 def test_a_line_without_a_field_is_an_error_that_names_it() -> None:
     """A traceback from the log of a version that did not yet write a field."""
-    with pytest.raises(PandaError, match="`Stepped`.*loss"):
+    with pytest.raises(PandaError, match=r"`Stepped`.*loss"):
         Event.from_json({"event": "Stepped", "time": 1.0, "step": 1, "images_seen": 3})

@@ -113,7 +113,9 @@ def test_spectrum_of_coinciding_features_is_zero() -> None:
     assert effective_rank(spectrum(np.tile(point, (50, 1)) + noise)) == 0.0
 
 
-@pytest.mark.parametrize(("count", "rate", "rank"), [(19, 0.05, 19), (99, 0.05, 95), (9, 0.1, 9), (9, 0.5, 5), (3, 0.05, 3)])
+@pytest.mark.parametrize(
+    ("count", "rate", "rank"), [(19, 0.05, 19), (99, 0.05, 95), (9, 0.1, 9), (9, 0.5, 5), (3, 0.05, 3)]
+)
 def test_threshold_is_the_conformal_quantile(count: int, rate: float, rank: int) -> None:
     """Off by one: the (1 - rate) quantile of few scores is too low a threshold."""
     scores = np.random.default_rng(0).permutation(np.arange(1.0, count + 1))

@@ -46,7 +46,11 @@ def test_json_and_arrays_come_back(tmp_path: Path) -> None:
         assert back[name].dtype == value.dtype
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    )
+)
 @settings(max_examples=30)
 def test_plain_values_are_always_json(value: object) -> None:
     """NaN or Infinity in a log, which no other JSON reader accepts."""

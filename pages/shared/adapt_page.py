@@ -5,11 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.shared import wording
+from pages.shared.form_values import FIELDS, PREFIX, fill, values_of
 from pages.shared.glossary import tip
 from pages.shared.live import show_run
 from pages.shared.presets import PRESETS
 from pages.shared.run_choice import open_run, opened_run
-from pages.shared.settings import FIELDS, PREFIX, fill, form, values_of
+from pages.shared.settings import form
 from pages.shared.thumbnails import class_sheets
 from panda_core.config import RunConfig
 from panda_core.errors import PandaError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from typing import IO
+from typing import BinaryIO, cast
 
 from panda_core.errors import UsageError
 from panda_core.runs.store import RunFolder
@@ -13,7 +13,7 @@ LEFT_OUT = ("checkpoints", "galleries", "momentum")  # large, and made again by 
 MOST_BYTES = 200_000_000
 
 
-def zipped(folder: RunFolder) -> IO[bytes]:
+def zipped(folder: RunFolder) -> BinaryIO:
     """Return an open temporary file with the run's folder, without the adapted weights; it vanishes when closed.
 
     It grows on the disk, not in memory. More than `MOST_BYTES` raises `UsageError`.
@@ -32,4 +32,4 @@ def zipped(folder: RunFolder) -> IO[bytes]:
         for path in paths:
             archive.write(path, f"{folder.run_id}/{path.relative_to(folder.path).as_posix()}")
     file.seek(0)
-    return file
+    return cast(BinaryIO, file)

@@ -25,7 +25,7 @@ PICKED = "examined_run"
 def show() -> None:
     """Draw the page."""
     st.title("Examine the images of a run")
-    places = st.columns([1.5, 1, 1], gap="large")
+    places = st.columns([1.5, 1, 1], gap="medium")
     with places[0]:
         folder = _chosen()
     if folder is None:
@@ -88,7 +88,7 @@ def _run(run: LoadedRun, places: list[DeltaGenerator]) -> None:
     )
     found = scored(run, step)
     threshold = found.threshold(percent / 100)
-    _scores(run, found, step, threshold)
+    _scores(run, found, step, percent, threshold)
     left, right = st.columns([1.7, 1], gap="large")
     with left:
         show_gallery(run, found, threshold)
@@ -108,7 +108,7 @@ def _step(steps: list[int | str]) -> int | str:
     return steps[names.index(chosen)] if chosen in names else steps[-1]
 
 
-def _scores(run: LoadedRun, found: Scored, step: int | str, threshold: float | None) -> None:
+def _scores(run: LoadedRun, found: Scored, step: int | str, percent: int, threshold: float | None) -> None:
     chart, numbers = st.columns([1.7, 1], gap="large")
     with chart:
         st.markdown("**Scores of the test images**", help=tip("histogram"))
@@ -126,6 +126,12 @@ def _scores(run: LoadedRun, found: Scored, step: int | str, threshold: float | N
         else:
             _count(found, threshold, 0, "Normal test images rejected", "rejected")
             _count(found, threshold, 1, "Anomalous test images found", "found")
+            least = 100 / (len(found.held_out) + 1)
+            if percent < least:
+                st.caption(
+                    f"Only {wording.count(len(found.held_out), 'normal image')} held out: "
+                    f"they can promise no less than {least:.0f} % false alarms."
+                )
     more = st.expander("Directions the features use", icon=":material/bar_chart:", on_change="rerun", key="spectrum")
     if more.open:
         with more:
@@ -164,5 +170,3 @@ def _spectrum(run: LoadedRun, step: int | str) -> None:
         key="spectrum-figure",
         alt=f"Share of the spread in each direction at step {last}, beside that of the unadapted network.",
     )
-
-

@@ -44,9 +44,7 @@ def show_gallery(run: LoadedRun, found: Scored, threshold: float | None) -> None
                 _cell(run, found, int(image), threshold, shown=images is not None, chosen=image == selected)
 
 
-def _cell(
-    run: LoadedRun, found: Scored, image: int, threshold: float | None, *, shown: bool, chosen: bool
-) -> None:
+def _cell(run: LoadedRun, found: Scored, image: int, threshold: float | None, *, shown: bool, chosen: bool) -> None:
     """Draw one image with its score; the button under it chooses it."""
     score, kind = found.scores[image], "anomalous" if found.is_anomaly[image] else "normal"
     if shown:

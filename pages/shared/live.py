@@ -10,6 +10,7 @@ from pages.shared.glossary import tip
 from pages.shared.progress import Progress, progress_of, waiting
 from pages.shared.replay import show_replay
 from pages.shared.router import EXAMINE
+from pages.shared.run_choice import is_recorded
 from panda_core.errors import PandaError
 from panda_core.figures import Curve, curve_of
 from panda_core.runs.launch import continue_run
@@ -100,14 +101,14 @@ def _ending(folder: RunFolder, state: State, *, finished: bool) -> None:
         st.error(reason, icon=":material/error:")
     elif state.state != "finished":
         st.warning(reason or "The run was stopped.", icon=":material/info:")
-    if state.state != "finished" and not finished:
-        if st.button("Resume", icon=":material/resume:", key="resume", help=tip("resume")):
-            try:
-                continue_run(folder)
-            except PandaError as error:
-                st.error(wording.sentence(str(error)))
-                return
-            st.rerun()
+    can_go_on = state.state != "finished" and not finished and not is_recorded(folder)
+    if can_go_on and st.button("Resume", icon=":material/resume:", key="resume", help=tip("resume")):
+        try:
+            continue_run(folder)
+        except PandaError as error:
+            st.error(wording.sentence(str(error)))
+            return
+        st.rerun()
 
 
 def _results(run: LoadedRun, curve: Curve) -> None:

@@ -1,5 +1,6 @@
 // Plays a recorded run in the browser: nothing is asked of the server after the data has arrived.
 const MILLISECONDS = 520; // a measurement
+const LEAST = 1e-3; // no cloud is enlarged further than this reach, in units of the features
 const players = new WeakMap();
 
 export default function (component) {
@@ -136,11 +137,7 @@ class Player {
       for (let i = 0; i < start.length; i += 2) {
         const px = x(start[i] + (end[i] - start[i]) * part);
         const py = y(start[i + 1] + (end[i + 1] - start[i + 1]) * part);
-        context.beginPath();
-        if (name === "anomalous") context.rect(px - 3, py - 3, 6, 6);
-        else if (name === "normal") context.arc(px, py, 3.6, 0, 2 * Math.PI);
-        else { context.moveTo(px, py - 4); context.lineTo(px + 3.8, py + 3); context.lineTo(px - 3.8, py + 3); }
-        context.fill();
+        mark(context, name, px, py, 1);
       }
     }
     context.globalAlpha = 1;
@@ -150,6 +147,56 @@ class Player {
     context.moveTo(x(0) - 8, y(0)); context.lineTo(x(0) + 8, y(0));
     context.moveTo(x(0), y(0) - 8); context.lineTo(x(0), y(0) + 8);
     context.stroke();
+    this.magnified(from, to, part, scale);
+  }
+
+  // Once the cloud is small, a lens shows it enlarged, so that what is left of its shape can be seen.
+  magnified(from, to, part, scale) {
+    const { context } = this;
+    const mix = (a, b) => a + (b - a) * part;
+    const [a, b] = [this.extent(from), this.extent(to)];
+    const [cx, cy, reach] = [mix(a[0], b[0]), mix(a[1], b[1]), Math.exp(mix(Math.log(a[2]), Math.log(b[2])))];
+    const side = Math.min(150, 0.42 * this.size[0], 0.48 * this.size[1]);
+    const factor = side / 2 / reach / scale;
+    if (factor < 2.5) return;
+    const [left, top] = [this.size[0] - side - 6, 22];
+    const colour = getComputedStyle(this.root).color;
+    context.save();
+    context.globalAlpha = Math.min(1, (factor - 2.5) / 1.5);
+    context.fillStyle = colour;
+    context.font = "12px " + getComputedStyle(this.root).fontFamily;
+    context.fillText("enlarged × " + Number(factor.toPrecision(2)).toLocaleString("en"), left, top - 7);
+    context.lineWidth = 1;
+    context.strokeStyle = colour;
+    context.strokeRect(left, top, side, side);
+    context.beginPath();
+    context.rect(left, top, side, side);
+    context.clip();
+    context.globalAlpha *= 0.62;
+    for (const name of ["anomalous", "normal", "train"]) {
+      const [start, end] = [this.data.clouds[name][from], this.data.clouds[name][to]];
+      context.fillStyle = this.data.colours[name];
+      for (let i = 0; i < start.length; i += 2) {
+        const px = left + side / 2 + (mix(start[i], end[i]) - cx) * scale * factor;
+        const py = top + side / 2 - (mix(start[i + 1], end[i + 1]) - cy) * scale * factor;
+        mark(context, name, px, py, 0.7);
+      }
+    }
+    context.restore();
+  }
+
+  // Middle and reach of nearly all points of a measurement.
+  extent(place) {
+    this.extents = this.extents || [];
+    if (!this.extents[place]) {
+      const all = ["anomalous", "normal", "train"].flatMap((name) => this.data.clouds[name][place]);
+      const [xs, ys] = [0, 1].map((odd) => all.filter((_, i) => i % 2 === odd).sort((p, q) => p - q));
+      const at = (list, share) => list[Math.round(share * (list.length - 1))];
+      const spans = [xs, ys].map((list) => at(list, 0.98) - at(list, 0.02));
+      const middles = [xs, ys].map((list) => (at(list, 0.98) + at(list, 0.02)) / 2);
+      this.extents[place] = [...middles, Math.max(...spans, LEAST) * 0.6];
+    }
+    return this.extents[place];
   }
 }
 
@@ -215,6 +262,19 @@ class Chart {
       name.setAttribute("y", index === 0 ? y - 9 : y + 18);
     });
   }
+}
+
+// One image: a square, a circle or a triangle, so that groups differ in more than colour.
+function mark(context, name, x, y, size) {
+  context.beginPath();
+  if (name === "anomalous") context.rect(x - 3 * size, y - 3 * size, 6 * size, 6 * size);
+  else if (name === "normal") context.arc(x, y, 3.6 * size, 0, 2 * Math.PI);
+  else {
+    context.moveTo(x, y - 4 * size);
+    context.lineTo(x + 3.8 * size, y + 3 * size);
+    context.lineTo(x - 3.8 * size, y + 3 * size);
+  }
+  context.fill();
 }
 
 function number(value) {

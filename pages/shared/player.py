@@ -28,6 +28,13 @@ def show_film(curve: Curve, clouds: dict[str, list[np.ndarray]], words: Sequence
     _PLAYER(key=key, data=film(curve, clouds, words))
 
 
+def _rounded(points: np.ndarray) -> np.ndarray:
+    """Return points with four significant digits of their own spread, so that a tiny cloud keeps its shape."""
+    spread = float(np.ptp(points.astype(float), axis=0).max()) if len(points) else 0.0
+    digits = 4 if spread <= 0 else int(np.clip(3 - np.floor(np.log10(spread)), 3, 9))
+    return np.round(points.astype(float), digits)
+
+
 def film(curve: Curve, clouds: dict[str, list[np.ndarray]], words: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Return what the player needs: plain lists of rounded numbers."""
     ratios = [value for value in (*curve.anomalous_ratio, *curve.normal_ratio) if value is not None]
@@ -43,7 +50,7 @@ def film(curve: Curve, clouds: dict[str, list[np.ndarray]], words: Sequence[tupl
         "ratio_range": [0, style.ceiling([*ratios, 1.2], room=1.05)],
         "frame": np.stack([middle - reach, middle + reach], axis=1).tolist(),
         "clouds": {
-            name: [np.round(points[:MOST_POINTS], 3).ravel().tolist() for points in frames]
+            name: [_rounded(points[:MOST_POINTS]).ravel().tolist() for points in frames]
             for name, frames in clouds.items()
         },
         "words": [{"phase": phase, "caption": caption} for phase, caption in words],

@@ -10,8 +10,12 @@ Value = str | int | float
 # One small task for all four, so that their curves compare: 20 to 30 seconds on two idle cores. Gradients are clipped,
 # so every step is as long as the learning rate allows, and momentum lengthens it tenfold: elastic weights are then
 # pulled back and forth over their pretrained values. Hence the EWC preset has a lower rate and no momentum.
-_TASK: Mapping[str, Value] = {"normal_class": "9", "image_size": 64, "test_limit": 300, "feature_norm": "l2"} | {
-    "set_cut": "blocks.2"  # a long tail: much of the network is free to move
+_TASK: Mapping[str, Value] = {
+    "normal_class": "9",
+    "image_size": 64,
+    "test_limit": 300,
+    "feature_norm": "l2",
+    "set_cut": "blocks.2",  # a long tail: much of the network is free to move
 }
 _FAR: Mapping[str, Value] = {**_TASK, "lr": 20.0, "steps": 90, "eval_every": 5}
 

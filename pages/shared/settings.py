@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
+from pages.shared.form_values import AUTOMATIC, FIELDS, OWN_FOLDER, PREFIX
 from pages.shared.glossary import tip
 from panda_core.backbones import BACKBONES
 from panda_core.config import FEATURE_NORMS, Option, RunConfig, default_data_root
@@ -18,69 +18,6 @@ from panda_core.methods import RECIPES
 from panda_core.runs.plan import options_of, resolve
 from panda_core.scoring import SCORERS
 
-OWN_FOLDER = "folder"
-AUTOMATIC = "automatic"
-PREFIX = "set_"  # of the keys of a recipe's, scorer's or backbone's own options
-FIELDS: dict[str, Any] = {
-    "dataset": "digits",
-    "folder": "",
-    "normal_class": None,
-    "recipe": "panda-early",
-    "steps": None,
-    "lr": None,
-    "seed": 0,
-    "name": "",
-    "backbone": "efficientnet_lite0",
-    "image_size": None,
-    "feature_norm": AUTOMATIC,
-    "scorer": "knn",
-    "batch_size": 32,
-    "train_limit": None,
-    "test_limit": None,
-    "eval_every": None,
-}
-
-
-def fill(values: Mapping[str, Any]) -> None:
-    """Set every widget of the form: to its value in `values`, else to its default. Call before they are drawn."""
-    for key, default in (FIELDS | _option_defaults()).items():
-        st.session_state[key] = values.get(key, default)
-    if st.session_state["normal_class"] is None:
-        dataset = DATASETS.get(st.session_state["dataset"])
-        classes = dataset.classes(Path(default_data_root())) if dataset else ()
-        if classes:
-            st.session_state["normal_class"] = classes[0]
-        else:
-            del st.session_state["normal_class"]
-
-
-def _option_defaults() -> dict[str, int | float | str]:
-    """Return the key and default of every option that any recipe, scorer or backbone has."""
-    rows = (*RECIPES.values(), *SCORERS.values(), *BACKBONES.values())
-    return {PREFIX + key: option.default for row in rows for key, option in row.options.items()}
-
-
-def values_of(config: RunConfig) -> dict[str, Any]:
-    """Return the form's values that give `config`; what equals an automatic choice is left automatic."""
-    values: dict[str, Any] = {key: getattr(config, key) for key in FIELDS if hasattr(config, key)}
-    if config.dataset.startswith("folder:"):
-        values |= {"dataset": OWN_FOLDER, "folder": config.dataset.removeprefix("folder:")}
-    left_open = dict.fromkeys(("steps", "lr", "image_size", "feature_norm", "eval_every"))
-    try:
-        automatic = resolve(config.replace(**left_open))
-        for key in left_open:
-            values[key] = None if getattr(automatic, key) == values[key] else values[key]
-        automatic = resolve(config.replace(eval_every=None))
-        values["eval_every"] = None if automatic.eval_every == config.eval_every else config.eval_every
-        defaults = options_of(config)
-    except PandaError:  # its data or weights are gone; its values are still worth showing
-        defaults = {}
-    values["feature_norm"] = values["feature_norm"] or AUTOMATIC
-    for key, value in config.set.items():
-        if key in defaults and value != defaults[key].default:
-            values[PREFIX + key] = value
-    return values
-
 
 def form() -> RunConfig:
     """Draw the form and return the config it describes. A config that cannot be raises `PandaError`."""
@@ -89,9 +26,7 @@ def form() -> RunConfig:
     classes = dataset.classes(root) if dataset else ()
     normal_class = None
     if dataset and classes:
-        normal_class = st.selectbox(
-            "Normal class", classes, key="normal_class", help=tip("class"), bind="query-params"
-        )
+        normal_class = st.selectbox("Normal class", classes, key="normal_class", help=tip("class"), bind="query-params")
     recipe = _one_of("Recipe", "recipe", list(RECIPES), tip("recipe"))
     st.caption(f"**{RECIPES[recipe].title}.** {RECIPES[recipe].about}")
     automatic = _automatic(dataset, normal_class, recipe)

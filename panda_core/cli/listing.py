@@ -203,6 +203,6 @@ def _writable(which: str) -> str:
 
     folder = default_cache_dir() if which == "PANDA_CACHE_DIR" else Path(default_runs_dir())
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not os.access(nearest, os.W_OK):
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise PandaError(f"`{folder}` cannot be written")
     return str(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from rich.console import Console
@@ -18,7 +19,13 @@ _STAGES = {
 
 
 def show_progress(events: Iterator[Event]) -> Iterator[Event]:
-    """Yield the events of a run while drawing its stages and curve points on the standard error stream."""
+    """Yield the events of a run while drawing its stages and curve points on the standard error stream.
+
+    Nothing is drawn before the first event: an error that comes first is then the only thing said.
+    """
+    first = next(events, None)
+    if first is None:
+        return
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
@@ -30,7 +37,7 @@ def show_progress(events: Iterator[Event]) -> Iterator[Event]:
                 tasks[description] = bar.add_task(description, total=total)
             return tasks[description]
 
-        for event in events:
+        for event in itertools.chain([first], events):
             if isinstance(event, RunStarted):
                 steps = int(event.config["steps"])
             elif isinstance(event, CacheProgress):

@@ -14,6 +14,7 @@ from rich.progress import track
 
 from panda_core.cli.output import print_json, print_table
 from panda_core.datasets import image_files
+from panda_core.datasets.images import shown_name
 from panda_core.errors import UnreadableImage, UsageError
 from panda_core.runs.loaded import load_run
 
@@ -51,12 +52,12 @@ def _score_batch(detector: Any, paths: list[Path], threshold: float | None) -> l
         if len(paths) > 1:
             return [row for path in paths for row in _score_batch(detector, [path], threshold)]
         verdict = f"unreadable: {error}"
-        return [{"path": str(paths[0]), "score": None, "percentile": None, "verdict": verdict}]
+        return [{"path": shown_name(str(paths[0])), "score": None, "percentile": None, "verdict": verdict}]
     rows = []
     for path, score in zip(paths, scores, strict=True):
         percentile = float(detector.percentiles([score])[0]) if threshold is not None else None
         verdict = "-" if threshold is None else "anomalous" if score > threshold else "normal"
-        rows.append({"path": str(path), "score": score, "percentile": percentile, "verdict": verdict})
+        rows.append({"path": shown_name(str(path)), "score": score, "percentile": percentile, "verdict": verdict})
     return rows
 
 
@@ -67,7 +68,7 @@ def _files(paths: list[str]) -> Iterator[Path]:
             found = image_files(path)
             if not found:
                 raise UsageError(f"`{path}` holds no images. Give image files, or a folder with some.")
-            yield from map(Path, found)
+            yield from (path / place for place in found)
         elif path.is_file():
             yield path
         else:

@@ -44,11 +44,12 @@ def replay_figure(curve: Curve, clouds: Sequence[Cloud], is_anomaly: np.ndarray)
         go.Frame(name=str(step), data=_traces(curve, clouds[place], place + 1, rows), traces=list(range(len(first))))
         for place, step in enumerate(curve.steps)
     ]
-    style.layout(figure, height=720)
+    style.layout(figure, height=780)
     reach = style.ceiling([float(np.abs(np.concatenate([clouds[0].train, clouds[0].test])).max())], room=1.05)
     span = [-reach, reach]
-    figure.update_xaxes(range=span, autorange=False, showticklabels=False, row=1, col=1)
-    figure.update_yaxes(range=span, autorange=False, showticklabels=False, row=1, col=1)
+    figure.update_xaxes(range=span, autorange=False, showticklabels=False, constrain="domain", row=1, col=1)
+    square = {"scaleanchor": "x", "constrain": "domain"}
+    figure.update_yaxes(range=span, autorange=False, showticklabels=False, row=1, col=1, **square)
     for row in (2, 3):
         figure.update_xaxes(**{**style.step_axis(curve.last_step), "title": None}, row=row, col=1)
         style.add_unadapted(figure, xref=f"x{row}", yref=f"y{row} domain")
@@ -57,7 +58,7 @@ def replay_figure(curve: Curve, clouds: Sequence[Cloud], is_anomaly: np.ndarray)
     figure.update_yaxes(title="train = 1", range=[0, top], autorange=False, row=3, col=1)
     figure.update_layout(
         hovermode="closest",
-        margin={"l": 48, "r": 12, "t": 34, "b": 110},
+        margin={"l": 48, "r": 12, "t": 34, "b": 150},
         updatemenus=[_buttons()],
         sliders=[_slider(curve.steps)],
     )
@@ -129,13 +130,13 @@ def _buttons() -> dict[str, Any]:
         "type": "buttons",
         "direction": "right",
         "x": 0,
-        "y": -0.09,
+        "y": -0.17,
         "xanchor": "left",
         "yanchor": "top",
         "showactive": False,
         "bgcolor": "rgba(138, 151, 163, 0.25)",
         "bordercolor": style.MARK,
-        "pad": {"t": 34, "r": 8},
+        "pad": {"t": 0, "r": 8},
         "buttons": [
             {"label": "Play", "method": "animate", "args": [None, play]},
             {"label": "Pause", "method": "animate", "args": [[None], pause]},

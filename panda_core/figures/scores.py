@@ -51,7 +51,7 @@ def histogram_figure(
         )
     style.layout(figure, height=300)
     figure.update_layout(barmode="overlay", hovermode="closest", bargap=0)
-    figure.update_xaxes(title="anomaly score", range=[low, high], autorange=False)
+    figure.update_xaxes(title="anomaly score", range=[low, high], autorange=False, exponentformat="power")
     figure.update_yaxes(title="share of the group, %", range=[0, style.ceiling([tallest], room=1.05)], autorange=False)
     if threshold is not None:
         shown = min(max(threshold, low), high)

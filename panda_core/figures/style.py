@@ -39,7 +39,7 @@ def layout(figure: go.Figure, *, height: int = HEIGHT, legend: bool = True) -> g
         transition={"duration": 0},
     )
     figure.update_xaxes(gridcolor=GRID, zeroline=False, fixedrange=True, title_standoff=6)
-    figure.update_yaxes(gridcolor=GRID, zeroline=False, fixedrange=True, title_standoff=6)
+    figure.update_yaxes(gridcolor=GRID, zeroline=False, fixedrange=True, title_standoff=6, exponentformat="power")
     return figure
 
 

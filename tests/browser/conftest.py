@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -22,10 +23,16 @@ if str(ROOT) not in sys.path:
 from panda_core.runs.store import ENDED, list_runs  # noqa: E402
 
 STARTS_WITHIN = 20  # seconds
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 class Server:
@@ -78,7 +85,17 @@ class Server:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """A server that nobody has visited yet."""
-    running = Server(tmp_path)
+    yield from _serve(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests that do not care who visited it before."""
+    yield from _serve(tmp_path_factory.mktemp("server"))
+
+
+def _serve(folder: Path) -> Iterator[Server]:
+    running = Server(folder)
     running.start()
     yield running
     running.stop()
@@ -89,17 +106,14 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def browser() -> Iterator[Any]:
     """A headless Chromium; where there is none, the test is skipped, but not on a CI machine."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
-    api = None
-    try:
-        from playwright import sync_api as api  # type: ignore[no-redef]
-    except ImportError:
-        pass
-    if api is None or not Path(path).is_file():
+    if importlib.util.find_spec("playwright") is None or not Path(path).is_file():
         reason = "browser tests need playwright and a Chromium: install it, or set CHROMIUM to its path"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    with api.sync_playwright() as playwright:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield launched
         launched.close()

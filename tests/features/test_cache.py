@@ -103,7 +103,9 @@ def test_number_formats_agree(fill: Callable[..., Any], make_images: Callable[..
     np.testing.assert_allclose(half, single, rtol=1e-3, atol=1e-4)
 
 
-def test_unreadable_images_are_skipped_counted_and_named(fill: Callable[..., Any], make_images: Callable[..., Any]) -> None:
+def test_unreadable_images_are_skipped_counted_and_named(
+    fill: Callable[..., Any], make_images: Callable[..., Any]
+) -> None:
     """Rows shifted against their images by one that could not be read; the same on a hit."""
     images = make_images(70, broken=(0, 5, 64, 69))
     _, whole = fill(make_images(70), cache_dir=Path(os.environ["PANDA_CACHE_DIR"]) / "whole")
@@ -129,7 +131,9 @@ def test_names_are_todays(fill: Callable[..., Any], make_images: Callable[..., A
 
 
 @pytest.mark.parametrize("count", [0, 3])
-def test_nothing_readable_is_one_sentence(fill: Callable[..., Any], make_images: Callable[..., Any], count: int) -> None:
+def test_nothing_readable_is_one_sentence(
+    fill: Callable[..., Any], make_images: Callable[..., Any], count: int
+) -> None:
     """A run on no images at all, or an IndexError."""
     with pytest.raises(PandaError, match=f"None of the {count} images of the train split could be decoded"):
         fill(make_images(count, broken=tuple(range(count))))
@@ -263,9 +267,7 @@ def test_entries_used_longest_ago_go_first(
     assert len(entries(tmp_path / "cache")) == 1
 
 
-def test_abandoned_parts_are_removed(
-    fill: Callable[..., Any], make_images: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_abandoned_parts_are_removed(fill: Callable[..., Any], make_images: Callable[..., Any], tmp_path: Path) -> None:
     """A disk that fills with the remains of killed processes; or the removal of a part that is being filled."""
     for name, age in ((".part-old", 2 * cache.ABANDONED_AFTER), (".part-new", 60)):
         folder = tmp_path / "cache" / name

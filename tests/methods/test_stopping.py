@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -58,7 +60,7 @@ def test_another_checkpoint_never_lowers_a_score(case: tuple[np.ndarray, np.ndar
     """A rule that is not a maximum."""
     history, normalisers = case
     so_far = [sample_wise(history[:count], normalisers[:count]).scores for count in range(1, len(history) + 1)]
-    assert all((later >= earlier).all() for earlier, later in zip(so_far, so_far[1:], strict=False))
+    assert all((later >= earlier).all() for earlier, later in itertools.pairwise(so_far))
 
 
 def test_one_checkpoint_keeps_the_order() -> None:

@@ -144,9 +144,7 @@ def digits_task(folder: RunFolder) -> Any:
 
     config = folder.config()
     splits = find_dataset("digits").open(Path(config.data_root), str(config.normal_class), config.seed)
-    return one_class_task(
-        splits, train_limit=config.train_limit, test_limit=config.test_limit, seed=config.seed
-    )
+    return one_class_task(splits, train_limit=config.train_limit, test_limit=config.test_limit, seed=config.seed)
 
 
 def arrays_of(rng: np.random.Generator, is_anomaly: np.ndarray, step: int) -> dict[str, np.ndarray]:

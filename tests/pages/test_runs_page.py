@@ -97,7 +97,6 @@ def test_recorded_runs_cannot_be_changed(open_page: Any) -> None:
 def test_recorded_runs_read_like_any_run() -> None:
     """Guards the bundled recording: it improves, collapses, and holds no place of the machine that made it."""
     from pages.shared.run_choice import RECORDED
-
     from panda_core.runs.loaded import LoadedRun
     from panda_core.runs.store import list_runs
 

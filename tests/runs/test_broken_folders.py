@@ -167,7 +167,7 @@ def test_damaged_arrays_are_one_sentence(own_run: Path, damage: Callable[[Path],
 
 
 def test_a_missing_checkpoint_cannot_be_verified(own_run: Path) -> None:
-    """"Equal", or a traceback, for a run whose weights are gone."""
+    """ "Equal", or a traceback, for a run whose weights are gone."""
     (own_run / "checkpoints" / "000004.safetensors").unlink()
     with pytest.raises(BrokenRun, match="000004"):
         recompute_final_scores(load_run(own_run))

@@ -75,7 +75,7 @@ def test_a_fault_of_the_program_is_recorded(tiny: Tiny, monkeypatch: pytest.Monk
 
 
 def test_full_memory_says_what_to_make_smaller(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    """"Please report this bug" for a batch that is too large."""
+    """ "Please report this bug" for a batch that is too large."""
 
     def full(*arguments: object) -> None:
         raise RuntimeError("CUDA out of memory. Tried to allocate 20 GiB")
@@ -136,5 +136,7 @@ def test_unreadable_images_are_named_and_take_no_part(tiny: Tiny) -> None:
 def test_too_few_readable_images_are_one_sentence(tiny: Tiny) -> None:
     """A run on a single image because the others could not be read."""
     images = SomeUnreadable(noise(6), ["0", "1", "3", "4", "5", "7"])
-    _, events, _ = failed(tiny(set={"k": 1}), task=OneClassTask(images.subset([0, 1, 2]), images.subset([3, 4]), np.array([0, 1])))
+    _, events, _ = failed(
+        tiny(set={"k": 1}), task=OneClassTask(images.subset([0, 1, 2]), images.subset([3, 4]), np.array([0, 1]))
+    )
     assert isinstance(events[-1], RunFailed) and "Only 1 normal image could be decoded" in events[-1].reason

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable
@@ -91,7 +90,9 @@ def test_ids_are_new_names_that_sort_by_age(tiny: Tiny, tmp_path: Path) -> None:
     for folder in folders:
         assert re.fullmatch(r"\d{8}-\d{6}-[a-z0-9-]*-[0-9a-f]{8}", folder.run_id)
         assert folder.path.parent == tmp_path / "runs"
-    assert [folder.run_id for folder in list_runs(tmp_path / "runs")] == sorted((f.run_id for f in folders), reverse=True)
+    assert [folder.run_id for folder in list_runs(tmp_path / "runs")] == sorted(
+        (f.run_id for f in folders), reverse=True
+    )
     assert folders[0].config() == config
 
 
@@ -127,7 +128,7 @@ def test_data_that_changed_is_noticed(own_run: Path) -> None:
     """Pictures of today's data beside the scores of yesterday's."""
     config = json.loads((own_run / "config.json").read_text())
     (own_run / "config.json").write_text(json.dumps({**config, "seed": 5}))
-    with pytest.raises(BrokenRun, match="data of run .* has changed"):
+    with pytest.raises(BrokenRun, match=r"data of run .* has changed"):
         load_run(own_run).images("test")
 
 
@@ -179,4 +180,3 @@ def test_what_is_no_run_is_not_listed(tmp_path: Path) -> None:
     (tmp_path / "runs" / "empty").mkdir(parents=True)
     (tmp_path / "runs" / "file").touch()
     assert list_runs(tmp_path / "runs") == list_runs(tmp_path / "nowhere") == []
-    assert os.listdir(tmp_path / "runs")

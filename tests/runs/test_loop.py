@@ -163,7 +163,9 @@ def test_labels_change_no_score(tiny: Tiny, finish: Finish, contents: Callable[.
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
-def test_the_same_config_gives_the_same_run(tiny: Tiny, finish: Finish, contents: Callable[..., Any], recipe: str) -> None:
+def test_the_same_config_gives_the_same_run(
+    tiny: Tiny, finish: Finish, contents: Callable[..., Any], recipe: str
+) -> None:
     """Global random state that decides a result."""
     config = tiny(recipe=recipe, steps=None if recipe == "frozen" else 4)
     first = contents(finish(config)[0])

@@ -46,16 +46,20 @@ def test_two_processes_compute_one_after_the_other(tiny: Tiny, forked: Callable[
     config = tiny(steps=20)
     running = folder_called(config, "00-running")
     first, second = folder_called(config, "01-first"), folder_called(config, "02-second")
+    started = []
     with running.lock():
         running.write_state("running")
         for folder in (second, first):
-            forked("resume", str(folder.path), "--queue", "--json")
+            started.append(forked("resume", str(folder.path), "--queue", "--json"))
             wait_until(folder.is_locked)
         time.sleep(3 * queue.POLL)
         assert first.state().state == second.state().state == "queued"
         assert runs_ahead(first) == 1 and runs_ahead(second) == 2
         running.write_state("finished")
-    wait_until(lambda: first.state().state == second.state().state == "finished")
+    for process, lines in started:
+        assert list(lines)[-1]["event"] == "RunFinished"
+        process.join(20)
+    assert first.state().state == second.state().state == "finished"
     assert spans(first)[1] <= spans(second)[0]
 
 
@@ -115,9 +119,7 @@ def test_a_started_process_computes_the_same_run(
     assert theirs == ours
 
 
-def test_two_threads_round_differently_and_no_more(
-    digits_run: Path, panda: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_two_threads_round_differently_and_no_more(digits_run: Path, panda: Callable[..., Any], tmp_path: Path) -> None:
     """A result that depends on how many cores a machine has; and the command line against Python."""
     config = load_run(digits_run).config.replace(runs_dir=str(tmp_path / "runs"))
     done = panda("run", "--json", *config.to_flags(), env={**os.environ, "OMP_NUM_THREADS": "2"})

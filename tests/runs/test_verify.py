@@ -42,7 +42,7 @@ def test_the_bundled_network_verifies(digits_run: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("what", ["a score", "NaN", "fewer scores", "weights"])
 def test_tampering_is_noticed(own_run: Path, what: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """"Equal" for a result that somebody improved."""
+    """ "Equal" for a result that somebody improved."""
     final = read_arrays(own_run / "arrays" / "final.npz")
     if what == "a score":
         final["scores"][3] *= 1.01
