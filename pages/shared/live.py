@@ -65,6 +65,9 @@ def _look(folder: RunFolder, computing: bool) -> None:
     if curve.auroc[0] is None:
         st.caption("The test set lacks normal images or anomalies, so there is no AUROC; the other curves need none.")
     four_curves(curve, folder.run_id)
+    fisher = run.environment.get("fisher")
+    if fisher:
+        st.caption(f"What the weights are worth: {wording.sentence(str(fisher))}.", help=tip("fisher_images"))
     if state.state in ENDED and len(curve.steps) > 1:
         show_replay(run, curve)
 

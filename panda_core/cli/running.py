@@ -128,7 +128,7 @@ def list_command(parsed: argparse.Namespace) -> int:
 def show_command(parsed: argparse.Namespace) -> int:
     """Summarise a run."""
     loaded = load_run(parsed.run, parsed.runs_dir)
-    state, environment = loaded.state(), loaded.folder.read("environment.json")
+    state, environment = loaded.state(), loaded.environment
     if parsed.json:
         print_json(
             {
@@ -145,7 +145,7 @@ def show_command(parsed: argparse.Namespace) -> int:
         return 0
     print_text(f"{loaded.run_id}  {state.state}  {state.reason}".rstrip())
     print_text(loaded.config.to_command())
-    if environment and environment.get("fisher"):
+    if environment.get("fisher"):
         print_text(f"Elastic weights from the {environment['fisher']}.")
     for name, reason in loaded.skipped:
         print_text(f"Skipped {name}: {reason}")

@@ -51,6 +51,11 @@ class LoadedRun:
         return next((event.metrics for event in self.events() if isinstance(event, RunFinished)), None)
 
     @cached_property
+    def environment(self) -> dict[str, Any]:
+        """What the result depends on besides the config; empty before the first evaluation."""
+        return dict(self.folder.read("environment.json") or {})
+
+    @cached_property
     def skipped(self) -> list[tuple[str, str]]:
         """(name, reason) of images that could not be decoded."""
         skips = [event for event in self.events() if isinstance(event, ImagesSkipped)]
