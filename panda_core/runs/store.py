@@ -30,6 +30,8 @@ from panda_core.records import append_line, cannot_write, read_arrays, read_json
 
 STATES = ("queued", "running", "finished", "stopped", "failed", "interrupted")
 ENDED = ("finished", "stopped", "failed", "interrupted")
+# Seconds in which the process of a queued run has begun: it imports torch, on a busy machine slowly.
+STARTS_WITHIN = 120.0
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 
 
@@ -116,7 +118,7 @@ class RunFolder:
             return State("interrupted", reason="Its state cannot be read.")
         if state.state not in STATES:
             return State("interrupted", reason=f"Its state `{state.state}` is unknown.")
-        just_made = state.state == "queued" and time.time() - state.since < 30  # its process is still starting
+        just_made = state.state == "queued" and time.time() - state.since < STARTS_WITHIN
         if state.state in ("queued", "running") and not just_made and not self.is_locked():
             reason = "Its process ended without a word: killed, or the machine went down. It can be resumed."
             return State("interrupted", state.since, reason)

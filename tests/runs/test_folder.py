@@ -141,7 +141,7 @@ def test_state_is_corrected_by_the_lock(own_run: Path, monkeypatch: pytest.Monke
             assert folder.is_locked() and folder.state().state == state
         just_made = "queued" if state == "queued" else "interrupted"
         assert folder.state().state == just_made
-    now = time.time() + 60
+    now = time.time() + store.STARTS_WITHIN + 60
     monkeypatch.setattr(store.time, "time", lambda: now)
     assert folder.state().state == "interrupted"
     assert "resumed" in folder.state().reason
