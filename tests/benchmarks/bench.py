@@ -145,7 +145,7 @@ def start() -> Iterator[Row]:
             "a collapse visible on digits (anomalous ratio 20 % below its peak)",
             measured,
             "40 s or less",
-            "class 3, L2, lr 0.5",
+            "preset Break it",
         )
 
 
