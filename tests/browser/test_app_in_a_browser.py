@@ -136,5 +136,5 @@ def test_a_card_of_home_sets_up_a_run(shared_server: Any, visit: Any) -> None:
     page.wait_for_function(rate, timeout=20_000)
     assert "lr=20" in page.url and "normal_class=9" in page.url
     page.get_by_role("button", name="Adapt gently").click()
-    page.wait_for_function(rate.replace("20", "1"), timeout=20_000)
+    page.wait_for_function(rate.replace("20", "2"), timeout=20_000)
     seen.check()
