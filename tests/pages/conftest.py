@@ -48,6 +48,7 @@ def runs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("PANDA_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr("panda_core.runs.launch._spawn", _no_process)
+    monkeypatch.setattr("panda_core.runs.launch._waiting", None)  # or the stand-in would outlive the test
     st.cache_data.clear()
     st.cache_resource.clear()
     yield tmp_path / "runs"

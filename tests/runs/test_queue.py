@@ -13,7 +13,7 @@ import pytest
 
 from panda_core import RunConfig, UsageError, load_run
 from panda_core.events import RunFinished, RunStarted
-from panda_core.runs import queue
+from panda_core.runs import queue, store
 from panda_core.runs.launch import start
 from panda_core.runs.queue import runs_ahead, slots, wait_for_turn
 from panda_core.runs.store import RunFolder
@@ -77,7 +77,7 @@ def test_a_dead_run_does_not_hold_up_the_others(tiny: Tiny, monkeypatch: pytest.
     """A queue that waits for a process which was killed."""
     for number, state in enumerate(("running", "queued", "failed", "stopped")):
         folder_called(tiny(), f"0{number}").write_state(state)
-    now = time.time() + 60
+    now = time.time() + 2 * store.STARTS_WITHIN
     monkeypatch.setattr(time, "time", lambda: now)
     mine = folder_called(tiny(), "09")
     with mine.lock():
