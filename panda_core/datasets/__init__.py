@@ -1,14 +1,15 @@
-"""Datasets: one file each, one row each in `DATASETS`; `folder:PATH` is made on the spot."""
+"""Datasets: one file each, one row each in `DATASETS`; `folder:PATH` and `synthetic:KEY` are made on the spot."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from panda_core.datasets import cifar10, digits, elpv
+from panda_core.datasets import cifar10, digits, elpv, magnetic_tiles, mvtec
 from panda_core.datasets.decoding import IMAGE_SUFFIXES, ImageSource, decode_image
 from panda_core.datasets.folder import PREFIX, folder_dataset
 from panda_core.datasets.imagenet import LabelledImages, imagenet_images
 from panda_core.datasets.images import ArrayImages, FileImages, image_files
+from panda_core.datasets.masks import FileMasks, Masks
 from panda_core.datasets.one_class import (
     Dataset,
     Images,
@@ -19,6 +20,8 @@ from panda_core.datasets.one_class import (
     split_digest,
     stratified_split,
 )
+from panda_core.datasets.synthetic import PREFIX as SYNTHETIC
+from panda_core.datasets.synthetic import synthetic_dataset
 from panda_core.errors import UsageError, unknown_name
 
 __all__ = [
@@ -27,10 +30,12 @@ __all__ = [
     "ArrayImages",
     "Dataset",
     "FileImages",
+    "FileMasks",
     "ImageSource",
     "Images",
     "LabelledImages",
     "LabelledSplits",
+    "Masks",
     "OneClassTask",
     "balanced_subset",
     "decode_image",
@@ -42,24 +47,36 @@ __all__ = [
     "one_class_task",
     "split_digest",
     "stratified_split",
+    "synthetic_dataset",
 ]
 
 DATASETS: dict[str, Dataset] = {
     "digits": digits.DIGITS,
     "elpv": elpv.ELPV,
     "cifar10": cifar10.CIFAR10,
+    "magnetic_tiles": magnetic_tiles.MAGNETIC_TILES,
+    "mvtec": mvtec.MVTEC,
 }
 
 
 def find_dataset(key: str) -> Dataset:
-    """Return the dataset called `key`, a key of `DATASETS` or `folder:PATH`; an unknown one raises `UsageError`."""
+    """Return the dataset called `key`: a key of `DATASETS`, `folder:PATH`, or `synthetic:` and one of these.
+
+    An unknown one raises `UsageError`.
+    """
+    if key.startswith(SYNTHETIC):
+        inner = key.removeprefix(SYNTHETIC)
+        if not inner.startswith(PREFIX) and inner not in DATASETS:
+            known = [*(f"{SYNTHETIC}{name}" for name in DATASETS), f"{SYNTHETIC}{PREFIX}PATH"]
+            raise unknown_name("dataset", key, known, "--dataset")
+        return synthetic_dataset(find_dataset(inner))
     if key.startswith(PREFIX):
         path = key.removeprefix(PREFIX)
         if not path.strip():
             raise UsageError(f"`{PREFIX}` must be followed by the path of a folder. Set `--dataset {PREFIX}PATH`.")
         return folder_dataset(path)
     if key not in DATASETS:
-        raise unknown_name("dataset", key, [*DATASETS, f"{PREFIX}PATH"], "--dataset")
+        raise unknown_name("dataset", key, [*DATASETS, f"{PREFIX}PATH", f"{SYNTHETIC}KEY"], "--dataset")
     return DATASETS[key]
 
 

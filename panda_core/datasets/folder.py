@@ -7,6 +7,9 @@
 | `train/<class>/`, `test/<class>/` | any class of `train` | all of `test`; a folder of another name is anomalous |
 | `train/good/`, `test/<type>/`, `ground_truth/` (MVTec) | `good` | the same; the masks are not images of the data set |
 
+Masks are found by name: `ground_truth/scratch/000_mask.png`, or `000.png`, belongs to `test/scratch/000.png` (in the
+second layout, to `scratch/000.png`).
+
 What is held out is chosen by the seed. Images may lie deeper inside a class folder. Where the names leave open
 what is normal, nothing is guessed: the error says how to arrange the folders.
 """
@@ -14,6 +17,7 @@ what is normal, nothing is guessed: the error says how to arrange the folders.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import shlex
 from collections.abc import Callable, Iterable
@@ -23,6 +27,7 @@ import numpy as np
 
 from panda_core.datasets.decoding import IMAGE_SUFFIXES
 from panda_core.datasets.images import FileImages, image_files
+from panda_core.datasets.masks import FileMasks
 from panda_core.datasets.one_class import Dataset, LabelledSplits, stratified_split
 from panda_core.errors import DataMissing, PandaError, UsageError, unknown_name
 
@@ -46,12 +51,13 @@ class _Layout:
     """A folder as it was understood.
 
     told: the understanding, in a sentence. classes: what can be the normal class, a name of `NORMAL_NAMES` first.
-    split: (normal class, seed) -> (train, test), what each consists of.
+    split: (normal class, seed) -> (train, test), what each consists of. masks: places of masks in the folder.
     """
 
     told: str
     classes: tuple[str, ...]
     split: Callable[[str, int], tuple[_Labelled, _Labelled]]
+    masks: tuple[str, ...] = ()
 
 
 def folder_dataset(path: str | Path) -> Dataset:
@@ -69,7 +75,8 @@ def folder_dataset(path: str | Path) -> Dataset:
         halves = layout.split(normal_class, seed)
         train, test = (FileImages.below(folder, [place for place, _ in half]) for half in halves)
         train_labels, test_labels = (np.array([label for _, label in half], dtype=str) for half in halves)
-        return LabelledSplits(train, train_labels, test, test_labels, normal_class)
+        masks = _masks_of(folder, layout.masks, halves[1], normal_class)
+        return LabelledSplits(train, train_labels, test, test_labels, normal_class, masks)
 
     def missing(root: Path) -> str | None:
         try:
@@ -102,7 +109,14 @@ def _understand(folder: Path) -> _Layout:
         raise DataMissing(f"`{folder}` does not exist. Give an existing folder of images: `--dataset {PREFIX}PATH`.")
     if not folder.is_dir():
         raise UsageError(f"`{folder}` is a file. Give the folder it lies in: {_flag(folder.parent)}.")
-    places = [place for place in image_files(folder) if place.split("/")[0].casefold() != MASKS]
+    places = image_files(folder)
+    is_mask = [place.split("/")[0].casefold() == MASKS for place in places]
+    layout = _arranged(folder, [place for place, mask in zip(places, is_mask, strict=True) if not mask])
+    return dataclasses.replace(layout, masks=tuple(itertools.compress(places, is_mask)))
+
+
+def _arranged(folder: Path, places: list[str]) -> _Layout:
+    """Return the layout of the images at `places` in `folder`."""
     if not places:
         raise UsageError(f"`{folder}` holds no images ({', '.join(IMAGE_SUFFIXES)}). Give a folder that does.")
     groups = _by_folder(places)
@@ -188,6 +202,24 @@ def _label_of_test(name: str, classes: tuple[str, ...]) -> str:
             return known
     normals = [known for known in classes if known.casefold() in NORMAL_NAMES]
     return normals[0] if name.casefold() in NORMAL_NAMES and len(normals) == 1 else name
+
+
+def _masks_of(folder: Path, masks: tuple[str, ...], test: _Labelled, normal: str) -> FileMasks | None:
+    """Return the masks of the images of `test`, or None for a folder without masks."""
+    if not masks:
+        return None
+    known = {_stem(place.split("/", 1)[1]): f"{folder}/{place}" for place in masks}
+
+    def find(place: str) -> str | None:
+        first, _, rest = place.partition("/")
+        stem = _stem(rest if first.casefold() == "test" else place)
+        return known.get(f"{stem}_mask", known.get(stem))
+
+    return FileMasks([find(place) for place, _ in test], [label == normal for _, label in test])
+
+
+def _stem(place: str) -> str:
+    return place.rpartition(".")[0]
 
 
 def _by_folder(places: list[str], depth: int = 0) -> _Groups:

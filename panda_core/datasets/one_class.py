@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from panda_core.datasets.masks import Masks
 from panda_core.errors import UnreadableImage, UsageError
 
 
@@ -34,25 +35,33 @@ class Images(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class LabelledSplits:
-    """A dataset's own split, class names attached. labels: (N,) and (M,) arrays of str."""
+    """A dataset's own split, class names attached. labels: (N,) and (M,) arrays of str.
+
+    test_masks: the defects of the test images, (M,); None for data that has no masks.
+    """
 
     train: Images
     train_labels: np.ndarray
     test: Images
     test_labels: np.ndarray
     normal_label: str
+    test_masks: Masks | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class OneClassTask:
-    """Normal images to learn from, and a labelled test set. The original labels end here.
+    """Normal images to learn from, and a labelled test set. No method sees more of the labels than this.
 
     is_anomaly: (M,) uint8, 0 normal and 1 anomalous; used only to draw curves.
+    masks: the defects of the test images, (M,), used only to measure maps; None for data that has no masks.
+    kinds: (M,) of str, what each test image is called in tables of results; None where nothing is called anything.
     """
 
     train: Images
     test: Images
     is_anomaly: np.ndarray
+    masks: Masks | None = None
+    kinds: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +106,8 @@ def one_class_task(
         train=splits.train.subset(train_rows),
         test=splits.test.subset(test_rows),
         is_anomaly=(splits.test_labels[test_rows] != splits.normal_label).astype(np.uint8),
+        masks=None if splits.test_masks is None else splits.test_masks.subset(test_rows),
+        kinds=splits.test_labels[test_rows],
     )
 
 

@@ -76,6 +76,55 @@ def write_images() -> Callable[..., None]:
 
 
 @pytest.fixture
+def tiles_root(tmp_path: Path) -> Path:
+    """Return a data root with magnetic tiles as published: grey JPEG, soft masks; twelve free, two of each defect.
+
+    The defect covers rows 2 to 5 and columns 4 to 11. The mask of one uneven tile is empty.
+    """
+    root = tmp_path / "data root"
+    for number, kind in enumerate(("Free", "Blowhole", "Break", "Crack", "Fray", "Uneven")):
+        folder = root / "magnetic_tiles" / f"MT_{kind}" / "Imgs"
+        folder.mkdir(parents=True)
+        for row in range(12 if kind == "Free" else 2):
+            rng = np.random.default_rng([number, row])
+            grey = rng.integers(60, 120, (20, 30 + row), dtype=np.uint8)
+            mask = np.zeros_like(grey)
+            if kind != "Free" and (kind, row) != ("Uneven", 1):
+                mask[1:7, 3:13] = 60  # the soft rim
+                mask[2:6, 4:12] = 200
+            name = f"exp{row % 6 + 1}_num_{100 * number + row}"
+            Image.fromarray(grey).save(folder / f"{name}.jpg")
+            Image.fromarray(mask).save(folder / f"{name}.png")
+    return root
+
+
+@pytest.fixture
+def mvtec_root(tmp_path: Path, write_images: Callable[..., None]) -> Path:
+    """Return a data root with two categories of MVTec AD, as its archive is unpacked."""
+    root = tmp_path / "data root"
+    for category in ("bottle", "zipper"):
+        folder = root / "mvtec" / category
+        write_images(folder, *(f"train/good/{row:03d}.png" for row in range(4)))
+        write_images(folder, *(f"test/{kind}/{row:03d}.png" for kind in ("good", "broken_large") for row in range(3)))
+        for row in range(3):
+            path = folder / "ground_truth" / "broken_large" / f"{row:03d}_mask.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            mask = np.zeros((6, 5), dtype=np.uint8)
+            mask[row] = 255
+            Image.fromarray(mask).save(path)
+        (folder / "license.txt").write_text("CC BY-NC-SA 4.0")
+    return root
+
+
+@pytest.fixture
+def data_root(cifar_root: Path, tiles_root: Path, mvtec_root: Path) -> Path:
+    """Return a data root with a small copy of every data set."""
+    if not cifar_root == tiles_root == mvtec_root:
+        raise ValueError("the small copies must lie in one root")
+    return cifar_root
+
+
+@pytest.fixture
 def real_data() -> Path:
     """Return the folder of real data, or skip the test where there is none."""
     root = os.environ.get("PANDA_DATA")

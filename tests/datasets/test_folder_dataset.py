@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from panda_core.datasets import find_class, find_dataset, one_class_task
 from panda_core.datasets.folder import folder_dataset
@@ -73,6 +74,47 @@ def test_mvtec_layout(tmp_path: Path, write_images: Write) -> None:
     anomalies = [name for name, bad in zip(task.test.names, task.is_anomaly, strict=True) if bad]
     assert anomalies == ["test/dent/0.png", "test/scratch/0.png", "test/scratch/1.png"]
     assert dataset.about == "Normal is `good`; anomalous in `test`: `dent`, `scratch`."
+
+
+def write_mask(path: Path, *, value: int = 255, size: tuple[int, int] = (6, 5)) -> None:
+    mask = np.zeros(size, dtype=np.uint8)
+    mask[1:3, 2] = value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(mask).save(path)
+
+
+def test_masks_of_the_mvtec_layout(tmp_path: Path, write_images: Write) -> None:
+    """Guards: a mask given to its neighbour or to the same number of another type; a missing one taken for empty."""
+    write_images(tmp_path, *numbered("train/good/", 4), *numbered("test/good/", 1), *numbered("test/scratch/", 3))
+    write_images(tmp_path, *numbered("test/dent/deep/", 1, ".jpg"), "test/odd.name/a.b.png")
+    write_mask(tmp_path / "ground_truth/scratch/0_mask.png")
+    write_mask(tmp_path / "ground_truth/scratch/1.png")
+    write_mask(tmp_path / "ground_truth/dent/deep/0_mask.png", size=(12, 10))
+    write_mask(tmp_path / "ground_truth/good/0_mask.png")
+    write_mask(tmp_path / "ground_truth/odd.name/a.b_mask.png")
+    splits = folder_dataset(tmp_path).open(tmp_path, "good", 0)
+    assert splits.test_masks is not None
+    found = {name: splits.test_masks.load(row) for row, name in enumerate(splits.test.names)}
+    assert found.keys() == set(splits.test.names) and found["test/scratch/2.png"] is None
+    clean = found["test/good/0.png"]
+    assert clean is not None and not clean.any()
+    for name, shape in (("scratch/0.png", (6, 5)), ("scratch/1.png", (6, 5)), ("dent/deep/0.jpg", (12, 10))):
+        mask = found[f"test/{name}"]
+        assert mask is not None and mask.shape == shape
+        assert np.argwhere(mask).tolist() == [[1, 2], [2, 2]]
+    assert found["test/odd.name/a.b.png"] is not None
+
+
+def test_masks_beside_normals_and_anomalies(tmp_path: Path, write_images: Write) -> None:
+    """Guards: masks found in one layout alone; a data set without masks that pretends to have some."""
+    write_images(tmp_path, *numbered("good/", 10), *numbered("bad/", 2))
+    assert folder_dataset(tmp_path).open(tmp_path, "good", 0).test_masks is None
+    write_mask(tmp_path / "ground_truth/bad/1_mask.png")
+    splits = folder_dataset(tmp_path).open(tmp_path, "good", 0)
+    assert splits.test_masks is not None and len(splits.test_masks) == len(splits.test) == 5
+    assert splits.test.names[3:] == ("bad/0.png", "bad/1.png")
+    marked = splits.test_masks.load(4)
+    assert splits.test_masks.load(3) is None and marked is not None and marked.sum() == 2
 
 
 def test_normal_class_comes_first_and_under_other_names(tmp_path: Path, write_images: Write) -> None:
