@@ -21,6 +21,7 @@ from panda_core.events import (
     RunFinished,
     RunStarted,
     RunStopped,
+    Segmented,
     Stepped,
 )
 
@@ -53,6 +54,7 @@ __all__ = [
     "RunFinished",
     "RunStarted",
     "RunStopped",
+    "Segmented",
     "Stepped",
     "UnreadableImage",
     "UsageError",

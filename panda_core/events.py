@@ -104,6 +104,25 @@ class Evaluated(Event):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Segmented(Event):
+    """A segmentation run has compared the test images with normal patches of the network at `step`.
+
+    `image_auroc` is of the image scores; the pixel metrics are of all test images whose defects are marked, pooled,
+    and of the normal ones. `oracle_pixel_f1` is the best F1 of any threshold, chosen with the masks.
+    """
+
+    step: int
+    image_auroc: float | None
+    image_auroc_low: float | None
+    image_auroc_high: float | None
+    pixel_auroc: float | None
+    aupro: float | None
+    pixel_average_precision: float | None
+    oracle_pixel_f1: float | None
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class CheckpointSaved(Event):
     """The adapted part at `step` lies in the run folder under `path`; the run can be resumed from here."""
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,12 @@ def tiny_network() -> Callable[..., Any]:
             torch.manual_seed(0)
             trunk = freeze(nn.Sequential(nn.Conv2d(3, 4, 5, stride=4), nn.ReLU()))
             tail, classifier = freeze(Tail()), freeze(nn.Linear(8, 10))
+
+        def stage_maps(x: torch.Tensor, stages: Sequence[str]) -> list[torch.Tensor]:
+            first = trunk(x)
+            found = {"first": first, "last": tail.last(F.relu(tail.norm(tail.first(first))))}
+            return [found[stage] for stage in stages]
+
         given = {
             "trunk": trunk,
             "tail": tail,
@@ -135,6 +141,9 @@ def tiny_network() -> Callable[..., Any]:
             "preprocessing": Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear", 1.0),
             "cut": "trunk",
             "weights_sha256": "0" * 64,
+            "stage_maps": stage_maps,
+            "stages": ("first", "last"),
+            "levels": ("first", "last"),
         }
         return Network(**{**given, **fields})
 
@@ -157,6 +166,7 @@ def tiny_backbone(tiny_network: Callable[..., Any], monkeypatch: pytest.MonkeyPa
         lr=0.05,
         follows_paper=False,
         image_size=None,
+        levels=("first", "last"),
         load=lambda cut: tiny_network(),
         missing=lambda: None,
     )

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 CORE = ROOT / "panda_core"
 LAYERS = {
     **dict.fromkeys(("errors", "records", "torchvision_operators"), 0),
-    **dict.fromkeys(("config", "events", "metrics"), 1),
+    **dict.fromkeys(("config", "events", "metrics", "pixel_metrics"), 1),
     **dict.fromkeys(("backbones", "datasets", "scoring"), 2),
     **dict.fromkeys(("features", "segmentation"), 3),
     "methods": 4,

@@ -34,6 +34,7 @@ class Backbone:
     cuts: the names at which it can be cut; the trunk ends with that stage, `cut` is the default.
     feature_norm, lr, follows_paper: the defaults that measure best for it, or, for networks like the paper's,
     the paper's own. image_size: the input side of its pretraining, or None to use the dataset's.
+    levels: the stages whose maps are compared patch by patch unless the user names others; empty: known once loaded.
     """
 
     key: str
@@ -46,6 +47,7 @@ class Backbone:
     lr: float
     follows_paper: bool
     image_size: int | None
+    levels: tuple[str, ...]
     load: Callable[[str], Network]
     missing: Callable[[], str | None]
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # Adapting blocks.5 and later improves held-out training images of CIFAR-10 as much as adapting blocks.3 and later
 # (cat 81.2 -> 82.2 against 82.3, bird 84.3 -> 84.6 against 84.7), at half the cost of a step.
 CUT = "blocks.4"
+# The last stages at strides 16 and 32: fine enough to point at a defect, deep enough to ignore texture.
+LEVELS = ("blocks.4", "blocks.5")
 CUTS = tuple(f"blocks.{stage}" for stage in range(5))  # later ones would cut off a level of the features
 
 
@@ -42,7 +44,7 @@ def _load(number: int, cut: str) -> Network:
     file = weights_file(number)
     if file is None:
         raise DataMissing(str(_missing(number)))
-    return lite_network.load(number, file, cut)
+    return lite_network.load(number, file, cut, LEVELS)
 
 
 def lite_backbone(number: int) -> Backbone:
@@ -58,6 +60,7 @@ def lite_backbone(number: int) -> Backbone:
         lr=0.1,
         follows_paper=False,
         image_size=None,
+        levels=LEVELS,
         load=partial(_load, number),
         missing=partial(_missing, number),
     )

@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -97,6 +98,12 @@ def _run_block(block: nn.Module, x: Tensor) -> Tensor:
     return y + x if block.has_skip else y
 
 
+def _run_stage(stage: Iterable[nn.Module], x: Tensor) -> Tensor:
+    for block in stage:
+        x = _run_block(block, x)
+    return x
+
+
 class Trunk(nn.Module):
     """Stem and first stages: (B, 3, S, S) -> (B, C, h, w)."""
 
@@ -108,8 +115,7 @@ class Trunk(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = _Convolution(self.conv_stem, self.bn1, True)(x)  # type: ignore[arg-type]
         for stage in self.blocks:
-            for block in stage:
-                x = _run_block(block, x)
+            x = _run_stage(stage, x)
         return x
 
 
@@ -124,12 +130,22 @@ class Tail(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         levels = []
         for stage, blocks in self.blocks.items():
-            for block in blocks:  # type: ignore[attr-defined]
-                x = _run_block(block, x)
+            x = _run_stage(blocks, x)  # type: ignore[arg-type]
             if int(stage) in LEVELS:
                 levels.append(x.mean(dim=(2, 3)))
         head = _Convolution(self.conv_head, self.bn2, True)(x)  # type: ignore[arg-type]
         return torch.cat([*levels, head.mean(dim=(2, 3))], dim=1)
+
+
+def stage_maps(network: nn.Module, x: Tensor, stages: Sequence[str]) -> list[Tensor]:
+    """Return the outputs (B, C, h, w) of `stages` ("blocks.0" ... "blocks.6"), in the order of `stages`."""
+    found: dict[str, Tensor] = {}
+    x = _Convolution(network.conv_stem, network.bn1, True)(x)  # type: ignore[arg-type]
+    for number, stage in enumerate(network.blocks):  # type: ignore[arg-type]
+        x = found[f"blocks.{number}"] = _run_stage(stage, x)
+        if set(stages) <= set(found):
+            break
+    return [found[stage] for stage in stages]
 
 
 def whole_network(number: int, file: Path) -> tuple[nn.Module, str]:
@@ -143,7 +159,7 @@ def whole_network(number: int, file: Path) -> tuple[nn.Module, str]:
     return freeze(network), hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def load(number: int, file: Path, cut: str) -> Network:
+def load(number: int, file: Path, cut: str, levels: tuple[str, ...]) -> Network:
     """Return the network whose trunk ends with stage `cut`."""
     network, sha256 = whole_network(number, file)
     stages = int(cut.removeprefix("blocks.")) + 1
@@ -157,4 +173,7 @@ def load(number: int, file: Path, cut: str) -> Network:
         preprocessing=PREPROCESSING,
         cut=cut,
         weights_sha256=sha256,
+        stage_maps=partial(stage_maps, network),
+        stages=tuple(f"blocks.{stage}" for stage in range(STAGES)),
+        levels=levels,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,9 @@ class Network:
 
     trunk: (B, 3, S, S) -> (B, C, h, w), frozen. tail: (B, C, h, w) -> (B, D), pooled features of one or more
     levels side by side, `level_widths` wide each. classifier: (B, level_widths[-1]) -> (B, 1000) logits of the
-    network's own classes, or None where the weights have none.
+    network's own classes, or None where the weights have none. stage_maps: (images (B, 3, S, S), names of stages) ->
+    their outputs (B, C, h, w), of the network as it is now, adapted or not. stages: the names it knows, in order.
+    levels: those that are compared patch by patch unless others are named.
     """
 
     trunk: nn.Module
@@ -26,6 +29,9 @@ class Network:
     preprocessing: Preprocessing
     cut: str
     weights_sha256: str
+    stage_maps: Callable[[Tensor, Sequence[str]], list[Tensor]]
+    stages: tuple[str, ...]
+    levels: tuple[str, ...]
 
     def logits(self, features: Tensor) -> Tensor:
         """Return the class logits (B, 1000) of tail features (B, D)."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from panda_core.backbones.backbone import Preprocessing
 from panda_core.backbones.cutting import split
@@ -67,4 +69,39 @@ def load(name: str, cut: str, pretrained: bool = True) -> Network:
         preprocessing=preprocessing(network),
         cut=cut,
         weights_sha256=_digest(network),
+        stage_maps=partial(stage_maps, network),
+        stages=tuple(name for name, _ in network.named_modules() if name),
+        levels=default_levels(network),
     )
+
+
+def default_levels(network: nn.Module) -> tuple[str, ...]:
+    """Return `layer2` and `layer3` for ResNets (PatchCore), else the stages at an eighth and a sixteenth."""
+    if hasattr(network, "layer2"):
+        return ("layer2", "layer3")
+    stages = getattr(network, "feature_info", None) or []
+    return tuple(str(stage["module"]) for stage in stages if stage["reduction"] in (8, 16))
+
+
+def stage_maps(network: nn.Module, x: Tensor, stages: Sequence[str]) -> list[Tensor]:
+    """Return the outputs of the modules called `stages`; `UsageError` where one is no map (B, C, h, w)."""
+    found: dict[str, Tensor] = {}
+    modules = dict(network.named_modules())
+    hooks = [
+        modules[stage].register_forward_hook(
+            lambda _module, _inputs, output, stage=stage: found.update({stage: output})
+        )
+        for stage in stages
+    ]
+    try:
+        network.forward_features(x)  # type: ignore[operator]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for stage in stages:
+        output = found.get(stage)
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            raise UsageError(
+                f"Stage `{stage}` of this network gives no map of the image. Set `--set levels=` to others."
+            )
+    return [found[stage] for stage in stages]

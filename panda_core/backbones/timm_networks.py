@@ -52,6 +52,7 @@ def timm_backbone(key: str) -> Backbone:
         lr=0.01,
         follows_paper=True,
         image_size=int(spec.input_size[1]) if spec is not None else 224,
+        levels=(),
         load=partial(_load, name),
         missing=lambda: None,
     )

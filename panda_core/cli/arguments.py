@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from panda_core.cli import listing, running, scoring
@@ -27,6 +28,15 @@ _HELP = {
     "runs_dir": "folder for run folders (default: $PANDA_RUNS, else runs)",
     "name": "a name for people",
     "device": "one of " + ", ".join(DEVICES),
+}
+# What adapting and scoring whole features needs, and patches do not.
+_SEGMENT_HELP = {
+    **{
+        field: about
+        for field, about in _HELP.items()
+        if field not in ("steps", "lr", "eval_every", "scorer", "batch_size")
+    },
+    "recipe": "patchcore or spade (default: patchcore)",
 }
 _WHOLE_NUMBERS = ("image_size", "steps", "batch_size", "eval_every", "train_limit", "test_limit", "seed")
 
@@ -58,7 +68,10 @@ def parser() -> argparse.ArgumentParser:
     add("scorers", listing.scorers, "List the ways to score features, with their options.")
 
     run = add("run", running.run_command, "Adapt to one normal class and record the curves.")
-    _add_config_flags(run)
+    _add_config_flags(run, _HELP)
+    segment = add("segment", running.segment_command, "Compare patches with normal ones and map where defects are.")
+    _add_config_flags(segment, _SEGMENT_HELP)
+    segment.set_defaults(recipe="patchcore")
     resume = add("resume", running.resume_command, "Continue a run from its last checkpoint.")
     _add_run(resume)
     resume.add_argument("--queue", action="store_true", help="wait until no other run of the folder computes")
@@ -72,6 +85,8 @@ def parser() -> argparse.ArgumentParser:
     _add_run(score)
     score.add_argument("paths", nargs="+", metavar="PATH", help="image files or folders")
     score.add_argument("--csv", action="store_true", help="comma-separated values on stdout")
+    for command in (segment, score):
+        command.add_argument("--maps", metavar="OUT", help="write PNG and NPY of each map: a new folder, or a .zip")
     score.add_argument(
         "--false-alarm-rate", type=float, default=0.05, metavar="X", help="of normal images, for the verdict (0.05)"
     )
@@ -83,9 +98,9 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--runs-dir", default=default_runs_dir(), metavar="DIR", help=_HELP["runs_dir"])
 
 
-def _add_config_flags(command: argparse.ArgumentParser) -> None:
+def _add_config_flags(command: argparse.ArgumentParser, fields: Mapping[str, str]) -> None:
     default = RunConfig()
-    for field, about in _HELP.items():
+    for field, about in fields.items():
         value = getattr(default, field)
         kind = int if field in _WHOLE_NUMBERS else float if field == "lr" else str
         shown = f"{about} (default: {value})" if value not in (None, "") and "default:" not in about else about
@@ -118,4 +133,5 @@ def config_of(parsed: argparse.Namespace) -> RunConfig:
         if not equals or not key:
             raise UsageError(f"`--set` needs KEY=VALUE; got `{item}`. For instance `--set k=2`.")
         options[key] = value
-    return RunConfig(**{field: getattr(parsed, field) for field in _HELP}, set=options)
+    fields = {field: getattr(parsed, field) for field in _HELP if hasattr(parsed, field)}
+    return RunConfig(**fields, set=options)

@@ -53,6 +53,20 @@ def datasets(parsed: argparse.Namespace) -> int:
             "classes": [],
         }
     )
+    rows.append(
+        {
+            "key": "synthetic:KEY",
+            "title": "Synthetic defects",
+            "about": "defects drawn into normal images of the data set KEY, or of folder:PATH, with exact masks",
+            "source": "this program, from the images of KEY",
+            "licence": "that of KEY",
+            "citation": "",
+            "image_size": None,
+            "available": True,
+            "get": "",
+            "classes": [],
+        }
+    )
     return _print(parsed, "Data sets", rows, ("key", "title", "licence", "available", "get"))
 
 

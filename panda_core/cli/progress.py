@@ -9,7 +9,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from panda_core.cli.output import percent
-from panda_core.events import CacheProgress, Evaluated, Event, ImagesSkipped, RunFailed, RunStarted, RunStopped, Stepped
+from panda_core.events import (
+    CacheProgress,
+    Evaluated,
+    Event,
+    ImagesSkipped,
+    RunFailed,
+    RunStarted,
+    RunStopped,
+    Segmented,
+    Stepped,
+)
 
 _STAGES = {
     "train": "Reading normal images",
@@ -39,7 +49,7 @@ def show_progress(events: Iterator[Event]) -> Iterator[Event]:
 
         for event in itertools.chain([first], events):
             if isinstance(event, RunStarted):
-                steps = int(event.config["steps"])
+                steps = int(event.config["steps"] or 0)
             elif isinstance(event, CacheProgress):
                 stage = task(_STAGES.get(event.split, event.split), event.total)
                 bar.update(stage, completed=event.done)  # type: ignore[arg-type]
@@ -47,6 +57,8 @@ def show_progress(events: Iterator[Event]) -> Iterator[Event]:
                 bar.update(task("Adapting", max(steps, event.step)), completed=event.step)  # type: ignore[arg-type]
             elif isinstance(event, Evaluated):
                 console.print(f"step {event.step}: AUROC {percent(event.auroc)}, {event.alarm}")
+            elif isinstance(event, Segmented):
+                console.print(f"step {event.step}: image AUROC {percent(event.image_auroc)}")
             elif isinstance(event, ImagesSkipped):
                 console.print(f"skipped {event.count} {event.split} image(s): {', '.join(event.names)}", markup=False)
             elif isinstance(event, (RunStopped, RunFailed)):

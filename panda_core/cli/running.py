@@ -11,13 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from panda_core.cli.map_files import check_target, write_maps
 from panda_core.cli.output import percent, print_json, print_table, print_text
 from panda_core.cli.progress import show_progress
 from panda_core.config import RunConfig
-from panda_core.errors import PandaError
+from panda_core.errors import PandaError, unknown_name
 from panda_core.events import Event, RunFinished, RunStarted
+from panda_core.figures.heatmaps import fixed_scale
 from panda_core.runs.loaded import LoadedRun, load_run
 from panda_core.runs.store import RunFolder, list_runs
+from panda_core.segmentation.maps import full_map
 
 
 def run_command(parsed: argparse.Namespace) -> int:
@@ -26,6 +29,24 @@ def run_command(parsed: argparse.Namespace) -> int:
     from panda_core.runs.plan import resolve
 
     config = resolve(config_of(parsed))  # wrong names and values are said before torch is loaded
+    return _run(parsed, config)
+
+
+def segment_command(parsed: argparse.Namespace) -> int:
+    """Compare patches with normal ones; print the metrics, and write the maps where asked to."""
+    from panda_core.cli.arguments import config_of
+    from panda_core.runs.plan import resolve
+    from panda_core.segmentation import SEGMENTERS
+
+    if parsed.recipe not in SEGMENTERS:
+        raise unknown_name("segmentation method", parsed.recipe, SEGMENTERS, "--recipe")
+    config = resolve(config_of(parsed))
+    if parsed.maps:
+        check_target(Path(parsed.maps))
+    return _run(parsed, config)
+
+
+def _run(parsed: argparse.Namespace, config: RunConfig) -> int:
     with _stop_on_signal() as should_stop:
         from panda_core.runs.record import run
 
@@ -68,26 +89,63 @@ class _stop_on_signal:
 
 def _consume(parsed: argparse.Namespace, config: RunConfig, events: Iterator[Event]) -> int:
     last: Event | None = None
+    run_id = ""
     if parsed.json:
         for last in events:
+            run_id = last.run_id if isinstance(last, RunStarted) else run_id
             print_json(last.to_json())
     else:
-        run_id = ""
         for last in show_progress(events):
             run_id = last.run_id if isinstance(last, RunStarted) else run_id
         if isinstance(last, RunFinished):
             _print_result(last)
         if run_id:
             print_text(f"Run folder: {Path(config.runs_dir) / run_id}")
+    if isinstance(last, RunFinished) and getattr(parsed, "maps", None):
+        _write_test_maps(RunFolder(Path(config.runs_dir) / run_id), Path(parsed.maps))
     return 0 if isinstance(last, RunFinished) else 1
+
+
+def _write_test_maps(folder: RunFolder, target: Path) -> None:
+    """Write the maps of a segmentation run's test images, all on the run's one scale."""
+    loaded = LoadedRun(folder)
+    step, metrics, images = loaded.segmented[-1].step, loaded.metrics or {}, loaded.images("test")
+    maps, scores = loaded.maps(step), loaded.arrays(step)["scores"]
+    size, sigma = int(loaded.config.image_size or 0), float(loaded.config.set["sigma"])
+    scale = fixed_scale(maps["held_out_grids"], metrics["map_threshold"])
+    items = (
+        (images.names[row], images.load(row), full_map(grid, size, sigma), float(scores[row]))
+        for row, grid in enumerate(maps["grids"])
+    )
+    write_maps(target, items, scale, metrics["map_threshold"])
 
 
 def _print_result(finished: RunFinished) -> None:
     metrics = finished.metrics
+    if "image_auroc" in metrics:
+        _print_segmented(metrics)
+        return
     interval = ""
     if metrics["auroc_low"] is not None:
         interval = f" (95 % interval {percent(metrics['auroc_low'])} to {percent(metrics['auroc_high'])})"
     print_text(f"AUROC {percent(metrics['auroc'])}{interval}; unadapted {percent(metrics['unadapted_auroc'])}")
+
+
+def _print_segmented(metrics: dict[str, Any]) -> None:
+    """Print image and pixel metrics, of all test images and of each kind of anomaly."""
+    whole = {"images": metrics["marked_images"], **metrics}
+    rows = [
+        [name, str(row["images"]), percent(row["image_auroc"]), percent(row["pixel_auroc"]), percent(row["aupro"])]
+        for name, row in [*metrics["kinds"].items(), ("all", whole)]
+    ]
+    columns = ("anomalies", "images", "image AUROC", "pixel AUROC", "AUPRO (0.3)")
+    print_table("Against the normal test images; pixels where defects are marked", columns, rows)
+    print_text(
+        f"Pixel average precision {percent(metrics['pixel_average_precision'])}; best possible pixel F1, "
+        f"chosen with the masks, {percent(metrics['oracle_pixel_f1'])}."
+    )
+    if metrics["recall"] < 1:
+        print_text(f"The search is approximate: it finds the nearest patch in {percent(metrics['recall'])} of cases.")
 
 
 def list_command(parsed: argparse.Namespace) -> int:
@@ -137,7 +195,7 @@ def show_command(parsed: argparse.Namespace) -> int:
                 "reason": state.reason,
                 "config": loaded.config.to_json(),
                 "environment": environment,
-                "curve": [event.to_json() for event in loaded.evaluated],
+                "curve": [event.to_json() for event in [*loaded.evaluated, *loaded.segmented]],
                 "metrics": loaded.metrics,
                 "skipped": loaded.skipped,
             }
@@ -149,6 +207,10 @@ def show_command(parsed: argparse.Namespace) -> int:
         print_text(f"Elastic weights from the {environment['fisher']}.")
     for name, reason in loaded.skipped:
         print_text(f"Skipped {name}: {reason}")
+    if loaded.is_segmentation:
+        if loaded.metrics:
+            _print_segmented(loaded.metrics)
+        return 0
     rows = [
         [
             str(event.step),

@@ -9,14 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from panda_core.cli.map_files import check_target, plain_cell, write_maps
 from panda_core.cli.output import print_json, print_table
-from panda_core.datasets import image_files
+from panda_core.datasets import decode_image, image_files
 from panda_core.datasets.images import shown_name
 from panda_core.errors import UnreadableImage, UsageError
-from panda_core.runs.loaded import load_run
+from panda_core.figures.heatmaps import fixed_scale
+from panda_core.metrics import threshold_at
+from panda_core.runs.loaded import LoadedRun, load_run
+from panda_core.segmentation.maps import full_map
 
 BATCH = 64
 
@@ -26,7 +31,10 @@ def score_command(parsed: argparse.Namespace) -> int:
     paths = list(_files(parsed.paths))
     if not 0 < parsed.false_alarm_rate < 1:
         raise UsageError(f"`--false-alarm-rate` must be in (0, 1); got {parsed.false_alarm_rate:g}. Set it to 0.05.")
-    detector = load_run(parsed.run, parsed.runs_dir).detector()
+    if parsed.maps:
+        check_target(Path(parsed.maps))
+    loaded = load_run(parsed.run, parsed.runs_dir)
+    detector = loaded.detector()
     threshold = detector.threshold(parsed.false_alarm_rate) if len(detector.held_out_scores) else None
     rows: list[dict[str, Any]] = []
     starts = range(0, len(paths), BATCH)
@@ -37,11 +45,30 @@ def score_command(parsed: argparse.Namespace) -> int:
     elif parsed.csv:
         writer = csv.DictWriter(sys.stdout, ["path", "score", "percentile", "verdict"])
         writer.writeheader()
-        writer.writerows({**row, "path": _plain_cell(row["path"])} for row in rows)
+        writer.writerows({**row, "path": plain_cell(row["path"])} for row in rows)
     else:
         cells = [[row["path"], _shown(row["score"]), _shown(row["percentile"]), row["verdict"]] for row in rows]
         print_table("Scores (higher = more anomalous)", ("path", "score", "percentile", "verdict"), cells)
+    if parsed.maps:
+        readable = [path for path, row in zip(paths, rows, strict=True) if row["score"] is not None]
+        _write_maps(loaded, detector, readable, Path(parsed.maps), parsed.false_alarm_rate)
     return 0 if any(row["score"] is not None for row in rows) else 1
+
+
+def _write_maps(loaded: LoadedRun, detector: Any, paths: list[Path], target: Path, rate: float) -> None:
+    """Write the maps of images; refused with a sentence where the run has none."""
+
+    def items() -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
+        size, sigma = int(loaded.config.image_size or 0), float(loaded.config.set["sigma"])
+        for path in paths:
+            said = detector.segment([path])
+            yield shown_name(str(path)), decode_image(path), full_map(said.grids[0], size, sigma), float(said.scores[0])
+
+    if not loaded.is_segmentation:
+        detector.segment([])  # raises, saying what to use instead
+    threshold = threshold_at(loaded.arrays(loaded.segmented[-1].step)["held_out_peaks"], rate)
+    scale = fixed_scale(loaded.maps(loaded.segmented[-1].step)["held_out_grids"], threshold)
+    write_maps(target, items(), scale, threshold)
 
 
 def _score_batch(detector: Any, paths: list[Path], threshold: float | None) -> list[dict[str, Any]]:
@@ -73,11 +100,6 @@ def _files(paths: list[str]) -> Iterator[Path]:
             yield path
         else:
             raise UsageError(f"`{path}` is neither a file nor a folder. Check the path.")
-
-
-def _plain_cell(text: str) -> str:
-    """Return text that a spreadsheet will not take for a formula."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def _shown(value: float | None) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -22,10 +22,15 @@ from panda_core.features import FeatureNorm, compute_trunk, space_features
 from panda_core.methods import find_recipe
 from panda_core.methods.stopping import last_checkpoint, sample_wise, taking_part
 from panda_core.metrics import percentile_among, threshold_at
+from panda_core.runs.patchwise import Patchwise, patchwise
 from panda_core.runs.plan import GIVEN_IMAGES, choose_device, count_held_out, held_out_rows
 from panda_core.runs.record import run
+from panda_core.runs.segmenting import joined
 from panda_core.runs.tensors import read_gallery, read_space, read_tail
 from panda_core.scoring import find_scorer
+from panda_core.segmentation import SEGMENTERS
+from panda_core.segmentation.maps import full_map
+from panda_core.segmentation.model import Segmented
 
 if TYPE_CHECKING:
     from panda_core.runs.loaded import LoadedRun
@@ -43,16 +48,44 @@ class Checkpoint:
     normaliser: float
 
 
+class Learned(Protocol):
+    """All that `fit` learns."""
+
+    @property
+    def held_out_scores(self) -> np.ndarray:
+        """Scores (H,) of normal images that were not learned from."""
+
+    def scores(self, images: list[np.ndarray]) -> np.ndarray:
+        """Return the scores (B,) of decoded images."""
+
+
 @dataclasses.dataclass(frozen=True)
-class Learned:
-    """All that `fit` learns. held_out_scores: (H,) scores of normal images that took no part in the adaptation."""
+class Adapted:
+    """What an adaptation learns: a network at the checkpoints of its stop rule. dtype: of cached activations."""
 
     network: Network
     norm: FeatureNorm
     checkpoints: tuple[Checkpoint, ...]
     sample_wise: bool
     held_out_scores: np.ndarray
+    image_size: int
+    dtype: str
     device: torch.device
+
+    def scores(self, images: list[np.ndarray]) -> np.ndarray:
+        """Return the scores (B,) of decoded images."""
+        activations = compute_trunk(
+            images, self.network, image_size=self.image_size, dtype=self.dtype, device=self.device
+        )
+        history = []
+        for checkpoint in self.checkpoints:
+            self.network.tail.load_state_dict(checkpoint.tail, strict=False)
+            features = space_features(self.network.tail, self.norm, activations, self.device)
+            history.append(checkpoint.scorer.score(features))
+        scores = np.stack(history)  # (T, B)
+        if not self.sample_wise:
+            return last_checkpoint(scores).scores
+        return sample_wise(scores, np.array([checkpoint.normaliser for checkpoint in self.checkpoints])).scores
 
 
 class PandaDetector:
@@ -107,8 +140,35 @@ class PandaDetector:
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
             decoded = [decode_image(image, _name(image, start + place)) for place, image in enumerate(batch)]
-            scores[start : start + len(batch)] = self._score_decoded(learned, decoded)
+            scores[start : start + len(batch)] = learned.scores(decoded)
         return scores
+
+    def segment(self, images: Sequence[ImageSource]) -> Segmented:
+        """Return grids, scores and nearest normal patches of new images; segmentation runs alone have them."""
+        learned = self._learned()
+        _check_list(images)
+        if not isinstance(learned, Patchwise):
+            raise UsageError(
+                f"Recipe `{self.config.recipe}` scores whole images and has no maps. "
+                f"Use a segmentation run: `--recipe {next(iter(SEGMENTERS))}`."
+            )
+        parts = [
+            learned.segment([decode_image(image, _name(image, start + place)) for place, image in enumerate(batch)])
+            for start in range(0, len(images), BATCH)
+            if (batch := images[start : start + BATCH])
+        ]
+        return joined(parts)
+
+    def anomaly_maps(self, images: Sequence[ImageSource]) -> np.ndarray:
+        """Return float32 (M, S, S), higher = more anomalous; S is the run's input side.
+
+        A map lies over the whole image, squeezed into a square as the network sees it. 1 is as far from normal as
+        held-out normal patches are on average. An image's map does not depend on the other images.
+        """
+        size, sigma = int(self.config.image_size or 0), float(self.config.set["sigma"])
+        if not len(images):
+            return np.empty((0, size, size), np.float32)
+        return np.stack([full_map(grid, size, sigma) for grid in self.segment(images).grids])
 
     def predict(self, images: Sequence[ImageSource], *, false_alarm_rate: float = FALSE_ALARM_RATE) -> np.ndarray:
         """Return int (M,): 1 anomalous, 0 normal, at the threshold calibrated on held-out normal images."""
@@ -129,23 +189,14 @@ class PandaDetector:
             )
         return self.learned_
 
-    def _score_decoded(self, learned: Learned, images: list[np.ndarray]) -> np.ndarray:
-        """Return scores (B,) of decoded images."""
-        network, device = learned.network, learned.device
-        dtype, size = str(self.config.set["cache_dtype"]), int(self.config.image_size or 0)
-        activations = compute_trunk(images, network, image_size=size, dtype=dtype, device=device)
-        history = []
-        for checkpoint in learned.checkpoints:
-            network.tail.load_state_dict(checkpoint.tail, strict=False)
-            history.append(checkpoint.scorer.score(space_features(network.tail, learned.norm, activations, device)))
-        scores = np.stack(history)  # (T, B)
-        if not learned.sample_wise:
-            return last_checkpoint(scores).scores
-        return sample_wise(scores, np.array([checkpoint.normaliser for checkpoint in learned.checkpoints])).scores
-
 
 def detector_of_run(loaded: LoadedRun) -> PandaDetector:
     """Return the detector of a run: of its stop rule where it is finished, else of its last checkpoint."""
+    detector = PandaDetector()
+    detector.config = loaded.config
+    if loaded.is_segmentation:
+        detector.learned_ = patchwise(loaded)
+        return detector
     if not loaded.evaluated:
         raise BrokenRun(f"Run `{loaded.run_id}` has no checkpoint yet. Wait for its first evaluation, or resume it.")
     config, folder = loaded.config, loaded.folder
@@ -155,14 +206,14 @@ def detector_of_run(loaded: LoadedRun) -> PandaDetector:
     device = choose_device(config.device)
     network: Network = find_backbone(config.backbone).load(str(config.set["cut"])).to(device)
     space = read_space(folder.path / "space.safetensors", network, str(config.feature_norm))
-    detector = PandaDetector()
-    detector.config = config
-    detector.learned_ = Learned(
+    detector.learned_ = Adapted(
         network=network,
         norm=FeatureNorm.from_tensors(str(config.feature_norm), network.level_widths, space),
         checkpoints=tuple(_checkpoint(loaded, network, space, step) for step in steps),
         sample_wise=finished and stop == "ses",
         held_out_scores=loaded.arrays("final" if finished else steps[-1])["held_out_scores"],
+        image_size=int(config.image_size or 0),
+        dtype=str(config.set["cache_dtype"]),
         device=device,
     )
     return detector

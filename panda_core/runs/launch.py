@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 import threading
@@ -43,6 +44,18 @@ def continue_run(folder: RunFolder) -> None:
                 told.write(f"{folder.path.resolve()}\n")
 
 
+def check(folder: RunFolder, images: Path) -> Path:
+    """Have a process look at the image files in folder `images` with a finished segmentation run.
+
+    Return the folder in which it writes `maps.npz` and then `result.json`: see `panda_core.cli.checking`.
+    """
+    out = folder.path / "checks" / secrets.token_hex(8)
+    out.mkdir(parents=True)
+    with _lock:
+        _spawn("checking", str(folder.path.resolve()), str(images.resolve()), str(out.resolve()))
+    return out
+
+
 def keep_ready() -> None:
     """Start a process that is ready for the next run, unless one is. It ends with this process if it gets none."""
     global _waiting
@@ -51,12 +64,15 @@ def keep_ready() -> None:
             _waiting = _spawn()
 
 
-def _spawn() -> subprocess.Popen[str]:
-    """Return a new process that prepares itself and then computes the run whose path it reads from its input."""
+def _spawn(module: str = "waiting", *arguments: str) -> subprocess.Popen[str]:
+    """Return a new process of a module of `panda_core.cli`.
+
+    `waiting` prepares itself and then computes the run whose path it reads from its input.
+    """
     _children[:] = [child for child in _children if child.poll() is None]
     root = Path(panda_core.__file__).parents[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "panda_core.cli.waiting"],
+        [sys.executable, "-m", f"panda_core.cli.{module}", *arguments],
         cwd=root,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])},
         stdin=subprocess.PIPE,

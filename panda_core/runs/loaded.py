@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from panda_core.config import RunConfig, default_runs_dir
-from panda_core.datasets import Images, find_dataset, one_class_task
+from panda_core.datasets import Images, Masks, OneClassTask
 from panda_core.errors import BrokenRun
-from panda_core.events import Evaluated, Event, ImagesSkipped, RunFinished
-from panda_core.runs.plan import GIVEN_IMAGES
+from panda_core.events import Evaluated, Event, ImagesSkipped, RunFinished, Segmented
+from panda_core.records import read_arrays
+from panda_core.runs.plan import GIVEN_IMAGES, open_task
+from panda_core.runs.segment_settings import is_segmentation
 from panda_core.runs.store import RunFolder, State
 
 if TYPE_CHECKING:
@@ -46,6 +47,16 @@ class LoadedRun:
         return [event for event in self.events() if isinstance(event, Evaluated)]
 
     @cached_property
+    def is_segmentation(self) -> bool:
+        """Whether the run compares patches, and has maps, instead of adapting a network."""
+        return is_segmentation(self.config)
+
+    @cached_property
+    def segmented(self) -> list[Segmented]:
+        """The results of a segmentation run so far: one for each checkpoint whose network was used."""
+        return [event for event in self.events() if isinstance(event, Segmented)]
+
+    @cached_property
     def metrics(self) -> dict[str, Any] | None:
         """The final metrics, or None while there are none."""
         return next((event.metrics for event in self.events() if isinstance(event, RunFinished)), None)
@@ -73,16 +84,34 @@ class LoadedRun:
         """Return the arrays of a step, or of "final"."""
         return self.folder.arrays(step)
 
-    def images(self, split: str) -> Images:
-        """Return the images of "train" or "test", in the order of the run's arrays. Needs the dataset."""
+    def maps(self, step: int) -> dict[str, np.ndarray]:
+        """Return what a segmentation run saved of its maps at a step.
+
+        `grids` (M, g, g) of the test images, to be enlarged with `panda_core.segmentation.maps.full_map`;
+        `held_out_grids` (H, g, g); for each group i of levels `distances_i` (M, h, w, k) and `origins_i`
+        (M, h, w, k, 4): image (a row of the training images), turn, row and column of the nearest normal patches.
+        """
+        return read_arrays(self.folder.path / "maps" / f"{step:06d}.npz")
+
+    @cached_property
+    def _task(self) -> OneClassTask:
         if self.config.dataset == GIVEN_IMAGES:
             raise BrokenRun(f"Run `{self.run_id}` was made of images handed over in Python, which are not stored.")
-        dataset = find_dataset(self.config.dataset)
-        splits = dataset.open(Path(self.config.data_root), str(self.config.normal_class), self.config.seed)
-        task = one_class_task(
-            splits, train_limit=self.config.train_limit, test_limit=self.config.test_limit, seed=self.config.seed
-        )
-        images = task.train if split == "train" else task.test
+        return open_task(self.config)
+
+    def masks(self) -> Masks | None:
+        """Return the defect masks of the test images, in the order of the run's arrays, or None where data has none."""
+        masks = self._task.masks
+        return None if masks is None else masks.subset(self.split["test_rows"])
+
+    def kinds(self) -> np.ndarray | None:
+        """Return what each test image is called in its dataset, (M,) of str, in the order of the run's arrays."""
+        kinds = self._task.kinds
+        return None if kinds is None else kinds[self.split["test_rows"]]
+
+    def images(self, split: str) -> Images:
+        """Return the images of "train" or "test", in the order of the run's arrays. Needs the dataset."""
+        images = self._task.train if split == "train" else self._task.test
         names = list(self.split[split])
         found = images.subset(self.split[f"{split}_rows"]) if len(images) > max(self.split[f"{split}_rows"]) else images
         if list(found.names) != names:

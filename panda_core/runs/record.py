@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import shutil
-import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from filelock import Timeout
 
 from panda_core.config import RunConfig
-from panda_core.datasets import OneClassTask, split_digest
+from panda_core.datasets import OneClassTask
 from panda_core.errors import PandaError, UsageError
 from panda_core.events import CheckpointSaved, Evaluated, Event, RunFailed, RunFinished, RunStarted, RunStopped
-from panda_core.records import read_lines, write_arrays, write_atomically, write_json
+from panda_core.records import read_lines, write_atomically
 from panda_core.runs.evaluation import Measured
-from panda_core.runs.loop import Final, Resumed, Snapshot, Start, adapt
-from panda_core.runs.plan import Plan, prepare
-from panda_core.runs.setting_up import Inputs
+from panda_core.runs.loop import Resumed, adapt
+from panda_core.runs.plan import Plan, SegmentPlan, prepare, prepare_segmentation
+from panda_core.runs.saving import environment, momentum_file, save
+from panda_core.runs.segment_settings import is_segmentation
+from panda_core.runs.segmenting import segment
 from panda_core.runs.store import RunFolder
-from panda_core.runs.tensors import read_momentum, read_space, read_tail, write_tensors
-
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "faiss-cpu", "safetensors", "pillow")
+from panda_core.runs.tensors import read_momentum, read_space, read_tail
 
 
 def run(
@@ -35,7 +30,7 @@ def run(
     A generator: nothing is computed until it is iterated; closing it stops the run. `task` replaces the dataset.
     Errors in the config raise before a folder is made; an error later yields `RunFailed`, then raises.
     """
-    plan = prepare(config, task)
+    plan = _prepared(config, task)
     folder = RunFolder.create(plan.config)
     with folder.lock():
         yield from _record(plan, folder, should_stop)
@@ -62,34 +57,40 @@ def resume(
             yield event
             return
         try:
-            plan = prepare(folder.config())
+            plan = _prepared(folder.config())
         except PandaError as error:
             yield from _fail(folder, error)
             raise
         yield from _record(plan, folder, should_stop)
 
 
-def _record(plan: Plan, folder: RunFolder, should_stop: Callable[[], bool]) -> Iterator[Event]:
-    """Compute into `folder`, from its last checkpoint if it has one."""
+def _prepared(config: RunConfig, task: OneClassTask | None = None) -> Plan | SegmentPlan:
+    return prepare_segmentation(config, task) if is_segmentation(config) else prepare(config, task)
+
+
+def _record(plan: Plan | SegmentPlan, folder: RunFolder, should_stop: Callable[[], bool]) -> Iterator[Event]:
+    """Compute into `folder`, from its last checkpoint if it has one; a segmentation has none and starts anew."""
+
+    def stop() -> bool:
+        return should_stop() or folder.stop_requested()
+
     try:
         folder.write_state("running")
         folder.write_config(plan.config)
-        resumed = _last_checkpoint(folder, plan)
+        resumed = None if isinstance(plan, SegmentPlan) else _last_checkpoint(folder, plan)
         if resumed is None:
+            (folder.path / "events.jsonl").unlink(missing_ok=True)
             started = RunStarted(run_id=folder.run_id, config=plan.config.to_json())
             folder.append(started)
             yield started
-        for item in adapt(plan, resumed, lambda: should_stop() or folder.stop_requested()):
-            if isinstance(item, Start):
-                _save_start(plan, folder, item)
-            elif isinstance(item, Snapshot):
-                _save_snapshot(folder, item)
-            elif isinstance(item, Final):
-                _save_final(folder, item)
-            else:
+        items = segment(plan, stop) if isinstance(plan, SegmentPlan) else adapt(plan, resumed, stop)
+        for item in items:
+            if isinstance(item, Event):
                 folder.append(item)
                 _after(folder, item)
                 yield item
+            else:
+                save(plan, folder, item)
     except GeneratorExit:
         stopped = RunStopped(reason="Stopped: nobody asked for further events.")
         folder.append(stopped)
@@ -131,73 +132,8 @@ def _after(folder: RunFolder, event: Event) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _save_start(plan: Plan, folder: RunFolder, start: Start) -> None:
-    write_tensors(folder.path / "space.safetensors", start.space.tensors())
-    inputs, task = start.inputs, plan.task
-    write_json(
-        folder.path / "split.json",
-        {
-            "train": [task.train.names[row] for row in inputs.train.kept],
-            "train_rows": inputs.train.kept.tolist(),
-            "fitted": inputs.fitted.tolist(),
-            "held_out": inputs.held_out.tolist(),
-            "test": [task.test.names[row] for row in inputs.test.kept],
-            "test_rows": inputs.test.kept.tolist(),
-            "is_anomaly": inputs.is_anomaly.tolist(),
-            "skipped": [list(pair) for pair in (*inputs.train.skipped, *inputs.test.skipped)],
-        },
-    )
-    write_json(folder.path / "environment.json", environment(plan, inputs))
-
-
-def environment(plan: Plan, inputs: Inputs) -> dict[str, object]:
-    """Return what the result depends on besides the config."""
-    import torch
-
-    versions: dict[str, str | None] = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": versions,
-        "device": str(plan.device),
-        "processors": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "weights_sha256": plan.network.weights_sha256,
-        "train_sha256": split_digest(plan.task.train),
-        "test_sha256": split_digest(plan.task.test),
-        "fisher": inputs.fisher_source,
-        "started": time.time(),
-    }
-
-
-def _save_snapshot(folder: RunFolder, snapshot: Snapshot) -> None:
-    name = f"{snapshot.step:06d}"
-    write_arrays(folder.path / "arrays" / f"{name}.npz", snapshot.arrays)
-    write_tensors(folder.path / "galleries" / f"{name}.safetensors", {"features": snapshot.gallery})
-    write_tensors(_momentum_file(folder, snapshot.step), snapshot.momentum)
-    write_tensors(folder.path / "checkpoints" / f"{name}.safetensors", snapshot.tail)
-
-
-def _save_final(folder: RunFolder, final: Final) -> None:
-    arrays = {"scores": final.scores, "step": final.step, "held_out_scores": final.held_out_scores}
-    write_arrays(folder.path / "arrays" / "final.npz", arrays)
-    used = {f"{step:06d}" for step in final.steps_used}
-    for path in (folder.path / "galleries").glob("*.safetensors"):
-        if path.stem not in used:  # only a detector needs them, and it needs these
-            path.unlink(missing_ok=True)
-
-
-def _momentum_file(folder: RunFolder, step: int) -> Path:
-    return folder.path / "momentum" / f"{step:06d}.safetensors"
-
-
 def _last_checkpoint(folder: RunFolder, plan: Plan) -> Resumed | None:
-    """Return where to go on, and cut the log after that point; None (and an empty log) if there is no such point."""
+    """Return where to go on, and cut the log after that point; None if there is no such point."""
     log = folder.path / "events.jsonl"
     records = list(read_lines(log))
     evaluated: list[Evaluated] = []
@@ -206,10 +142,9 @@ def _last_checkpoint(folder: RunFolder, plan: Plan) -> Resumed | None:
         event = Event.from_json(record)
         if isinstance(event, Evaluated):
             evaluated.append(event)
-        elif isinstance(event, CheckpointSaved) and _momentum_file(folder, event.step).exists():
+        elif isinstance(event, CheckpointSaved) and momentum_file(folder, event.step).exists():
             kept, keep_evaluated, last_step = place + 1, len(evaluated), event.step
     if last_step < 0:
-        log.unlink(missing_ok=True)
         return None
     evaluated = evaluated[:keep_evaluated]
     name = f"{last_step:06d}"
@@ -217,7 +152,7 @@ def _last_checkpoint(folder: RunFolder, plan: Plan) -> Resumed | None:
         step=last_step,
         images_seen=evaluated[-1].images_seen,
         tail=read_tail(folder.path / "checkpoints" / f"{name}.safetensors", plan.network),
-        momentum=read_momentum(_momentum_file(folder, last_step), plan.network),
+        momentum=read_momentum(momentum_file(folder, last_step), plan.network),
         space=read_space(folder.path / "space.safetensors", plan.network, str(plan.config.feature_norm)),
         history=[Measured(folder.arrays(event.step), event) for event in evaluated],
         seconds=evaluated[-1].time - float(records[0][0].get("time", evaluated[-1].time)),

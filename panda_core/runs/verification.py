@@ -8,7 +8,8 @@ from panda_core.errors import BrokenRun
 from panda_core.runs.evaluation import Evaluation, Measured, Space
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.loop import final_scores
-from panda_core.runs.plan import prepare
+from panda_core.runs.plan import prepare, prepare_segmentation
+from panda_core.runs.segmenting import SegmentSnapshot, segment
 from panda_core.runs.setting_up import Inputs, set_up
 from panda_core.runs.tensors import read_space, read_tail
 
@@ -17,6 +18,9 @@ def recompute_final_scores(loaded: LoadedRun) -> np.ndarray:
     """Return the final scores (M,) of a finished run, computed anew; `BrokenRun` if it is not finished."""
     if loaded.metrics is None:
         raise BrokenRun(f"Run `{loaded.run_id}` is not finished. `python -m panda_core resume` continues it.")
+    if loaded.is_segmentation:
+        items = segment(prepare_segmentation(loaded.config))
+        return [item for item in items if isinstance(item, SegmentSnapshot)][-1].arrays["scores"]
     plan = prepare(loaded.config)
     (inputs,) = [item for item in set_up(plan, lambda: False) if isinstance(item, Inputs)]
     space_file = loaded.folder.path / "space.safetensors"

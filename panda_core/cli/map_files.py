@@ -1,0 +1,103 @@
+"""Maps as files: for each image the picture with its map as PNG and the map itself as NPY, in a folder or a zip."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from panda_core.errors import UsageError
+from panda_core.figures.heatmaps import Scale, heated
+from panda_core.records import cannot_write, write_atomically
+
+COLUMNS = ("file", "name", "score", "verdict", "highest")
+
+
+def check_target(target: Path) -> None:
+    """Raise `UsageError` unless `target` can be filled: a new name, or an empty folder; `.zip` makes an archive."""
+    if target.suffix.lower() == ".zip":
+        if target.exists():
+            raise UsageError(f"`{target}` exists already. Give another name with `--maps`.")
+    elif target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"`{target}` is not an empty folder. Give another name with `--maps`.")
+
+
+def write_maps(
+    target: Path, items: Iterable[tuple[str, np.ndarray, np.ndarray, float]], scale: Scale, threshold: float | None
+) -> int:
+    """Write (name, image (H, W, 3), map (S, S), score) of each item and a table of them; return how many there were.
+
+    All pictures share `scale`. Files are numbered, because names are other people's and may be anything; the table
+    `maps.csv` says which is which. threshold: of the map's highest value, for the verdict, or None.
+    """
+    rows: list[dict[str, Any]] = []
+    with _Target(target) as put:
+        for place, (name, image, values, score) in enumerate(items):
+            highest = float(values.max())
+            verdict = "-" if threshold is None else "anomalous" if highest > threshold else "normal"
+            file = f"{place:05d}"
+            rows.append(dict(zip(COLUMNS, (file, plain_cell(name), score, verdict, highest), strict=True)))
+            put(f"{file}.png", _png(heated(image, values, scale)))
+            put(f"{file}.npy", _npy(values))
+        put("maps.csv", _table(rows))
+    return len(rows)
+
+
+class _Target:
+    """A function (file name, content) that fills a folder, or an archive that appears whole at the end."""
+
+    def __init__(self, target: Path) -> None:
+        self.target, self.archive = target, target.suffix.lower() == ".zip"
+
+    def __enter__(self) -> Any:
+        if not self.archive:
+            return lambda name, content: write_atomically(self.target / name, lambda file: file.write(content))
+        try:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            self.file = tempfile.NamedTemporaryFile(dir=self.target.parent, suffix=".part", delete=False)
+        except OSError as error:
+            raise cannot_write(self.target, error) from error
+        self.zip = zipfile.ZipFile(self.file, "w", zipfile.ZIP_STORED)
+        return self.zip.writestr
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self.archive:
+            self.zip.close()
+            self.file.close()
+            if kind is None:
+                Path(self.file.name).chmod(0o644)
+                Path(self.file.name).replace(self.target)
+            else:
+                Path(self.file.name).unlink(missing_ok=True)
+
+
+def plain_cell(text: str) -> str:
+    """Return text that a spreadsheet will not take for a formula."""
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _npy(values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _table(rows: list[dict[str, Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()

@@ -1,0 +1,158 @@
+"""Maps over images: one colour scale for a whole run, with the threshold in its middle.
+
+Everything here is a pure function of arrays. A map (S, S) lies over the whole image, whatever its aspect; higher =
+more anomalous. Most tools stretch the colours of each image from its own lowest to its own highest value, so that
+normal images glow as red as defects do; here that is a scale of its own, `own_scale`, and never the default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+from panda_core.figures.style import ANOMALOUS
+
+# Position on the scale, colour and opacity: blue and see-through where all is normal, pale at the threshold, vermilion
+# and then dark red above it. Blue against vermilion is told apart by the colour-blind, and lightness falls both ways.
+_STOPS = (
+    (0.0, (28, 131, 194), 0.0),
+    (0.35, (86, 164, 214), 0.3),
+    (0.5, (250, 240, 215), 0.6),
+    (0.62, (240, 168, 60), 0.85),
+    (0.8, (213, 94, 0), 0.95),
+    (1.0, (122, 16, 12), 1.0),
+)
+_POSITIONS = np.array([stop[0] for stop in _STOPS])
+_CHANNELS = np.array([[*colour, 255 * opacity] for _, colour, opacity in _STOPS])  # RGBA, each in [0, 255]
+OUTLINE = (0, 158, 115)  # of what people marked: Okabe and Ito's green, on a white rim
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """Values at the lower end, in the middle and at the upper end of the colours.
+
+    threshold: whether the middle is the threshold of the map, so that the warm colours mean "rejected".
+    """
+
+    low: float
+    middle: float
+    high: float
+    threshold: bool = True
+
+    def positions(self, values: np.ndarray) -> np.ndarray:
+        """Return where `values` lie on the scale, in [0, 1]; values beyond its ends lie at them."""
+        below = (values - self.low) / max(self.middle - self.low, 1e-12)
+        above = (values - self.middle) / max(self.high - self.middle, 1e-12)
+        return np.clip(np.where(values < self.middle, below, 1 + above) / 2, 0, 1)
+
+
+def fixed_scale(grids: np.ndarray, threshold: float | None) -> Scale:
+    """Return the one scale of a run: from the median of `grids` to as far beyond the threshold as that is below it.
+
+    grids: (H, g, g) of held-out normal images. Without any there is no threshold: pass None and the grids (M, g, g) of
+    the test images, whose highest value is then the upper end.
+    """
+    values = grids[np.isfinite(grids)]
+    low = float(np.median(values)) if len(values) else 0.0
+    if threshold is None:
+        high = max(float(values.max()), low + 1e-6) if len(values) else 1.0
+        return Scale(low, (low + high) / 2, high, threshold=False)
+    middle = max(threshold, low + 1e-6)  # a run of constant maps has its threshold at the median
+    return Scale(low, middle, 2 * middle - low)
+
+
+def own_scale(values: np.ndarray) -> Scale:
+    """Return the scale that runs from the lowest to the highest value of one map: it makes every image look hot."""
+    low, high = float(values.min()), float(values.max())
+    high = max(high, low + 1e-6)
+    return Scale(low, (low + high) / 2, high, threshold=False)
+
+
+def coloured(values: np.ndarray, scale: Scale) -> np.ndarray:
+    """Return a map (H, W) as RGBA uint8 (H, W, 4) on `scale`; see-through at its lower end."""
+    positions = scale.positions(values)
+    channels = [np.interp(positions, _POSITIONS, _CHANNELS[:, channel]) for channel in range(4)]
+    return np.stack(channels, axis=-1).round().astype(np.uint8)
+
+
+def colourscale() -> list[list[object]]:
+    """Return the colours as Plotly writes a scale: [position, "rgba(...)"]."""
+    return [[stop, f"rgba({red}, {green}, {blue}, {opacity:g})"] for stop, (red, green, blue), opacity in _STOPS]
+
+
+def fitted(values: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Return a map (S, S) stretched back over `image` (H, W, 3): float32 (H, W)."""
+    return cv2.resize(values.astype(np.float32), image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def heated(image: np.ndarray, values: np.ndarray, scale: Scale, opacity: float = 0.7) -> np.ndarray:
+    """Return `image` (H, W, 3) with its map (S, S) laid over it in colours; opacity in [0, 1]."""
+    colours = coloured(fitted(values, image), scale)
+    weight = opacity * colours[..., 3:].astype(np.float32) / 255
+    return (image * (1 - weight) + colours[..., :3] * weight).round().astype(np.uint8)
+
+
+def contoured(image: np.ndarray, values: np.ndarray, threshold: float) -> np.ndarray:
+    """Return `image` with a line where its map crosses the threshold."""
+    return _outlined(image, fitted(values, image) > threshold, _rgb(ANOMALOUS))
+
+
+def shaded(image: np.ndarray, values: np.ndarray, threshold: float, opacity: float = 0.7) -> np.ndarray:
+    """Return `image` with everything coloured whose map lies above the threshold."""
+    weight = opacity * (fitted(values, image) > threshold)[..., None]
+    return (image * (1 - weight) + np.array(_rgb(ANOMALOUS)) * weight).round().astype(np.uint8)
+
+
+def boxed(image: np.ndarray, values: np.ndarray, threshold: float) -> np.ndarray:
+    """Return `image` with a box round each connected region above the threshold."""
+    drawn = np.ascontiguousarray(image)
+    for left, top, width, height in regions(fitted(values, image), threshold):
+        drawn = framed(drawn, (left, top, left + width, top + height))
+    return drawn
+
+
+def regions(values: np.ndarray, threshold: float) -> list[tuple[int, int, int, int]]:
+    """Return (left, top, width, height) of each connected region of a map above the threshold, the largest first."""
+    above = (values > threshold).astype(np.uint8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+    found = sorted(stats[1:].tolist(), key=lambda row: -row[cv2.CC_STAT_AREA])
+    return [(left, top, width, height) for left, top, width, height, _ in found]
+
+
+def marked(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return `image` with the outline of what people marked as defective: mask (h, w) bool, of any size."""
+    fitting = cv2.resize(mask.astype(np.uint8), image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    return _outlined(image, fitting > 0, OUTLINE)
+
+
+def framed(
+    image: np.ndarray, box: tuple[float, float, float, float], colour: tuple[int, int, int] | None = None
+) -> np.ndarray:
+    """Return `image` with a frame round `box`, (left, top, right, bottom) in pixels; by default vermilion on white."""
+    drawn = np.ascontiguousarray(image).copy()
+    height, width = drawn.shape[:2]
+    left, top = (round(max(value, 0)) for value in box[:2])
+    right, bottom = round(min(box[2], width)) - 1, round(min(box[3], height)) - 1
+    thin = _thickness(image)
+    for thickness, ink in ((thin + 2, (255, 255, 255)), (thin, colour or _rgb(ANOMALOUS))):
+        cv2.rectangle(drawn, (left, top), (right, bottom), ink, thickness)
+    return drawn
+
+
+def _outlined(image: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    drawn = np.ascontiguousarray(image).copy()
+    lines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    thin = _thickness(image)
+    for thickness, ink in ((thin + 2, (255, 255, 255)), (thin, colour)):  # a rim: no image hides both
+        cv2.drawContours(drawn, lines, -1, ink, thickness)
+    return drawn
+
+
+def _thickness(image: np.ndarray) -> int:
+    return max(2, max(image.shape[:2]) // 200)
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

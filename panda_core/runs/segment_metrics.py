@@ -1,0 +1,75 @@
+"""What a segmentation run measures of its maps, where it is known which pixels are defective."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from panda_core.datasets import Masks
+from panda_core.errors import UnreadableImage
+from panda_core.metrics import auroc
+from panda_core.pixel_metrics import PixelMetrics, pixel_metrics
+from panda_core.runs.plan import SegmentPlan
+from panda_core.segmentation.maps import full_map
+
+
+def highest(plan: SegmentPlan, grids: np.ndarray) -> np.ndarray:
+    """Return the highest value (B,) of each full map."""
+    size, sigma = int(plan.config.image_size or 0), float(plan.config.set["sigma"])
+    return np.array([full_map(grid, size, sigma).max() for grid in grids], np.float32)
+
+
+def find_marked(
+    masks: Masks | None, rows: np.ndarray, names: Sequence[str]
+) -> tuple[np.ndarray, list[tuple[str, str]]]:
+    """Return (M,) whether the defective pixels of each test image are known, and (name, reason) of unreadable masks."""
+    marked, unreadable = np.zeros(len(rows), bool), []
+    for place, row in enumerate(rows if masks is not None else []):
+        try:
+            marked[place] = masks is not None and masks.load(int(row)) is not None
+        except UnreadableImage as error:
+            unreadable.append((f"mask of {names[row]}", str(error)))
+    return marked, unreadable
+
+
+def measured_pixels(
+    plan: SegmentPlan, grids: np.ndarray, rows: np.ndarray, marked: np.ndarray, chosen: np.ndarray
+) -> PixelMetrics:
+    """Return the pixel metrics of those of the `chosen` test images whose defects are marked."""
+    size, sigma = int(plan.config.image_size or 0), float(plan.config.set["sigma"])
+
+    def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for place in chosen:
+            mask = plan.task.masks.load(int(rows[place])) if plan.task.masks and marked[place] else None
+            if mask is not None:
+                yield full_map(grids[place], size, sigma), resized_mask(mask, size)
+
+    return pixel_metrics(pairs)
+
+
+def resized_mask(mask: np.ndarray, size: int) -> np.ndarray:
+    """Return a mask (H, W) as bool (size, size), by nearest neighbour: no pixel becomes half defective."""
+    return cv2.resize(mask.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
+
+
+def measured_kinds(
+    plan: SegmentPlan, grids: np.ndarray, scores: np.ndarray, rows: np.ndarray, marked: np.ndarray
+) -> dict[str, dict[str, Any]]:
+    """Return the metrics of each kind of anomaly against all normal test images, where kinds have names."""
+    if plan.task.kinds is None:
+        return {}
+    kinds, labels = plan.task.kinds[rows], plan.task.is_anomaly[rows]
+    found = {}
+    for kind in np.unique(kinds[labels == 1]):
+        (chosen,) = np.nonzero((kinds == kind) | (labels == 0))
+        pixels = measured_pixels(plan, grids, rows, marked, chosen)
+        found[str(kind)] = {
+            "images": int((kinds == kind).sum()),
+            "image_auroc": auroc(scores[chosen], labels[chosen]),
+            "pixel_auroc": pixels.auroc,
+            "aupro": pixels.aupro,
+        }
+    return found

@@ -1,0 +1,73 @@
+"""What normal images look like to a model that does not know them: the zero of every map and threshold."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from panda_core.segmentation.model import Patches, PatchModel, Segmented
+
+ENOUGH = 50  # normal images from which on a tenth of them is held out for good
+SHARE = 0.1
+FOLDS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """held_out: rows (H,), ascending, of the normal images that were compared with the others.
+
+    grids: (H, g, g) and scores: (H,) of those. bank: rows of the images that the final bank holds.
+    """
+
+    held_out: np.ndarray
+    grids: np.ndarray
+    scores: np.ndarray
+    bank: np.ndarray
+
+
+def folds_of(count: int, seed: int) -> list[np.ndarray]:
+    """Return the groups of rows that are compared with the rest in turn, ascending.
+
+    From 50 images on: one group, a tenth. With fewer, a tenth says too little: every image is compared once with the
+    images outside its group, of which there are ten, or as many as images (cross-calibration).
+    """
+    shuffled = np.random.default_rng([seed, 1]).permutation(count)
+    if count >= ENOUGH:
+        return [np.sort(shuffled[: round(SHARE * count)])]
+    return [np.sort(part) for part in np.array_split(shuffled, min(count, FOLDS))]
+
+
+def fit_calibrated(
+    model: PatchModel, raw: Patches, count: int, should_stop: Callable[[], bool] = lambda: False
+) -> Calibration:
+    """Fit `model` to the raw patches of `count` normal images (each with its turned copies) and calibrate it.
+
+    The distances of each group of levels are divided by their mean over the patches of the first images held out: 1
+    then means "as far as normal patches usually lie", whatever the level. Where all images are held out in turn, the
+    final bank holds them all; it is a little denser than those of the calibration, which errs towards fewer alarms.
+    """
+    folds = folds_of(count, model.seed)
+    held_out = np.concatenate(folds)
+    bank = np.setdiff1d(np.arange(count), held_out) if len(folds) == 1 else np.arange(count)
+    model.fit_spaces(raw.rows(_copies(bank, model.turns)))
+    normal = model.in_space(raw)
+    said: list[Segmented] = []
+    for fold in folds:
+        others = np.setdiff1d(np.arange(count), fold)
+        model.fit(normal.rows(_copies(others, model.turns)), others, should_stop)
+        patches = normal.rows(fold * model.turns)
+        if not said:
+            model.set_scales(patches)
+        said.append(model.segment(patches))
+    if len(folds) > 1:
+        model.fit(normal, bank, should_stop)
+    order = np.argsort(held_out)
+    grids, scores = (np.concatenate([getattr(part, name) for part in said])[order] for name in ("grids", "scores"))
+    return Calibration(held_out[order], grids, model.calibrate(grids, scores), bank)
+
+
+def _copies(images: np.ndarray, turns: int) -> np.ndarray:
+    """Return the rows of all turned copies of `images`."""
+    return (images[:, None] * turns + np.arange(turns)).ravel()

@@ -1,0 +1,44 @@
+"""A few patches that cover the rest: greedy k-centre selection (PatchCore, Sec. 3.2; Gonzalez 1985)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from panda_core.errors import StopRequested
+
+PROJECTED = 64  # dimensions in which distances are measured while selecting; the paper keeps them open, code uses 128
+
+
+def k_centres(
+    points: np.ndarray,
+    count: int,
+    *,
+    rng: np.random.Generator,
+    projected: int = PROJECTED,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> np.ndarray:
+    """Return `count` distinct rows of points (N, D), each the one farthest from those before it; the first is random.
+
+    The largest distance of any point to the nearest chosen one is at most twice the smallest possible with as many
+    (Gonzalez 1985), in the space where it is measured: a random projection to `projected` dimensions where D is
+    larger (Johnson & Lindenstrauss 1984), the points themselves elsewhere.
+    """
+    if count >= len(points):
+        return np.arange(len(points))
+    if points.shape[1] > projected:
+        points = points @ (rng.standard_normal((points.shape[1], projected), np.float32) / np.sqrt(projected))
+    points = np.ascontiguousarray(points, np.float32)
+    squares = np.einsum("nd,nd->n", points, points)
+    chosen = np.empty(count, np.int64)
+    nearest = np.full(len(points), np.inf, np.float32)
+    pick = int(rng.integers(len(points)))
+    for place in range(count):
+        if place % 100 == 0 and should_stop():
+            raise StopRequested("Stopped on request.")
+        chosen[place] = pick
+        np.minimum(nearest, squares + squares[pick] - 2 * (points @ points[pick]), out=nearest)
+        nearest[chosen[: place + 1]] = -np.inf  # rounding must not choose a point twice
+        pick = int(nearest.argmax())
+    return np.sort(chosen)

@@ -1,0 +1,44 @@
+"""From distances on a grid to an image score and to a map as large as the image. Light: no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+REFERENCE_SIDE = 224  # the side of the input for which the papers give the blur
+
+
+def enlarged(maps: np.ndarray, side: tuple[int, int]) -> np.ndarray:
+    """Return maps (B, h, w) on a finer grid of `side` (height, width), bilinearly, corners not aligned."""
+    if maps.shape[1:] == side:
+        return maps
+    return np.stack([cv2.resize(one, side[::-1], interpolation=cv2.INTER_LINEAR) for one in maps])
+
+
+def merged(levels: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the mean (B, g, g) of maps (B, h, w) of several levels, on the first one's grid."""
+    side = (levels[0].shape[1], levels[0].shape[2])
+    return np.stack([enlarged(level, side) for level in levels]).mean(axis=0, dtype=np.float32)
+
+
+def full_map(grid: np.ndarray, size: int, sigma: float) -> np.ndarray:
+    """Return the map (size, size) of one image from its grid (g, g): enlarged bilinearly, then blurred.
+
+    sigma: of the Gaussian, in pixels where `size` is 224 (SPADE and PatchCore: 4), scaled with `size`. The border is
+    mirrored, so that a constant map stays constant.
+    """
+    large = enlarged(grid[None], (size, size))[0]
+    blur = sigma * size / REFERENCE_SIDE
+    return cv2.GaussianBlur(large, (0, 0), blur, borderType=cv2.BORDER_REFLECT) if blur else large
+
+
+def top_mean(grids: np.ndarray, top: float) -> np.ndarray:
+    """Return, for each grid (B, g, g), the mean of its highest `top` share of values, at least one: (B,).
+
+    0 is the highest value alone (PatchCore); 0.01 is AnomalyDINO's rule.
+    """
+    flat = grids.reshape(len(grids), -1)
+    count = max(1, round(top * flat.shape[1]))
+    return np.partition(flat, flat.shape[1] - count, axis=1)[:, -count:].mean(axis=1)

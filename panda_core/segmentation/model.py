@@ -1,0 +1,216 @@
+"""A network, the spaces of its patches and a method fitted in them: images in, maps and scores out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from panda_core.backbones.network import Network
+from panda_core.config import RunConfig
+from panda_core.features import FeatureNorm
+from panda_core.features.preparation import network_input, squared
+from panda_core.segmentation.maps import merged
+from panda_core.segmentation.patchcore import PatchCore
+from panda_core.segmentation.patches import PatchSpace, aligned_patches
+from panda_core.segmentation.spade import Spade
+
+
+@dataclasses.dataclass(frozen=True)
+class Patches:
+    """Patches of some images, raw. groups: (B, g, g, D) for each group of levels. pooled: (B, P), or None."""
+
+    groups: list[np.ndarray]
+    pooled: np.ndarray | None
+
+    def rows(self, rows: np.ndarray) -> Patches:
+        """Return those of the images at `rows`."""
+        return Patches([group[rows] for group in self.groups], None if self.pooled is None else self.pooled[rows])
+
+    @staticmethod
+    def joined(parts: Sequence[Patches]) -> Patches:
+        """Return the patches of all parts, in order; the parts are emptied, so that they are not held twice."""
+        groups = [np.concatenate([part.groups[place] for part in parts]) for place in range(len(parts[0].groups))]
+        pooled = [part.pooled for part in parts if part.pooled is not None]
+        return Patches(groups, np.concatenate(pooled) if pooled else None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmented:
+    """What a model says of B images. Higher = more anomalous.
+
+    grids: (B, g, g), 1 where a patch lies as far from normal ones as held-out normal patches do on average. scores:
+    (B,). distances, origins: for each group of levels, (B, h, w, k) to the nearest normal patches and (B, h, w, k, 4),
+    image, turn, row and column of those.
+    """
+
+    grids: np.ndarray
+    scores: np.ndarray
+    distances: tuple[np.ndarray, ...]
+    origins: tuple[np.ndarray, ...]
+
+
+class PatchModel:
+    """Patch comparison with the stages `levels` of a network, as a resolved segmentation config describes it."""
+
+    def __init__(self, config: RunConfig, network: Network, levels: tuple[str, ...], device: torch.device) -> None:
+        options: Mapping[str, Any] = config.set
+        self.network, self.levels, self.options, self.device = network, levels, options, device
+        self.key, self.feature_norm, self.seed = config.recipe, str(config.feature_norm), config.seed
+        self.image_size = int(config.image_size or 0)
+        concat = options.get("merge") == "concat"
+        self.groups = [levels] if concat else [(level,) for level in levels]
+        self.turns = int(options.get("rotations", 1))
+        self.widths: list[tuple[int, ...]] = []
+        self.spaces: list[PatchSpace] = []
+        self.pooled_norm: FeatureNorm | None = None
+        self.scales = np.ones(len(self.groups), np.float32)
+        self.normal_views: np.ndarray | None = None  # (2, 2): mean and spread of two numbers of held-out images
+        self.method: Any = None
+
+    @torch.inference_mode()
+    def patches(self, images: Sequence[np.ndarray], turns: int = 1) -> Patches:
+        """Return the raw patches of `turns` copies of each decoded image (H, W, 3), copies of one image together."""
+        network, preprocessing = self.network, self.network.preprocessing
+        views = [turned(image, turn, turns) for image in images for turn in range(turns)]
+        batch = np.stack([squared(view, self.image_size, preprocessing) for view in views])
+        x = network_input(batch, preprocessing).to(self.device)
+        maps = dict(zip(self.levels, network.stage_maps(x, self.levels), strict=True))
+        self.widths = [tuple(maps[level].shape[1] for level in group) for group in self.groups]
+        side = int(self.options["neighbourhood"])
+        groups = [aligned_patches([maps[level] for level in group], side) for group in self.groups]
+        pooled = network.tail(network.trunk(x)).float().cpu().numpy() if self.key == "spade" else None
+        return Patches([group.float().cpu().contiguous().numpy() for group in groups], pooled)
+
+    def bytes_for(self, image: np.ndarray, count: int) -> int:
+        """Return about how many bytes the patches of `count` normal images take: raw, and in their space."""
+        one = self.patches([image])
+        return 2 * count * self.turns * sum(group.nbytes for group in one.groups)
+
+    def fit_spaces(self, raw: Patches) -> None:
+        """Fix the spaces from the raw patches of normal images."""
+        dims, position = int(self.options["whiten_dims"]), float(self.options.get("position", 0.0))
+        self.spaces = [
+            PatchSpace.fit(self.feature_norm, group, widths, dims, position, self.seed)
+            for group, widths in zip(raw.groups, self.widths, strict=True)
+        ]
+        if raw.pooled is not None:
+            pooled = torch.from_numpy(raw.pooled)
+            self.pooled_norm = FeatureNorm.fit(self.feature_norm, pooled, self.network.level_widths, dims)
+
+    def in_space(self, raw: Patches) -> Patches:
+        """Return patches in the spaces of this model."""
+        groups = [space(group) for space, group in zip(self.spaces, raw.groups, strict=True)]
+        pooled = raw.pooled
+        if pooled is not None and self.pooled_norm is not None:
+            pooled = self.pooled_norm(torch.from_numpy(pooled)).numpy()
+        return Patches(groups, pooled)
+
+    def fit(self, normal: Patches, images: np.ndarray, should_stop: Callable[[], bool] = lambda: False) -> PatchModel:
+        """Fit the method to patches, in space, of the turned copies of the normal images numbered `images`."""
+        self.method = self._method().fit(normal.groups, images, normal.pooled, should_stop)
+        return self
+
+    def set_scales(self, held_out: Patches) -> None:
+        """Take the mean distance of held-out normal patches as the unit of each group of levels."""
+        compared = self.method.compare(held_out.groups, held_out.pooled)
+        means = [float(part.distances[..., 0].mean()) for part in compared]
+        self.scales = np.maximum(np.array(means, np.float32), np.finfo(np.float32).tiny)
+
+    def segment(self, patches: Patches) -> Segmented:
+        """Return what the fitted method says of patches in space."""
+        compared = self.method.compare(patches.groups, patches.pooled)
+        grids = merged([part.distances[..., 0] / scale for part, scale in zip(compared, self.scales, strict=True)])
+        scores = self.method.image_scores(grids, compared, patches.groups, patches.pooled)
+        if self.normal_views is not None:
+            scores = self._outstanding(grids, scores)
+        distances, origins = (tuple(getattr(part, name) for part in compared) for name in ("distances", "origins"))
+        return Segmented(grids, np.asarray(scores, np.float32), distances, origins)
+
+    def calibrate(self, grids: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Take held-out normal images' maps (H, g, g) and scores (H,) as what is normal; return their final scores."""
+        if self.options.get("image_score") == "part-or-whole":
+            views = np.stack([scores, grids.mean(axis=(1, 2))])
+            # With few images, or equal ones, the deviation says nothing: a twentieth of the mean is then a unit.
+            spread = np.maximum(views.std(axis=1), views.mean(axis=1) / 20)
+            self.normal_views = np.stack([views.mean(axis=1), spread]).astype(np.float32)
+            scores = self._outstanding(grids, scores)
+        return scores
+
+    def _outstanding(self, grids: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Return how far (B,) the highest patches, or the mean of all, lie above held-out normals, whichever more.
+
+        In standard deviations of held-out normal images: a small defect shows in few patches, a wrong surface a little
+        in all of them, and neither number alone sees both.
+        """
+        mean, spread = self.normal_views  # type: ignore[misc]
+        part, whole = (
+            (view - mean[place]) / spread[place] for place, view in enumerate((scores, grids.mean(axis=(1, 2))))
+        )
+        return np.maximum(part, whole)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all that was learned, by name, for saving."""
+        found = {
+            f"{place}.space.{name}": value
+            for place, space in enumerate(self.spaces)
+            for name, value in space.tensors().items()
+        }
+        if self.pooled_norm is not None:
+            found |= {f"pooled_space.{name}": value for name, value in self.pooled_norm.tensors().items()}
+        widths = {f"{place}.widths": torch.tensor(widths) for place, widths in enumerate(self.widths)}
+        views = {} if self.normal_views is None else {"normal_views": torch.from_numpy(self.normal_views)}
+        return {**found, **widths, **views, "scales": torch.from_numpy(self.scales), **self.method.tensors()}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> PatchModel:
+        """Take what `tensors()` returned; a missing one raises `KeyError`."""
+        places = range(len(self.groups))
+        self.widths = [tuple(tensors[f"{place}.widths"].tolist()) for place in places]
+        self.spaces = [
+            PatchSpace.from_tensors(self.feature_norm, self.widths[place], _below(tensors, f"{place}.space."))
+            for place in places
+        ]
+        if self.key == "spade":
+            pooled = _below(tensors, "pooled_space.")
+            self.pooled_norm = FeatureNorm.from_tensors(self.feature_norm, self.network.level_widths, pooled)
+        self.scales = tensors["scales"].numpy()
+        if self.options.get("image_score") == "part-or-whole":
+            self.normal_views = tensors["normal_views"].numpy()
+        self.method = self._method().load(tensors, len(self.groups))
+        return self
+
+    def _method(self) -> PatchCore | Spade:
+        options = self.options
+        if self.key == "spade":
+            return Spade(seed=self.seed, nearest_images=int(options["nearest_images"]))
+        return PatchCore(
+            seed=self.seed,
+            coreset=float(options["coreset"]),
+            bank_rows=int(options["bank_rows"]),
+            candidates=int(options["candidates"]),
+            exact_rows=int(options["exact_rows"]),
+            top=float(options["top"]),
+            reweight=int(options["reweight"]),
+            turns=self.turns,
+        )
+
+
+def turned(image: np.ndarray, turn: int, turns: int) -> np.ndarray:
+    """Return the image turned anticlockwise by `turn` of `turns` equal parts of a full turn.
+
+    Quarter turns move pixels; others interpolate, and corners that come from outside are mirrored in.
+    """
+    if 4 * turn % turns == 0:
+        return np.ascontiguousarray(np.rot90(image, 4 * turn // turns))
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 360 * turn / turns, 1.0)
+    return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

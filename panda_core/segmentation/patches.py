@@ -1,0 +1,80 @@
+"""From a network's stage maps to patches: averaged over neighbours, levels aligned, in one space."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from panda_core.features import FeatureNorm
+
+NORM_SAMPLE = 100_000  # patches from which the whitening is estimated
+
+
+def aligned_patches(maps: Sequence[Tensor], neighbourhood: int) -> Tensor:
+    """Return patches (B, g, g, D) of stage maps (B, C, h, w), side by side; g is the side of the first map.
+
+    Each map is averaged over `neighbourhood` x `neighbourhood` places, then brought to the first one's grid: enlarged
+    bilinearly (PatchCore, Sec. 3.1) or averaged down. At the border the mean is over places inside the image; the
+    released code counts zeros there, which makes borders look alike whatever they show.
+    """
+    side, parts = (maps[0].shape[-2], maps[0].shape[-1]), []
+    for level in maps:
+        if neighbourhood > 1:
+            level = F.avg_pool2d(level, neighbourhood, 1, neighbourhood // 2, count_include_pad=False)[
+                ..., : level.shape[-2], : level.shape[-1]
+            ]
+        if level.shape[-1] < side[1]:
+            level = F.interpolate(level, size=side, mode="bilinear", align_corners=False)
+        elif level.shape[-1] > side[1]:
+            level = F.adaptive_avg_pool2d(level, side)
+        parts.append(level)
+    return torch.cat(parts, dim=1).permute(0, 2, 3, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class PatchSpace:
+    """The space in which patches of a group of levels are compared.
+
+    norm: fixed from the patches of normal images. position: how much the place in the image counts, in feature units;
+    with 0 it does not, and patches have no coordinates.
+    """
+
+    norm: FeatureNorm
+    position: float = 0.0
+
+    @staticmethod
+    def fit(
+        kind: str, patches: np.ndarray, widths: tuple[int, ...], dims: int, position: float, seed: int
+    ) -> PatchSpace:
+        """Return the space for patches (N, g, g, D) of normal images; `position` relative to their mean length."""
+        flat = patches.reshape(-1, patches.shape[-1])
+        if len(flat) > NORM_SAMPLE:
+            flat = flat[np.sort(np.random.default_rng(seed).choice(len(flat), NORM_SAMPLE, replace=False))]
+        sample = torch.from_numpy(flat)
+        norm = FeatureNorm.fit(kind, sample, widths, dims)
+        length = float(norm(sample[:10_000]).norm(dim=1).mean()) if position else 0.0
+        return PatchSpace(norm, position * length)
+
+    def __call__(self, patches: np.ndarray) -> np.ndarray:
+        """Return patches (B, g, g, D) in this space: float32 (B, g, g, D')."""
+        shape = patches.shape
+        moved = self.norm(torch.from_numpy(patches.reshape(-1, shape[-1]))).numpy().reshape(*shape[:3], -1)
+        if not self.position:
+            return moved
+        places = [np.linspace(-0.5, 0.5, side, dtype=np.float32) * self.position for side in shape[1:3]]
+        grid = np.stack(np.meshgrid(*places, indexing="ij"), axis=-1)
+        return np.concatenate([moved, np.broadcast_to(grid, (*shape[:3], 2))], axis=-1)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what was learned, by name."""
+        return {**self.norm.tensors(), "position": torch.tensor([self.position])}
+
+    @staticmethod
+    def from_tensors(kind: str, widths: tuple[int, ...], tensors: Mapping[str, Tensor]) -> PatchSpace:
+        """Return the space that `tensors()` describes."""
+        return PatchSpace(FeatureNorm.from_tensors(kind, widths, tensors), float(tensors["position"][0]))

@@ -1,0 +1,76 @@
+"""SPADE: the nearest normal images first, then the nearest of their patches (Cohen & Hoshen 2020).
+
+As the released code, and unlike the text, every level gives a map of its own and the maps are averaged. All patches
+of the retrieved images are searched; the released code drops those beyond a multiple of 100.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from panda_core.segmentation.bank import SHOWN, Bank, origins_of
+from panda_core.segmentation.patchcore import Compared
+
+
+class Spade:
+    """All patches (N, g, g, D) of the normal images, and one pooled feature (N, P) of each."""
+
+    recall = 1.0
+
+    def __init__(self, *, seed: int, nearest_images: int) -> None:
+        self.seed, self.nearest_images = seed, nearest_images
+
+    def fit(
+        self,
+        groups: Sequence[np.ndarray],
+        images: np.ndarray,
+        pooled: np.ndarray | None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Spade:
+        """Learn from patches of each group, the number of each image (N,) and pooled features (N, P)."""
+        if pooled is None:
+            raise ValueError("SPADE needs pooled features.")
+        self.groups_, self.images_ = [np.ascontiguousarray(patches, np.float32) for patches in groups], images
+        self.pooled_ = Bank(pooled, np.zeros((len(pooled), 4)), exact_rows=len(pooled), seed=self.seed)
+        return self
+
+    def compare(self, groups: Sequence[np.ndarray], pooled: np.ndarray | None) -> list[Compared]:
+        """Return how far patches (B, g, g, D) of each group lie from those of the nearest images."""
+        _, retrieved = self._retrieve(pooled)
+        found = []
+        for stored, patches in zip(self.groups_, groups, strict=True):
+            side = (patches.shape[1], patches.shape[2])
+            distances = np.empty((*patches.shape[:3], SHOWN), np.float32)
+            origins = np.empty((*patches.shape[:3], SHOWN, 4), np.int32)
+            for image, rows in enumerate(retrieved):
+                flat = stored[rows].reshape(-1, stored.shape[-1])
+                bank = Bank(flat, origins_of(self.images_[rows], 1, side), exact_rows=len(flat), seed=self.seed)
+                distances[image], nearest = bank.nearest(patches[image])
+                origins[image] = bank.origins[nearest]
+            found.append(Compared(distances, origins))
+        return found
+
+    def image_scores(
+        self, grids: np.ndarray, compared: Sequence[Compared], groups: Sequence[np.ndarray], pooled: np.ndarray | None
+    ) -> np.ndarray:
+        """Return the mean distance (B,) of each image's pooled feature to its nearest normal images."""
+        return self._retrieve(pooled)[0].mean(axis=1)
+
+    def _retrieve(self, pooled: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        if pooled is None:
+            raise ValueError("SPADE needs pooled features.")
+        return self.pooled_.nearest(pooled, min(self.nearest_images, len(self.images_)))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return patches, image numbers and pooled features by name, for saving."""
+        stored = {f"{place}.patches": torch.from_numpy(patches) for place, patches in enumerate(self.groups_)}
+        return {**stored, "images": torch.from_numpy(self.images_), "pooled": torch.from_numpy(self.pooled_.features)}
+
+    def load(self, tensors: Mapping[str, Tensor], groups: int) -> Spade:
+        """Take what `tensors()` returned."""
+        stored = [tensors[f"{place}.patches"].numpy() for place in range(groups)]
+        return self.fit(stored, tensors["images"].numpy(), tensors["pooled"].numpy())
