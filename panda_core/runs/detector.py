@@ -25,6 +25,7 @@ from panda_core.metrics import percentile_among, threshold_at
 from panda_core.runs.patchwise import Patchwise, patchwise
 from panda_core.runs.plan import GIVEN_IMAGES, choose_device, count_held_out, held_out_rows
 from panda_core.runs.record import run
+from panda_core.runs.segment_settings import adapted_run
 from panda_core.runs.segmenting import joined
 from panda_core.runs.tensors import read_gallery, read_space, read_tail
 from panda_core.scoring import find_scorer
@@ -114,12 +115,10 @@ class PandaDetector:
         held_out = held_out_rows(len(train), self.config.seed) if count_held_out(len(train)) else np.arange(1)
         # The curves need a test set; without labelled images it is the held-out normals, and AUROC is undefined.
         task = OneClassTask(train, train.subset(held_out), np.zeros(len(held_out), np.uint8))
+        adapted = {"adapted": str(found.path.resolve())} if (found := adapted_run(self.config)) else {}
         with tempfile.TemporaryDirectory(prefix="panda-") as folder:
-            (run_id,) = {
-                event.run_id
-                for event in run(self.config.replace(runs_dir=folder), task=task)
-                if isinstance(event, RunStarted)
-            }
+            config = self.config.replace(runs_dir=folder, set={**self.config.set, **adapted})
+            (run_id,) = {event.run_id for event in run(config, task=task) if isinstance(event, RunStarted)}
             fitted = load_run(run_id, folder).detector()
         self.config, self.learned_ = fitted.config.replace(runs_dir=self.config.runs_dir), fitted.learned_
         return self
@@ -152,6 +151,8 @@ class PandaDetector:
                 f"Recipe `{self.config.recipe}` scores whole images and has no maps. "
                 f"Use a segmentation run: `--recipe {next(iter(SEGMENTERS))}`."
             )
+        if not len(images):
+            raise UsageError("`images` must hold at least one image; got none. Add images.")
         parts = [
             learned.segment([decode_image(image, _name(image, start + place)) for place, image in enumerate(batch)])
             for start in range(0, len(images), BATCH)
@@ -165,10 +166,12 @@ class PandaDetector:
         A map lies over the whole image, squeezed into a square as the network sees it. 1 is as far from normal as
         held-out normal patches are on average. An image's map does not depend on the other images.
         """
-        size, sigma = int(self.config.image_size or 0), float(self.config.set["sigma"])
-        if not len(images):
-            return np.empty((0, size, size), np.float32)
-        return np.stack([full_map(grid, size, sigma) for grid in self.segment(images).grids])
+        size = int(self.config.image_size or 0)
+        grids = self.segment(images).grids if len(images) else np.empty((0, 1, 1), np.float32)
+        maps = np.empty((len(grids), size, size), np.float32)
+        for place, grid in enumerate(grids):
+            maps[place] = full_map(grid, size, float(self.config.set["sigma"]))
+        return maps
 
     def predict(self, images: Sequence[ImageSource], *, false_alarm_rate: float = FALSE_ALARM_RATE) -> np.ndarray:
         """Return int (M,): 1 anomalous, 0 normal, at the threshold calibrated on held-out normal images."""

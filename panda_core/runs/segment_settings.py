@@ -112,7 +112,8 @@ def levels_of(config: RunConfig, stages: tuple[str, ...], levels: tuple[str, ...
     if named:
         return tuple(named)
     if config.set["adapted"] and cut in stages:
-        adapted = stages[stages.index(cut) + 1 :]
+        # A traced network names its parts as well; `layer2.0` follows `layer2` and is not after it.
+        adapted = tuple(stage for stage in stages[stages.index(cut) + 1 :] if stage.count(".") == cut.count("."))
         return tuple(stage for stage in levels if stage in adapted) if set(levels) <= set(adapted) else adapted[:2]
     if not levels:
         raise UsageError("This network names no stages of its own. Set `--set levels=NAME,NAME`.")

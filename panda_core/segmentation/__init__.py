@@ -62,7 +62,7 @@ SEGMENTERS: dict[str, Segmenter] = {
                 "it stands out more among held-out normal images",
             ),
             "top": Option(
-                default=0.01,
+                default=0.1,
                 low=0.0,
                 high=1.0,
                 help="share of the patches that count as the highest; 0: one alone",

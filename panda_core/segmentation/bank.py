@@ -39,6 +39,9 @@ class Bank:
         """
         flat = np.ascontiguousarray(patches.reshape(-1, patches.shape[-1]) - self._centre, np.float32)
         squares, rows = self._index.search(flat, min(k, len(self.features)))
+        lacking = (rows < 0).any(axis=1)
+        if lacking.any():  # the cells that were looked into hold fewer than k patches
+            squares[lacking], rows[lacking] = self._exact().search(flat[lacking], rows.shape[1])
         missing = ((0, 0), (0, k - rows.shape[1]))
         squares, rows = np.pad(squares, missing, "edge"), np.pad(rows, missing, "edge")
         # faiss can land just under zero for equal patches.
@@ -53,10 +56,10 @@ class Bank:
         return index
 
     def _approximate(self, seed: int) -> Any:
-        """Return an index that looks into a sixteenth of 4 sqrt(R) cells (faiss: IVF)."""
+        """Return an index that looks into a sixteenth of 4 sqrt(R) cells, or fewer of 39 patches each (faiss: IVF)."""
         import faiss
 
-        cells = int(4 * np.sqrt(len(self.features)))
+        cells = max(1, min(int(4 * np.sqrt(len(self.features))), len(self.features) // 39))
         index = faiss.IndexIVFFlat(faiss.IndexFlatL2(self.features.shape[1]), self.features.shape[1], cells)
         index.cp.seed = seed + 1
         centred = self.features - self._centre

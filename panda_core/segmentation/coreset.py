@@ -29,7 +29,8 @@ def k_centres(
         return np.arange(len(points))
     if points.shape[1] > projected:
         points = points @ (rng.standard_normal((points.shape[1], projected), np.float32) / np.sqrt(projected))
-    points = np.ascontiguousarray(points, np.float32)
+    # Distances come from a product, which loses digits far from the origin.
+    points = np.ascontiguousarray(points - points.mean(axis=0, dtype=np.float64), np.float32)
     squares = np.einsum("nd,nd->n", points, points)
     chosen = np.empty(count, np.int64)
     nearest = np.full(len(points), np.inf, np.float32)

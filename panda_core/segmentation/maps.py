@@ -18,8 +18,8 @@ def enlarged(maps: np.ndarray, side: tuple[int, int]) -> np.ndarray:
 
 
 def merged(levels: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the mean (B, g, g) of maps (B, h, w) of several levels, on the first one's grid."""
-    side = (levels[0].shape[1], levels[0].shape[2])
+    """Return the mean (B, g, g) of maps (B, h, w) of several levels, on the finest one's grid."""
+    side = max((level.shape[1], level.shape[2]) for level in levels)
     return np.stack([enlarged(level, side) for level in levels]).mean(axis=0, dtype=np.float32)
 
 

@@ -20,6 +20,8 @@ from panda_core.segmentation.patchcore import PatchCore
 from panda_core.segmentation.patches import PatchSpace, aligned_patches
 from panda_core.segmentation.spade import Spade
 
+NO_DISTANCE = 1e-6  # the smallest unit of a map: held-out images that are copies of others must not make it infinite
+
 
 @dataclasses.dataclass(frozen=True)
 class Patches:
@@ -34,7 +36,7 @@ class Patches:
 
     @staticmethod
     def joined(parts: Sequence[Patches]) -> Patches:
-        """Return the patches of all parts, in order; the parts are emptied, so that they are not held twice."""
+        """Return the patches of all parts, in order."""
         groups = [np.concatenate([part.groups[place] for part in parts]) for place in range(len(parts[0].groups))]
         pooled = [part.pooled for part in parts if part.pooled is not None]
         return Patches(groups, np.concatenate(pooled) if pooled else None)
@@ -88,9 +90,9 @@ class PatchModel:
         return Patches([group.float().cpu().contiguous().numpy() for group in groups], pooled)
 
     def bytes_for(self, image: np.ndarray, count: int) -> int:
-        """Return about how many bytes the patches of `count` normal images take: raw, and in their space."""
+        """Return about how many bytes the patches of `count` normal images take: raw, in space, and those fitted to."""
         one = self.patches([image])
-        return 2 * count * self.turns * sum(group.nbytes for group in one.groups)
+        return 3 * count * self.turns * sum(group.nbytes for group in one.groups)
 
     def fit_spaces(self, raw: Patches) -> None:
         """Fix the spaces from the raw patches of normal images."""
@@ -120,7 +122,7 @@ class PatchModel:
         """Take the mean distance of held-out normal patches as the unit of each group of levels."""
         compared = self.method.compare(held_out.groups, held_out.pooled)
         means = [float(part.distances[..., 0].mean()) for part in compared]
-        self.scales = np.maximum(np.array(means, np.float32), np.finfo(np.float32).tiny)
+        self.scales = np.maximum(np.array(means, np.float32), NO_DISTANCE)
 
     def segment(self, patches: Patches) -> Segmented:
         """Return what the fitted method says of patches in space."""
@@ -182,6 +184,10 @@ class PatchModel:
         if self.options.get("image_score") == "part-or-whole":
             self.normal_views = tensors["normal_views"].numpy()
         self.method = self._method().load(tensors, len(self.groups))
+        for place, widths in enumerate(self.widths):
+            probe = self.spaces[place](np.zeros((1, 1, 1, sum(widths)), np.float32))
+            if self.method.width(place) != probe.shape[-1]:
+                raise ValueError(f"its patches are {self.method.width(place)} wide, not {probe.shape[-1]}")
         return self
 
     def _method(self) -> PatchCore | Spade:

@@ -99,6 +99,10 @@ class PatchCore:
             factors[image] = 1 - shares[distances.argmin()] / shares.sum()
         return scores * factors
 
+    def width(self, group: int) -> int:
+        """Return the number of features of a patch of a group."""
+        return int(self.banks[group].features.shape[1])
+
     @property
     def recall(self) -> float:
         """The smallest recall of the searches; 1 where all are exact."""

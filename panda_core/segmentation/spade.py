@@ -54,6 +54,10 @@ class Spade:
             found.append(Compared(distances, origins))
         return found
 
+    def width(self, group: int) -> int:
+        """Return the number of features of a patch of a group."""
+        return int(self.groups_[group].shape[-1])
+
     def image_scores(
         self, grids: np.ndarray, compared: Sequence[Compared], groups: Sequence[np.ndarray], pooled: np.ndarray | None
     ) -> np.ndarray:

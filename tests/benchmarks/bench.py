@@ -1,8 +1,9 @@
 """`make bench`: the figures of BENCHMARKS.md, measured on this machine.
 
-`python -m tests.benchmarks.bench SECTION ...` measures some sections only: speed, start, memory, cifar, cache, top1.
+`python -m tests.benchmarks.bench SECTION ...` measures some sections only; they are the keys of SECTIONS below.
 Each section's rows are kept in tests/benchmarks/results/, and BENCHMARKS.md is written from all of them. Sections
-that need CIFAR-10 or ImageNet images look for them in $PANDA_DATA and are passed over without.
+that need CIFAR-10, ImageNet or magnetic tiles look for them in $PANDA_DATA and are passed over without; so is the
+comparison with anomalib, unless $ANOMALIB_PYTHON is a Python that has it (see against_anomalib.py).
 """
 
 from __future__ import annotations
@@ -249,6 +250,18 @@ def top1() -> Iterator[Row]:
         yield row(what, f"{100 * accuracy(number, DATA):.1f} %", f"{target} % or better", "1,000 images, 256 px copies")
 
 
+def _rows_of(name: str) -> Callable[[], Iterator[Row]]:
+    """Return the section `name` of `tests.benchmarks.segmentation`, loaded when it is measured."""
+
+    def section() -> Iterator[Row]:
+        from tests.benchmarks import segmentation
+
+        for figures in getattr(segmentation, name)():
+            yield row(*figures)
+
+    return section
+
+
 SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "speed": (speed, CIFAR),
     "start": (start, None),
@@ -256,6 +269,9 @@ SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "cifar": (cifar, CIFAR),
     "cache": (cache, CIFAR),
     "top1": (top1, IMAGENET),
+    "tiles": (_rows_of("tiles"), DATA / "magnetic_tiles"),
+    "drawn": (_rows_of("drawn"), None),
+    "anomalib": (_rows_of("anomalib"), Path(os.environ.get("ANOMALIB_PYTHON") or "nowhere")),
 }
 
 

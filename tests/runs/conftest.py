@@ -43,6 +43,17 @@ def tiny(tiny_backbone: str, tmp_path: Path) -> Callable[..., RunConfig]:
 
 
 @pytest.fixture
+def spot(tiny: Callable[..., RunConfig]) -> Callable[..., RunConfig]:
+    """Return a function (fields to change...) -> the config of a segmentation run that takes a moment."""
+
+    def make(**changes: Any) -> RunConfig:
+        given = {"steps": None, "eval_every": None, "lr": None, "batch_size": 32, "recipe": "patchcore"}
+        return tiny(**{**given, "dataset": "synthetic:digits", **changes})
+
+    return make
+
+
+@pytest.fixture
 def finish() -> Callable[..., tuple[RunFolder, list[Event]]]:
     """Return a function (config, ...) -> (run folder, all events of `run`)."""
     from panda_core import run
