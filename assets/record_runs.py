@@ -19,30 +19,35 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from pages.shared.presets import PRESETS  # noqa: E402
+from pages.shared.presets import EXAMPLE, PRESETS  # noqa: E402
 from panda_core.config import RunConfig  # noqa: E402
 from panda_core.records import read_arrays, read_json, read_lines, write_arrays, write_json  # noqa: E402
 
 RECORDED = ROOT / "assets" / "recorded"
 NAMES = {"break": "Break it", "ses": "Sample-wise stopping"}
-DROPPED = ("checkpoints", "galleries", "momentum", "space.safetensors", "lock", "stop", "output.log")
+DROPPED = ("checkpoints", "galleries", "momentum", "banks", "space.safetensors", "lock", "stop", "output.log")
 MOST_BYTES = 4_000_000
 
 
 def main() -> None:
-    """Record every preset of `NAMES`."""
+    """Record every preset of `NAMES`, and the example of the Segment page."""
     for preset in PRESETS:
         if preset.key in NAMES:
-            with tempfile.TemporaryDirectory() as runs_dir:
-                config = RunConfig(runs_dir=runs_dir, name=NAMES[preset.key], **fields_of(preset.settings))
-                command = [sys.executable, "-m", "panda_core", "run", *config.to_flags()]
-                subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603  made of the presets above
-                (made,) = (path for path in Path(runs_dir).iterdir() if (path / "config.json").is_file())
-                keep(made, RECORDED / f"{preset.key}-{config.dataset}-{config.normal_class}")
+            record(preset.key, RunConfig(name=NAMES[preset.key], **fields_of(preset.settings)))
+    record("segment", RunConfig(**EXAMPLE))
     size = sum(path.stat().st_size for path in RECORDED.rglob("*") if path.is_file())
     print(f"{size / 1e6:.2f} MB in {RECORDED.relative_to(ROOT)}")
     if size > MOST_BYTES:
         sys.exit("That is too much to ship: record fewer evaluations or test images.")
+
+
+def record(key: str, config: RunConfig) -> None:
+    """Compute a run and keep it under a name made of `key` and what it looks at."""
+    with tempfile.TemporaryDirectory() as runs_dir:
+        command = [sys.executable, "-m", "panda_core", "run", *config.replace(runs_dir=runs_dir).to_flags()]
+        subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603  made of the presets above
+        (made,) = (path for path in Path(runs_dir).iterdir() if (path / "config.json").is_file())
+        keep(made, RECORDED / f"{key}-{config.dataset.rpartition(':')[2]}-{config.normal_class}")
 
 
 def fields_of(settings: Any) -> dict[str, Any]:
@@ -67,15 +72,15 @@ def keep(made: Path, target: Path) -> None:
             line |= {"run_id": target.name, "config": config}
     text = "".join(json.dumps(line) + "\n" for line in lines if line["event"] != "CacheProgress")
     (target / "events.jsonl").write_text(text, encoding="utf-8")
-    for path in (target / "arrays").glob("*.npz"):
+    for path in target.glob("*/*.npz"):  # arrays, and the maps of a segmentation
         write_arrays(path, {name: lighter(name, array) for name, array in read_arrays(path).items()})
 
 
 def lighter(name: str, array: np.ndarray) -> np.ndarray:
     """Return an array in the smallest type that a picture needs; scores stay as they are."""
-    if name == "neighbours":
+    if name == "neighbours" or name.startswith("origins_"):
         return array.astype(np.int16)
-    if name == "neighbour_distances":
+    if name == "neighbour_distances" or name.startswith("distances_"):
         return array.astype(np.float16)
     if name.startswith("projection_"):
         return array.astype(np.float32)  # not less: after a collapse, points differ in the seventh digit

@@ -9,7 +9,7 @@ from pages.shared.form_values import FIELDS, PREFIX, fill, values_of
 from pages.shared.glossary import tip
 from pages.shared.live import show_run
 from pages.shared.presets import PRESETS
-from pages.shared.run_choice import open_run, opened_run
+from pages.shared.run_choice import has_maps, open_run, opened_run
 from pages.shared.settings import form
 from pages.shared.thumbnails import class_sheets
 from panda_core.config import RunConfig
@@ -50,7 +50,7 @@ def show() -> None:
 
 def _take_settings_of(folder: RunFolder) -> None:
     """Fill the form with the settings of a run that was opened by its address alone."""
-    if st.session_state.get(FILLED) == folder.run_id:
+    if st.session_state.get(FILLED) == folder.run_id or has_maps(folder):
         return
     st.session_state[FILLED] = folder.run_id
     if any(key in FIELDS or key.startswith(PREFIX) for key in st.query_params):

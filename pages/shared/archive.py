@@ -9,7 +9,13 @@ from typing import BinaryIO, cast
 from panda_core.errors import UsageError
 from panda_core.runs.store import RunFolder
 
-LEFT_OUT = ("checkpoints", "galleries", "momentum")  # large, and made again by running the same settings
+LEFT_OUT = (
+    "checkpoints",
+    "galleries",
+    "momentum",
+    "banks",
+    "checks",
+)  # large, and made again by running the same settings
 MOST_BYTES = 200_000_000
 
 

@@ -11,8 +11,8 @@ from pages.shared.charts import show as show_figure
 from pages.shared.closer_look import show_image
 from pages.shared.gallery import show_gallery
 from pages.shared.glossary import tip
-from pages.shared.router import ADAPT
-from pages.shared.run_choice import all_runs, label_of, open_run, opened_run
+from pages.shared.router import ADAPT, SEGMENT
+from pages.shared.run_choice import all_runs, has_maps, label_of, open_run, opened_run
 from pages.shared.scored import FINAL, Scored, scored
 from panda_core.errors import PandaError
 from panda_core.figures import histogram_figure, spectrum_figure
@@ -41,9 +41,13 @@ def show() -> None:
 
 def _chosen() -> RunFolder | None:
     """Draw the choice among runs that have scores, and return the chosen one; the URL's comes first."""
-    folders = {folder.run_id: folder for folder in all_runs() if (folder.path / "split.json").is_file()}
+    folders = {folder.run_id: folder for folder in all_runs() if _has_scores(folder)}
     opened = opened_run()
-    if opened is not None and opened.run_id not in folders:
+    if opened is not None and has_maps(opened):
+        st.info("This run has maps of its images: they are on another page.", icon=":material/info:")
+        query = {"run": opened.run_id}
+        st.page_link(SEGMENT, label="Open it", icon=":material/center_focus_strong:", query_params=query)
+    elif opened is not None and opened.run_id not in folders:
         st.info("This run has no scores yet: they come with its first evaluation.", icon=":material/hourglass_empty:")
     if not folders:
         return None
@@ -60,6 +64,11 @@ def _chosen() -> RunFolder | None:
         on_change=_picked,
     )
     return folders[run_id]
+
+
+def _has_scores(folder: RunFolder) -> bool:
+    """Return whether a run has scores for this page; one with maps is shown on a page of its own."""
+    return (folder.path / "split.json").is_file() and not has_maps(folder)
 
 
 def _picked() -> None:

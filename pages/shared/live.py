@@ -9,8 +9,9 @@ from pages.shared.charts import four_curves
 from pages.shared.glossary import tip
 from pages.shared.progress import Progress, progress_of, waiting
 from pages.shared.replay import show_replay
-from pages.shared.router import EXAMINE
+from pages.shared.router import EXAMINE, SEGMENT
 from pages.shared.run_choice import is_recorded
+from panda_core.config import RunConfig
 from panda_core.errors import PandaError
 from panda_core.figures import Curve, curve_of
 from panda_core.runs.launch import continue_run
@@ -37,23 +38,21 @@ def _look(folder: RunFolder, computing: bool) -> None:
     except PandaError as error:
         st.error(wording.sentence(str(error)), icon=":material/broken_image:")
         return
-    icon, colour = wording.STATES[state.state]
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(wording.sentence(wording.run_title(config)), width="content")
-        st.badge(state.state, icon=icon, color=colour, help=tip("state"))
+    show_heading(config, state)
+    if run.is_segmentation:
+        st.info("This run looks for defects and adapts nothing: its maps are on another page.", icon=":material/info:")
+        query = {"run": folder.run_id}
+        st.page_link(SEGMENT, label="Open it", icon=":material/center_focus_strong:", query_params=query)
+        return
     if state.state in ENDED:
-        _ending(folder, state, finished=metrics is not None)
+        show_ending(folder, state, finished=metrics is not None)
     else:
         if state.state == "queued":
             progress = waiting(runs_ahead(folder))
         else:
             progress = progress_of(events, int(config.steps or 0))
-        _progress(folder, progress)
-    if run.skipped:
-        with st.expander(f"{wording.count(len(run.skipped), 'image')} skipped", icon=":material/hide_image:"):
-            st.caption(tip("skipped"))
-            for name, reason in run.skipped[:50]:
-                st.markdown(f"- {wording.sentence(name)}: {wording.sentence(reason)}")
+        show_progress(folder, progress)
+    show_skipped(run)
     curve = curve_of(evaluated, last_step=config.steps, metrics=metrics)
     if metrics is not None:
         _results(run, curve)
@@ -72,7 +71,25 @@ def _look(folder: RunFolder, computing: bool) -> None:
         show_replay(run, curve)
 
 
-def _progress(folder: RunFolder, progress: Progress) -> None:
+def show_heading(config: RunConfig, state: State) -> None:
+    """Draw what a run is and in which state."""
+    icon, colour = wording.STATES[state.state]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(wording.sentence(wording.run_title(config)), width="content")
+        st.badge(state.state, icon=icon, color=colour, help=tip("state"))
+
+
+def show_skipped(run: LoadedRun) -> None:
+    """List the images that took no part, with reasons."""
+    if run.skipped:
+        with st.expander(f"{wording.count(len(run.skipped), 'image')} skipped", icon=":material/hide_image:"):
+            st.caption(tip("skipped"))
+            for name, reason in run.skipped[:50]:
+                st.markdown(f"- {wording.sentence(name)}: {wording.sentence(reason)}")
+
+
+def show_progress(folder: RunFolder, progress: Progress) -> None:
+    """Draw how far a computing run is, and the button that stops it."""
     left = "" if progress.seconds_left is None else f", about {wording.duration(progress.seconds_left)} left"
     bar, button = st.columns([5, 1], vertical_alignment="bottom")
     bar.progress(min(max(progress.fraction, 0.0), 1.0), text=progress.stage + left)
@@ -97,7 +114,7 @@ def _stop(folder: RunFolder) -> None:
         st.toast(wording.sentence(str(error)), icon=":material/error:")
 
 
-def _ending(folder: RunFolder, state: State, *, finished: bool) -> None:
+def show_ending(folder: RunFolder, state: State, *, finished: bool) -> None:
     """Say how the run ended, and offer to go on where that is possible."""
     reason = wording.sentence(state.reason)
     if state.state == "failed":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from panda_core.events import CacheProgress, Evaluated, Event, RunStarted, Stepped
+from panda_core.events import CacheProgress, Evaluated, Event, RunStarted, Segmented, Stepped
 
 _READING = {
     "train": "reading normal images",
@@ -46,10 +46,34 @@ def progress_of(events: Sequence[Event], steps: int) -> Progress:
     return Progress(f"adapting: step {last.step} of {steps}", last.step / max(steps, 1), left)
 
 
+def progress_of_segmentation(events: Sequence[Event], networks: int) -> Progress:
+    """Return what a computing segmentation run is doing; networks: how many checkpoints it compares with in turn."""
+    done = sum(isinstance(event, Segmented) for event in events)
+    which = f"network {min(done + 1, networks)} of {networks}: " if networks > 1 else ""
+    last = events[-1] if events else None
+    if isinstance(last, Segmented):
+        if done >= networks:
+            return Progress("measuring each kind of defect", 1.0)
+        return Progress(f"{which}reading normal images", 0.0)
+    if not isinstance(last, CacheProgress):
+        return Progress("loading the network", 0.0)
+    if last.done >= last.total:
+        after = "learning what is normal" if last.split == "train" else "measuring"
+        return Progress(which + after, 1.0)
+    # An earlier network's reading of the same images is over: only what came after it tells the speed.
+    since = max((place for place, event in enumerate(events) if isinstance(event, Segmented)), default=-1)
+    stage = "comparing test images" if last.split == "test" else "reading normal images"
+    return _counted(f"{which}{stage}", last, events[since + 1 :])
+
+
 def _reading(last: CacheProgress, events: Sequence[Event]) -> Progress:
-    stage = _READING.get(last.split, f"reading {last.split} images")
     if last.done >= last.total:
         return Progress("measuring the unadapted network", 1.0)
+    return _counted(_READING.get(last.split, f"reading {last.split} images"), last, events)
+
+
+def _counted(stage: str, last: CacheProgress, events: Sequence[Event]) -> Progress:
+    """Return "stage: 5 of 9" and the time left, judged by the events of this stage."""
     same = [event for event in events if isinstance(event, CacheProgress) and event.split == last.split]
     begun = same[0]
     left = None

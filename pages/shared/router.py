@@ -13,7 +13,9 @@ import streamlit as st
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "assets"
-HOME, ADAPT, EXAMINE, RUNS = (str(ROOT / "pages" / f"{name}.py") for name in ("home", "adapt", "examine", "runs"))
+HOME, ADAPT, EXAMINE, SEGMENT, RUNS = (
+    str(ROOT / "pages" / f"{name}.py") for name in ("home", "adapt", "examine", "segment", "runs")
+)
 
 _routed: contextvars.ContextVar[bool] = contextvars.ContextVar("routed", default=False)
 
@@ -45,6 +47,13 @@ def route() -> None:
                 icon=":material/image_search:",
                 url_path="examine",
                 help="Scores and images of one run, and why an image got its score.",
+            ),
+            st.Page(
+                SEGMENT,
+                title="Segment",
+                icon=":material/center_focus_strong:",
+                url_path="segment",
+                help="Where the defect is: a map over each image, and the normal patches behind it.",
             ),
             st.Page(
                 RUNS,

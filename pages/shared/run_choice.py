@@ -10,6 +10,7 @@ from pages.shared import wording
 from pages.shared.router import ASSETS
 from panda_core.config import default_runs_dir
 from panda_core.errors import PandaError
+from panda_core.runs.segment_settings import is_segmentation
 from panda_core.runs.store import RunFolder, list_runs
 
 RECORDED = ASSETS / "recorded"
@@ -49,6 +50,14 @@ def opened_run() -> RunFolder | None:
             icon=":material/search_off:",
         )
     return folder
+
+
+def has_maps(folder: RunFolder) -> bool:
+    """Return whether a run looks for defects, instead of adapting a network; False for a broken one."""
+    try:
+        return is_segmentation(folder.config())
+    except PandaError:  # the Runs page says what is wrong with it
+        return False
 
 
 def label_of(folder: RunFolder) -> str:

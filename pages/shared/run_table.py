@@ -45,7 +45,7 @@ class Row:
             "State": "recorded" if recorded else self.state,
             "AUROC": wording.auroc(self.metrics.get("auroc")),
             "Unadapted": wording.auroc(self.metrics.get("unadapted_auroc", _first(self.curve.auroc))),
-            "Steps": self.config.steps,
+            "Steps": wording.step(self.config.steps),
             "Started": "with the program" if recorded else wording.started(self.folder),
         }
 

@@ -9,8 +9,8 @@ from pages.shared import wording
 from pages.shared.archive import zipped
 from pages.shared.charts import show as show_figure
 from pages.shared.glossary import tip
-from pages.shared.router import ADAPT, EXAMINE
-from pages.shared.run_choice import all_runs, is_recorded
+from pages.shared.router import ADAPT, EXAMINE, SEGMENT
+from pages.shared.run_choice import all_runs, has_maps, is_recorded
 from pages.shared.run_table import Row, differing_settings, row_of
 from panda_core.errors import PandaError
 from panda_core.figures import compare_figure
@@ -54,7 +54,7 @@ def _table(rows: list[Row]) -> None:
             "State": st.column_config.TextColumn(help=tip("state")),
             "AUROC": st.column_config.TextColumn(help=tip("final_auroc"), alignment="right"),
             "Unadapted": st.column_config.TextColumn(help=tip("unadapted_auroc"), alignment="right"),
-            "Steps": st.column_config.NumberColumn(help=tip("steps")),
+            "Steps": st.column_config.TextColumn(help=tip("steps"), alignment="right"),
             "Recipe": st.column_config.TextColumn(help=tip("recipe")),
         },
     )
@@ -109,8 +109,11 @@ def _one(good: dict[str, Row]) -> None:
     row = good[run_id]
     with st.container(horizontal=True, vertical_alignment="center"):
         query = {"run": run_id}
-        st.page_link(ADAPT, label="Open", icon=":material/monitoring:", query_params=query)
-        st.page_link(EXAMINE, label="Examine", icon=":material/image_search:", query_params=query)
+        if has_maps(row.folder):
+            st.page_link(SEGMENT, label="Look at maps", icon=":material/center_focus_strong:", query_params=query)
+        else:
+            st.page_link(ADAPT, label="Open", icon=":material/monitoring:", query_params=query)
+            st.page_link(EXAMINE, label="Examine", icon=":material/image_search:", query_params=query)
         st.download_button(
             "Download",
             data=lambda: zipped(row.folder),

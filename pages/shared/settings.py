@@ -21,7 +21,7 @@ from panda_core.scoring import SCORERS
 
 def form() -> RunConfig:
     """Draw the form and return the config it describes. A config that cannot be raises `PandaError`."""
-    dataset = _dataset()
+    dataset = choose_dataset()
     root = Path(default_data_root())
     classes = dataset.classes(root) if dataset else ()
     normal_class = None
@@ -72,15 +72,26 @@ def form() -> RunConfig:
     )
 
 
-def _dataset() -> Dataset | None:
+def choose_dataset(prefix: str = "", first: str = FIELDS["dataset"]) -> Dataset | None:
+    """Draw the choice of images, and return the dataset; None while a folder is not named or not understood.
+
+    prefix: of the widgets' keys, for forms on other pages; first: the dataset that is chosen at first.
+    """
     root = Path(default_data_root())
     missing = {key: dataset.missing(root) for key, dataset in DATASETS.items()}
     here = [key for key, sentence in missing.items() if sentence is None]
-    key = st.selectbox("Dataset", [*here, OWN_FOLDER], key="dataset", help=tip("dataset"), bind="query-params")
+    key = st.selectbox(
+        "Dataset",
+        [*here, OWN_FOLDER],
+        index=here.index(first) if first in here else 0,
+        key=f"{prefix}dataset",
+        help=tip("dataset"),
+        bind="query-params",
+    )
     if key == OWN_FOLDER:
         path = st.text_input(
             "Folder of images",
-            key="folder",
+            key=f"{prefix}folder",
             placeholder="/home/me/good-parts",
             help=tip("folder"),
             bind="query-params",
@@ -175,14 +186,15 @@ def _options(config: RunConfig) -> dict[str, int | float | str]:
     st.markdown("**Options of this recipe, score and network**", help=tip("set_options"))
     places = st.columns(2)
     for number, (key, option) in enumerate(options.items()):
-        value = _option(places[number % 2], key, option)
+        value = choose_option(places[number % 2], key, option)
         if value is not None and value != option.default:
             changed[key] = value
     return changed
 
 
-def _option(place: Any, key: str, option: Option) -> int | float | str | None:
-    label, shared = key.replace("_", " ").capitalize(), {"key": PREFIX + key, "bind": "query-params"}
+def choose_option(place: Any, key: str, option: Option, prefix: str = PREFIX) -> int | float | str | None:
+    """Draw one option of a recipe, scorer, network or method, and return its value."""
+    label, shared = key.replace("_", " ").capitalize(), {"key": prefix + key, "bind": "query-params"}
     about = tip(key)
     if option.choices:
         index = option.choices.index(str(option.default))

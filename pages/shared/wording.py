@@ -29,6 +29,11 @@ def auroc(value: float | None) -> str:
     return NONE if value is None else f"{value:.3f}"
 
 
+def percent(value: float | None) -> str:
+    """Return a share as "41.3 %", or a dash where it is undefined."""
+    return NONE if value is None else f"{100 * value:.1f} %"
+
+
 def interval(low: float | None, high: float | None) -> str:
     """Return "0.977 to 0.996", or a dash."""
     return NONE if low is None or high is None else f"{low:.3f} to {high:.3f}"

@@ -42,3 +42,15 @@ def top_mean(grids: np.ndarray, top: float) -> np.ndarray:
     flat = grids.reshape(len(grids), -1)
     count = max(1, round(top * flat.shape[1]))
     return np.partition(flat, flat.shape[1] - count, axis=1)[:, -count:].mean(axis=1)
+
+
+def turned(image: np.ndarray, turn: int, turns: int) -> np.ndarray:
+    """Return the image turned anticlockwise by `turn` of `turns` equal parts of a full turn.
+
+    Quarter turns move pixels; others interpolate, and corners that come from outside are mirrored in.
+    """
+    if 4 * turn % turns == 0:
+        return np.ascontiguousarray(np.rot90(image, 4 * turn // turns))
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 360 * turn / turns, 1.0)
+    return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)

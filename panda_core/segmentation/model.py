@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from panda_core.backbones.network import Network
 from panda_core.config import RunConfig
 from panda_core.features import FeatureNorm
 from panda_core.features.preparation import network_input, squared
-from panda_core.segmentation.maps import merged
+from panda_core.segmentation.maps import merged, turned
 from panda_core.segmentation.patchcore import PatchCore
 from panda_core.segmentation.patches import PatchSpace, aligned_patches
 from panda_core.segmentation.spade import Spade
@@ -78,7 +77,8 @@ class PatchModel:
     @torch.inference_mode()
     def patches(self, images: Sequence[np.ndarray], turns: int = 1) -> Patches:
         """Return the raw patches of `turns` copies of each decoded image (H, W, 3), copies of one image together."""
-        network, preprocessing = self.network, self.network.preprocessing
+        # A map must lie over all of an image: also networks whose weights came with a centre crop see the whole of it.
+        network, preprocessing = self.network, dataclasses.replace(self.network.preprocessing, crop=1.0)
         views = [turned(image, turn, turns) for image in images for turn in range(turns)]
         batch = np.stack([squared(view, self.image_size, preprocessing) for view in views])
         x = network_input(batch, preprocessing).to(self.device)
@@ -204,18 +204,6 @@ class PatchModel:
             reweight=int(options["reweight"]),
             turns=self.turns,
         )
-
-
-def turned(image: np.ndarray, turn: int, turns: int) -> np.ndarray:
-    """Return the image turned anticlockwise by `turn` of `turns` equal parts of a full turn.
-
-    Quarter turns move pixels; others interpolate, and corners that come from outside are mirrored in.
-    """
-    if 4 * turn % turns == 0:
-        return np.ascontiguousarray(np.rot90(image, 4 * turn // turns))
-    height, width = image.shape[:2]
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 360 * turn / turns, 1.0)
-    return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -90,7 +90,7 @@ def drawn() -> Iterator[Figures]:
 
 
 def anomalib() -> Iterator[Figures]:
-    """The same task by anomalib's PatchCore and by this project, in one process, where $ANOMALIB_PYTHON has anomalib."""
+    """The same task by anomalib's PatchCore and by this project, in one process; $ANOMALIB_PYTHON has anomalib."""
     command = [os.environ["ANOMALIB_PYTHON"], "-m", "tests.benchmarks.against_anomalib"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

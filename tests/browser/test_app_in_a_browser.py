@@ -24,6 +24,7 @@ RECORDED = "run=break-digits-9"
     [
         ("/adapt?lr=3", "Adapt a network to normal images"),
         ("/examine?run=ses-digits-9", "Examine the images of a run"),
+        ("/segment?map_way=contour", "Where is the defect?"),
         ("/runs", "Runs"),
     ],
 )
@@ -104,10 +105,10 @@ def test_pages_look_right(shared_server: Any, visit: Any, screenshots: Path) -> 
     """Guards every page, light, dark and on a phone: no error box, nothing wider than the window; pictures to judge."""
     seen = visit(color_scheme="light")
     page = seen.page
-    for name in ("home", "adapt", "examine", "runs"):
+    for name in ("home", "adapt", "examine", "segment", "runs"):
         page.set_viewport_size({"width": 1280, "height": 900})
         page.emulate_media(color_scheme="light")
-        page.goto(f"{shared_server.url}/{'' if name == 'home' else name}?{RECORDED}")
+        page.goto(f"{shared_server.url}/{'' if name == 'home' else name}?{RECORDED if name != 'segment' else ''}")
         page.locator("h1").wait_for(timeout=20_000)
         if name != "home":
             page.locator(".js-plotly-plot").first.wait_for(timeout=20_000)

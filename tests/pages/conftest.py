@@ -28,10 +28,11 @@ from panda_core.events import (  # noqa: E402
     RunFinished,
     RunStarted,
     RunStopped,
+    Segmented,
     Stepped,
 )
 from panda_core.records import write_arrays, write_json  # noqa: E402
-from panda_core.runs.plan import resolve  # noqa: E402
+from panda_core.runs.plan import open_task, resolve  # noqa: E402
 from panda_core.runs.store import RunFolder  # noqa: E402
 
 STEPS = (0, 10, 20)
@@ -54,7 +55,7 @@ def runs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path / "runs"
 
 
-def _no_process() -> Any:
+def _no_process(*arguments: str) -> Any:
     """Stand in for the process of a run, which page tests do without: it takes a path and does nothing."""
     return SimpleNamespace(poll=lambda: None, stdin=io.StringIO())
 
@@ -114,6 +115,88 @@ def write_run(folder: RunFolder, state: str, *, anomalies: bool = True) -> None:
         folder.append(RunFailed(reason="The memory is full. Use a smaller `--batch-size`."))
     reasons = {"failed": "The memory is full. Use a smaller `--batch-size`.", "stopped": "Stopped on request."}
     folder.write_state(state, reasons.get(state, ""))
+
+
+@pytest.fixture
+def make_maps(runs_dir: Path) -> MakeRun:
+    """(state, **config) -> a segmentation run as the computing process would leave it: see `write_maps`."""
+
+    def make(state: str = "finished", *, steps: tuple[int, ...] = (0,), held_out: int = 20, **config: Any) -> RunFolder:
+        settings = {"dataset": "synthetic:digits", "normal_class": "3", "image_size": 32} | config
+        limits = {"train_limit": 8, "test_limit": 12}
+        folder = RunFolder.create(resolve(RunConfig(recipe="patchcore", runs_dir=str(runs_dir), **limits, **settings)))
+        write_maps(folder, state, steps, held_out)
+        return folder
+
+    return make
+
+
+HOT = (1, 2)  # row and column of the patch that is hot in every anomaly
+GRID = 4
+
+
+def write_maps(folder: RunFolder, state: str, steps: tuple[int, ...], held_out: int) -> None:
+    """Fill a run folder with maps of 4 x 4 patches: 1 everywhere, and 3 at one patch of each anomaly."""
+    task, rng = open_task(folder.config()), np.random.default_rng(0)
+    count = len(task.test)
+    write_json(
+        folder.path / "split.json",
+        {
+            "train": list(task.train.names),
+            "train_rows": list(range(len(task.train))),
+            "fitted": list(range(len(task.train))),
+            "held_out": [],
+            "test": list(task.test.names),
+            "test_rows": list(range(count)),
+            "is_anomaly": task.is_anomaly.tolist(),
+            "has_mask": [task.masks is not None] * count,
+            "skipped": [],
+        },
+    )
+    folder.append(RunStarted(run_id=folder.run_id, config=folder.config().to_json()))
+    for split in ("train", "test"):
+        folder.append(CacheProgress(split=split, done=count, total=count))
+    for step in steps:
+        grids = rng.normal(1.0, 0.05, (count, GRID, GRID)).astype(np.float32)
+        grids[task.is_anomaly == 1, HOT[0], HOT[1]] = 3.0 + step / 100
+        normal = rng.normal(1.0, 0.05, (held_out, GRID, GRID)).astype(np.float32)
+        parts = {
+            f"distances_{group}": np.sort(rng.random((count, side, side, 3)), axis=-1).astype(np.float32)
+            for group, side in enumerate((GRID, GRID // 2))
+        }
+        parts |= {
+            f"origins_{group}": rng.integers(0, [len(task.train), 1, side, side], (count, side, side, 3, 4))
+            for group, side in enumerate((GRID, GRID // 2))
+        }
+        write_arrays(folder.path / "maps" / f"{step:06d}.npz", {"grids": grids, "held_out_grids": normal, **parts})
+        arrays = {
+            "scores": grids.max(axis=(1, 2)),
+            "held_out_scores": normal.max(axis=(1, 2)) if held_out else np.empty(0, np.float32),
+            "normaliser": np.array(1.0),
+            "peaks": grids.max(axis=(1, 2)),
+            "held_out_peaks": normal.max(axis=(1, 2)) if held_out else np.empty(0, np.float32),
+        }
+        write_arrays(folder.path / "arrays" / f"{step:06d}.npz", arrays)
+        folder.append(segmented(step))
+    if state == "finished":
+        kinds = {"blob": {"images": 3, "image_auroc": 0.912345678, "pixel_auroc": None, "aupro": None}}
+        metrics = {"auroc": 0.987654321, "recall": 0.9731234, "kinds": kinds, "unadapted_auroc": 0.987654321}
+        folder.append(RunFinished(metrics=metrics, seconds=3.0))
+    folder.write_state(state, "Stopped on request." if state == "stopped" else "")
+
+
+def segmented(step: int) -> Segmented:
+    return Segmented(
+        step=step,
+        image_auroc=0.987654321,
+        image_auroc_low=0.9,
+        image_auroc_high=1.0,
+        pixel_auroc=0.912345678,
+        aupro=0.712345678,
+        pixel_average_precision=0.312345678,
+        oracle_pixel_f1=None,
+        seconds=1.0,
+    )
 
 
 def write_split(folder: RunFolder, is_anomaly: np.ndarray) -> None:

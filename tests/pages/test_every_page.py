@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-PAGES = ("home", "adapt", "examine", "runs")
+PAGES = ("home", "adapt", "examine", "segment", "runs")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -51,7 +51,7 @@ def test_every_image_and_chart_has_a_description(page: str, open_page: Any, make
         assert frame.proto.alt
 
 
-@pytest.mark.parametrize("page", ["adapt", "examine", "runs"])
+@pytest.mark.parametrize("page", ["adapt", "examine", "segment", "runs"])
 def test_every_control_explains_itself(page: str, open_page: Any, make_run: Any) -> None:
     """Guards against a control without its entry in the glossary."""
     folder = make_run()
@@ -61,7 +61,7 @@ def test_every_control_explains_itself(page: str, open_page: Any, make_run: Any)
             assert widget.help, f"{kind} {widget.label}"
 
 
-@pytest.mark.parametrize("page", ["adapt", "examine"])
+@pytest.mark.parametrize("page", ["adapt", "examine", "segment"])
 @pytest.mark.parametrize("run_id", ["20200101-000000-none-00000000", "../../etc/passwd", "%00", "a" * 500])
 def test_unknown_run_is_a_friendly_sentence(page: str, run_id: str, open_page: Any) -> None:
     """Guards against a stale or a made-up link that ends in an error."""
@@ -87,8 +87,22 @@ def test_junk_in_the_address_is_passed_over(page: str, open_page: Any, make_run:
         order="nothing",
         false_alarms="NaN",
         compare="unknown",
+        segment="elsewhere",
+        map_alarms="NaN",
+        map_value="-1e309",
+        map_way="x-ray",
+        map_step="7",
+        check="../..",
         set_k="many",
     )
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_segmentation_run_is_at_home_on_every_page(page: str, open_page: Any, make_maps: Any) -> None:
+    """Guards the pages that know adaptations alone: a run without curves must not break them."""
+    for state in ("finished", "stopped", "interrupted"):
+        folder = make_maps(state)
+        open_page(page, run=folder.run_id)
 
 
 def test_no_habit_of_the_past() -> None:

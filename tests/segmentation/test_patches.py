@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from panda_core.segmentation.model import turned
+from panda_core.segmentation.maps import turned
 from panda_core.segmentation.patches import PatchSpace, aligned_patches
 
 

@@ -1,0 +1,92 @@
+"""All maps of a set of images as one zip file: pictures, numbers, and a table that says which is which."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tempfile
+import zipfile
+from typing import BinaryIO, cast
+
+import cv2
+import numpy as np
+
+from pages.shared.segment_maps import Looked
+from pages.shared.thumbnails import enlarged
+from panda_core.errors import UnreadableImage, UsageError
+from panda_core.figures.heatmaps import heated
+
+MOST = 1000  # images
+SIDE = 480  # pixels, the longer side of an overlay
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of a formula
+COLUMNS = ("file", "image", "truth", "score", "highest_map_value", "percentile_of_held_out")
+
+
+def maps_zipped(view: Looked) -> BinaryIO:
+    """Return an open temporary file with `scores.csv` and, for each image, its map; it vanishes when closed.
+
+    `maps/0007.npy` holds float16 (S, S), over the whole image; `overlays/0007.png` the image under the run's one
+    scale of colours. More than `MOST` images raise `UsageError`.
+    """
+    count = len(view.found.scores)
+    if count > MOST:
+        raise UsageError(
+            f"Run `{view.run.run_id}` has {count} maps, more than {MOST}. Write them to a folder instead: "
+            f"`python -m panda_core maps {view.run.run_id} OUT`."
+        )
+    scale = view.found.scale(view.found.threshold(0.05))
+    file = tempfile.TemporaryFile()  # noqa: SIM115  whoever downloads it closes it
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("scores.csv", scores_table(view))
+        for image in range(count):
+            values = view.found.full(image)
+            archive.writestr(f"maps/{image:04d}.npy", _npy(values.astype(np.float16)))
+            picture = _picture(view, image)
+            if picture is not None:
+                overlay = _png(heated(picture, values, scale))
+                archive.writestr(f"overlays/{image:04d}.png", overlay, zipfile.ZIP_STORED)  # a PNG is packed already
+    file.seek(0)
+    return cast(BinaryIO, file)
+
+
+def scores_table(view: Looked) -> str:
+    """Return the table of all images as CSV. Names are text: one that looks like a formula gets an apostrophe."""
+    written = io.StringIO()
+    table = csv.writer(written, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for image, name in enumerate(view.found.names):
+        percentile = view.found.percentile(image)
+        table.writerow(
+            [
+                f"{image:04d}",
+                plain_text(name),
+                plain_text(view.truth(image)),
+                f"{view.found.scores[image]:.6g}",
+                f"{view.found.peaks[image]:.6g}",
+                "" if percentile is None else f"{percentile:.1f}",
+            ]
+        )
+    return written.getvalue()
+
+
+def plain_text(text: str) -> str:
+    """Return `text` so that no spreadsheet computes it."""
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def _npy(array: np.ndarray) -> bytes:
+    held = io.BytesIO()
+    np.save(held, array, allow_pickle=False)
+    return held.getvalue()
+
+
+def _picture(view: Looked, image: int) -> np.ndarray | None:
+    """Return an image as the viewer does, but smaller, and not kept in memory: there may be hundreds."""
+    try:
+        return None if view.images is None else enlarged(view.images.load(image), SIDE)
+    except UnreadableImage:
+        return None
+
+
+def _png(picture: np.ndarray) -> bytes:
+    return cv2.imencode(".png", picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()

@@ -1,0 +1,67 @@
+"""The Segment page as people meet it: a click on a picture, a real run, photos of one's own."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.browser
+
+PICTURE = "[class*=st-key-map-picture] .js-plotly-plot .drag"
+SMALL = "seg_dataset=digits&seg_class=3&seg_image_size=64&seg_train_limit=12&seg_test_limit=8"
+
+
+def place_of(page: Any) -> list[int]:
+    """Return the row and column that the page says the chosen patch has."""
+    fields = [page.locator(f"[class*=st-key-map-{name}-] input[type=number]").first for name in ("row", "column")]
+    return [int(field.input_value()) for field in fields]
+
+
+def test_a_click_chooses_the_patch_under_it(shared_server: Any, visit: Any) -> None:
+    """Guards clicks on the picture: a chart that does not select, or loses what was selected when it is drawn anew."""
+    seen = visit()
+    page = seen.page
+    page.goto(f"{shared_server.url}/segment?run=segment-elpv-mono")
+    picture = page.locator(PICTURE).first
+    picture.wait_for(timeout=30_000)
+    page.wait_for_timeout(1000)  # the chart is laid out anew when its place is known
+    box = picture.bounding_box()
+    for row, column in ((4, 9), (12, 2)):
+        x, y = (column - 0.5) / 14 * box["width"], (row - 0.5) / 14 * box["height"]
+        page.mouse.click(box["x"] + x, box["y"] + y)
+        page.get_by_text(f"The patch in row {row}, column {column}").wait_for(timeout=20_000)
+        assert place_of(page) == [row, column]
+    seen.check()
+
+
+def test_a_run_ends_in_maps(shared_server: Any, visit: Any) -> None:
+    """Guards the way from the form to the map: start, wait, see it, reload and see it again."""
+    seen = visit()
+    page = seen.page
+    page.goto(f"{shared_server.url}/segment?segment=start+a+run&{SMALL}")
+    page.get_by_role("button", name="Start", exact=True).click(timeout=20_000)
+    page.locator(PICTURE).first.wait_for(timeout=90_000)
+    assert "-digits-3-patchcore-" in page.url
+    page.reload()
+    page.locator(PICTURE).first.wait_for(timeout=30_000)
+    page.get_by_text("How good is it?").wait_for(timeout=20_000)
+
+    page.get_by_text("my own photos", exact=True).first.click()
+    drop = page.locator("[class*=st-key-segment_others] input[type=file]")
+    drop.set_input_files([{"name": "*stripes*.png", "mimeType": "image/png", "buffer": stripes()}])
+    page.wait_for_function("() => document.querySelector('.st-key-segment-check button')?.disabled === false")
+    page.get_by_role("button", name="Check", exact=True).click()
+    page.get_by_text("What was found").wait_for(timeout=90_000)
+    page.get_by_text("*stripes*.png", exact=True).last.wait_for(timeout=20_000)
+    seen.check()
+
+
+def stripes() -> bytes:
+    """Return a PNG that is no digit."""
+    held = io.BytesIO()
+    Image.fromarray(np.tile(np.uint8([0, 255]), (32, 16))).save(held, "PNG")
+    return held.getvalue()

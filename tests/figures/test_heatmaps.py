@@ -1,0 +1,166 @@
+"""Maps as pictures: one scale with the threshold in its middle, and drawings that lie where the map says."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from panda_core.figures import followed_figure, legend_figure, picture_figure
+from panda_core.figures.heatmaps import (
+    Scale,
+    boxed,
+    coloured,
+    colourscale,
+    contoured,
+    fitted,
+    fixed_scale,
+    framed,
+    heated,
+    marked,
+    own_scale,
+    regions,
+    shaded,
+)
+
+GREY = np.full((40, 60, 3), 128, np.uint8)
+
+
+def square_map(size: int = 20) -> np.ndarray:
+    """Return a map of 0 with a square of 2 in its lower right quarter."""
+    values = np.zeros((size, size), np.float32)
+    values[size // 2 :, size // 2 :] = 2
+    return values
+
+
+def test_the_threshold_is_the_middle_of_the_scale() -> None:
+    """A threshold that looks like any other value: it must lie in the middle, the ends equally far away."""
+    normal = np.random.default_rng(0).normal(1, 0.1, (5, 4, 4))
+    scale = fixed_scale(normal, 1.5)
+    assert scale.low == pytest.approx(np.median(normal))
+    assert scale.high - scale.middle == pytest.approx(scale.middle - scale.low) and scale.middle == 1.5
+    np.testing.assert_allclose(scale.positions(np.array([scale.low, 1.5, scale.high, 99, -9])), [0, 0.5, 1, 1, 0])
+
+
+@pytest.mark.parametrize(
+    ("grids", "threshold"),
+    [(np.ones((2, 3, 3)), 1.0), (np.ones((2, 3, 3)), None), (np.empty((0, 3, 3)), None), (np.ones((1, 2, 2)), 0.5)],
+)
+def test_scale_of_maps_without_spread(grids: np.ndarray, threshold: float | None) -> None:
+    """A division by nothing where all maps are constant, or where there are none."""
+    scale = fixed_scale(grids, threshold)
+    assert scale.low < scale.middle < scale.high
+    assert np.isfinite(scale.positions(np.linspace(-1, 3, 9))).all()
+
+
+def test_colours_are_calm_below_and_warm_above() -> None:
+    """Normal images that glow, or a threshold that cannot be seen: opacity only grows, blue turns to red."""
+    colours = coloured(np.linspace(0, 2, 101)[None], Scale(0.0, 1.0, 2.0))[0].astype(int)
+    red, blue, opacity = colours[:, 0], colours[:, 2], colours[:, 3]
+    assert opacity[0] == 0 and opacity[-1] == 255 and (np.diff(opacity) >= 0).all()
+    assert (blue[:45] > red[:45]).all() and (red[55:] > blue[55:]).all()
+
+
+def test_colours_are_told_apart_without_seeing_red_or_green() -> None:
+    """A scale that the colour-blind cannot read: seen by a deuteranope, its two halves must stay far apart."""
+    seen = coloured(np.array([[0.7, 1.6]]), Scale(0.0, 1.0, 2.0))[0, :, :3].astype(float)
+    deuteranope = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]])  # Machado 2009
+    assert np.linalg.norm(deuteranope @ (seen[0] - seen[1])) > 100
+
+
+def test_own_scale_makes_normal_images_hot() -> None:
+    """A switch that does not show the mistake it is there to show."""
+    values = np.random.default_rng(0).normal(1, 0.01, (20, 20)).astype(np.float32)
+    fixed = heated(GREY, values, fixed_scale(values[None], 1.5))
+    own = heated(GREY, values, own_scale(values))
+    changed = [np.abs(picture.astype(int) - GREY).max() for picture in (fixed, own)]
+    assert changed[0] < 15 < 80 < changed[1]
+
+
+def test_a_map_lies_over_the_whole_image() -> None:
+    """A map that is cropped, flipped or transposed on an image that is not square."""
+    large = fitted(square_map(), GREY)
+    assert large.shape == (40, 60)
+    assert large[30, 45] == 2 and large[5, 55] == 0 and large[35, 5] == 0
+    picture = heated(GREY, square_map(), Scale(0.0, 1.0, 2.0), opacity=1.0)
+    assert (picture[5, 5] == 128).all() and picture[35, 55].tolist() == [122, 16, 12]
+    assert (heated(GREY, square_map(), Scale(0.0, 1.0, 2.0), opacity=0.0) == GREY).all()
+
+
+def test_drawings_at_the_threshold() -> None:
+    """A contour, mask or box somewhere else than where the map crosses the threshold."""
+    inside, outside = (35, 50), (8, 10)
+    mask = shaded(GREY, square_map(), 1.0, opacity=1.0)
+    assert (mask[outside] == 128).all() and not (mask[inside] == 128).all()
+    for draw in (contoured, boxed):
+        picture = draw(GREY, square_map(), 1.0)
+        rows, columns = np.nonzero((picture != 128).any(axis=2))
+        assert (picture[outside] == 128).all() and (picture[27, 40] == 128).all()
+        assert 15 <= rows.min() <= 21 and 25 <= columns.min() <= 31
+        assert (draw(GREY, square_map(), 5.0) == GREY).all()
+    assert (GREY == 128).all(), "the image itself was drawn on"
+
+
+def test_regions_are_connected_and_sorted() -> None:
+    """Two defects in one box, or one that touches at a corner in two."""
+    values = np.zeros((10, 10), np.float32)
+    values[0:2, 0:2] = values[2:6, 2:6] = values[8:, 8:] = 1
+    assert regions(values, 0.5) == [(0, 0, 6, 6), (8, 8, 2, 2)]
+    assert regions(values, 1.0) == []
+
+
+def test_truth_of_another_size() -> None:
+    """A mask that was stored smaller than its image, or as a single pixel."""
+    mask = np.zeros((4, 6), bool)
+    mask[2:, 3:] = True
+    rows, columns = np.nonzero((marked(GREY, mask) != 128).any(axis=2))
+    assert 15 <= rows.min() <= 21 and 25 <= columns.min() <= 31
+    assert (marked(GREY, np.zeros((1, 1), bool)) == GREY).all()
+
+
+def test_frame_stays_inside() -> None:
+    """A frame at the border of which half is missing."""
+    picture = framed(GREY, (50.0, 30.0, 60.0, 40.0))
+    assert (picture[39, 55] != 128).any() and (picture[35, 59] != 128).any() and (picture[35, 55] == 128).all()
+
+
+def test_picture_has_a_point_for_every_patch() -> None:
+    """A click that chooses another patch than the one under the pointer, or a picture that is stretched."""
+    grid = np.arange(12, dtype=float).reshape(3, 4)
+    drawn = spec(picture_figure(GREY, grid, (1, 2)))
+    (points,) = drawn["data"]
+    assert points["customdata"][6] == [1, 2] and (points["x"][6], points["y"][6]) == (2.5, 1.5)
+    assert points["text"][6].startswith("row 2, column 3: 6.00")
+    assert drawn["layout"]["yaxis"]["range"] == [3, 0]
+    # 40 / 3 pixels of height to 60 / 4 of width
+    assert drawn["layout"]["yaxis"]["scaleratio"] == pytest.approx((40 / 3) / (60 / 4))
+    assert {(shape["x0"], shape["y0"]) for shape in drawn["layout"]["shapes"]} == {(2, 1)}
+    stored = base64.b64decode(drawn["layout"]["images"][0]["source"].split(",")[1])
+    assert Image.open(io.BytesIO(stored)).size == (60, 40)
+
+
+def test_legend_has_numbers_and_the_threshold() -> None:
+    """A legend without numbers; a threshold that is claimed where there is none; a peak outside of the chart."""
+    drawn = spec(legend_figure(Scale(1.0, 1.5, 2.0), peak=7.0))
+    assert drawn["layout"]["xaxis"]["ticktext"] == ["1.00", "1.50", "≥ 2.00"]
+    assert drawn["layout"]["annotations"][0]["text"] == "threshold"
+    assert drawn["data"][1]["x"] == [2.0]
+    assert drawn["data"][0]["colorscale"] == colourscale()
+    without = spec(legend_figure(Scale(1.0, 1.5, 2.0, threshold=False)))
+    assert not without["layout"].get("annotations") and len(without["data"]) == 1
+
+
+def test_an_image_over_the_steps() -> None:
+    """A curve that starts above 0, so that small changes look large."""
+    drawn = spec(followed_figure([0, 10], [2.0, 2.1], [1.5, None], 10))
+    assert drawn["layout"]["yaxis"]["range"][0] == 0 and drawn["data"][0]["y"] == [2.0, 2.1]
+    assert drawn["data"][0]["line"]["dash"] != drawn["data"][1]["line"]["dash"]
+
+
+def spec(figure: Any) -> dict[str, Any]:
+    return json.loads(figure.to_json())  # type: ignore[no-any-return]
