@@ -13,6 +13,7 @@ from pages.shared.run_images import find_images
 from pages.shared.segment_look import Look
 from pages.shared.segment_maps import Looked, picture_of
 from panda_core.figures.heatmaps import framed
+from panda_core.segmentation.maps import turned
 
 SIDE = 240  # pixels
 HOTTEST = 5
