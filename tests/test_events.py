@@ -19,6 +19,7 @@ from panda_core.events import (
     RunFinished,
     RunStarted,
     RunStopped,
+    Segmented,
     Stepped,
 )
 
@@ -42,6 +43,17 @@ EVENTS = [
     ImagesSkipped(split="test", count=1, names=["a ☃.png"], reasons=["text"]),
     Stepped(step=1, images_seen=32, loss=0.25),
     EVALUATED,
+    Segmented(
+        step=0,
+        image_auroc=0.9,
+        image_auroc_low=0.8,
+        image_auroc_high=1.0,
+        pixel_auroc=None,
+        aupro=None,
+        pixel_average_precision=None,
+        oracle_pixel_f1=None,
+        seconds=0.5,
+    ),
     CheckpointSaved(step=0, path="checkpoints/000000.safetensors"),
     RunFinished(metrics={"auroc": None}, seconds=2.0),
     RunStopped(reason="on request"),

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 # Adapting blocks.5 and later improves held-out training images of CIFAR-10 as much as adapting blocks.3 and later
 # (cat 81.2 -> 82.2 against 82.3, bird 84.3 -> 84.6 against 84.7), at half the cost of a step.
 CUT = "blocks.4"
-# The last stages at strides 16 and 32: fine enough to point at a defect, deep enough to ignore texture.
-LEVELS = ("blocks.4", "blocks.5")
+# Strides 8, 16, 16 and 32: the fine ones point at a defect, the deep ones tell it from harmless texture.
+LEVELS = ("blocks.2", "blocks.3", "blocks.4", "blocks.5")
 CUTS = tuple(f"blocks.{stage}" for stage in range(5))  # later ones would cut off a level of the features
 
 

@@ -103,7 +103,7 @@ def levels_of(config: RunConfig, stages: tuple[str, ...], levels: tuple[str, ...
     """Return the stages whose maps are compared: those named, else the network's own.
 
     With an adapted network only stages after the cut show what the adaptation did: those of the network's own that
-    lie there, or the first two.
+    lie there, or the first two if these are fewer.
     """
     named = [part.strip() for part in str(config.set["levels"]).split(",") if part.strip()]
     for stage in named:
@@ -114,7 +114,8 @@ def levels_of(config: RunConfig, stages: tuple[str, ...], levels: tuple[str, ...
     if config.set["adapted"] and cut in stages:
         # A traced network names its parts as well; `layer2.0` follows `layer2` and is not after it.
         adapted = tuple(stage for stage in stages[stages.index(cut) + 1 :] if stage.count(".") == cut.count("."))
-        return tuple(stage for stage in levels if stage in adapted) if set(levels) <= set(adapted) else adapted[:2]
+        usual = tuple(stage for stage in levels if stage in adapted)
+        return usual if len(usual) > 1 else adapted[:2]
     if not levels:
         raise UsageError("This network names no stages of its own. Set `--set levels=NAME,NAME`.")
     return levels

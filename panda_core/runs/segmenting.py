@@ -201,6 +201,7 @@ def joined(parts: list[Said]) -> Said:
     return Said(
         np.concatenate([part.grids for part in parts]),
         np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.whole for part in parts]),
         tuple(np.concatenate([part.distances[group] for part in parts]) for group in groups),
         tuple(np.concatenate([part.origins[group] for part in parts]) for group in groups),
     )

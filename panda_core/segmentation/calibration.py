@@ -64,8 +64,10 @@ def fit_calibrated(
     if len(folds) > 1:
         model.fit(normal, bank, should_stop)
     order = np.argsort(held_out)
-    grids, scores = (np.concatenate([getattr(part, name) for part in said])[order] for name in ("grids", "scores"))
-    return Calibration(held_out[order], grids, model.calibrate(grids, scores), bank)
+    grids, scores, whole = (
+        np.concatenate([getattr(part, name) for part in said])[order] for name in ("grids", "scores", "whole")
+    )
+    return Calibration(held_out[order], grids, model.calibrate(scores, whole), bank)
 
 
 def _copies(images: np.ndarray, turns: int) -> np.ndarray:

@@ -18,9 +18,16 @@ def enlarged(maps: np.ndarray, side: tuple[int, int]) -> np.ndarray:
 
 
 def merged(levels: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the mean (B, g, g) of maps (B, h, w) of several levels, on the finest one's grid."""
+    """Return the weighted mean (B, g, g) of maps (B, h, w) of several levels, on the finest one's grid.
+
+    A level counts by the side of its map: fine ones say where a defect is, deep ones blur what they are surer of.
+    """
     side = max((level.shape[1], level.shape[2]) for level in levels)
-    return np.stack([enlarged(level, side) for level in levels]).mean(axis=0, dtype=np.float32)
+    weights = np.array([level.shape[1] for level in levels], np.float32)
+    total = np.zeros((len(levels[0]), *side), np.float32)
+    for level, weight in zip(levels, weights / weights.sum(), strict=True):
+        total += weight * enlarged(level, side)
+    return total
 
 
 def full_map(grid: np.ndarray, size: int, sigma: float) -> np.ndarray:

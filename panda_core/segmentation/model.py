@@ -19,6 +19,7 @@ from panda_core.segmentation.patchcore import PatchCore
 from panda_core.segmentation.patches import PatchSpace, aligned_patches
 from panda_core.segmentation.spade import Spade
 
+DEEP = 2  # from how many of the deepest groups of levels an image's score comes; fine ones mistake texture for defects
 NO_DISTANCE = 1e-6  # the smallest unit of a map: held-out images that are copies of others must not make it infinite
 
 
@@ -45,13 +46,14 @@ class Patches:
 class Segmented:
     """What a model says of B images. Higher = more anomalous.
 
-    grids: (B, g, g), 1 where a patch lies as far from normal ones as held-out normal patches do on average. scores:
-    (B,). distances, origins: for each group of levels, (B, h, w, k) to the nearest normal patches and (B, h, w, k, 4),
-    image, turn, row and column of those.
+    grids: (B, g, g), 1 where a patch lies as far from normal ones as held-out normal patches do on average. scores
+    (B,) and whole (B,), the mean over all patches, come from the deepest two groups of levels. distances, origins: for
+    each group, (B, h, w, k) to the nearest normal patches and (B, h, w, k, 4), image, turn, row and column of those.
     """
 
     grids: np.ndarray
     scores: np.ndarray
+    whole: np.ndarray
     distances: tuple[np.ndarray, ...]
     origins: tuple[np.ndarray, ...]
 
@@ -127,34 +129,34 @@ class PatchModel:
     def segment(self, patches: Patches) -> Segmented:
         """Return what the fitted method says of patches in space."""
         compared = self.method.compare(patches.groups, patches.pooled)
-        grids = merged([part.distances[..., 0] / scale for part, scale in zip(compared, self.scales, strict=True)])
-        scores = self.method.image_scores(grids, compared, patches.groups, patches.pooled)
+        levels = [part.distances[..., 0] / scale for part, scale in zip(compared, self.scales, strict=True)]
+        grids, whole = merged(levels), np.mean([level.mean(axis=(1, 2)) for level in levels[-DEEP:]], axis=0)
+        deep = merged(levels[-DEEP:])
+        scores = self.method.image_scores(deep, compared[-DEEP:], patches.groups[-DEEP:], patches.pooled)
         if self.normal_views is not None:
-            scores = self._outstanding(grids, scores)
+            scores = self._outstanding(scores, whole)
         distances, origins = (tuple(getattr(part, name) for part in compared) for name in ("distances", "origins"))
-        return Segmented(grids, np.asarray(scores, np.float32), distances, origins)
+        return Segmented(grids, np.asarray(scores, np.float32), whole, distances, origins)
 
-    def calibrate(self, grids: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """Take held-out normal images' maps (H, g, g) and scores (H,) as what is normal; return their final scores."""
+    def calibrate(self, scores: np.ndarray, whole: np.ndarray) -> np.ndarray:
+        """Take held-out normal images' scores (H,) and `whole` (H,) as what is normal; return their final scores."""
         if self.options.get("image_score") == "part-or-whole":
-            views = np.stack([scores, grids.mean(axis=(1, 2))])
+            views = np.stack([scores, whole])
             # With few images, or equal ones, the deviation says nothing: a twentieth of the mean is then a unit.
             spread = np.maximum(views.std(axis=1), views.mean(axis=1) / 20)
-            self.normal_views = np.stack([views.mean(axis=1), spread]).astype(np.float32)
-            scores = self._outstanding(grids, scores)
+            self.normal_views = np.stack([views.mean(axis=1), np.maximum(spread, NO_DISTANCE)]).astype(np.float32)
+            scores = self._outstanding(scores, whole)
         return scores
 
-    def _outstanding(self, grids: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    def _outstanding(self, scores: np.ndarray, whole: np.ndarray) -> np.ndarray:
         """Return how far (B,) the highest patches, or the mean of all, lie above held-out normals, whichever more.
 
         In standard deviations of held-out normal images: a small defect shows in few patches, a wrong surface a little
         in all of them, and neither number alone sees both.
         """
         mean, spread = self.normal_views  # type: ignore[misc]
-        part, whole = (
-            (view - mean[place]) / spread[place] for place, view in enumerate((scores, grids.mean(axis=(1, 2))))
-        )
-        return np.maximum(part, whole)
+        views = ((view - mean[place]) / spread[place] for place, view in enumerate((scores, whole)))
+        return np.maximum(*views).astype(np.float32)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all that was learned, by name, for saving."""

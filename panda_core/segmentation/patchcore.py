@@ -80,21 +80,21 @@ class PatchCore:
     def image_scores(
         self, grids: np.ndarray, compared: Sequence[Compared], groups: Sequence[np.ndarray], pooled: np.ndarray | None
     ) -> np.ndarray:
-        """Return the score (B,) of each image from its merged map (B, g, g).
+        """Return the score (B,) of each image from the map (B, g, g) of its last groups, of which the rest is given.
 
         The paper takes the highest patch (`top` 0); its re-weighting multiplies that by 1 - exp(d*) / sum exp(d) over
-        the `reweight` normal patches nearest to the nearest one (Eq. 7), here of the first group.
+        the `reweight` normal patches nearest to the nearest one (Eq. 7), here of the first of them.
         """
         scores = top_mean(grids, self.top)
         if self.reweight < 2:
             return scores
-        factors = np.empty(len(grids), np.float32)
+        bank, factors = self.banks[-len(groups)], np.empty(len(grids), np.float32)
         for image, patches in enumerate(groups[0]):
             highest = np.unravel_index(compared[0].distances[image, ..., 0].argmax(), patches.shape[:2])
             patch = patches[highest]
-            _, row = self.banks[0].nearest(patch[None], 1)
-            _, around = self.banks[0].nearest(self.banks[0].features[row[0]], self.reweight)
-            distances = np.linalg.norm(self.banks[0].features[around[0]] - patch, axis=1)
+            _, row = bank.nearest(patch[None], 1)
+            _, around = bank.nearest(bank.features[row[0]], self.reweight)
+            distances = np.linalg.norm(bank.features[around[0]] - patch, axis=1)
             shares = np.exp(distances - distances.max())
             factors[image] = 1 - shares[distances.argmin()] / shares.sum()
         return scores * factors
