@@ -128,7 +128,8 @@ def _level(group: int, distances: tuple[np.ndarray, ...]) -> str:
         return "Patches"
     if len(sides) == 2 and sides[0] > sides[1]:
         return ("Fine patches", "Coarse patches")[group]
-    return f"Patches of level {group + 1}"
+    which = {0: ", the finest", len(sides) - 1: ", the deepest"}.get(group, "")
+    return f"Patches of level {group + 1} of {len(sides)}{which}"
 
 
 def _nearest(view: Looked, distances: np.ndarray, origins: np.ndarray, side: tuple[int, int]) -> None:
