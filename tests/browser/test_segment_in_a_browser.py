@@ -12,6 +12,7 @@ from PIL import Image
 pytestmark = pytest.mark.browser
 
 PICTURE = "[class*=st-key-map-picture] .js-plotly-plot .drag"
+PATCHES = 28  # on a side of the recorded run's map
 SMALL = "seg_dataset=digits&seg_class=3&seg_image_size=64&seg_train_limit=12&seg_test_limit=8"
 
 
@@ -31,7 +32,7 @@ def test_a_click_chooses_the_patch_under_it(shared_server: Any, visit: Any) -> N
     page.wait_for_timeout(1000)  # the chart is laid out anew when its place is known
     box = picture.bounding_box()
     for row, column in ((4, 9), (12, 2)):
-        x, y = (column - 0.5) / 14 * box["width"], (row - 0.5) / 14 * box["height"]
+        x, y = (column - 0.5) / PATCHES * box["width"], (row - 0.5) / PATCHES * box["height"]
         page.mouse.click(box["x"] + x, box["y"] + y)
         page.get_by_text(f"The patch in row {row}, column {column}").wait_for(timeout=20_000)
         assert place_of(page) == [row, column]
