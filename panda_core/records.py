@@ -139,6 +139,11 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], in
         raise PandaError(f"`{path}` cannot be read: {error.strerror}.") from error
 
 
+def plain_cell(text: str) -> str:
+    """Return text for a table so that no spreadsheet takes it for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def plain(value: Any) -> Any:
     """Return `value` made of plain JSON types; NaN and infinities become None, NumPy numbers plain numbers."""
     if isinstance(value, Mapping):

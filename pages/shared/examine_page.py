@@ -12,7 +12,7 @@ from pages.shared.closer_look import show_image
 from pages.shared.gallery import show_gallery
 from pages.shared.glossary import tip
 from pages.shared.router import ADAPT, SEGMENT
-from pages.shared.run_choice import all_runs, has_maps, label_of, open_run, opened_run
+from pages.shared.run_choice import all_runs, choose_run, has_maps, opened_run
 from pages.shared.scored import FINAL, Scored, scored
 from panda_core.errors import PandaError
 from panda_core.figures import histogram_figure, spectrum_figure
@@ -49,32 +49,12 @@ def _chosen() -> RunFolder | None:
         st.page_link(SEGMENT, label="Open it", icon=":material/center_focus_strong:", query_params=query)
     elif opened is not None and opened.run_id not in folders:
         st.info("This run has no scores yet: they come with its first evaluation.", icon=":material/hourglass_empty:")
-    if not folders:
-        return None
-    if opened is not None and opened.run_id in folders:
-        st.session_state[PICKED] = opened.run_id
-    elif st.session_state.get(PICKED) not in folders:
-        st.session_state[PICKED] = next(iter(folders))
-    run_id = st.selectbox(
-        "Run",
-        list(folders),
-        format_func=lambda run_id: label_of(folders[run_id]),
-        key=PICKED,
-        help=tip("run"),
-        on_change=_picked,
-    )
-    return folders[run_id]
+    return choose_run(folders, opened, PICKED)
 
 
 def _has_scores(folder: RunFolder) -> bool:
     """Return whether a run has scores for this page; one with maps is shown on a page of its own."""
     return (folder.path / "split.json").is_file() and not has_maps(folder)
-
-
-def _picked() -> None:
-    open_run(st.session_state[PICKED])
-    if "image" in st.query_params:
-        del st.query_params["image"]
 
 
 def _run(run: LoadedRun, places: list[DeltaGenerator]) -> None:

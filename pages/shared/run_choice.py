@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from pages.shared import wording
+from pages.shared.glossary import tip
 from pages.shared.router import ASSETS
 from panda_core.config import default_runs_dir
 from panda_core.errors import PandaError
@@ -50,6 +51,32 @@ def opened_run() -> RunFolder | None:
             icon=":material/search_off:",
         )
     return folder
+
+
+def choose_run(folders: dict[str, RunFolder], opened: RunFolder | None, key: str) -> RunFolder | None:
+    """Draw the choice among `folders`, by run id, and return the chosen one; the URL's, `opened`, comes first."""
+    if not folders:
+        return None
+    if opened is not None and opened.run_id in folders:
+        st.session_state[key] = opened.run_id
+    elif st.session_state.get(key) not in folders:
+        st.session_state[key] = next(iter(folders))
+    run_id = st.selectbox(
+        "Run",
+        list(folders),
+        format_func=lambda run_id: label_of(folders[run_id]),
+        key=key,
+        help=tip("run"),
+        on_change=_picked,
+        args=(key,),
+    )
+    return folders[run_id]
+
+
+def _picked(key: str) -> None:
+    open_run(st.session_state[key])
+    if "image" in st.query_params:
+        del st.query_params["image"]
 
 
 def has_maps(folder: RunFolder) -> bool:

@@ -10,16 +10,32 @@ from typing import BinaryIO, cast
 
 import cv2
 import numpy as np
+import streamlit as st
 
+from pages.shared.glossary import tip
 from pages.shared.segment_maps import Looked
 from pages.shared.thumbnails import enlarged
 from panda_core.errors import UnreadableImage, UsageError
 from panda_core.figures.heatmaps import heated
+from panda_core.records import plain_cell
 
 MOST = 1000  # images
 SIDE = 480  # pixels, the longer side of an overlay
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of a formula
 COLUMNS = ("file", "image", "truth", "score", "highest_map_value", "percentile_of_held_out")
+
+
+def download_maps(view: Looked, name: str) -> None:
+    """Draw the button that makes and downloads all maps as `maps-NAME.zip`."""
+    st.download_button(
+        "Download all maps",
+        data=lambda: maps_zipped(view),
+        file_name=f"maps-{name}.zip",
+        mime="application/zip",
+        icon=":material/download:",
+        on_click="ignore",
+        key="map-download",
+        help=tip("map_download"),
+    )
 
 
 def maps_zipped(view: Looked) -> BinaryIO:
@@ -31,8 +47,8 @@ def maps_zipped(view: Looked) -> BinaryIO:
     count = len(view.found.scores)
     if count > MOST:
         raise UsageError(
-            f"Run `{view.run.run_id}` has {count} maps, more than {MOST}. Write them to a folder instead: "
-            f"`python -m panda_core maps {view.run.run_id} OUT`."
+            f"Run `{view.run.run_id}` has {count} maps, more than {MOST}. Write those of a folder of "
+            f"images instead: `python -m panda_core score {view.run.run_id} FOLDER --maps OUT`."
         )
     scale = view.found.scale(view.found.threshold(0.05))
     file = tempfile.TemporaryFile()  # noqa: SIM115  whoever downloads it closes it
@@ -59,19 +75,14 @@ def scores_table(view: Looked) -> str:
         table.writerow(
             [
                 f"{image:04d}",
-                plain_text(name),
-                plain_text(view.truth(image)),
+                plain_cell(name),
+                plain_cell(view.truth(image)),
                 f"{view.found.scores[image]:.6g}",
                 f"{view.found.peaks[image]:.6g}",
                 "" if percentile is None else f"{percentile:.1f}",
             ]
         )
     return written.getvalue()
-
-
-def plain_text(text: str) -> str:
-    """Return `text` so that no spreadsheet computes it."""
-    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _npy(array: np.ndarray) -> bytes:

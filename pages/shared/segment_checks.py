@@ -14,7 +14,7 @@ import streamlit as st
 from pages.shared import wording
 from pages.shared.glossary import tip
 from pages.shared.live import LOOK_EVERY
-from pages.shared.segment_archive import maps_zipped
+from pages.shared.segment_archive import download_maps
 from pages.shared.segment_look import choose_look, choose_threshold
 from pages.shared.segment_maps import Looked, joined
 from pages.shared.segment_viewer import show_viewer
@@ -72,16 +72,7 @@ def _found(run: LoadedRun, output: Path, photos: Path, rows: list[dict[str, Any]
     threshold = choose_threshold(view.found, st.columns([1, 1])[0])
     look = choose_look(view.found, threshold)
     show_viewer(view, look, 0, [0])
-    st.download_button(
-        "Download all maps",
-        data=lambda: maps_zipped(view),
-        file_name=f"maps-{output.name}.zip",
-        mime="application/zip",
-        icon=":material/download:",
-        on_click="ignore",
-        key="map-download",
-        help=tip("map_download"),
-    )
+    download_maps(view, output.name)
 
 
 def _table(named: list[tuple[str, dict[str, Any]]]) -> None:

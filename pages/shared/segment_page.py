@@ -8,11 +8,11 @@ from streamlit.delta_generator import DeltaGenerator
 from pages.shared import wording
 from pages.shared.glossary import tip
 from pages.shared.live import show_ending, show_heading, show_skipped
-from pages.shared.run_choice import all_runs, has_maps, label_of, open_run, opened_run
-from pages.shared.segment_archive import maps_zipped
+from pages.shared.run_choice import all_runs, choose_run, has_maps, opened_run
+from pages.shared.segment_archive import download_maps
 from pages.shared.segment_live import show_computing
 from pages.shared.segment_look import choose_look, choose_threshold
-from pages.shared.segment_maps import Looked, view_of
+from pages.shared.segment_maps import view_of
 from pages.shared.segment_numbers import show_counts, show_kinds, show_metrics
 from pages.shared.segment_photos import show_photos, show_refused
 from pages.shared.segment_start import LOOK, NEW, PHOTOS, SECTION, show_example, show_start
@@ -67,27 +67,7 @@ def _chosen(folders: dict[str, RunFolder]) -> RunFolder | None:
             "This run adapts a network and has no maps. Look at one that has, or start one that uses its network.",
             icon=":material/info:",
         )
-    if not folders:
-        return None
-    if opened is not None and opened.run_id in folders:
-        st.session_state[PICKED] = opened.run_id
-    elif st.session_state.get(PICKED) not in folders:
-        st.session_state[PICKED] = next(iter(folders))
-    run_id = st.selectbox(
-        "Run",
-        list(folders),
-        format_func=lambda run_id: label_of(folders[run_id]),
-        key=PICKED,
-        help=tip("run"),
-        on_change=_picked,
-    )
-    return folders[run_id]
-
-
-def _picked() -> None:
-    open_run(st.session_state[PICKED])
-    if "image" in st.query_params:
-        del st.query_params["image"]
+    return choose_run(folders, opened, PICKED)
 
 
 def _invite() -> None:
@@ -123,7 +103,7 @@ def _run(folder: RunFolder, place: DeltaGenerator) -> None:
     if step == run.segmented[-1].step:
         show_kinds(view)
     show_skipped(run)
-    _download(view)
+    download_maps(view, view.run.run_id)
 
 
 def _step(steps: list[int], place: DeltaGenerator) -> int:
@@ -135,16 +115,3 @@ def _step(steps: list[int], place: DeltaGenerator) -> int:
         "Network at step", names, value=names[-1], key="map_step", help=tip("map_step"), bind="query-params"
     )
     return int(chosen) if chosen in names else steps[-1]
-
-
-def _download(view: Looked) -> None:
-    st.download_button(
-        "Download all maps",
-        data=lambda: maps_zipped(view),
-        file_name=f"maps-{view.run.run_id}.zip",
-        mime="application/zip",
-        icon=":material/download:",
-        on_click="ignore",
-        key="map-download",
-        help=tip("map_download"),
-    )

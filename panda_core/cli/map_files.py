@@ -15,7 +15,7 @@ from PIL import Image
 
 from panda_core.errors import UsageError
 from panda_core.figures.heatmaps import Scale, heated
-from panda_core.records import cannot_write, write_atomically
+from panda_core.records import cannot_write, plain_cell, write_atomically
 
 COLUMNS = ("file", "name", "score", "verdict", "highest")
 
@@ -76,11 +76,6 @@ class _Target:
                 Path(self.file.name).replace(self.target)
             else:
                 Path(self.file.name).unlink(missing_ok=True)
-
-
-def plain_cell(text: str) -> str:
-    """Return text that a spreadsheet will not take for a formula."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def _png(pixels: np.ndarray) -> bytes:

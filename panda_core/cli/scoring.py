@@ -13,13 +13,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from panda_core.cli.map_files import check_target, plain_cell, write_maps
+from panda_core.cli.map_files import check_target, write_maps
 from panda_core.cli.output import print_json, print_table
 from panda_core.datasets import decode_image, image_files
 from panda_core.datasets.images import shown_name
 from panda_core.errors import UnreadableImage, UsageError
 from panda_core.figures.heatmaps import fixed_scale
 from panda_core.metrics import threshold_at
+from panda_core.records import plain_cell
 from panda_core.runs.loaded import LoadedRun, load_run
 from panda_core.segmentation.maps import full_map
 

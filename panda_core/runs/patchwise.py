@@ -11,7 +11,7 @@ from panda_core.errors import BrokenRun
 from panda_core.runs.plan import choose_device
 from panda_core.runs.segment_settings import levels_of, tail_file
 from panda_core.runs.tensors import read_tail, read_tensors
-from panda_core.segmentation.maps import full_map
+from panda_core.segmentation.maps import highest
 from panda_core.segmentation.model import PatchModel, Segmented
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ class Patchwise:
 
     def peaks(self, grids: np.ndarray) -> np.ndarray:
         """Return the highest value (B,) of each full map, from grids (B, g, g)."""
-        size, sigma = self.model.image_size, float(self.model.options["sigma"])
-        return np.array([full_map(grid, size, sigma).max() for grid in grids], np.float32)
+        return highest(grids, self.model.image_size, float(self.model.options["sigma"]))
 
 
 def patchwise(loaded: LoadedRun) -> Patchwise:

@@ -16,12 +16,6 @@ from panda_core.runs.plan import SegmentPlan
 from panda_core.segmentation.maps import full_map
 
 
-def highest(plan: SegmentPlan, grids: np.ndarray) -> np.ndarray:
-    """Return the highest value (B,) of each full map."""
-    size, sigma = int(plan.config.image_size or 0), float(plan.config.set["sigma"])
-    return np.array([full_map(grid, size, sigma).max() for grid in grids], np.float32)
-
-
 def find_marked(
     masks: Masks | None, rows: np.ndarray, names: Sequence[str]
 ) -> tuple[np.ndarray, list[tuple[str, str]]]:

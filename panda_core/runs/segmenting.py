@@ -19,10 +19,11 @@ from panda_core.errors import PandaError, StopRequested, UnreadableImage, UsageE
 from panda_core.events import CacheProgress, Event, ImagesSkipped, RunFinished, RunStopped, Segmented
 from panda_core.metrics import auroc, auroc_interval, threshold_at
 from panda_core.runs.plan import SegmentPlan
-from panda_core.runs.segment_metrics import find_marked, highest, measured_kinds, measured_pixels
+from panda_core.runs.segment_metrics import find_marked, measured_kinds, measured_pixels
 from panda_core.runs.segment_settings import tail_file
 from panda_core.runs.tensors import read_tail
 from panda_core.segmentation.calibration import Calibration, fit_calibrated
+from panda_core.segmentation.maps import highest
 from panda_core.segmentation.model import Patches, PatchModel
 from panda_core.segmentation.model import Segmented as Said
 
@@ -99,7 +100,9 @@ def _segment(
                 marked,
                 [*skipped, *test_skipped, *unreadable],
             )
-        peaks, held_out_peaks = (highest(plan, grids) for grids in (said.grids, calibration.grids))
+        peaks, held_out_peaks = (
+            highest(grids, model.image_size, float(model.options["sigma"])) for grids in (said.grids, calibration.grids)
+        )
         yield SegmentSnapshot(
             step,
             model.tensors(),

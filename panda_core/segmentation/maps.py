@@ -41,6 +41,11 @@ def full_map(grid: np.ndarray, size: int, sigma: float) -> np.ndarray:
     return cv2.GaussianBlur(large, (0, 0), blur, borderType=cv2.BORDER_REFLECT) if blur else large
 
 
+def highest(grids: np.ndarray, size: int, sigma: float) -> np.ndarray:
+    """Return the highest value (B,) of the full map of each grid (B, g, g)."""
+    return np.array([full_map(grid, size, sigma).max() for grid in grids], np.float32)
+
+
 def top_mean(grids: np.ndarray, top: float) -> np.ndarray:
     """Return, for each grid (B, g, g), the mean of its highest `top` share of values, at least one: (B,).
 

@@ -54,7 +54,7 @@ class PatchCore:
         """Learn from patches (N * turns, g, g, D) of each group; images (N,): the number of each image.
 
         The share `coreset` of all patches is kept, at most `bank_rows`, chosen among at most `candidates` drawn at
-        random: choosing among all, as the paper does, costs minutes and was not seen to score better.
+        random. The paper chooses among all, which takes longer in proportion.
         """
         self.banks = []
         for place, patches in enumerate(groups):

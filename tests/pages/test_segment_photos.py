@@ -16,8 +16,9 @@ from PIL import Image
 
 def test_archive_holds_maps_and_a_harmless_table(make_maps: Any) -> None:
     """Maps that are not those of the run; a name that a spreadsheet computes."""
-    from pages.shared.segment_archive import maps_zipped, plain_text
+    from pages.shared.segment_archive import maps_zipped
     from pages.shared.segment_maps import view_of
+    from panda_core.records import plain_cell
     from panda_core.runs.loaded import LoadedRun
 
     view = view_of(LoadedRun(make_maps()), 0)
@@ -29,7 +30,7 @@ def test_archive_holds_maps_and_a_harmless_table(make_maps: Any) -> None:
     assert len(rows) == len(view.found.scores)
     np.testing.assert_allclose(kept, view.found.full(3), atol=2e-3)
     assert float(rows[3]["score"]) == pytest.approx(view.found.scores[3], rel=1e-5)
-    assert plain_text("=1+1") == "'=1+1" and plain_text("@x").startswith("'") and plain_text("cell.png") == "cell.png"
+    assert plain_cell("=1+1") == "'=1+1" and plain_cell("@x").startswith("'") and plain_cell("cell.png") == "cell.png"
 
 
 def test_normal_photos_become_a_run(open_page: Any, runs_dir: Path, tmp_path: Path) -> None:
