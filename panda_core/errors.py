@@ -22,6 +22,10 @@ class UnreadableImage(PandaError):
     """One image could not be decoded. Callers skip it, count it and name it."""
 
 
+class RefusedArchive(UsageError):
+    """An archive is damaged, or holds what no archive of images has to hold. Nothing after that place was read."""
+
+
 class StopRequested(PandaError):
     """A run was asked to stop in the middle of a pass over images; the loop turns it into `RunStopped`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
 import os
 import sys
@@ -13,7 +14,14 @@ from typing import Any
 from panda_core.backbones import BACKBONES
 from panda_core.cli.output import print_json, print_table, print_text
 from panda_core.config import Option, default_runs_dir
-from panda_core.datasets import DATASETS
+from panda_core.datasets import DATASETS, Dataset
+from panda_core.datasets.counts import count_images
+from panda_core.datasets.outliers import (
+    IMAGENET_SAMPLE,
+    IMAGENET_SAMPLE_SOURCE,
+    imagenet_sample_missing,
+    outlier_images,
+)
 from panda_core.errors import PandaError
 from panda_core.methods import RECIPES
 from panda_core.scoring import SCORERS
@@ -21,10 +29,11 @@ from panda_core.torchvision_operators import declare_operators
 
 
 def datasets(parsed: argparse.Namespace) -> int:
-    """List the data sets: key, title, classes, licence, here or how to get it."""
-    rows = []
+    """List the data sets: key, title, classes, licence, here or how to get it; as JSON counts of images, too."""
+    rows: list[dict[str, Any]] = []
     for key, dataset in DATASETS.items():
         missing = dataset.missing(Path(parsed.data_root))
+        counts, problem = _counts(dataset, Path(parsed.data_root)) if parsed.json and missing is None else (None, "")
         rows.append(
             {
                 "key": key,
@@ -32,11 +41,15 @@ def datasets(parsed: argparse.Namespace) -> int:
                 "about": dataset.about,
                 "source": dataset.source,
                 "licence": dataset.licence,
+                "noncommercial": dataset.noncommercial,
                 "citation": dataset.citation,
                 "image_size": dataset.image_size,
                 "available": missing is None,
                 "get": missing or "",
-                "classes": list(dataset.classes(Path(parsed.data_root))) if missing is None else [],
+                "can_download": dataset.download is not None,
+                "classes": list(dataset.classes(Path(parsed.data_root))),
+                "counts": counts,
+                "problem": problem,
             }
         )
     rows.append(
@@ -46,6 +59,7 @@ def datasets(parsed: argparse.Namespace) -> int:
             "about": "one folder of normals; normals and anomalies; train/<class>/ and test/<class>/; MVTec layout",
             "source": "you",
             "licence": "yours",
+            "noncommercial": False,
             "citation": "",
             "image_size": 128,
             "available": True,
@@ -60,6 +74,7 @@ def datasets(parsed: argparse.Namespace) -> int:
             "about": "defects drawn into normal images of the data set KEY, or of folder:PATH, with exact masks",
             "source": "this program, from the images of KEY",
             "licence": "that of KEY",
+            "noncommercial": None,
             "citation": "",
             "image_size": None,
             "available": True,
@@ -67,7 +82,41 @@ def datasets(parsed: argparse.Namespace) -> int:
             "classes": [],
         }
     )
-    return _print(parsed, "Data sets", rows, ("key", "title", "licence", "available", "get"))
+    rows.append(_imagenet_sample(Path(parsed.data_root)))
+    code = _print(parsed, "Data sets", rows, ("key", "title", "licence", "noncommercial", "available"))
+    if not parsed.json:  # sentences too long for a column of the table
+        for row in rows:
+            if row["get"]:
+                print_text(f"\n{row['key']}: {row['get']}")
+    return code
+
+
+def _imagenet_sample(root: Path) -> dict[str, Any]:
+    """Return the row of the images that runs learn beside, not from."""
+    missing = imagenet_sample_missing(root)
+    return {
+        "key": IMAGENET_SAMPLE,
+        "title": "Sample of ImageNet",
+        "about": "one image of each class: outliers for outlier exposure, labelled ones for EWC; not scored",
+        "source": IMAGENET_SAMPLE_SOURCE,
+        "licence": "ImageNet's: non-commercial research and education",
+        "noncommercial": True,
+        "citation": "Russakovsky, O. et al. ImageNet Large Scale Visual Recognition Challenge. IJCV 115(3), 2015.",
+        "image_size": None,
+        "available": missing is None,
+        "get": missing or "",
+        "classes": [],
+        "images": 0 if missing else len(outlier_images(IMAGENET_SAMPLE, root)),
+    }
+
+
+def _counts(dataset: Dataset, root: Path) -> tuple[dict[str, dict[str, int]] | None, str]:
+    """Return (counts of each class, ""), or (None, what is wrong with the copy that is here)."""
+    try:
+        counts = count_images(dataset, root)
+    except PandaError as error:
+        return None, str(error)
+    return {name: dataclasses.asdict(row) for name, row in counts.items()}, ""
 
 
 def backbones(parsed: argparse.Namespace) -> int:
@@ -154,7 +203,7 @@ def _print(parsed: argparse.Namespace, title: str, rows: list[dict[str, Any]], s
     if parsed.json:
         print_json(rows)
     else:
-        words = {True: "yes", False: "no"}
+        words = {True: "yes", False: "no", None: ""}
         print_table(title, shown, [[words.get(row[key], str(row[key])) for key in shown] for row in rows])
         described = [(row["key"], row["options"]) for row in rows if row.get("options")]
         for key, options in described:

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panda_core.datasets import cifar10, digits, elpv, magnetic_tiles, mvtec
+from panda_core.datasets import (
+    cats_vs_dogs,
+    cifar10,
+    cifar100,
+    cub200,
+    digits,
+    dior,
+    elpv,
+    fashion_mnist,
+    flowers102,
+    hyper_kvasir,
+    magnetic_tiles,
+    mvtec,
+    wbc,
+)
 from panda_core.datasets.decoding import IMAGE_SUFFIXES, ImageSource, decode_image
 from panda_core.datasets.folder import PREFIX, folder_dataset
 from panda_core.datasets.imagenet import LabelledImages, imagenet_images
@@ -20,6 +34,7 @@ from panda_core.datasets.one_class import (
     split_digest,
     stratified_split,
 )
+from panda_core.datasets.outliers import outlier_images
 from panda_core.datasets.synthetic import PREFIX as SYNTHETIC
 from panda_core.datasets.synthetic import synthetic_dataset
 from panda_core.errors import UsageError, unknown_name
@@ -45,6 +60,7 @@ __all__ = [
     "image_files",
     "imagenet_images",
     "one_class_task",
+    "outlier_images",
     "split_digest",
     "stratified_split",
     "synthetic_dataset",
@@ -54,6 +70,14 @@ DATASETS: dict[str, Dataset] = {
     "digits": digits.DIGITS,
     "elpv": elpv.ELPV,
     "cifar10": cifar10.CIFAR10,
+    "cifar100": cifar100.CIFAR100,
+    "fashion_mnist": fashion_mnist.FASHION_MNIST,
+    "cats_vs_dogs": cats_vs_dogs.CATS_VS_DOGS,
+    "dior": dior.DIOR,
+    "cub200": cub200.CUB200,
+    "flowers102": flowers102.FLOWERS102,
+    "wbc": wbc.WBC,
+    "hyper_kvasir": hyper_kvasir.HYPER_KVASIR,
     "magnetic_tiles": magnetic_tiles.MAGNETIC_TILES,
     "mvtec": mvtec.MVTEC,
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from panda_core.datasets.cifar_pickle import read_cifar_batch
+from panda_core.datasets.downloads import by_command, cifar_archive
 from panda_core.datasets.images import ArrayImages, FileImages, image_files
 from panda_core.datasets.one_class import Dataset, LabelledSplits
 from panda_core.errors import DataMissing, UsageError
@@ -46,16 +47,16 @@ def missing(root: Path) -> str | None:
     return (
         f"{what}: fetch cifar-10-python.tar.gz (163 MB) from https://www.cs.toronto.edu/~kriz/cifar.html and unpack "
         f"it so that `{pickles / 'data_batch_1'}` exists, or put class folders at "
-        f"`{folders / 'train' / 'airplane'}/*.jpg` (all ten classes, `train` and `test`)."
+        f"`{folders / 'train' / 'airplane'}/*.jpg` (all ten classes, `train` and `test`). {by_command('cifar10')}"
     )
 
 
 def _read_pickles(root: Path) -> list[tuple[ArrayImages, np.ndarray]]:
     halves = []
     for split, batches in (("train", TRAIN_BATCHES), ("test", TEST_BATCHES)):
-        parts = [read_cifar_batch(root / PICKLES / name, "labels", len(CLASSES)) for name in batches]
-        labels = np.array(CLASSES)[np.concatenate([numbers for _, numbers in parts])]
-        images = [image for pixels, _ in parts for image in pixels]  # views of (N, 32, 32, 3)
+        parts = [read_cifar_batch(root / PICKLES / name, ("labels", len(CLASSES))) for name in batches]
+        labels = np.array(CLASSES)[np.concatenate([numbers for _, numbers, _ in parts])]
+        images = [image for pixels, *_ in parts for image in pixels]  # views of (N, 32, 32, 3)
         names = [f"{split}/{label}/{row:05d}" for row, label in enumerate(labels)]
         halves.append((ArrayImages(images, names), labels))
     return halves
@@ -93,4 +94,5 @@ CIFAR10 = Dataset(
     classes=lambda root: CLASSES,
     open=open_splits,
     missing=missing,
+    download=cifar_archive("CIFAR10"),
 )

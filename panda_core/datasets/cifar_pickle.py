@@ -1,9 +1,9 @@
 """The batch files of CIFAR, read as data: no name in the pickle is ever looked up or called.
 
 They are pickles of Python 2 and of an old NumPy (https://www.cs.toronto.edu/~kriz/cifar.html); copies saved again by
-Python 3 are read too. Every global that
-such a file mentions is exchanged for a record that only keeps what it is given; any other global is refused. The
-array is then built here from the recorded bytes, so that a hostile file reaches neither NumPy nor anything else.
+Python 3 are read too. Every global that such a file mentions is exchanged for a record that only keeps what it is
+given; any other global is refused. The array is then built here from the recorded bytes, so that a hostile file
+reaches neither NumPy nor anything else.
 """
 
 from __future__ import annotations
@@ -75,10 +75,11 @@ class _DataOnly(pickle.Unpickler):
         return self.records[module, name]
 
 
-def read_cifar_batch(path: Path, label_key: str, class_count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (images, labels) of one batch file: uint8 (N, 32, 32, 3), RGB, and int64 (N,).
+def read_cifar_batch(path: Path, *label_keys: tuple[str, int]) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return (images, labels, their key) of one file: uint8 (N, 32, 32, 3), RGB; int64 (N,); the first key it has.
 
-    label_key: `labels` in CIFAR-10, `coarse_labels` or `fine_labels` in CIFAR-100.
+    label_keys: (key, number of classes), in order of preference: `labels` in CIFAR-10; in CIFAR-100 `coarse_labels`
+    and `fine_labels`.
     """
     try:
         if path.stat().st_size > LARGEST_FILE:
@@ -86,10 +87,11 @@ def read_cifar_batch(path: Path, label_key: str, class_count: int) -> tuple[np.n
         with open(path, "rb") as file:
             batch = _DataOnly(file, encoding="bytes").load()
         fields = {key.decode() if isinstance(key, bytes) else key: value for key, value in batch.items()}
+        label_key, class_count = next((pair for pair in label_keys if pair[0] in fields), label_keys[0])
         images, labels = _images(fields["data"]), np.array(fields[label_key], dtype=np.int64)
         if labels.shape != (len(images),) or not np.isin(labels, range(class_count)).all():
             raise ValueError(f"`{label_key}` must be {len(images)} numbers in [0, {class_count - 1}]")
-        return images, labels
+        return images, labels, label_key
     except FileNotFoundError as error:
         raise DataMissing(f"`{path}` does not exist. Unpack the official archive again.") from error
     except KeyError as error:

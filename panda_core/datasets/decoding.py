@@ -10,7 +10,9 @@ Rules, so that the same picture gives the same array in whatever form it arrives
   brightness stays comparable between images (no stretching image by image). 32-bit integers and floats have no
   agreed white and are refused.
 - Transparency, palettes' too, is laid over white. CMYK is converted without its colour profile.
-- Of several frames or pages the first counts; of an open PIL image the frame it stands at.
+- Of several frames or pages (animated PNG and WebP, TIFF) the first counts; of an open PIL image the frame it
+  stands at.
+- A damaged or truncated image is refused, never filled up with grey. What follows the end of an image is not read.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from panda_core.errors import UnreadableImage, UsageError
 
@@ -121,6 +123,8 @@ def _from_pil(image: Image.Image, name: str) -> np.ndarray:
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
+        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+            return image  # `exif_transpose` would copy it
         return ImageOps.exif_transpose(image)
     except Exception:  # EXIF is free-form; pixels that decode are worth more than a broken tag
         return image
@@ -133,9 +137,16 @@ def _rgb(image: Image.Image, name: str) -> np.ndarray:
     if image.mode not in _EIGHT_BIT_MODES:
         raise _unreadable(name, f"its pixels are of kind `{image.mode}`; save it with 8 or 16 bits a channel")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
+        image = _over_white(image)
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    """Return the image laid over white: as `Image.alpha_composite`, with one copy less of a large image."""
+    image = image if image.mode == "RGBA" else image.convert("RGBA")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image.getchannel("A"))
+    return white
 
 
 def _from_array(array: np.ndarray, name: str) -> np.ndarray:

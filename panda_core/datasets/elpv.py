@@ -100,4 +100,5 @@ ELPV = Dataset(
     classes=lambda root: CLASSES,
     open=open_splits,
     missing=lambda root: None if _folder(root) else _how_to_get(root),
+    noncommercial=True,
 )

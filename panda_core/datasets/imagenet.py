@@ -43,6 +43,17 @@ def imagenet_images(root: Path) -> LabelledImages | None:
     return None
 
 
+def missing_imagenet(root: Path) -> str | None:
+    """Return None where labelled ImageNet images lie below the data root, else what to get and where to put it."""
+    if any((root / where).is_dir() for where in FOLDERS):
+        return None
+    return (
+        f"Labelled ImageNet images are not in `{root}`. Put synset folders `nXXXXXXXX/*.JPEG` of ILSVRC 2012 into "
+        f"`{root / 'imagenet'}`, or the 1,000 files of https://github.com/EliSchwartz/imagenet-sample-images (110 MB) "
+        f"into `{root / 'imagenet_sample'}`."
+    )
+
+
 def _synset(place: str) -> str | None:
     """Return the synset that starts the file's name or names its folder; place: below the listed folder."""
     *folders, name = place.split("/")

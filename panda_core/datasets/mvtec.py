@@ -77,4 +77,5 @@ MVTEC = Dataset(
     classes=lambda root: tuple(_found(root)) or CATEGORIES,
     open=open_splits,
     missing=lambda root: None if _found(root) else _how_to_get(root),
+    noncommercial=True,
 )

@@ -72,6 +72,8 @@ class Dataset:
     open: (data root, normal class, seed) -> its splits; raises `DataMissing` with what to get and where to put it.
     missing: (data root) -> None if the data is here, else the sentence of that `DataMissing`.
     image_size: the input side, in pixels, at which it is adapted unless the user says otherwise.
+    noncommercial: whether its licence forbids commercial use.
+    download: (data root) -> None, fetches it from its official place; None where that has to be done by hand.
     """
 
     key: str
@@ -84,6 +86,8 @@ class Dataset:
     classes: Callable[[Path], tuple[str, ...]]
     open: Callable[[Path, str, int], LabelledSplits]
     missing: Callable[[Path], str | None]
+    noncommercial: bool = False
+    download: Callable[[Path], None] | None = None
 
 
 def one_class_task(

@@ -20,7 +20,7 @@ def test_a_batch_equals_what_plain_pickle_reads(tmp_path: Path, cifar_batch: Cal
     """Guards: planes, rows or labels permuted; the oracle is the loading code of the official page."""
     content = cifar_batch([3, 9, 0, 5])
     (tmp_path / "batch").write_bytes(content)
-    images, labels = read_cifar_batch(tmp_path / "batch", "labels", 10)
+    images, labels, _ = read_cifar_batch(tmp_path / "batch", ("labels", 10))
     official = pickle.Unpickler(io.BytesIO(content), encoding="bytes").load()
     assert images.shape == (4, 32, 32, 3) and images.dtype == np.uint8 and images.flags.c_contiguous
     for row, column, channel in ((0, 0, 0), (0, 5, 1), (7, 31, 2), (31, 0, 1)):
@@ -41,7 +41,7 @@ def test_python_3_pickles_and_fortran_order_are_read(tmp_path: Path, cifar_batch
     ]
     for content in [*contents, cifar_batch([0, 1, 2], np.asfortranarray(data))]:
         (tmp_path / "batch").write_bytes(content)
-        np.testing.assert_array_equal(read_cifar_batch(tmp_path / "batch", "labels", 10)[0], expected)
+        np.testing.assert_array_equal(read_cifar_batch(tmp_path / "batch", ("labels", 10))[0], expected)
 
 
 class Payload:
@@ -60,7 +60,7 @@ def test_a_malicious_pickle_never_executes(protocol: int, tmp_path: Path) -> Non
     harmful = pickle.dumps({b"labels": [0], b"data": Payload(tmp_path / "canary")}, protocol=protocol)
     (tmp_path / "batch").write_bytes(harmful)
     with pytest.raises(UsageError, match=r"is no CIFAR batch: it asks for `posix.mkdir`.*official archive"):
-        read_cifar_batch(tmp_path / "batch", "labels", 10)
+        read_cifar_batch(tmp_path / "batch", ("labels", 10))
     assert not (tmp_path / "canary").exists()
     pickle.Unpickler(io.BytesIO(harmful)).load()
     assert (tmp_path / "canary").exists()
@@ -89,7 +89,7 @@ def test_what_is_no_batch_ends_in_one_sentence(content: bytes, tmp_path: Path) -
     """Guards: other globals let through; damaged or foreign files that fail with a traceback or pass as data."""
     (tmp_path / "batch").write_bytes(content)
     with pytest.raises(UsageError, match=r"`.*batch` is no CIFAR batch: "):
-        read_cifar_batch(tmp_path / "batch", "labels", 10)
+        read_cifar_batch(tmp_path / "batch", ("labels", 10))
 
 
 def test_a_pickle_cannot_spoil_later_ones(tmp_path: Path, cifar_batch: Callable[..., bytes]) -> None:
@@ -98,9 +98,9 @@ def test_a_pickle_cannot_spoil_later_ones(tmp_path: Path, cifar_batch: Callable[
     for place in (b"numpy\nndarray", b"numpy\ndtype", b"_codecs\nencode", b"numpy.core.numeric\n_frombuffer"):
         (tmp_path / "bad").write_bytes(setting % place)
         with pytest.raises(UsageError):
-            read_cifar_batch(tmp_path / "bad", "labels", 10)
+            read_cifar_batch(tmp_path / "bad", ("labels", 10))
     (tmp_path / "good").write_bytes(cifar_batch([1, 2]))
-    assert read_cifar_batch(tmp_path / "good", "labels", 10)[1].tolist() == [1, 2]
+    assert read_cifar_batch(tmp_path / "good", ("labels", 10))[1].tolist() == [1, 2]
 
 
 def test_official_pickles_are_opened(cifar_root: Path) -> None:

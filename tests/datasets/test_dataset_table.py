@@ -12,7 +12,8 @@ from panda_core.datasets import DATASETS, Dataset, find_class, find_dataset, one
 from panda_core.datasets.elpv import ELPV
 from panda_core.errors import DataMissing, UsageError
 
-ONE_TEST_SET = ("digits", "cifar10")  # the classes of ELPV are objects of their own, with their own test images
+# The classes of ELPV and MVTec are objects of their own, with their own test images; two data sets have one class.
+ONE_TEST_SET = ("digits", "cifar10", "cifar100", "fashion_mnist", "cats_vs_dogs", "dior", "cub200", "flowers102", "wbc")
 
 
 @pytest.fixture(params=DATASETS)
@@ -48,11 +49,11 @@ def test_images_are_uint8_colour_and_repeatable(dataset: Dataset, data_root: Pat
 
 
 @pytest.mark.parametrize("key", ONE_TEST_SET)
-def test_one_test_set_for_all_normal_classes(key: str, cifar_root: Path) -> None:
+def test_one_test_set_for_all_normal_classes(key: str, data_root: Path) -> None:
     """Guards: the average over classes taken over different test images."""
     dataset = DATASETS[key]
-    names = [dataset.open(cifar_root, label, 2).test.names for label in dataset.classes(cifar_root)]
-    assert all(names[0] == other for other in names)
+    names = [dataset.open(data_root, label, 2).test.names for label in dataset.classes(data_root)]
+    assert len(names) > 1 and all(names[0] == other for other in names)
 
 
 def test_masks_go_with_the_test_images(dataset: Dataset, data_root: Path) -> None:
@@ -82,6 +83,34 @@ def test_rows_are_filled(dataset: Dataset, data_root: Path) -> None:
     assert 32 <= dataset.image_size <= 320
     classes = dataset.classes(data_root / "nowhere")  # known before the data is there
     assert len(set(classes)) == len(classes) >= 1
+
+
+NOTICE = {
+    "digits": "scikit-learn's digits",
+    "elpv": "elpv-dataset",
+    "cifar10": "CIFAR-10 ",
+    "cifar100": "CIFAR-100 ",
+    "fashion_mnist": "Fashion-MNIST ",
+    "cats_vs_dogs": "Cats and dogs (ASIRRA)",
+    "dior": "DIOR ",
+    "cub200": "CUB-200-2011 ",
+    "flowers102": "Oxford flowers (102)",
+    "wbc": "White blood cells ",
+    "hyper_kvasir": "Hyper-Kvasir ",
+    "magnetic_tiles": "Magnetic tiles ",
+    "mvtec": "MVTec AD ",
+}
+
+
+def test_notice_names_every_data_set() -> None:
+    """Guards: a data set added without its licence in NOTICE, or told to be free there and not in the table."""
+    lines = (Path(__file__).parents[2] / "NOTICE").read_text().splitlines()
+    assert set(NOTICE) == set(DATASETS)
+    for key, title in NOTICE.items():
+        (place,) = [place for place, line in enumerate(lines) if line.startswith(f"  {title}")]
+        assert ("not for commercial use" in lines[place]) == DATASETS[key].noncommercial, key
+        first_author = DATASETS[key].citation.split(",")[0]
+        assert first_author in lines[place + 1], key
 
 
 def test_digits_equal_scikit_learns() -> None:

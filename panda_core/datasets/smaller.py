@@ -1,0 +1,56 @@
+"""Images with as little detail as others have: shrunk before anything else sees them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from panda_core.datasets.one_class import Images
+from panda_core.errors import UnreadableImage
+
+LOOKED_AT = 50  # images whose sizes stand for all
+
+
+class SmallerImages:
+    """`images`, each shrunk so that its short side has at most `side` pixels; smaller ones are left alone."""
+
+    def __init__(self, images: Images, side: int) -> None:
+        self.images, self.side = images, side
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self.images.names
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def load(self, index: int) -> np.ndarray:
+        """Return the image as uint8 (H, W, 3), RGB; `UnreadableImage` where it cannot be decoded."""
+        image = self.images.load(index)
+        scale = self.side / min(image.shape[:2])
+        if scale >= 1:
+            return image
+        height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+        return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
+
+    def digest(self, index: int) -> bytes:
+        """Return the SHA-256 of the stored content and of the side it is shrunk to."""
+        return hashlib.sha256(self.images.digest(index) + f"short side {self.side}".encode()).digest()
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> SmallerImages:
+        """Return the images at `indices`, in that order."""
+        return SmallerImages(self.images.subset(indices), self.side)
+
+
+def typical_side(images: Images) -> int:
+    """Return the median short side, in pixels, of the first images that can be decoded."""
+    sides = []
+    for index in range(min(len(images), LOOKED_AT)):
+        try:
+            sides.append(min(images.load(index).shape[:2]))
+        except UnreadableImage:  # named elsewhere, when the split is read
+            continue
+    return int(np.median(sides)) if sides else 1

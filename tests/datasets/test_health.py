@@ -1,0 +1,151 @@
+"""The health check: faults planted into sound data must be found, named and graded, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from panda_core.datasets import ArrayImages, FileImages, find_dataset
+from panda_core.datasets.health import Finding, Health, HealthProgress, check_health, perceptual_hash
+
+Write = Callable[..., None]
+
+
+def scene(seed: int, size: tuple[int, int] = (48, 40)) -> np.ndarray:
+    """Return a colourful picture of soft patches, (H, W, 3)."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 4, 3), dtype=np.uint8)
+    return cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def checked(train: list[np.ndarray], test: list[np.ndarray], anomalies: int) -> dict[str, Finding]:
+    """Return the findings by kind; the last `anomalies` test images are anomalous."""
+    halves = [ArrayImages(half, [f"i{row}" for row in range(len(half))]) for half in (train, test)]
+    is_anomaly = np.arange(len(test)) >= len(test) - anomalies
+    *progress, health = check_health(halves[0], halves[1], is_anomaly)
+    assert isinstance(health, Health)
+    assert progress == [HealthProgress(done, len(train) + len(test)) for done in range(1, len(progress) + 1)]
+    assert len(progress) == health.train + health.test
+    assert health.level == (health.findings[0].level if health.findings else "")
+    levels = [("problem", "warning", "note").index(finding.level) for finding in health.findings]
+    assert levels == sorted(levels)
+    return {finding.kind: finding for finding in health.findings}
+
+
+@pytest.fixture
+def sound() -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return 25 training and 50 test images, of which the last 25 are taken as anomalous."""
+    return [scene(row) for row in range(25)], [scene(100 + row) for row in range(50)]
+
+
+def test_sound_data_is_not_complained_about(sound: tuple[list[np.ndarray], list[np.ndarray]]) -> None:
+    """Guards: alarms about chance likeness, which teach people to pass over all of them."""
+    assert checked(*sound, anomalies=25) == {}
+
+
+def test_equal_images_are_told_by_where_they_are(sound: tuple[list[np.ndarray], list[np.ndarray]]) -> None:
+    """Guards: a copy in the test set passed over; a copy within one half called a leak; labels that contradict."""
+    train, test = sound
+    test[3], test[4], train[7] = train[2], test[5], train[6]
+    found = checked(train, test, anomalies=25)
+    assert set(found) == {"in_both", "repeated"}
+    assert found["in_both"].level == "problem" and found["in_both"].examples == (("train: i2", "test: i3"),)
+    assert found["repeated"].examples == (("train: i6", "train: i7"), ("test: i4", "test: i5"))
+    test[49] = train[2]
+    found = checked(train, test, anomalies=25)
+    assert found["contradicted"].level == "problem" and found["contradicted"].count == 1
+    assert set(found["contradicted"].examples[0]) == {"train: i2", "test: i3", "test: i49"}
+
+
+@pytest.mark.parametrize("way", ["darker", "smaller", "compressed", "noisy"])
+def test_nearly_equal_images_are_found(way: str, sound: tuple[list[np.ndarray], list[np.ndarray]]) -> None:
+    """Guards: a picture saved again, or taken with another exposure, that counts as a new one."""
+    train, test = sound
+    image = train[9]
+    changed = {
+        "darker": (image * 0.6).astype(np.uint8),
+        "smaller": cv2.resize(image, (30, 36), interpolation=cv2.INTER_AREA),
+        "compressed": cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 40])[1], cv2.IMREAD_COLOR),
+        "noisy": np.clip(image + np.random.default_rng(0).normal(0, 8, image.shape), 0, 255).astype(np.uint8),
+    }
+    test[30] = changed[way]
+    found = checked(train, test, anomalies=25)
+    assert found["nearly_in_both"].examples == (("train: i9", "test: i30"),)
+    assert found["nearly_in_both"].level == "warning" and "in_both" not in found
+
+
+def test_the_hash_against_a_slow_twin() -> None:
+    """Guards: a transform along one axis only, the mean brightness among the bits, bits in another order."""
+    grey = cv2.cvtColor(scene(3, (32, 32)), cv2.COLOR_RGB2GRAY)
+    place = np.arange(32)
+    basis = (
+        np.cos(np.pi * np.outer(np.arange(8), 2 * place + 1) / 64) * np.where(np.arange(8) == 0, 2**-0.5, 1)[:, None]
+    )
+    low = (basis @ grey.astype(float) @ basis.T).ravel()[1:]
+    expected = sum(1 << (62 - bit) for bit in range(63) if low[bit] > np.median(low))
+    assert bin(perceptual_hash(grey) ^ expected).count("1") <= 1  # the median itself is rounded
+    assert perceptual_hash(cv2.convertScaleAbs(grey, alpha=0.5)) ^ expected < 1 << 63
+
+
+def test_broken_files_are_named(tmp_path: Path, write_images: Write) -> None:
+    """Guards: one bad file that stops the check, or is counted as sound."""
+    for split, first in (("train", 0), ("test", 100)):
+        (tmp_path / split).mkdir()
+        for row in range(25):
+            Image.fromarray(scene(first + row)).save(tmp_path / split / f"{row:02d}.png")
+    (tmp_path / "test" / "07.png").write_bytes(b"")
+    names = [f"{row:02d}.png" for row in range(25)]
+    halves = [FileImages.below(tmp_path / split, names) for split in ("train", "test")]
+    *_, health = check_health(halves[0], halves[1], np.arange(25) % 2)
+    assert isinstance(health, Health)
+    found = {finding.kind: finding for finding in health.findings}
+    assert set(found) == {"broken", "few_normal", "few_anomalous"} and found["broken"].count == 1
+    assert found["broken"].examples == (("test: 07.png", "`07.png` cannot be read: the file is empty."),)
+    assert "11 anomalous" in found["few_anomalous"].told  # the broken one is no longer counted
+
+
+def test_too_few_images() -> None:
+    """Guards: an AUROC of five normals taken at its word; a missing class called a fault."""
+    found = checked([scene(row) for row in range(19)], [scene(50 + row) for row in range(24)], anomalies=19)
+    assert set(found) == {"few_train", "few_normal", "few_anomalous"} and found["few_normal"].count == 5
+    found = checked([scene(0)], [scene(row) for row in range(50, 72)], anomalies=0)
+    assert found["few_train"].level == "problem"
+    assert found["no_anomalous"].level == "note" and "few_normal" not in found
+    assert set(checked([], [], anomalies=0)) == {"few_train", "no_normal", "no_anomalous"}
+
+
+def test_sizes_and_colours_that_tell_the_label(sound: tuple[list[np.ndarray], list[np.ndarray]]) -> None:
+    """Guards: a test set solved by the size or the colour of its files; mixed ones called a fault of that kind."""
+    train, test = sound
+    grey = [np.repeat(image[..., :1], 3, axis=2) for image in test[25:]]
+    found = checked(train, test[:25] + grey, anomalies=25)
+    assert set(found) == {"colour_tells"} and found["colour_tells"].level == "problem"
+    found = checked(train, [*test[:24], grey[0], *test[25:49], grey[24]], anomalies=25)
+    assert set(found) == {"mixed_colours"} and found["mixed_colours"].examples == (("test: i24",), ("test: i49",))
+    large = [scene(300 + row, (96, 80)) for row in range(25)]
+    found = checked(train, test[:25] + large, anomalies=25)
+    assert set(found) == {"size_tells"} and found["size_tells"].level == "problem"
+    assert "from 40 x 48 to 80 x 96" in found["size_tells"].told
+    found = checked(train, test[:24] + large[:1] + test[25:49] + large[1:2], anomalies=25)
+    assert set(found) == {"mixed_sizes"} and found["mixed_sizes"].level == "note"
+
+
+def test_plain_images_are_not_alike(sound: tuple[list[np.ndarray], list[np.ndarray]]) -> None:
+    """Guards: blank sheets, whose hashes are noise, called one another's copies."""
+    rng = np.random.default_rng(0)
+    plain = [np.clip(rng.normal(200, 0.4, (48, 40, 3)), 0, 255).astype(np.uint8) for _ in range(50)]
+    assert "nearly_in_both" not in checked(sound[0] + plain[:25], sound[1] + plain[25:], anomalies=10)
+
+
+def test_digits_in_order() -> None:
+    """Guards: a bundled data set that turns out to hold copies, and 8 x 8 pixels that break the hash."""
+    from panda_core.datasets import one_class_task
+
+    splits = find_dataset("digits").open(Path("/nowhere"), "8", 0)
+    task = one_class_task(splits, train_limit=None, test_limit=None, seed=0)
+    *_, health = check_health(task.train, task.test, task.is_anomaly)
+    assert isinstance(health, Health) and health.level in ("", "warning", "note")

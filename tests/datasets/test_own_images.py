@@ -1,0 +1,157 @@
+"""Images of people's own: told apart, written as pixels alone, and understood as a data set."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from panda_core.datasets import find_dataset, folder_dataset, one_class_task
+from panda_core.datasets.own_images import LONGEST, Understood, write_images
+from panda_core.datasets.own_layout import ANOMALOUS, BY_FOLDER, CHECKED, MASK, NORMAL
+from panda_core.errors import PandaError, UsageError
+
+ROOM = 10**9
+
+
+def picture(seed: int, side: tuple[int, int] = (24, 30)) -> bytes:
+    held = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (*side, 3), dtype=np.uint8)).save(held, "PNG")
+    return held.getvalue()
+
+
+def mask() -> bytes:
+    held = io.BytesIO()
+    marked = np.zeros((24, 30), np.uint8)
+    marked[3:9, 4:10] = 255
+    Image.fromarray(marked).save(held, "PNG")
+    return held.getvalue()
+
+
+def files(role: str, members: dict[str, bytes]) -> list[tuple[str, str, BinaryIO]]:
+    return [(role, name, io.BytesIO(content)) for name, content in members.items()]
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return held.getvalue()
+
+
+def places(upload: Path) -> list[str]:
+    return sorted(path.relative_to(upload / "images").as_posix() for path in (upload / "images").rglob("*.png"))
+
+
+TREE = {
+    **{f"set/train/good/{number}.png": picture(number) for number in range(6)},
+    **{f"set/test/good/{number}.png": picture(10 + number) for number in range(2)},
+    **{f"set/test/deep Scratch/{number}.png": picture(20 + number) for number in range(3)},
+    "set/ground_truth/deep Scratch/1_mask.png": mask(),
+    "set/ground_truth/deep Scratch/9_mask.png": mask(),
+    "set/readme.txt": b"text",
+}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_tree_is_told_apart_by_its_folders(packed: bool, tmp_path: Path) -> None:
+    """Anomalies learned as normal, masks taken for images, a mask on another image than its own."""
+    sources = [(BY_FOLDER, "set.bin", io.BytesIO(zipped(TREE)))] if packed else files(BY_FOLDER, TREE)
+    found = write_images(tmp_path / "u", sources, room=ROOM)
+    assert (found.normals, found.anomalies, found.masks) == (8, {"deep Scratch": 3}, 1)
+    assert found.loose_masks == ["set/ground_truth/deep Scratch/9_mask.png"]
+    assert [name for name, _ in found.refused] == ([] if packed else ["set/readme.txt"])
+    assert found.left_out == (["set/readme.txt"] if packed else [])
+    expected = [f"deep-scratch/{number:04d}.png" for number in range(3)] + [f"good/{row:04d}.png" for row in range(8)]
+    assert places(tmp_path / "u") == sorted([*expected, "ground_truth/deep-scratch/0001_mask.png"])
+    names = json.loads((tmp_path / "u" / "names.json").read_text())
+    assert names["deep-scratch/0001.png"] == "set/test/deep Scratch/1.png"
+    splits = folder_dataset(tmp_path / "u" / "images").open(tmp_path, "good", 0)
+    task = one_class_task(splits, train_limit=None, test_limit=None, seed=0)
+    assert len(task.train) + int((task.is_anomaly == 0).sum()) == 8 and int(task.is_anomaly.sum()) == 3
+    assert task.masks is not None
+    marked = [task.masks.load(row) for row in range(len(task.test)) if task.is_anomaly[row]]
+    assert [None if one is None else int(one.sum()) for one in marked] == [None, 36, None]
+
+
+def test_fields_of_their_own_need_no_folders(tmp_path: Path) -> None:
+    """An anomaly that is taken for normal because of its folder; a mask found by the name of its image."""
+    sources = files(NORMAL, {f"good-or-not/{number}.png": picture(number) for number in range(3)})
+    sources += files(ANOMALOUS, {"a.png": picture(7), "b.jpg": picture(8)}) + files(MASK, {"b.png": mask()})
+    found = write_images(tmp_path / "u", sources, room=ROOM)
+    assert (found.normals, found.anomalies, found.masks, found.loose_masks) == (3, {"anomalous": 2}, 1, [])
+    assert (tmp_path / "u" / "images" / "ground_truth" / "anomalous" / "0001_mask.png").is_file()
+
+
+def test_what_cannot_be_told_apart_is_asked_about(tmp_path: Path) -> None:
+    """A guess which of two folders is normal."""
+    with pytest.raises(UsageError, match=r"`left`, `right`.*none is called normal"):
+        write_images(tmp_path / "u", files(BY_FOLDER, {"left/a.png": picture(1), "right/b.png": picture(2)}), room=ROOM)
+    found = write_images(
+        tmp_path / "v", files(BY_FOLDER, {f"my photos/{row}.png": picture(row) for row in range(3)}), room=ROOM
+    )
+    assert found.normals == 3
+
+
+def test_copies_count_once_but_are_all_checked(tmp_path: Path) -> None:
+    """A copy held out of what is learned, whose distance is zero; a checked photo that gets no verdict."""
+    same = {"a.png": picture(1), "b.png": picture(1), "c.png": picture(2)}
+    found = write_images(tmp_path / "u", files(NORMAL, same), room=ROOM)
+    assert (found.normals, found.duplicates) == (2, ["b.png"])
+    found = write_images(tmp_path / "v", files(CHECKED, same), room=ROOM)
+    assert (found.checked, found.duplicates) == (3, [])
+    assert places(tmp_path / "v") == ["0000.png", "0001.png", "0002.png"]
+
+
+def test_only_pixels_are_kept(tmp_path: Path) -> None:
+    """Where and with what a photo was taken, handed on; a huge photo kept whole; a photo lying on its side."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Secret maker", 6
+    held = io.BytesIO()
+    Image.fromarray(np.zeros((1200, 3000, 3), np.uint8)).save(held, "JPEG", exif=exif)
+    found = write_images(tmp_path / "u", files(NORMAL, {"../../x<b>.png": held.getvalue()}), room=ROOM)
+    assert found.smallest == found.largest == (1200, 3000)
+    (path,) = (tmp_path / "u" / "images").rglob("*.png")
+    kept = Image.open(path)
+    assert kept.size == (round(1200 * LONGEST / 3000), LONGEST) and not kept.getexif()
+    assert b"Secret" not in path.read_bytes() and path.name == "0000.png"
+    assert json.loads((tmp_path / "u" / "names.json").read_text()) == {"good/0000.png": "../../x<b>.png"}
+
+
+@pytest.mark.parametrize("kind", ["good", "ground_truth", "..", "<b>", "train", "a" * 300, "ÄÖ", ""])
+def test_the_name_of_a_kind_is_never_a_path(kind: str, tmp_path: Path) -> None:
+    """Anomalies written outside of their upload, or among the normal images."""
+    members = {f"{kind}/a.png": picture(1), f"{kind}!/b.png": picture(2)}
+    found = write_images(tmp_path / "u", files(NORMAL, {"n.png": picture(0)}) + files(ANOMALOUS, members), room=ROOM)
+    assert sum(found.anomalies.values()) == 2 and found.normals == 1
+    folders = {path.parent.name for path in (tmp_path / "u" / "images").rglob("*.png")} - {"good"}
+    assert all(len(folder) <= 43 and folder.replace("-", "").isalnum() for folder in folders), folders
+    assert set(tmp_path.rglob("*.png")) == set((tmp_path / "u" / "images").rglob("*.png"))
+    find_dataset(f"folder:{tmp_path / 'u' / 'images'}").open(tmp_path, "good", 0)
+
+
+def test_bad_files_are_listed_and_bad_archives_refused(tmp_path: Path) -> None:
+    """One bad photo that stops everything; an archive of tricks of which a part is taken."""
+    found = write_images(
+        tmp_path / "u", files(NORMAL, {"a.png": picture(1), "b.png": b"no image", "c": b""}), room=ROOM
+    )
+    assert found.normals == 1 and [name for name, _ in found.refused] == ["b.png", "c"]
+    bad = zipped({"a.png": picture(1), "../b.png": picture(2)})
+    with pytest.raises(UsageError, match=r"`photos.zip`: .*leads out"):
+        write_images(tmp_path / "v", files(NORMAL, {"photos.zip": bad}), room=ROOM)
+
+
+def test_the_room_is_not_exceeded(tmp_path: Path) -> None:
+    """A disk filled by one drop."""
+    members = {f"{row}.png": picture(row, (200, 200)) for row in range(6)}
+    with pytest.raises(PandaError, match="room for"):
+        write_images(tmp_path / "u", files(NORMAL, members), room=200_000)
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 700_000
+    assert isinstance(write_images(tmp_path / "v", files(NORMAL, members), room=ROOM), Understood)
