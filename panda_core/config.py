@@ -71,12 +71,12 @@ class RunConfig:
     dataset: str = "digits"
     normal_class: str | None = None
     recipe: str = "panda-early"
-    scorer: str = "knn"
-    backbone: str = "efficientnet_lite0"
+    scorer: str | None = None
+    backbone: str | None = None
     image_size: int | None = None
     feature_norm: str | None = None
     steps: int | None = None
-    batch_size: int = 32
+    batch_size: int | None = None
     lr: float | None = None
     eval_every: int | None = None
     train_limit: int | None = None
@@ -90,7 +90,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         for key in ("dataset", "recipe", "scorer", "backbone", "data_root", "runs_dir", "name", "device"):
-            if not isinstance(getattr(self, key), str):
+            value = getattr(self, key)
+            if not isinstance(value, str) and not (value is None and key in ("scorer", "backbone")):
                 raise UsageError(f"`{key}` must be text; got {getattr(self, key)!r}. Set `{flag(key)}`.")
         if isinstance(self.normal_class, int) and not isinstance(self.normal_class, bool):
             object.__setattr__(self, "normal_class", str(self.normal_class))

@@ -86,7 +86,9 @@ class Evaluated(Event):
 
     `spread` is the mean squared distance of the training features to the constant centre (s_t of the paper);
     the two ratios are the same of normal and anomalous test images, divided by `spread`. `effective_rank` is
-    that of the training features. `alarm` is label-free: see `panda_core.methods.alarm`.
+    that of the training features. `alarm` is label-free: see `panda_core.methods.alarm`. So are `held_out_ratio`, the
+    mean squared distance of held-out normal images divided by `spread`, and `neighbour_overlap`, the share of the ten
+    nearest training images of a training image that are the same as at step 0; logs of older versions lack both.
     """
 
     step: int
@@ -101,6 +103,8 @@ class Evaluated(Event):
     effective_rank: float
     alarm: str
     seconds: float
+    held_out_ratio: float | None = None
+    neighbour_overlap: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

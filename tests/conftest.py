@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import shutil
@@ -59,6 +60,26 @@ def real_data() -> Path:
         if any((place / name).is_dir() for name in ("imagenet_sample", "cifar10_images", "cifar-10-batches-py")):
             return place
     pytest.skip("real data: set PANDA_DATA to the folder into which it was unpacked")
+
+
+@pytest.fixture
+def pictures() -> Callable[[], Path]:
+    """Return a function that writes twelve pictures of three ImageNet classes into the data root, and their folder."""
+
+    def write() -> Path:
+        import numpy as np
+        from PIL import Image
+
+        folder = Path(os.environ["PANDA_DATA"]) / "imagenet_sample"
+        folder.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(5)
+        for number in range(12):
+            synset = ("n01440764", "n01443537", "n01484850")[number % 3]
+            pixels = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
+            Image.fromarray(pixels).resize((48, 40)).save(folder / f"{synset}_{number}.JPEG")
+        return folder
+
+    return write
 
 
 @pytest.fixture
@@ -153,7 +174,14 @@ def tiny_network() -> Callable[..., Any]:
 @pytest.fixture
 def tiny_backbone(tiny_network: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the key of a backbone made of `tiny_network`, registered for one test."""
+    from torch import nn
+
     from panda_core.backbones import BACKBONES, Backbone
+    from panda_core.backbones.network import freeze
+
+    def whole(network: Any) -> Any:
+        tail = freeze(nn.Sequential(network.trunk, network.tail))
+        return dataclasses.replace(network, trunk=nn.Identity(), tail=tail, cut="input")
 
     row = Backbone(
         key="tiny",
@@ -161,13 +189,13 @@ def tiny_backbone(tiny_network: Callable[..., Any], monkeypatch: pytest.MonkeyPa
         source="this test",
         licence="none",
         cut="trunk",
-        cuts=("trunk",),
+        cuts=("trunk", "input"),
         feature_norm="none",
         lr=0.05,
         follows_paper=False,
         image_size=None,
         levels=("first", "last"),
-        load=lambda cut: tiny_network(),
+        load=lambda cut: tiny_network() if cut == "trunk" else whole(tiny_network()),
         missing=lambda: None,
     )
     monkeypatch.setitem(BACKBONES, "tiny", row)

@@ -35,6 +35,8 @@ class Backbone:
     feature_norm, lr, follows_paper: the defaults that measure best for it, or, for networks like the paper's,
     the paper's own. image_size: the input side of its pretraining, or None to use the dataset's.
     levels: the stages whose maps are compared patch by patch unless the user names others; empty: known once loaded.
+    pretrained: whether it knows other images; one that does not is trained from random numbers and has no maps.
+    fixed_size: whether it takes images of `image_size` alone.
     """
 
     key: str
@@ -50,6 +52,8 @@ class Backbone:
     levels: tuple[str, ...]
     load: Callable[[str], Network]
     missing: Callable[[], str | None]
+    pretrained: bool = True
+    fixed_size: bool = False
 
     @property
     def options(self) -> Mapping[str, Option]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, fx, nn
 
+from panda_core.backbones.network import INPUT
 from panda_core.errors import UsageError
 
 
@@ -31,12 +32,14 @@ class _StageTracer(fx.Tracer):
 
 
 def split(network: nn.Module, cut: str) -> tuple[nn.Module, nn.Module]:
-    """Return (trunk, tail): the graph of `network` up to and with module `cut`, and the rest.
+    """Return (trunk, tail): the graph of `network` up to and with module `cut`, and the rest; `input`: all is tail.
 
     tail(trunk(x)) equals forward_head(forward_features(x), pre_logits=True). `UsageError` where `cut` is no
     module of the pass, or where later stages also use activations from before it.
     """
     whole = _WholeNetwork(network)
+    if cut == INPUT:
+        return nn.Identity(), whole
     target = f"network.{cut}"
     try:
         graph = _StageTracer(target).trace(whole)

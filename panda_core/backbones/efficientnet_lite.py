@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CUT = "blocks.4"
 # Strides 8, 16, 16 and 32: the fine ones point at a defect, the deep ones tell it from harmless texture.
 LEVELS = ("blocks.2", "blocks.3", "blocks.4", "blocks.5")
-CUTS = tuple(f"blocks.{stage}" for stage in range(5))  # later ones would cut off a level of the features
+CUTS = ("input", *(f"blocks.{stage}" for stage in range(5)))  # later ones would cut off a level of the features
 
 
 def weights_file(number: int) -> Path | None:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from panda_core.backbones.backbone import Preprocessing
-from panda_core.backbones.network import Network, freeze
+from panda_core.backbones.network import INPUT, Network, freeze
 from panda_core.torchvision_operators import load_timm
 
 # The whole image is seen: a centre crop would hide the rim, where defects are as likely as elsewhere.
@@ -137,6 +137,18 @@ class Tail(nn.Module):
         return torch.cat([*levels, head.mean(dim=(2, 3))], dim=1)
 
 
+class Whole(nn.Module):
+    """The tail of the cut `input`: (B, 3, S, S) -> (B, D), stem and all stages."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.first, self.rest = Trunk(network, 0), Tail(network, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.rest(self.first(x))
+        return features
+
+
 def stage_maps(network: nn.Module, x: Tensor, stages: Sequence[str]) -> list[Tensor]:
     """Return the outputs (B, C, h, w) of `stages` ("blocks.0" ... "blocks.6"), in the order of `stages`."""
     found: dict[str, Tensor] = {}
@@ -162,12 +174,12 @@ def whole_network(number: int, file: Path) -> tuple[nn.Module, str]:
 def load(number: int, file: Path, cut: str, levels: tuple[str, ...]) -> Network:
     """Return the network whose trunk ends with stage `cut`."""
     network, sha256 = whole_network(number, file)
-    stages = int(cut.removeprefix("blocks.")) + 1
+    stages = 0 if cut == INPUT else int(cut.removeprefix("blocks.")) + 1
     widths = [network.feature_info[-1]["num_chs"]]  # type: ignore[index]  # blocks.6
     last_of_5 = network.blocks[5][-1].bn3.num_features  # type: ignore[index,union-attr]
     return Network(
-        trunk=freeze(Trunk(network, stages)),
-        tail=freeze(Tail(network, stages)),
+        trunk=freeze(Trunk(network, stages) if stages else nn.Identity()),
+        tail=freeze(Tail(network, stages) if stages else Whole(network)),
         classifier=network.classifier,  # type: ignore[arg-type]
         level_widths=(last_of_5, *widths, network.num_features),  # type: ignore[arg-type]
         preprocessing=PREPROCESSING,

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from panda_core.backbones.backbone import Preprocessing
+from panda_core.errors import UsageError
+
+INPUT = "input"  # the cut before the first layer: the trunk hands the prepared image on, the tail is all of the network
 
 
 @dataclasses.dataclass
 class Network:
-    """A loaded network. All of it stays in evaluation mode: BatchNorm statistics never move.
+    """A loaded network. All of it stays in evaluation mode, unless `statistics_move`: BatchNorm statistics never move.
 
     trunk: (B, 3, S, S) -> (B, C, h, w), frozen. tail: (B, C, h, w) -> (B, D), pooled features of one or more
     levels side by side, `level_widths` wide each. classifier: (B, level_widths[-1]) -> (B, 1000) logits of the
     network's own classes, or None where the weights have none. stage_maps: (images (B, 3, S, S), names of stages) ->
     their outputs (B, C, h, w), of the network as it is now, adapted or not. stages: the names it knows, in order.
-    levels: those that are compared patch by patch unless others are named.
+    levels: those that are compared patch by patch unless others are named. statistics_move: whether the tail is a
+    network without pretraining, whose BatchNorm statistics follow the batches while it is trained.
     """
 
     trunk: nn.Module
@@ -32,6 +37,7 @@ class Network:
     stage_maps: Callable[[Tensor, Sequence[str]], list[Tensor]]
     stages: tuple[str, ...]
     levels: tuple[str, ...]
+    statistics_move: bool = False
 
     def logits(self, features: Tensor) -> Tensor:
         """Return the class logits (B, 1000) of tail features (B, D)."""
@@ -50,3 +56,52 @@ class Network:
 def freeze(module: nn.Module) -> nn.Module:
     """Return `module` in evaluation mode with no trainable parameter."""
     return module.eval().requires_grad_(False)
+
+
+def digest(module: nn.Module) -> str:
+    """Return the SHA-256 of the names and values of all that a module holds."""
+    found = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        found.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+@torch.no_grad()
+def start_anew(module: nn.Module, seed: int) -> nn.Module:
+    """Give every weight of `module` its random start and return it: the same for the same seed, on every device.
+
+    Kernels and matrices after Glorot & Bengio (AISTATS 2010) with the gain of a leaky ReLU, as the authors of DeepSVDD;
+    scales 1, shifts and biases 0.
+    """
+    generator, gain = torch.Generator().manual_seed(seed), nn.init.calculate_gain("leaky_relu")
+    for name, value in module.named_parameters():
+        if value.ndim > 1:
+            value.copy_(nn.init.xavier_uniform_(torch.empty(value.shape), gain, generator))
+        else:
+            value.fill_(float(name.endswith("weight")))
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.reset_running_stats()
+    return module
+
+
+def untrained(tail: nn.Module, width: int, preprocessing: Preprocessing) -> Network:
+    """Return a network without pretraining that is all tail. Its weights start at seed 0; recipes draw their own."""
+    start_anew(tail, 0)
+    return Network(
+        trunk=freeze(nn.Identity()),
+        tail=freeze(tail),
+        classifier=None,
+        level_widths=(width,),
+        preprocessing=preprocessing,
+        cut=INPUT,
+        weights_sha256=digest(tail),
+        stage_maps=_no_maps,
+        stages=(),
+        levels=(),
+        statistics_move=True,
+    )
+
+
+def _no_maps(x: Tensor, stages: Sequence[str]) -> list[Tensor]:
+    raise UsageError("This network has not been pretrained and has no maps. Set `--backbone efficientnet_lite0`.")

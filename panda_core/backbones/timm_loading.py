@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from panda_core.backbones.backbone import Preprocessing
 from panda_core.backbones.cutting import split
-from panda_core.backbones.network import Network, freeze
+from panda_core.backbones.network import Network, digest, freeze
 from panda_core.errors import DataMissing, UsageError
 from panda_core.torchvision_operators import load_timm
 
@@ -46,13 +45,6 @@ def create(name: str, pretrained: bool) -> nn.Module:
         ) from error
 
 
-def _digest(network: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in network.state_dict().items():
-        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def load(name: str, cut: str, pretrained: bool = True) -> Network:
     """Return timm's network `name`, its trunk ending with module `cut` (empty: `default_cut`)."""
     network = create(name, pretrained)
@@ -68,7 +60,7 @@ def load(name: str, cut: str, pretrained: bool = True) -> Network:
         level_widths=(width,),
         preprocessing=preprocessing(network),
         cut=cut,
-        weights_sha256=_digest(network),
+        weights_sha256=digest(network),
         stage_maps=partial(stage_maps, network),
         stages=tuple(name for name, _ in network.named_modules() if name),
         levels=default_levels(network),

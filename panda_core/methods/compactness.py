@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 from torch import Tensor
+
+from panda_core.methods.learner import Learner
 
 
 def compactness_loss(features: Tensor, center: Tensor) -> Tensor:
@@ -14,3 +17,13 @@ def compactness_loss(features: Tensor, center: Tensor) -> Tensor:
     normal images and stays as it is: taken anew, it would make the collapse faster.
     """
     return (features - center).square().mean()
+
+
+class Compactness(Learner):
+    """PANDA: nothing but the pull towards the centre; what holds against it is a penalty or an early stop."""
+
+    def loss(self, rows: np.ndarray, step: int) -> Tensor:
+        return compactness_loss(self.features(rows), self.material.center.to(self.setting.device))
+
+
+LEARNER = Compactness

@@ -19,15 +19,18 @@ from panda_core.datasets import ArrayImages, ImageSource, OneClassTask, decode_i
 from panda_core.errors import BrokenRun, UsageError
 from panda_core.events import RunStarted
 from panda_core.features import FeatureNorm, compute_trunk, space_features
-from panda_core.methods import find_recipe
+from panda_core.methods import OWN, find_recipe
+from panda_core.methods.learner import Learner
 from panda_core.methods.stopping import last_checkpoint, sample_wise, taking_part
 from panda_core.metrics import percentile_among, threshold_at
+from panda_core.runs.known_normals import known_normals
+from panda_core.runs.loop import new_learner
 from panda_core.runs.patchwise import Patchwise, patchwise
 from panda_core.runs.plan import GIVEN_IMAGES, choose_device, count_held_out, held_out_rows
 from panda_core.runs.record import run
 from panda_core.runs.segment_settings import adapted_run
 from panda_core.runs.segmenting import joined
-from panda_core.runs.tensors import read_gallery, read_space, read_tail
+from panda_core.runs.tensors import read_gallery, read_head, read_space, read_tail
 from panda_core.scoring import find_scorer
 from panda_core.segmentation import SEGMENTERS
 from panda_core.segmentation.maps import full_map
@@ -42,9 +45,13 @@ FALSE_ALARM_RATE = 0.05
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """One adapted tail, a scorer fitted to its normal features, and what normal images score on average."""
+    """One adapted tail, what the recipe keeps beside it, and what normal images score on average.
+
+    scorer: fitted to the normal features of this checkpoint, or None where the recipe scores images itself.
+    """
 
     tail: dict[str, Tensor]
+    head: dict[str, Tensor]
     scorer: Any
     normaliser: float
 
@@ -65,6 +72,7 @@ class Adapted:
     """What an adaptation learns: a network at the checkpoints of its stop rule. dtype: of cached activations."""
 
     network: Network
+    learner: Learner
     norm: FeatureNorm
     checkpoints: tuple[Checkpoint, ...]
     sample_wise: bool
@@ -82,7 +90,11 @@ class Adapted:
         for checkpoint in self.checkpoints:
             self.network.tail.load_state_dict(checkpoint.tail, strict=False)
             features = space_features(self.network.tail, self.norm, activations, self.device)
-            history.append(checkpoint.scorer.score(features))
+            if checkpoint.scorer is None:
+                self.learner.keep(**checkpoint.head)
+                history.append(self.learner.scores(activations, features))
+            else:
+                history.append(checkpoint.scorer.score(features))
         scores = np.stack(history)  # (T, B)
         if not self.sample_wise:
             return last_checkpoint(scores).scores
@@ -207,14 +219,15 @@ def detector_of_run(loaded: LoadedRun) -> PandaDetector:
     used = taking_part(loaded.evaluated, stop if finished else "last", config.set.get("ses_start"))
     steps = [event.step for event in used]
     device = choose_device(config.device)
-    network: Network = find_backbone(config.backbone).load(str(config.set["cut"])).to(device)
+    network: Network = find_backbone(str(config.backbone)).load(str(config.set["cut"])).to(device)
     space = read_space(folder.path / "space.safetensors", network, str(config.feature_norm))
     detector.learned_ = Adapted(
         network=network,
+        learner=new_learner(config, network, device),
         norm=FeatureNorm.from_tensors(str(config.feature_norm), network.level_widths, space),
         checkpoints=tuple(_checkpoint(loaded, network, space, step) for step in steps),
         sample_wise=finished and stop == "ses",
-        held_out_scores=loaded.arrays("final" if finished else steps[-1])["held_out_scores"],
+        held_out_scores=known_normals(loaded),
         image_size=int(config.image_size or 0),
         dtype=str(config.set["cache_dtype"]),
         device=device,
@@ -222,14 +235,30 @@ def detector_of_run(loaded: LoadedRun) -> PandaDetector:
     return detector
 
 
+def generalizer_of_run(loaded: LoadedRun, references: Sequence[ImageSource]) -> PandaDetector:
+    """Return a detector of a run that generalises, for the class of `references`."""
+    from panda_core.runs.generaliser import judge_of_run
+
+    _check_list(references)
+    detector = PandaDetector()
+    detector.config = loaded.config
+    decoded = [decode_image(image, _name(image, place)) for place, image in enumerate(references)]
+    detector.learned_ = judge_of_run(loaded, decoded)
+    return detector
+
+
 def _checkpoint(loaded: LoadedRun, network: Network, space: dict[str, Tensor], step: int) -> Checkpoint:
     config, folder = loaded.config, loaded.folder.path
-    scorer = find_scorer(config.scorer)
-    options = {key: config.set[key] for key in scorer.options}
-    gallery = read_gallery(folder / "galleries" / f"{step:06d}.safetensors", space).numpy()
+    file, scorer = folder / "checkpoints" / f"{step:06d}.safetensors", None
+    if config.scorer != OWN:
+        row = find_scorer(str(config.scorer))
+        options = {key: config.set[key] for key in row.options}
+        gallery = read_gallery(folder / "galleries" / f"{step:06d}.safetensors", space).numpy()
+        scorer = row.build(seed=config.seed, **options).fit(gallery)
     return Checkpoint(
-        tail=read_tail(folder / "checkpoints" / f"{step:06d}.safetensors", network),
-        scorer=scorer.build(seed=config.seed, **options).fit(gallery),
+        tail=read_tail(file, network),
+        head=read_head(file),
+        scorer=scorer,
         normaliser=float(loaded.arrays(step)["normaliser"]),
     )
 

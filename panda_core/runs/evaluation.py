@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from panda_core.events import Evaluated
 from panda_core.features import FeatureNorm, space_features, tail_features
 from panda_core.methods.alarm import alarm
+from panda_core.methods.learner import Learner
 from panda_core.metrics import auroc, auroc_interval, effective_rank, spectrum
 from panda_core.runs.plan import Plan
 from panda_core.runs.setting_up import Inputs
@@ -20,6 +21,7 @@ from panda_core.scoring import nearest
 
 NEIGHBOURS = 5  # nearest normal images kept for each test image, to look at
 SPECTRUM_KEPT = 64
+WATCHED, AROUND = 500, 10  # training images whose so many neighbours are followed from step 0 on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,14 +38,14 @@ class Space:
     axes: np.ndarray
 
     @staticmethod
-    def fit(plan: Plan, inputs: Inputs, should_stop: Callable[[], bool]) -> tuple[Space, Features]:
+    def fit(plan: Plan, inputs: Inputs, learner: Learner, should_stop: Callable[[], bool]) -> tuple[Space, Features]:
         """Return the space of a run and, at no further cost, the unadapted features in it."""
         tail, device = plan.network.tail, plan.device
         features = tail_features(tail, inputs.train.values, device, should_stop=should_stop)
         widths, dims = plan.network.level_widths, int(plan.option("whiten_dims"))
         norm = FeatureNorm.fit(str(plan.config.feature_norm), features, widths, dims)
         normal = norm(features)  # (N, D')
-        center = normal[torch.from_numpy(inputs.fitted)].mean(dim=0)
+        center = learner.adjusted(normal[torch.from_numpy(inputs.fitted)].mean(dim=0))
         test = space_features(tail, norm, inputs.test.values, device, should_stop=should_stop)
         unadapted = Features(normal.numpy(), test)
         return Space(norm, center, _axes(np.concatenate([unadapted.train, unadapted.test]))), unadapted
@@ -81,8 +83,8 @@ class Measured:
 class Evaluation:
     """Measures a run's network, step after step, in one fixed space."""
 
-    def __init__(self, plan: Plan, inputs: Inputs, space: Space) -> None:
-        self.plan, self.inputs, self.space = plan, inputs, space
+    def __init__(self, plan: Plan, inputs: Inputs, space: Space, learner: Learner) -> None:
+        self.plan, self.inputs, self.space, self.learner = plan, inputs, space, learner
 
     def features(self, tail: nn.Module, should_stop: Callable[[], bool] = lambda: False) -> Features:
         """Return the features of both splits under `tail`; `should_stop` as in `tail_features`."""
@@ -94,16 +96,26 @@ class Evaluation:
         return Features(train, test)
 
     def measure(
-        self, features: Features, step: int, images_seen: int, history: Sequence[Measured], began: float
+        self,
+        features: Features,
+        step: int,
+        images_seen: int,
+        history: Sequence[Measured],
+        began: float,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> Measured:
         """Return scores, pictures and curve points. began: `time.monotonic()` when this evaluation started."""
-        arrays = self._arrays(features)
+        arrays = self._arrays(features, *self._scores(features, should_stop))
         labels, seed = self.inputs.is_anomaly, self.plan.config.seed
         scores, distances = arrays["scores"], arrays["center_distances"]
         low, high = auroc_interval(scores, labels, rng=np.random.default_rng([seed, 3]))
         spread = float(arrays["spread"])
         ranks = [measured.event.effective_rank for measured in history]
         rank = effective_rank(arrays.pop("all_singular_values"))
+        around = arrays.pop("watched_neighbours")
+        if not history:  # what later steps are compared with
+            arrays["watched_neighbours"] = around
+        first = (history[0].arrays if history else arrays).get("watched_neighbours")
         event = Evaluated(
             step=step,
             images_seen=images_seen,
@@ -117,17 +129,28 @@ class Evaluation:
             effective_rank=rank,
             alarm=alarm([*ranks, rank]),
             seconds=time.monotonic() - began,
+            held_out_ratio=_ratio(arrays.pop("held_out_distances"), spread),
+            neighbour_overlap=None if first is None else _overlap(first, around),
         )
         return Measured(arrays, event)
 
-    def _arrays(self, features: Features) -> dict[str, np.ndarray]:
+    def _scores(self, features: Features, should_stop: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
+        """Return scores of the test images (M,) and of the held-out normal ones (H,)."""
+        inputs, rows, nothing = self.inputs, self.inputs.held_out, np.empty(0, np.float32)
+        if self.plan.scorer is None:
+            score = self.learner.scores
+            scores = score(inputs.test.values, features.test, should_stop)
+            held_out = score(inputs.train.values[rows], features.train[rows], should_stop) if len(rows) else nothing
+            return scores, held_out
+        scores = self.plan.new_scorer().fit(features.train).score(features.test)
+        if not len(rows):
+            return scores, nothing
+        calibrator = self.plan.new_scorer().fit(features.train[inputs.gallery])
+        return scores, calibrator.score(features.train[rows])
+
+    def _arrays(self, features: Features, scores: np.ndarray, held_out: np.ndarray) -> dict[str, np.ndarray]:
         inputs, center = self.inputs, self.space.center.numpy()
         fitted = features.train[inputs.fitted]
-        scores = self.plan.new_scorer().fit(features.train).score(features.test)
-        held_out = np.empty(0, np.float32)
-        if len(inputs.held_out):
-            calibrator = self.plan.new_scorer().fit(features.train[inputs.gallery])
-            held_out = calibrator.score(features.train[inputs.held_out])
         spread = np.square(fitted - center).sum(axis=1).mean(dtype=np.float64)
         # SES-A divides by the compactness loss of the training images, SES-B by what held-out normals score.
         compactness = self.plan.config.set.get("ses") == "A" or not len(held_out)
@@ -143,6 +166,8 @@ class Evaluation:
             "normaliser": np.array(normaliser),
             "neighbours": neighbours.astype(np.int32),
             "neighbour_distances": np.maximum(distances, 0),
+            "held_out_distances": np.square(features.train[inputs.held_out] - center).sum(axis=1),
+            "watched_neighbours": _neighbours(fitted[:WATCHED]),
             "projection_train": (fitted - center) @ self.space.axes,
             "projection_test": (features.test - center) @ self.space.axes,
             "singular_values": singular_values[:SPECTRUM_KEPT],
@@ -160,6 +185,19 @@ def _axes(features: np.ndarray) -> np.ndarray:
     axes = np.zeros((centred.shape[1], 2), np.float32)
     axes[:, : directions.shape[1]] = directions[:, :2]
     return axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])  # a sign for good
+
+
+def _neighbours(features: np.ndarray) -> np.ndarray:
+    """Return for features (N, D) the rows of their `AROUND` nearest others, (N, k) int32; fewer if there are fewer."""
+    _, rows = nearest(features, features, min(AROUND + 1, len(features)))
+    return rows[:, 1:].astype(np.int32)
+
+
+def _overlap(first: np.ndarray, now: np.ndarray) -> float:
+    """Return the mean share of neighbours (N, k) that are among the first ones, whatever their order."""
+    if not first.size:
+        return 1.0
+    return float((first[:, :, None] == now[:, None, :]).any(axis=2).mean())
 
 
 def _ratio(distances: np.ndarray, spread: float) -> float | None:

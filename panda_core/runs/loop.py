@@ -14,22 +14,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from panda_core.backbones.network import Network
+from panda_core.config import RunConfig
 from panda_core.errors import PandaError, StopRequested
-from panda_core.events import CheckpointSaved, Event, RunFinished, RunStopped, Stepped
-from panda_core.features import activation_batch
-from panda_core.methods.compactness import compactness_loss
+from panda_core.events import CacheProgress, CheckpointSaved, Event, RunFinished, RunStopped, Stepped
+from panda_core.methods import find_learner
+from panda_core.methods.learner import Learner, Material, Setting, batch_rows
+from panda_core.methods.penalties import ElasticPenalty
 from panda_core.methods.stopping import Chosen, last_checkpoint, sample_wise, taking_part
 from panda_core.metrics import auroc, auroc_interval
 from panda_core.runs.evaluation import Evaluation, Measured, Space
+from panda_core.runs.oracle import oracle_grid
 from panda_core.runs.plan import Plan
 from panda_core.runs.setting_up import Inputs, set_up
+from panda_core.runs.tensors import HEAD, tail_state
 
+PRETRAINING_LOGGED = 20  # lines about the progress of a learner's own pretraining
 STEPS_LOGGED = 200  # `Stepped` is thinned to about so many lines a run
 
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """Everything that is saved at one step. tail, momentum: tensors by parameter name. gallery: (N, D')."""
+    """Everything that is saved at one step. tail: of the network's tail, and what the recipe keeps beside it, by name.
+
+    momentum: what the optimiser remembers, by "slot/parameter name". gallery: (N, D').
+    """
 
     step: int
     tail: dict[str, Tensor]
@@ -66,6 +75,7 @@ class Resumed:
     step: int
     images_seen: int
     tail: dict[str, Tensor]
+    head: dict[str, Tensor]
     momentum: dict[str, Tensor]
     space: dict[str, Tensor]
     history: list[Measured]
@@ -91,30 +101,70 @@ def adapt(
         yield RunStopped(reason="Stopped on request before the first evaluation.")
         return
 
+    learner = new_learner(plan.config, plan.network, plan.device)
     try:
-        yield from _adapt(plan, inputs, resumed, should_stop, began)
+        yield from _adapt(plan, inputs, learner, resumed, should_stop, began)
     except StopRequested as stopped:
         yield RunStopped(reason=str(stopped))
+    finally:
+        learner.close()
+
+
+def new_learner(config: RunConfig, network: Network, device: torch.device) -> Learner:
+    """Return the learner of a resolved config's recipe, which has learned nothing yet."""
+    setting = Setting(
+        network=network,
+        options=config.set,
+        image_size=int(config.image_size or 0),
+        batch_size=int(config.batch_size or 0),
+        steps=int(config.steps or 0),
+        seed=config.seed,
+        device=device,
+    )
+    return find_learner(config.recipe)(setting)
 
 
 def _adapt(
-    plan: Plan, inputs: Inputs, resumed: Resumed | None, should_stop: Callable[[], bool], began: float
+    plan: Plan,
+    inputs: Inputs,
+    learner: Learner,
+    resumed: Resumed | None,
+    should_stop: Callable[[], bool],
+    began: float,
 ) -> Iterator[Event | Start | Snapshot | Final]:
     """Yield what `adapt` does once all inputs are there. began: `time.monotonic()` of the run's start."""
     config, tail = plan.config, plan.network.tail
-    steps, every = int(config.steps or 0), int(config.eval_every or 1)
+    steps, every = learner.setting.steps, int(config.eval_every or 1)
+    if resumed is None:
+        for done, total in learner.pretrain(inputs.train.values[inputs.fitted]) if plan.recipe.steps else ():
+            if should_stop():
+                raise StopRequested("Stopped on request before the first evaluation.")
+            if done % max(1, total // PRETRAINING_LOGGED) == 0 or done == total:
+                yield CacheProgress(split="pretraining", done=done, total=total)
     space, features = (
-        (Space.from_tensors(plan, resumed.space), None) if resumed else Space.fit(plan, inputs, should_stop)
+        (Space.from_tensors(plan, resumed.space), None) if resumed else Space.fit(plan, inputs, learner, should_stop)
     )
-    evaluation, history = Evaluation(plan, inputs, space), list(resumed.history) if resumed else []
+    kept, images = inputs.train.kept, plan.task.train
+    material = Material(
+        values=inputs.train.values,
+        fitted=inputs.fitted,
+        image=lambda row: images.load(int(kept[row])),
+        norm=space.norm,
+        center=space.center,
+        beside=inputs.beside,
+    )
+    learner.begin(material, features.train if features else None)
+    if resumed:
+        learner.keep(**resumed.head)
+    evaluation, history = (
+        Evaluation(plan, inputs, space, learner),
+        list(resumed.history) if resumed else [],
+    )
     if resumed is None:
         yield Start(inputs, space)
-    parameters: dict[str, Tensor] = {name: value for name, value in tail.named_parameters() if value.requires_grad}
-    optimiser = torch.optim.SGD(
-        list(parameters.values()) or [torch.zeros(1, requires_grad=True)],
-        lr=float(config.lr or 0),
-        momentum=config.set.get("momentum", 0.0),  # type: ignore[arg-type]
-        weight_decay=config.set.get("weight_decay", 0.0),  # type: ignore[arg-type]
+    parameters = _trained(tail, learner)
+    optimiser = learner.optimiser(
+        list(parameters.values()) or [torch.zeros(1, requires_grad=True)], float(config.lr or 0)
     )
     step, images_seen = 0, 0
     if resumed:
@@ -126,63 +176,72 @@ def _adapt(
             began_evaluation = time.monotonic()
             if step > 0 or features is None:  # the space was fitted to those of step 0
                 features = evaluation.features(tail, should_stop)
-            measured = evaluation.measure(features, step, images_seen, history, began_evaluation)
+            measured = evaluation.measure(features, step, images_seen, history, began_evaluation, should_stop)
             history.append(measured)
             gallery = torch.from_numpy(features.train)
-            yield Snapshot(step, _tail_state(tail), _momentum(optimiser, parameters), gallery, measured.arrays)
+            yield Snapshot(step, _state(plan, learner), _momentum(optimiser, parameters), gallery, measured.arrays)
             yield measured.event
             yield CheckpointSaved(step=step, path=f"checkpoints/{step:06d}.safetensors")
         if step >= steps:
             break
         if should_stop():
             raise StopRequested(f"Stopped on request after step {step}.")
-        rows = batch_rows(inputs.fitted, config.batch_size, config.seed, step)
-        loss = _train_step(plan, inputs, space, parameters, optimiser, rows, step)
+        rows = batch_rows(inputs.fitted, learner.setting.batch_size, config.seed, step)
+        loss = _train_step(plan, learner, inputs.penalty, parameters, optimiser, rows, step)
         step, images_seen = step + 1, images_seen + len(rows)
         if step % max(1, steps // STEPS_LOGGED) == 0 or step == steps:
             yield Stepped(step=step, images_seen=images_seen, loss=loss)
 
     final = final_scores(plan, history)
     yield final
-    yield RunFinished(metrics=final_metrics(plan, inputs, history, final), seconds=time.monotonic() - began)
+    metrics = final_metrics(plan, inputs, history, final)
+    if config.set.get("svm_grid") == "oracle":
+        features = features or evaluation.features(tail, should_stop)
+        gallery = features.train[inputs.fitted]
+        for item in oracle_grid(gallery, features.test, inputs.is_anomaly, should_stop):
+            if isinstance(item, CacheProgress):
+                yield item
+            else:
+                metrics |= item
+    yield RunFinished(metrics=metrics, seconds=time.monotonic() - began)
 
 
-def batch_rows(fitted: np.ndarray, batch_size: int, seed: int, step: int) -> np.ndarray:
-    """Return the training rows of the batch before step + 1: epochs are shuffled anew, the last batch may be short.
-
-    A function of the step alone, so that a resumed run goes on with the batch that would have come next.
-    """
-    per_epoch = -(-len(fitted) // batch_size)
-    epoch, place = divmod(step, per_epoch)
-    order = np.random.default_rng([seed, 2, epoch]).permutation(fitted)
-    return order[place * batch_size : (place + 1) * batch_size]
+def _trained(tail: torch.nn.Module, learner: Learner) -> dict[str, Tensor]:
+    """Return what the optimiser moves, by name: the tail's parameters and the learner's own."""
+    parameters: dict[str, Tensor] = {name: value for name, value in tail.named_parameters() if value.requires_grad}
+    own = {HEAD + name: value for name, value in learner.head.items() if value.requires_grad}
+    return parameters | own if parameters else {}
 
 
 def _train_step(
     plan: Plan,
-    inputs: Inputs,
-    space: Space,
+    learner: Learner,
+    penalty: ElasticPenalty | None,
     parameters: dict[str, Tensor],
-    optimiser: torch.optim.SGD,
+    optimiser: torch.optim.Optimizer,
     rows: np.ndarray,
     step: int,
 ) -> float:
     """Make one optimiser step and return the loss before it."""
-    activations = activation_batch(inputs.train.values, rows, plan.device)
-    loss = compactness_loss(space.norm(plan.network.tail(activations)), space.center.to(plan.device))
-    if inputs.penalty is not None:
-        loss = loss + inputs.penalty(parameters)
+    rate = float(plan.config.lr or 0)
+    plan.network.tail.train(plan.network.statistics_move)
+    loss = learner.loss(rows, step)
+    plan.network.tail.eval()
+    if penalty is not None:
+        loss = loss + penalty(parameters)
     value = loss.item()
     if not np.isfinite(value):
-        rate = float(plan.config.lr or 0)
         raise PandaError(
             f"The loss is not finite at step {step + 1}: the learning rate of {rate:g} is likely too high. "
             f"Everything up to the last checkpoint is kept; start again with `--lr {rate / 10:g}`."
         )
     optimiser.zero_grad()
     loss.backward()
-    # The released code clips the global L2 norm of the total loss's gradient; the paper gives the number alone.
-    torch.nn.utils.clip_grad_norm_(list(parameters.values()), float(plan.option("clip")))
+    if "clip" in plan.recipe.options:
+        # The released code clips the global L2 norm of the total loss's gradient; the paper gives the number alone.
+        torch.nn.utils.clip_grad_norm_(list(parameters.values()), float(plan.option("clip")))
+    for group in optimiser.param_groups:
+        group["lr"] = rate * learner.rate(step)
     optimiser.step()
     return value
 
@@ -225,21 +284,27 @@ def final_metrics(plan: Plan, inputs: Inputs, history: list[Measured], final: Fi
     }
 
 
-def _tail_state(tail: torch.nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().clone().contiguous() for name, value in tail.named_parameters()}
+def _state(plan: Plan, learner: Learner) -> dict[str, Tensor]:
+    """Return what a checkpoint holds: the network's tail, and what the learner keeps beside it."""
+    own = {HEAD + name: value.detach().cpu().clone().contiguous() for name, value in learner.head.items()}
+    return tail_state(plan.network) | own
 
 
-def _momentum(optimiser: torch.optim.SGD, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-    buffers = {name: optimiser.state.get(value, {}).get("momentum_buffer") for name, value in parameters.items()}
-    return {name: buffer.cpu().clone().contiguous() for name, buffer in buffers.items() if buffer is not None}
+def _momentum(optimiser: torch.optim.Optimizer, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        f"{slot}/{name}": buffer.cpu().clone().contiguous()
+        for name, value in parameters.items()
+        for slot, buffer in optimiser.state.get(value, {}).items()
+        if isinstance(buffer, Tensor)
+    }
 
 
 def _restore(
-    tail: torch.nn.Module, optimiser: torch.optim.SGD, parameters: dict[str, Tensor], resumed: Resumed
+    tail: torch.nn.Module, optimiser: torch.optim.Optimizer, parameters: dict[str, Tensor], resumed: Resumed
 ) -> None:
-    with torch.no_grad():
-        for name, value in tail.named_parameters():
-            value.copy_(resumed.tail[name])
-    for name, buffer in resumed.momentum.items():
+    tail.load_state_dict(resumed.tail, strict=False)
+    for key, buffer in resumed.momentum.items():
+        slot, name = key.split("/", 1)
+        value = parameters[name]
         # Same strides as its parameter, as the optimiser makes it: another layout would round differently.
-        optimiser.state[parameters[name]]["momentum_buffer"] = torch.empty_like(parameters[name]).copy_(buffer)
+        optimiser.state[value][slot] = torch.empty_like(value).copy_(buffer) if buffer.shape == value.shape else buffer

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from panda_core.backbones import find_backbone
+from panda_core.backbones import Backbone, find_backbone
 from panda_core.config import Option, RunConfig
-from panda_core.datasets import OneClassTask, find_class, find_dataset, one_class_task
+from panda_core.datasets import DATASETS, Images, OneClassTask, find_class, find_dataset, one_class_task, outlier_images
+from panda_core.datasets.imagenet import missing_imagenet
 from panda_core.errors import DataMissing, UsageError, unknown_name
-from panda_core.methods import RECIPES, Recipe, find_recipe
+from panda_core.generalising import GENERALISERS, is_generalisation
+from panda_core.methods import OWN, RECIPES, Recipe, find_recipe
+from panda_core.runs.generalise_settings import generalisation_options, resolve_generalisation
 from panda_core.runs.segment_settings import (
     check_options,
     check_segmentation,
@@ -26,7 +29,7 @@ from panda_core.runs.segment_settings import (
     levels_of,
     with_adapted_cut,
 )
-from panda_core.scoring import ScorerRow, find_scorer
+from panda_core.scoring import SCORERS, ScorerRow, find_scorer
 from panda_core.segmentation import SEGMENTERS
 
 if TYPE_CHECKING:
@@ -38,15 +41,16 @@ GIVEN_IMAGES = "(images)"  # dataset of a run on images handed over in Python in
 FEWEST_FOR_HELD_OUT = 4
 SEGMENT_SIZE = 224  # input side of a segmentation: where a defect is needs more pixels than what an image shows
 HELD_OUT_SHARE = 0.1  # PANDA, App. D splits the training features 90 / 10
+BACKBONE, BATCH_SIZE = "efficientnet_lite0", 32  # of what is no recipe with its own
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """All that the loop needs. `config` has every default written out."""
+    """All that the loop needs. `config` has every default written out. scorer: None where the recipe scores itself."""
 
     config: RunConfig
     recipe: Recipe
-    scorer: ScorerRow
+    scorer: ScorerRow | None
     scorer_options: Mapping[str, Any]
     network: Network
     task: OneClassTask
@@ -57,7 +61,9 @@ class Plan:
         return self.config.set[key]
 
     def new_scorer(self) -> Any:
-        """Return an unfitted scorer."""
+        """Return an unfitted scorer of features."""
+        if self.scorer is None:
+            raise ValueError("This recipe scores images itself.")
         return self.scorer.build(seed=self.config.seed, **self.scorer_options)
 
 
@@ -78,12 +84,14 @@ def resolve(config: RunConfig) -> RunConfig:
 
     Raises `UsageError` for an unknown name or a value out of range, `DataMissing` where data or weights are absent.
     """
-    backbone = find_backbone(config.backbone)
+    if is_generalisation(config):
+        return resolve_generalisation(config)
     if is_segmentation(config):
         check_segmentation(config)
     elif config.recipe not in RECIPES:
-        raise unknown_name("recipe", config.recipe, [*RECIPES, *SEGMENTERS], "--recipe")
-    find_scorer(config.scorer)
+        raise unknown_name("recipe", config.recipe, [*RECIPES, *SEGMENTERS, *GENERALISERS], "--recipe")
+    config = with_defaults(config)
+    backbone = find_backbone(str(config.backbone))
     normal_class, data_size = "normal", 128
     if config.dataset != GIVEN_IMAGES:
         dataset, root = find_dataset(config.dataset), Path(config.data_root)
@@ -97,37 +105,115 @@ def resolve(config: RunConfig) -> RunConfig:
     if missing is not None:
         raise DataMissing(missing)
 
+    check_network(config, backbone)
     resolved = config.replace(
         normal_class=normal_class,
         image_size=config.image_size or backbone.image_size or data_size,
-        feature_norm=config.feature_norm or backbone.feature_norm,
+        feature_norm=config.feature_norm or _own(config, "feature_norm") or backbone.feature_norm,
         set=_resolved_options(config.set, options_of(config)),
     )
     if is_segmentation(config):
         check_options(resolved)
         return with_adapted_cut(resolved)
-    recipe, steps = find_recipe(config.recipe), config.steps
+    recipe, steps, lr = find_recipe(config.recipe), config.steps, config.lr
     if steps is None:
         steps = recipe.paper_steps if backbone.follows_paper else recipe.steps
     if recipe.steps == 0 and steps:
         raise UsageError(f"`steps` of recipe `{config.recipe}` must be 0: it adapts nothing; got {steps}.")
-    return resolved.replace(
-        steps=steps,
-        lr=config.lr if config.lr is not None else backbone.lr,
-        eval_every=config.eval_every or max(1, steps // recipe.evaluations),
-    )
+    if lr is None:
+        lr = (recipe.paper_lr if backbone.follows_paper else recipe.lr) or backbone.lr
+        if backbone.pretrained and recipe.pretrained_lr is not None:
+            lr = recipe.pretrained_lr
+    resolved = resolved.replace(steps=steps, lr=lr, eval_every=config.eval_every or max(1, steps // recipe.evaluations))
+    _check_beside(resolved)
+    return resolved
+
+
+def with_defaults(config: RunConfig) -> RunConfig:
+    """Return `config` with backbone, scorer and batch size written out, each known or allowed by the recipe."""
+    if is_segmentation(config):
+        return config.replace(
+            backbone=config.backbone or BACKBONE, scorer=config.scorer or "knn", batch_size=config.batch_size or 32
+        )
+    recipe = find_recipe(config.recipe)
+    backbone, scorer = config.backbone or recipe.backbone, config.scorer or recipe.scorer
+    if recipe.only_backbones and backbone not in recipe.only_backbones:
+        known = " or ".join(f"`{key}`" for key in recipe.only_backbones)
+        raise UsageError(
+            f"`backbone` of recipe `{config.recipe}` must be {known}, its own network; got `{backbone}`. "
+            "Leave `--backbone` out."
+        )
+    if scorer == OWN and recipe.scorer != OWN:
+        raise unknown_name("scorer", scorer, SCORERS, "--scorer")
+    if scorer != OWN:
+        find_scorer(scorer)
+    return config.replace(backbone=backbone, scorer=scorer, batch_size=config.batch_size or recipe.batch_size)
+
+
+def check_network(config: RunConfig, backbone: Backbone) -> None:
+    """Raise `UsageError` where a network does not go with the image size or the recipe of `config`."""
+    if backbone.fixed_size and config.image_size not in (None, backbone.image_size):
+        raise UsageError(
+            f"`image_size` of backbone `{backbone.key}` must be {backbone.image_size}, the only one it takes; "
+            f"got {config.image_size}. Leave `--image-size` out."
+        )
+    if is_segmentation(config) and not backbone.pretrained:
+        raise UsageError(
+            f"Recipe `{config.recipe}` compares maps of a pretrained network, and `{backbone.key}` is none. "
+            f"Set `--backbone {BACKBONE}`."
+        )
+    cut = _own(config, "cut")
+    if cut is not None and backbone.cuts and cut not in backbone.cuts:
+        raise UsageError(
+            f"Recipe `{config.recipe}` needs a network that can be cut at `{cut}`; `{backbone.key}` cannot. "
+            f"Set `--backbone {find_recipe(config.recipe).backbone}`."
+        )
+
+
+def _own(config: RunConfig, field: str) -> Any:
+    """Return the recipe's own default of a field, or None."""
+    return None if is_segmentation(config) else getattr(find_recipe(config.recipe), field)
+
+
+def _check_beside(config: RunConfig) -> None:
+    """Raise `DataMissing` or `UsageError` where the images that a recipe needs beside the normal ones are not there."""
+    beside, root = find_recipe(config.recipe).beside, Path(config.data_root)
+    if beside == "source" and (missing := missing_imagenet(root)) is not None:
+        raise DataMissing(missing)
+    if beside == "outliers":
+        outliers_of(config)
+
+
+def outliers_of(config: RunConfig) -> Images:
+    """Return the outliers of a resolved config: the training images of another data set, or those of a folder."""
+    spec, root = str(config.set["outliers"]), Path(config.data_root)
+    if spec == config.dataset:
+        raise UsageError(
+            f"`outliers` must not be the data set itself, whose anomalies are to be found; got `{spec}`. "
+            "Set `--set outliers=` to another data set or a folder."
+        )
+    if spec not in DATASETS:
+        return outlier_images(spec, root)
+    dataset = find_dataset(spec)
+    missing = dataset.missing(root)
+    if missing is not None:
+        raise DataMissing(missing)
+    return dataset.open(root, dataset.classes(root)[0], config.seed).train
 
 
 def options_of(config: RunConfig) -> dict[str, Option]:
     """Return the `--set` options that the config's recipe, scorer and backbone understand, by key."""
+    if is_generalisation(config):
+        return generalisation_options(config)
+    config = with_defaults(config)
+    backbone = dict(find_backbone(str(config.backbone)).options)
+    cut = _own(config, "cut")
+    if cut is not None:
+        backbone["cut"] = dataclasses.replace(backbone["cut"], default=cut, choices=(cut,))
     if is_segmentation(config):
-        return {**SEGMENTERS[config.recipe].options, **find_backbone(config.backbone).options}
-    recipe, scorer, backbone = (
-        find_recipe(config.recipe),
-        find_scorer(config.scorer),
-        find_backbone(config.backbone),
-    )
-    return {**recipe.options, **scorer.options, **backbone.options}
+        return {**SEGMENTERS[config.recipe].options, **backbone}
+    scorer = {} if config.scorer == OWN else find_scorer(str(config.scorer)).options
+    return {**find_recipe(config.recipe).options, **scorer, **backbone}
 
 
 def _resolved_options(given: Mapping[str, object], options: Mapping[str, Option]) -> dict[str, Any]:
@@ -144,7 +230,7 @@ def _loaded(config: RunConfig, task: OneClassTask | None) -> tuple[RunConfig, to
         task = open_task(config)
     elif len(task.train) < 2:
         raise UsageError(f"At least 2 normal images are needed; got {len(task.train)}. Add images.")
-    network = find_backbone(config.backbone).load(str(config.set["cut"])).to(device)
+    network = find_backbone(str(config.backbone)).load(str(config.set["cut"])).to(device)
     # A timm network names its own cut when it is loaded.
     return config.replace(set={**config.set, "cut": network.cut}), device, task, network
 
@@ -167,8 +253,8 @@ def prepare(config: RunConfig, task: OneClassTask | None = None) -> Plan:
     import torch
 
     config, device, task, network = _loaded(config, task)
-    scorer = find_scorer(config.scorer)
-    options = {key: config.set[key] for key in scorer.options}
+    scorer = None if config.scorer == OWN else find_scorer(str(config.scorer))
+    options = {key: config.set[key] for key in (scorer.options if scorer else ())}
     fitted = len(task.train) - count_held_out(len(task.train))
     for key in ("k", "means"):
         if key in options and int(options[key]) > fitted:
@@ -182,10 +268,15 @@ def prepare(config: RunConfig, task: OneClassTask | None = None) -> Plan:
             f"Recipe `{config.recipe}` needs at least {FEWEST_FOR_HELD_OUT} normal images, to hold some out; "
             f"got {len(task.train)}. Add images or use `--recipe panda-early`."
         )
-    if recipe.penalty == "ewc" and network.classifier is None:
+    if (recipe.penalty == "ewc" or recipe.beside == "source") and network.classifier is None:
         raise UsageError(
             f"Recipe `{config.recipe}` needs a backbone with a classifier; `{config.backbone}` has none. "
             "Use `--recipe panda-l2`."
+        )
+    if recipe.steps and not any(True for _ in network.tail.parameters()):
+        raise UsageError(
+            f"Recipe `{config.recipe}` needs a network with weights to adapt; `{config.backbone}` has none. "
+            "Use `--recipe frozen`."
         )
     torch.manual_seed(config.seed)  # nothing draws from it today; a backbone that did would still be reproducible
     return Plan(config, recipe, scorer, options, network, task, device)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from panda_core.config import RunConfig, flag
 from panda_core.errors import PandaError, UsageError, unknown_name
+from panda_core.generalising import is_generalisation
 from panda_core.runs.store import RunFolder
 from panda_core.segmentation import SEGMENTERS
 
@@ -17,8 +18,8 @@ TURNS = (1, 2, 4, 8)
 
 
 def is_segmentation(config: RunConfig) -> bool:
-    """Return whether `config` describes a segmentation run."""
-    return config.recipe in SEGMENTERS
+    """Return whether `config` describes a run that gives maps: patches are compared, or it generalises."""
+    return config.recipe in SEGMENTERS or is_generalisation(config)
 
 
 def check_segmentation(config: RunConfig) -> None:
@@ -27,8 +28,8 @@ def check_segmentation(config: RunConfig) -> None:
         ("steps", (None, 0)),
         ("lr", (None,)),
         ("eval_every", (None,)),
-        ("scorer", ("knn",)),
-        ("batch_size", (32,)),
+        ("scorer", (None, "knn")),
+        ("batch_size", (None, 32)),
     ):
         value = getattr(config, key)
         if value not in neutral:

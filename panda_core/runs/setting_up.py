@@ -13,14 +13,16 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from panda_core.datasets import Images, imagenet_images, split_digest
+from panda_core.datasets.smaller import SmallerImages, typical_side
 from panda_core.errors import PandaError
 from panda_core.events import CacheProgress, ImagesSkipped
 from panda_core.features import TrunkActivations, default_cache_dir, trunk_activations
 from panda_core.features.cache import cache_key
 from panda_core.methods.fisher import fisher_diagonal
+from panda_core.methods.learner import Beside
 from panda_core.methods.penalties import ElasticPenalty
 from panda_core.records import write_atomically
-from panda_core.runs.plan import Plan, held_out_rows
+from panda_core.runs.plan import Plan, held_out_rows, outliers_of
 
 FISHER_MARKS = 20  # progress lines while the Fisher diagonal is computed
 
@@ -31,7 +33,7 @@ class Inputs:
 
     fitted: training rows that are adapted on. gallery: training rows that held-out images are compared with.
     held_out: the remaining rows. is_anomaly: (M,) of the test rows. fisher_source: where the Fisher diagonal
-    comes from, in words, or None.
+    comes from, in words, or None. beside: other images of a recipe that needs some.
     """
 
     train: TrunkActivations
@@ -42,6 +44,7 @@ class Inputs:
     held_out: np.ndarray
     penalty: ElasticPenalty | None
     fisher_source: str | None
+    beside: Beside | None
 
 
 def set_up(plan: Plan, should_stop: Callable[[], bool]) -> Iterator[CacheProgress | ImagesSkipped | Inputs]:
@@ -76,7 +79,37 @@ def set_up(plan: Plan, should_stop: Callable[[], bool]) -> Iterator[CacheProgres
             penalty = ElasticPenalty(initial, importance, strength=float(plan.option("ewc_strength")))
         if penalty is None:
             return
-    yield Inputs(train, test, plan.task.is_anomaly[test.kept], fitted, gallery, held_out, penalty, source)
+    beside: Beside | None = None
+    if plan.recipe.beside is not None:
+        for read in _beside(plan, should_stop):
+            if isinstance(read, Beside):
+                beside = read
+            else:
+                yield read
+        if beside is None:
+            return
+    yield Inputs(train, test, plan.task.is_anomaly[test.kept], fitted, gallery, held_out, penalty, source, beside)
+
+
+def _beside(plan: Plan, should_stop: Callable[[], bool]) -> Iterator[CacheProgress | ImagesSkipped | Beside]:
+    """Yield progress, then the activations of the images that the recipe needs besides the normal ones."""
+    images: Images
+    labels: np.ndarray | None = None
+    if plan.recipe.beside == "source":
+        labelled = imagenet_images(Path(plan.config.data_root))
+        if labelled is None:
+            raise PandaError(f"`{plan.config.data_root}` holds no labelled ImageNet image. Check its folders.")
+        images, labels = labelled.images, labelled.labels
+    else:
+        images = outliers_of(plan.config)
+        side = typical_side(plan.task.train)
+        if plan.option("outlier_detail") == "match" and side < int(plan.config.image_size or 0):
+            images = SmallerImages(images, side)
+    for item in _activations(plan, images, str(plan.recipe.beside), should_stop):
+        if isinstance(item, TrunkActivations):
+            yield Beside(item.values, None if labels is None else labels[item.kept])
+        else:
+            yield item
 
 
 def _activations(

@@ -30,14 +30,35 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise _broken(path, f"is missing or damaged: {error}") from error
 
 
+HEAD = "learner."  # begins the names of what a recipe trains or remembers beside the tail
+
+
+def tail_state(network: Network) -> dict[str, Tensor]:
+    """Return copies of what a checkpoint holds of a network: its tail's parameters and, where they move, statistics."""
+    state: dict[str, Tensor] = dict(network.tail.named_parameters())
+    if network.statistics_move:
+        state |= {name: value for name, value in network.tail.named_buffers() if value.is_floating_point()}
+    return {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
+
+
 def read_tail(path: Path, network: Network) -> dict[str, Tensor]:
-    """Return the parameters of the network's tail that a checkpoint holds, all of them."""
-    return _checked(path, {name: tuple(value.shape) for name, value in network.tail.named_parameters()})
+    """Return the state of the network's tail that a checkpoint holds, all of it."""
+    wanted = {name: tuple(value.shape) for name, value in tail_state(network).items()}
+    return _checked(
+        path, wanted, {name: value for name, value in read_tensors(path).items() if not name.startswith(HEAD)}
+    )
 
 
-def read_momentum(path: Path, network: Network) -> dict[str, Tensor]:
-    """Return the optimiser's momentum by parameter name; empty before the first step."""
-    return read_tail(path, network) if read_tensors(path) else {}
+def read_head(path: Path) -> dict[str, Tensor]:
+    """Return what a checkpoint holds beside the tail, by name; empty for most recipes."""
+    found = {name.removeprefix(HEAD): value for name, value in read_tensors(path).items() if name.startswith(HEAD)}
+    return _checked(path, {name: tuple(value.shape) for name, value in found.items()}, found)
+
+
+def read_momentum(path: Path) -> dict[str, Tensor]:
+    """Return what the optimiser remembers, by "slot/parameter name"; empty before the first step."""
+    found = read_tensors(path)
+    return _checked(path, {name: tuple(value.shape) for name, value in found.items()}, found)
 
 
 def read_gallery(path: Path, space: Mapping[str, Tensor]) -> Tensor:
@@ -56,15 +77,20 @@ def read_space(path: Path, network: Network, feature_norm: str) -> dict[str, Ten
     return found
 
 
-def _checked(path: Path, wanted: Mapping[str, tuple[int | None, ...]]) -> dict[str, Tensor]:
-    """Return the tensors of a file that must have these names and shapes (None: any length) and be finite floats."""
-    tensors = read_tensors(path)
+def _checked(
+    path: Path, wanted: Mapping[str, tuple[int | None, ...]], found: dict[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """Return the tensors of a file, or `found` of it, that must have these names and shapes and be finite floats.
+
+    None in a shape: any length.
+    """
+    tensors = read_tensors(path) if found is None else found
     if set(tensors) != set(wanted):
         raise _broken(path, f"must hold {len(wanted)} tensors of certain names; it holds {len(tensors)}")
     for name, shape in wanted.items():
-        found = tensors[name]
-        fits = len(shape) == found.ndim and all(b in (None, a) for a, b in zip(found.shape, shape, strict=True))
-        if not fits or found.dtype != torch.float32 or not torch.isfinite(found).all():
+        tensor = tensors[name]
+        fits = len(shape) == tensor.ndim and all(b in (None, a) for a, b in zip(tensor.shape, shape, strict=True))
+        if not fits or tensor.dtype != torch.float32 or not torch.isfinite(tensor).all():
             raise _broken(path, f"holds a `{name}` of another shape or type, or one that is not finite")
     return tensors
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from panda_core.errors import BrokenRun
+from panda_core.generalising import is_generalisation
 from panda_core.runs.evaluation import Evaluation, Measured, Space
+from panda_core.runs.generalising import generalise, prepare_generalisation
 from panda_core.runs.loaded import LoadedRun
-from panda_core.runs.loop import final_scores
+from panda_core.runs.loop import final_scores, new_learner
 from panda_core.runs.plan import prepare, prepare_segmentation
 from panda_core.runs.segmenting import SegmentSnapshot, segment
 from panda_core.runs.setting_up import Inputs, set_up
-from panda_core.runs.tensors import read_space, read_tail
+from panda_core.runs.tensors import read_head, read_space, read_tail
 
 
 def recompute_final_scores(loaded: LoadedRun) -> np.ndarray:
     """Return the final scores (M,) of a finished run, computed anew; `BrokenRun` if it is not finished."""
     if loaded.metrics is None:
         raise BrokenRun(f"Run `{loaded.run_id}` is not finished. `python -m panda_core resume` continues it.")
+    if is_generalisation(loaded.config):
+        found = generalise(prepare_generalisation(loaded.config))
+        return [item for item in found if isinstance(item, SegmentSnapshot)][-1].arrays["scores"]
     if loaded.is_segmentation:
         items = segment(prepare_segmentation(loaded.config))
         return [item for item in items if isinstance(item, SegmentSnapshot)][-1].arrays["scores"]
@@ -25,12 +30,15 @@ def recompute_final_scores(loaded: LoadedRun) -> np.ndarray:
     (inputs,) = [item for item in set_up(plan, lambda: False) if isinstance(item, Inputs)]
     space_file = loaded.folder.path / "space.safetensors"
     space = Space.from_tensors(plan, read_space(space_file, plan.network, str(plan.config.feature_norm)))
-    evaluation = Evaluation(plan, inputs, space)
+    learner = new_learner(plan.config, plan.network, plan.device)
+    evaluation = Evaluation(plan, inputs, space, learner)
     history: list[Measured] = []
     needed = loaded.evaluated if plan.recipe.stop == "ses" else loaded.evaluated[-1:]
     for event in needed:
-        tail = read_tail(loaded.folder.path / "checkpoints" / f"{event.step:06d}.safetensors", plan.network)
-        plan.network.tail.load_state_dict(tail, strict=False)
+        file = loaded.folder.path / "checkpoints" / f"{event.step:06d}.safetensors"
+        plan.network.tail.load_state_dict(read_tail(file, plan.network), strict=False)
+        learner.keep(**read_head(file))
         features = evaluation.features(plan.network.tail)
         history.append(evaluation.measure(features, event.step, event.images_seen, history, began=0.0))
+    learner.close()
     return final_scores(plan, history).scores

@@ -17,6 +17,7 @@ from panda_core.scoring.kmeans import KMeansScorer
 from panda_core.scoring.knn import KNNScorer, nearest
 from panda_core.scoring.mahalanobis import MahalanobisScorer
 from panda_core.scoring.mean import MeanScorer
+from panda_core.scoring.ocsvm import OneClassSVMScorer
 
 
 class Scorer(Protocol):
@@ -55,6 +56,25 @@ SCORERS: dict[str, ScorerRow] = {
         "Mahalanobis distance, covariance shrunk",
         "Ledoit & Wolf, J. Multivariate Analysis 2004",
         MahalanobisScorer,
+    ),
+    "ocsvm": ScorerRow(
+        "one-class SVM: outside of a boundary around the normal features",
+        "Schoelkopf et al., Neural Computation 2001; PANDA, Table 1",
+        OneClassSVMScorer,
+        {
+            "svm_nu": Option(default=0.1, low=1e-3, high=1.0, help="largest share of normal images outside (nu)"),
+            "svm_gamma": Option(
+                default=0.0, low=0.0, high=1e6, help="width of the kernel (gamma); 0 is 1 / (dimensions x variance)"
+            ),
+            "svm_variance": Option(
+                default=0.95, low=0.01, high=1.0, help="share of the variance whose principal components are kept"
+            ),
+            "svm_contrast": Option(
+                default="no",
+                choices=("no", "yes"),
+                help="L1 contrast normalisation of each image's features first, made for pixels",
+            ),
+        },
     ),
 }
 

@@ -83,6 +83,10 @@ def test_trunk_then_tail_is_the_whole_network(cut: str, whole: Callable[[int], A
         torch.testing.assert_close(network.logits(features), whole(0)(images), rtol=1e-4, atol=1e-3)
     assert features.shape[1] == sum(network.level_widths)
     assert network.cut == cut
+    if cut == "input":  # the trunk is nothing, and the stem is adapted as well
+        assert torch.equal(network.trunk(images), images)
+        assert {"first.conv_stem.weight"} <= set(dict(network.tail.named_parameters()))
+        return
     in_trunk = {f"blocks.{stage}" for stage in range(int(cut[-1]) + 1)}
     in_tail = {f"blocks.{name.split('.')[1]}" for name, _ in network.tail.named_parameters() if "blocks" in name}
     assert in_trunk | in_tail == {f"blocks.{stage}" for stage in range(7)} and not in_trunk & in_tail
@@ -92,15 +96,15 @@ def test_trunk_then_tail_is_the_whole_network(cut: str, whole: Callable[[int], A
 def test_a_loaded_network_is_frozen_and_in_evaluation_mode(key: str) -> None:
     """BatchNorm statistics that drift because a part was left in training mode."""
     network = BACKBONES[key].load(BACKBONES[key].cut)
-    for part in (network.trunk, network.tail, network.classifier):
-        assert part is not None
+    assert (network.classifier is not None) == BACKBONES[key].pretrained
+    for part in filter(None, (network.trunk, network.tail, network.classifier)):
         assert not any(module.training for module in part.modules())
         assert not any(parameter.requires_grad for parameter in part.parameters())
     assert len(network.weights_sha256) == 64
 
 
 def test_weights_of_one_package_tell_the_others_apart() -> None:
-    """Three networks with one digest, hence with one cache entry."""
+    """Two networks with one digest, hence with one cache entry."""
     digests = {row.load(row.cut).weights_sha256 for row in BACKBONES.values()}
     assert len(digests) == len(BACKBONES)
 

@@ -40,7 +40,7 @@ def test_every_recipes_detector_gives_the_runs_scores(
 ) -> None:
     """A stop rule that the detector does not know, or a checkpoint that is missing from it."""
     options = {"ses": "A", "ses_start": "include"} if recipe == "panda-ses" and norm == "l2" else {}
-    steps = None if recipe == "frozen" else 6
+    steps = 6 if RECIPES[recipe].steps else None
     folder, _ = finish(tiny(recipe=recipe, feature_norm=norm, lr=1.0, steps=steps, set=options))
     loaded = load_run(folder.path)
     images = [loaded.images("test").load(row) for row in range(20)]

@@ -14,7 +14,7 @@ from panda_core import PandaError, RunConfig, UnreadableImage, UsageError, load_
 from panda_core.backbones import BACKBONES
 from panda_core.datasets import ArrayImages, OneClassTask
 from panda_core.events import Evaluated, Event, ImagesSkipped, RunFailed
-from panda_core.runs import loop
+from panda_core.methods import compactness
 from panda_core.runs.store import RunFolder, list_runs
 
 Tiny = Callable[..., RunConfig]
@@ -67,7 +67,7 @@ def test_a_fault_of_the_program_is_recorded(tiny: Tiny, monkeypatch: pytest.Monk
     def fault(*arguments: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(loop, "compactness_loss", fault)
+    monkeypatch.setattr(compactness, "compactness_loss", fault)
     folder, events, error = failed(tiny())
     assert isinstance(events[-1], RunFailed) and "ZeroDivisionError: division by zero" in events[-1].reason
     assert "please report" in str(error) and isinstance(error.__cause__, ZeroDivisionError)
@@ -80,7 +80,7 @@ def test_full_memory_says_what_to_make_smaller(tiny: Tiny, monkeypatch: pytest.M
     def full(*arguments: object) -> None:
         raise RuntimeError("CUDA out of memory. Tried to allocate 20 GiB")
 
-    monkeypatch.setattr(loop, "compactness_loss", full)
+    monkeypatch.setattr(compactness, "compactness_loss", full)
     _, events, _ = failed(tiny())
     assert isinstance(events[-1], RunFailed) and "--batch-size" in events[-1].reason
 

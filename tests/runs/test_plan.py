@@ -49,15 +49,17 @@ def test_missing_data_says_what_to_get(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
 @pytest.mark.parametrize("scorer", sorted(SCORERS))
-def test_every_default_is_written_out(recipe: str, scorer: str) -> None:
+def test_every_default_is_written_out(pictures: Callable[[], Path], recipe: str, scorer: str) -> None:
     """A saved config with a None in it, which means something else in a later version."""
+    pictures()
     config = resolve(RunConfig(recipe=recipe, scorer=scorer))
     unset = {key for key, value in config.to_json().items() if value is None}
     assert unset == {"train_limit", "test_limit"}, "no limit is no default"
     assert set(config.set) >= set(RECIPES[recipe].options) | set(SCORERS[scorer].options) | {"cut"}
     assert config.steps == RECIPES[recipe].steps
-    assert config.lr == BACKBONES["efficientnet_lite0"].lr
-    assert config.image_size == DATASETS["digits"].image_size
+    backbone = BACKBONES[RECIPES[recipe].backbone]
+    assert (config.backbone, config.lr) == (backbone.key, RECIPES[recipe].lr or backbone.lr)
+    assert config.image_size == (backbone.image_size or DATASETS["digits"].image_size)
     assert resolve(config) == config
 
 

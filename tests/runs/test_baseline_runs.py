@@ -1,0 +1,121 @@
+"""Runs of the baselines: pretraining, moving statistics, heads and oracles go through the same loop and folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from panda_core import RunConfig, load_run
+from panda_core.events import CacheProgress, RunFinished, RunStopped, Stepped
+from panda_core.runs import oracle
+from panda_core.runs.plan import prepare
+from panda_core.runs.record import resume, run
+from panda_core.runs.store import list_runs
+from panda_core.runs.tensors import read_tensors
+
+Tiny = Callable[..., RunConfig]
+Finish = Callable[..., Any]
+
+SOFT = {"recipe": "deep-svdd", "lr": 1e-3, "set": {"ae_epochs": 1, "objective": "soft-boundary"}}
+MHROT = {"recipe": "mhrot", "backbone": "rotnet", "image_size": 16, "test_limit": 10}
+BIASED = {"recipe": "deep-svdd", "backbone": "lenet_bias", "scorer": "knn"}
+
+
+@pytest.mark.parametrize("changes", [SOFT, MHROT], ids=["soft-boundary", "mhrot"])
+def test_stopped_and_resumed_equals_uninterrupted(
+    tiny: Tiny, finish: Finish, contents: Callable[..., Any], tmp_path: Any, changes: dict[str, Any]
+) -> None:
+    """A radius, statistics, heads or Adam's memory that start again; pretraining done twice."""
+    whole = contents(finish(tiny(**changes, runs_dir=str(tmp_path / "whole")))[0])
+    seen: list[Stepped] = []
+
+    def should_stop() -> bool:
+        return len(seen) >= 3
+
+    for event in run(tiny(**changes), should_stop=should_stop):
+        if isinstance(event, Stepped):
+            seen.append(event)
+    assert isinstance(event, RunStopped)
+    (folder,) = list_runs(tiny().runs_dir)
+    torch.manual_seed(9)
+    again = list(resume(folder))
+    assert isinstance(again[-1], RunFinished)
+    assert not any(isinstance(item, CacheProgress) for item in again)
+    assert contents(folder) == whole
+
+
+@pytest.mark.parametrize("changes", [SOFT, MHROT, BIASED], ids=["soft-boundary", "mhrot", "biased"])
+def test_statistics_move_and_are_saved(tiny: Tiny, finish: Finish, changes: dict[str, Any]) -> None:
+    """BatchNorm that keeps the statistics of random weights, or a detector that scores with them."""
+    folder, _ = finish(tiny(**changes))
+    first, last = (read_tensors(folder.path / "checkpoints" / f"{step:06d}.safetensors") for step in (0, 6))
+    statistics = {name for name in first if "running" in name}
+    assert statistics and all(not torch.equal(first[name], last[name]) for name in statistics)
+    loaded = load_run(folder.path)
+    images = [loaded.images("test").load(row) for row in range(len(loaded.arrays("final")["scores"]))]
+    np.testing.assert_allclose(loaded.detector().anomaly_scores(images), loaded.arrays("final")["scores"], rtol=1e-4)
+
+
+def test_no_step_scores_the_whitened_autoencoder(tiny: Tiny, finish: Finish) -> None:
+    """Features of random weights in place of the autoencoder's where no step follows, as PANDA's Table 7 has it."""
+    changes = {"recipe": "deep-svdd", "steps": 0, "feature_norm": "whiten", "scorer": "mean", "eval_every": None}
+    folder, events = finish(tiny(**changes, set={"ae_epochs": 2}))
+    marks = [event.done for event in events if isinstance(event, CacheProgress) and event.split == "pretraining"]
+    assert marks == [1, 2, 3, 4, 5, 6]
+    gallery = read_tensors(folder.path / "galleries" / "000000.safetensors")["features"].double()
+    fitted = gallery[folder.read("split.json")["fitted"]]
+    assert (gallery.mean(dim=0).abs() < 1e-4).all() and fitted.shape[0] == 18
+    covariance = gallery.T @ gallery / len(gallery)
+    assert (covariance - torch.diag(covariance.diag())).abs().max() < 1e-3
+    other = finish(tiny(**changes, set={"ae_epochs": 0}))[0].arrays("final")["scores"]
+    assert not np.allclose(folder.arrays("final")["scores"], other, rtol=1e-2)
+
+
+def test_pretraining_can_be_stopped(tiny: Tiny) -> None:
+    """Minutes of an autoencoder that nobody can end."""
+    asked: list[bool] = []
+
+    def should_stop() -> bool:
+        return bool(asked)
+
+    events = []
+    for event in run(tiny(recipe="deep-svdd", set={"ae_epochs": 30}), should_stop=should_stop):
+        events.append(event)
+        asked += [True] if isinstance(event, CacheProgress) and event.split == "pretraining" else []
+    assert isinstance(events[-1], RunStopped) and asked == [True]
+
+
+def test_the_one_class_svm_sees_the_pixels(tiny: Tiny, finish: Finish) -> None:
+    """Another input, or another scorer, than the recipe says."""
+    folder, _ = finish(tiny(recipe="ocsvm", backbone=None, steps=None))
+    task = prepare(tiny(recipe="ocsvm", backbone=None, steps=None)).task
+    gallery = read_tensors(folder.path / "galleries" / "000000.safetensors")["features"].numpy()
+    assert gallery.shape == (20, 3072) and 0 <= gallery.min() < gallery.max() <= 1
+    scores = folder.arrays("final")["scores"]
+    assert (
+        scores.shape == (len(task.test),) and scores[task.is_anomaly == 1].mean() > scores[task.is_anomaly == 0].mean()
+    )
+
+
+def test_the_oracle_stands_beside_the_scores(tiny: Tiny, finish: Finish, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A grid searched with labels whose best setting becomes the run's own scores; or one searched unasked."""
+    monkeypatch.setattr(oracle, "NUS", (0.1, 0.5))
+    monkeypatch.setattr(oracle, "GAMMAS", (2.0**-7, 0.25))
+    plain, asked = (
+        finish(tiny(recipe="ocsvm", backbone=None, steps=None, set={"svm_grid": grid})) for grid in ("none", "oracle")
+    )
+    np.testing.assert_array_equal(plain[0].arrays("final")["scores"], asked[0].arrays("final")["scores"])
+    found = {key: value for key, value in asked[1][-1].metrics.items() if key not in plain[1][-1].metrics}
+    assert set(found) == {"oracle_grid_auroc", "oracle_grid_gamma", "oracle_grid_nu"}
+    assert found["oracle_grid_gamma"] in oracle.GAMMAS and found["oracle_grid_nu"] in oracle.NUS
+    assert {key: asked[1][-1].metrics[key] for key in plain[1][-1].metrics} == plain[1][-1].metrics
+
+
+def test_mhrots_features_can_be_scored_by_neighbours(tiny: Tiny, finish: Finish) -> None:
+    """A scorer of its own that cannot be replaced: RotNet's features with PANDA's kNN (Sec. 5.5 and App. A)."""
+    own, knn = (finish(tiny(recipe="mhrot", scorer=scorer))[0].arrays("final")["scores"] for scorer in (None, "knn"))
+    assert own.max() <= 0 < knn.min() and own.shape == knn.shape

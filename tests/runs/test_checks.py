@@ -1,0 +1,105 @@
+"""Checks of new images in a process of their own: handed over, followed, and reported when the process dies."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from panda_core.cli import waiting
+from panda_core.config import RunConfig
+from panda_core.records import write_arrays, write_json
+from panda_core.runs import launch
+from panda_core.runs.known_normals import known_normals
+from panda_core.runs.loaded import LoadedRun
+from panda_core.runs.store import RunFolder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    monkeypatch.setattr(launch, "_waiting", None)
+    return RunFolder.create(RunConfig(runs_dir=str(tmp_path / "runs")))
+
+
+def spawned(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """Have the next process run `code` instead of what waits for a job."""
+
+    def spawn() -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, text=True)
+
+    monkeypatch.setattr(launch, "_spawn", spawn)
+
+
+def ended(out: Path) -> None:
+    launch._checks[out.name].wait(timeout=20)
+
+
+@pytest.mark.parametrize(
+    "code, words",
+    [
+        ("import os, signal; input(); os.kill(os.getpid(), signal.SIGKILL)", f"signal {int(signal.SIGKILL)}: killed"),
+        ("input(); raise SystemExit(3)", "exit code 3"),
+    ],
+)
+def test_a_dead_process_is_reported_at_once(
+    code: str, words: str, folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that waits two minutes for a process that is gone."""
+    spawned(monkeypatch, code)
+    out = launch.check(folder, tmp_path)
+    ended(out)
+    assert words in launch.how_check_ended(out)
+
+
+def test_a_living_process_and_a_result_are_no_fault(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check called dead while it computes, or although it has written its result, or after a restart."""
+    out = folder.path / "checks" / "one"
+    monkeypatch.setitem(launch._checks, "one", SimpleNamespace(poll=lambda: None))
+    assert launch.how_check_ended(out) == ""
+    monkeypatch.setitem(launch._checks, "one", SimpleNamespace(poll=lambda: 1))
+    assert "exit code 1" in launch.how_check_ended(out)
+    out.mkdir(parents=True)
+    write_json(out / "result.json", {"rows": [], "error": "said"})
+    assert launch.how_check_ended(out) == "" == launch.how_check_ended(folder.path / "checks" / "from before")
+
+
+def test_the_job_reaches_the_checking_process(
+    folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path with a space or a quote that arrives as two; a check that is taken for a run."""
+    images = tmp_path / 'my "photos", [new]'
+    images.mkdir()
+    told = SimpleNamespace(text="")
+
+    class Input(io.StringIO):
+        def close(self) -> None:
+            told.text = self.getvalue()
+            super().close()
+
+    monkeypatch.setattr(launch, "_spawn", lambda: SimpleNamespace(poll=lambda: None, stdin=Input()))
+    out = launch.check(folder, images)
+    assert out.is_dir() and len(out.name) == 32
+    seen: list[list[str]] = []
+    monkeypatch.setattr(waiting, "check", lambda arguments: seen.append(list(arguments)) or 0)
+    monkeypatch.setattr(waiting, "load_timm", lambda: None)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(told.text))
+    assert waiting.main() == 0
+    assert seen == [[str(path.resolve()) for path in (folder.path, images, out)]]
+
+
+@pytest.mark.parametrize("dataset, expected", [("folder:/somewhere", [1, 2, 3, 5]), ("digits", [1, 2])])
+def test_known_normals_are_those_nobody_learned_from(dataset: str, expected: list[float], tmp_path: Path) -> None:
+    """Anomalies that raise the threshold; a benchmark's test set that calibrates itself."""
+    folder = RunFolder.create(RunConfig(runs_dir=str(tmp_path / "runs"), dataset=dataset))
+    arrays = {"scores": np.array([3.0, 9.0, 5.0]), "held_out_scores": np.array([1.0, 2.0]), "step": np.zeros(3)}
+    write_arrays(folder.path / "arrays" / "final.npz", arrays)
+    write_json(folder.path / "split.json", {"is_anomaly": [0, 1, 0]})
+    np.testing.assert_array_equal(known_normals(LoadedRun(folder)), expected)
+    assert json.loads((folder.path / "split.json").read_text())
