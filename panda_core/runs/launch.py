@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import panda_core
 from panda_core.config import RunConfig
+from panda_core.records import cannot_write, write_json
 from panda_core.runs.plan import resolve
 from panda_core.runs.store import RunFolder
 
@@ -18,7 +20,9 @@ from panda_core.runs.store import RunFolder
 # everything a run needs and waits for one, which saves seconds between a click and the first point.
 _children: list[subprocess.Popen[str]] = []
 _waiting: subprocess.Popen[str] | None = None
+_checks: dict[str, subprocess.Popen[str]] = {}  # by the name of the check's folder
 _lock = threading.Lock()
+REFERENCES = "references.json"  # in the folder of a check: where the references of a new class lie
 
 
 def start(config: RunConfig) -> RunFolder:
@@ -33,27 +37,52 @@ def start(config: RunConfig) -> RunFolder:
 
 def continue_run(folder: RunFolder) -> None:
     """Have a process compute `folder` from its last checkpoint on, when its turn comes."""
-    global _waiting
     folder.clear_stop_request()
     folder.write_state("queued")
+    _hand_over(str(folder.path.resolve()))
+
+
+def check(folder: RunFolder, images: Path, references: Path | None = None) -> Path:
+    """Have a process look at the image files in folder `images` with a finished run.
+
+    references: a folder of normal images of a new class, for a run that generalises; else the run's own are used.
+    Return the folder in which it writes `result.json`: see `panda_core.cli.checking`.
+    """
+    out = folder.path / "checks" / secrets.token_hex(16)
+    try:
+        out.mkdir(parents=True)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    if references is not None:
+        write_json(out / REFERENCES, {"folder": str(references.resolve())})
+    paths = [str(path.resolve()) for path in (folder.path, images, out)]
+    _checks[out.name] = _hand_over(json.dumps(paths))
+    return out
+
+
+def how_check_ended(out: Path) -> str:
+    """Return a sentence if the process of a check has ended without a result, else nothing.
+
+    Known only to the server that started it: after a restart, nothing is known of processes from before.
+    """
+    process = _checks.get(out.name)
+    code = None if process is None else process.poll()
+    if code is None or (out / "result.json").is_file():  # the file is looked for after the end: it comes before it
+        return ""
+    why = f"signal {-code}: killed, or out of memory" if code < 0 else f"exit code {code}"
+    return f"The process that looked at these images ended without a result ({why}). Check them again."
+
+
+def _hand_over(line: str) -> subprocess.Popen[str]:
+    """Give a job to the process that is ready, else to a new one, and return it."""
+    global _waiting
     with _lock:
         process = _waiting if _waiting is not None and _waiting.poll() is None else _spawn()
         _waiting = None
         if process.stdin is not None:
             with process.stdin as told:
-                told.write(f"{folder.path.resolve()}\n")
-
-
-def check(folder: RunFolder, images: Path) -> Path:
-    """Have a process look at the image files in folder `images` with a finished segmentation run.
-
-    Return the folder in which it writes `maps.npz` and then `result.json`: see `panda_core.cli.checking`.
-    """
-    out = folder.path / "checks" / secrets.token_hex(8)
-    out.mkdir(parents=True)
-    with _lock:
-        _spawn("checking", str(folder.path.resolve()), str(images.resolve()), str(out.resolve()))
-    return out
+                told.write(f"{line}\n")
+    return process
 
 
 def keep_ready() -> None:
@@ -64,15 +93,12 @@ def keep_ready() -> None:
             _waiting = _spawn()
 
 
-def _spawn(module: str = "waiting", *arguments: str) -> subprocess.Popen[str]:
-    """Return a new process of a module of `panda_core.cli`.
-
-    `waiting` prepares itself and then computes the run whose path it reads from its input.
-    """
+def _spawn() -> subprocess.Popen[str]:
+    """Return a new process of `panda_core.cli.waiting`: it prepares itself and reads from its input what to do."""
     _children[:] = [child for child in _children if child.poll() is None]
     root = Path(panda_core.__file__).parents[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", f"panda_core.cli.{module}", *arguments],
+        [sys.executable, "-m", "panda_core.cli.waiting"],
         cwd=root,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])},
         stdin=subprocess.PIPE,

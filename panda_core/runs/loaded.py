@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from panda_core.config import RunConfig, default_runs_dir
-from panda_core.datasets import Images, Masks, OneClassTask
+from panda_core.datasets import Images, ImageSource, Masks, OneClassTask
 from panda_core.errors import BrokenRun
 from panda_core.events import Evaluated, Event, ImagesSkipped, RunFinished, Segmented
+from panda_core.generalising import is_generalisation
 from panda_core.records import read_arrays
+from panda_core.runs.generalise_data import only_new
 from panda_core.runs.plan import GIVEN_IMAGES, open_task
 from panda_core.runs.segment_settings import is_segmentation
 from panda_core.runs.store import RunFolder, State
@@ -97,7 +100,8 @@ class LoadedRun:
     def _task(self) -> OneClassTask:
         if self.config.dataset == GIVEN_IMAGES:
             raise BrokenRun(f"Run `{self.run_id}` was made of images handed over in Python, which are not stored.")
-        return open_task(self.config)
+        task = open_task(self.config)
+        return only_new(self.config, task) if is_generalisation(self.config) else task
 
     def masks(self) -> Masks | None:
         """Return the defect masks of the test images, in the order of the run's arrays, or None where data has none."""
@@ -123,6 +127,16 @@ class LoadedRun:
         from panda_core.runs.detector import detector_of_run
 
         return detector_of_run(self)
+
+    def generalizer(self, references: Sequence[ImageSource]) -> PandaDetector:
+        """Return a detector for a class that was never trained on, from a few normal images of it.
+
+        references: paths, PIL images or uint8 (H, W, 3) arrays, 2 to 8 for instance. Runs of `generalize` have one;
+        any other raises `UsageError`. Its thresholds come from normal images of the classes that were trained on.
+        """
+        from panda_core.runs.detector import generalizer_of_run
+
+        return generalizer_of_run(self, references)
 
 
 def load_run(run: str | os.PathLike[str], runs_dir: str | None = None) -> LoadedRun:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from panda_core.errors import BrokenRun
+from panda_core.generalising import is_generalisation
+from panda_core.generalising.judging import Judge
+from panda_core.runs.known_normals import known_normals
 from panda_core.runs.plan import choose_device
 from panda_core.runs.segment_settings import levels_of, tail_file
 from panda_core.runs.tensors import read_tail, read_tensors
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 class Patchwise:
     """A fitted model, and what held-out normal images score: (H,), and the highest values of their maps, (H,)."""
 
-    model: PatchModel
+    model: PatchModel | Judge
     held_out_scores: np.ndarray
     held_out_peaks: np.ndarray
 
@@ -32,7 +35,7 @@ class Patchwise:
 
     def segment(self, images: list[np.ndarray]) -> Segmented:
         """Return what the model says of decoded images."""
-        return self.model.segment(self.model.in_space(self.model.patches(images)))
+        return self.model.look(images)
 
     def peaks(self, grids: np.ndarray) -> np.ndarray:
         """Return the highest value (B,) of each full map, from grids (B, g, g)."""
@@ -43,11 +46,15 @@ def patchwise(loaded: LoadedRun) -> Patchwise:
     """Return what a segmentation run learned at its last step; `BrokenRun` where it has not got there."""
     from panda_core.backbones import find_backbone
 
+    if is_generalisation(loaded.config):
+        from panda_core.runs.generaliser import judge_of_run
+
+        return judge_of_run(loaded)
     if not loaded.segmented:
         raise BrokenRun(f"Run `{loaded.run_id}` has no maps yet. Wait for it to end, or resume it.")
     config, step = loaded.config, loaded.segmented[-1].step
     device = choose_device(config.device)
-    network = find_backbone(config.backbone).load(str(config.set["cut"])).to(device)
+    network = find_backbone(str(config.backbone)).load(str(config.set["cut"])).to(device)
     tail = tail_file(config, step)
     if tail is not None:
         network.tail.load_state_dict(read_tail(tail, network), strict=False)
@@ -58,5 +65,4 @@ def patchwise(loaded: LoadedRun) -> Patchwise:
         model.load(read_tensors(file))
     except (KeyError, ValueError, IndexError, RuntimeError) as error:
         raise BrokenRun(f"`{file}` does not fit this run: {error}. The run must be computed again.") from error
-    arrays = loaded.arrays(step)
-    return Patchwise(model, arrays["held_out_scores"], arrays["held_out_peaks"])
+    return Patchwise(model, known_normals(loaded), known_normals(loaded, of="peaks"))

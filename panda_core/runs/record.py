@@ -11,15 +11,18 @@ from panda_core.config import RunConfig
 from panda_core.datasets import OneClassTask
 from panda_core.errors import PandaError, UsageError
 from panda_core.events import CheckpointSaved, Evaluated, Event, RunFailed, RunFinished, RunStarted, RunStopped
+from panda_core.generalising import is_generalisation
 from panda_core.records import read_lines, write_atomically
 from panda_core.runs.evaluation import Measured
+from panda_core.runs.generalise_data import GeneralPlan
+from panda_core.runs.generalising import generalise, prepare_generalisation
 from panda_core.runs.loop import Resumed, adapt
 from panda_core.runs.plan import Plan, SegmentPlan, prepare, prepare_segmentation
 from panda_core.runs.saving import environment, momentum_file, save
 from panda_core.runs.segment_settings import is_segmentation
 from panda_core.runs.segmenting import segment
 from panda_core.runs.store import RunFolder
-from panda_core.runs.tensors import read_momentum, read_space, read_tail
+from panda_core.runs.tensors import read_head, read_momentum, read_space, read_tail
 
 
 def run(
@@ -65,6 +68,8 @@ def resume(
 
 
 def _prepared(config: RunConfig, task: OneClassTask | None = None) -> Plan | SegmentPlan:
+    if is_generalisation(config):
+        return prepare_generalisation(config, task)
     return prepare_segmentation(config, task) if is_segmentation(config) else prepare(config, task)
 
 
@@ -83,7 +88,13 @@ def _record(plan: Plan | SegmentPlan, folder: RunFolder, should_stop: Callable[[
             started = RunStarted(run_id=folder.run_id, config=plan.config.to_json())
             folder.append(started)
             yield started
-        items = segment(plan, stop) if isinstance(plan, SegmentPlan) else adapt(plan, resumed, stop)
+        items = (
+            generalise(plan, stop)
+            if isinstance(plan, GeneralPlan)
+            else segment(plan, stop)
+            if isinstance(plan, SegmentPlan)
+            else adapt(plan, resumed, stop)
+        )
         for item in items:
             if isinstance(item, Event):
                 folder.append(item)
@@ -152,7 +163,8 @@ def _last_checkpoint(folder: RunFolder, plan: Plan) -> Resumed | None:
         step=last_step,
         images_seen=evaluated[-1].images_seen,
         tail=read_tail(folder.path / "checkpoints" / f"{name}.safetensors", plan.network),
-        momentum=read_momentum(momentum_file(folder, last_step), plan.network),
+        head=read_head(folder.path / "checkpoints" / f"{name}.safetensors"),
+        momentum=read_momentum(momentum_file(folder, last_step)),
         space=read_space(folder.path / "space.safetensors", plan.network, str(plan.config.feature_norm)),
         history=[Measured(folder.arrays(event.step), event) for event in evaluated],
         seconds=evaluated[-1].time - float(records[0][0].get("time", evaluated[-1].time)),

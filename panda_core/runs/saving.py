@@ -13,6 +13,7 @@ import numpy as np
 
 from panda_core.datasets import split_digest
 from panda_core.records import write_arrays, write_json
+from panda_core.runs.layers import FISHER, summed_by_layer
 from panda_core.runs.loop import Final, Snapshot, Start
 from panda_core.runs.plan import Plan, SegmentPlan
 from panda_core.runs.segmenting import SegmentSnapshot, SegmentStart
@@ -39,6 +40,9 @@ def save(plan: Plan | SegmentPlan, folder: RunFolder, item: Saved) -> None:
             {"fitted": inputs.fitted.tolist(), "held_out": inputs.held_out.tolist()},
         )
         write_json(folder.path / "environment.json", environment(plan, inputs.fisher_source))
+        if inputs.penalty is not None and inputs.penalty.importance is not None:
+            sums = {name: float(value.sum()) for name, value in inputs.penalty.importance.items()}
+            write_json(folder.path / FISHER, summed_by_layer(sums))
     elif isinstance(item, SegmentStart):
         _save_split(
             plan,
@@ -119,7 +123,7 @@ def _save_snapshot(folder: RunFolder, snapshot: Snapshot) -> None:
 def _save_segmented(folder: RunFolder, snapshot: SegmentSnapshot) -> None:
     name = f"{snapshot.step:06d}"
     write_arrays(folder.path / "maps" / f"{name}.npz", snapshot.maps)
-    write_tensors(folder.path / "banks" / f"{name}.safetensors", snapshot.model)
+    write_tensors(folder.path / snapshot.kept_in / f"{name}.safetensors", snapshot.model)
     write_arrays(folder.path / "arrays" / f"{name}.npz", snapshot.arrays)
     # The scores that count are those of the last checkpoint.
     scores = snapshot.arrays["scores"]

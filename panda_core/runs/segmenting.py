@@ -49,12 +49,16 @@ class SegmentStart:
 
 @dataclasses.dataclass(frozen=True)
 class SegmentSnapshot:
-    """Everything that is saved at one step; for `maps` see `panda_core.runs.loaded.LoadedRun.maps`."""
+    """Everything that is saved at one step; for `maps` see `panda_core.runs.loaded.LoadedRun.maps`.
+
+    kept_in: the folder of the run in which `model` is saved.
+    """
 
     step: int
     model: dict[str, Tensor]
     arrays: dict[str, np.ndarray]
     maps: dict[str, np.ndarray]
+    kept_in: str = "banks"
 
 
 @dataclasses.dataclass(frozen=True)

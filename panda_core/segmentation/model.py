@@ -138,6 +138,10 @@ class PatchModel:
         distances, origins = (tuple(getattr(part, name) for part in compared) for name in ("distances", "origins"))
         return Segmented(grids, np.asarray(scores, np.float32), whole, distances, origins)
 
+    def look(self, images: Sequence[np.ndarray]) -> Segmented:
+        """Return what the fitted method says of decoded images (H, W, 3)."""
+        return self.segment(self.in_space(self.patches(images)))
+
     def calibrate(self, scores: np.ndarray, whole: np.ndarray) -> np.ndarray:
         """Take held-out normal images' scores (H,) and `whole` (H,) as what is normal; return their final scores."""
         if self.options.get("image_score") == "part-or-whole":
