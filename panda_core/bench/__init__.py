@@ -1,0 +1,1 @@
+"""Grids: many runs in one table, beside the published figures."""

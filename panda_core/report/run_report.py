@@ -1,0 +1,201 @@
+"""The report of one run: its curves, scores, images, settings and surroundings on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from panda_core.errors import BrokenRun, DataMissing, PandaError, UnreadableImage
+from panda_core.figures import auroc_figure, curve_of, distances_figure, histogram_figure, rank_figure, ratios_figure
+from panda_core.figures.heatmaps import fixed_scale, heated
+from panda_core.metrics import threshold_at
+from panda_core.report.page import Html, chart, document, element, picture, table
+from panda_core.runs.loaded import LoadedRun
+from panda_core.segmentation.maps import full_map
+
+SHOWN = 8  # images in a row
+FALSE_ALARM_RATE = 0.05
+NONE = "–"
+
+
+def report_of(run: LoadedRun) -> str:
+    """Return the report of a run as HTML that needs no other file and no network.
+
+    A run without any result yet raises `BrokenRun`. Where the data are not on this machine, or have changed, the
+    page has no images and says why.
+    """
+    step = _last_step(run)
+    arrays = run.arrays("final" if run.metrics is not None else step)
+    title = run.config.name or f"{run.config.dataset}, normal {run.config.normal_class}, {run.config.recipe}"
+    state = run.state()
+    return document(
+        title,
+        element("h1", title),
+        element("p", f"Run {run.run_id}: {state.state}. {state.reason}".strip(), class_="faint"),
+        *_numbers(run),
+        *(_kinds(run.metrics) if run.is_segmentation and run.metrics else _curves(run)),
+        *_scores(run, arrays),
+        *_images(run, arrays, step),
+        *_settings(run),
+    )
+
+
+def _last_step(run: LoadedRun) -> int:
+    points = run.segmented if run.is_segmentation else run.evaluated
+    if not points:
+        raise BrokenRun(f"Run `{run.run_id}` has no result yet. Wait for its first evaluation, or resume it.")
+    return points[-1].step
+
+
+def _numbers(run: LoadedRun) -> Iterator[Html]:
+    """Yield the final numbers, each with what it is."""
+    metrics = run.metrics
+    if metrics is None:
+        yield element("p", "This run has not finished: everything below is as of its last evaluation.")
+        return
+    if run.is_segmentation:
+        last = run.segmented[-1]
+        shown = [
+            ("image AUROC", _percent(last.image_auroc)),
+            ("95 % interval", _span(last.image_auroc_low, last.image_auroc_high)),
+            ("pixel AUROC", _percent(last.pixel_auroc)),
+            ("AUPRO up to 0.3", _percent(last.aupro)),
+        ]
+    else:
+        shown = [
+            ("final AUROC", _percent(metrics.get("auroc"))),
+            ("95 % interval", _span(metrics.get("auroc_low"), metrics.get("auroc_high"))),
+            ("unadapted AUROC", _percent(metrics.get("unadapted_auroc"))),
+            ("stop step, chosen without labels", _amount(metrics.get("stop_step"))),
+            ("best AUROC of any step, chosen with labels", _percent(metrics.get("oracle_auroc"))),
+        ]
+    yield element("div", *(element("div", element("b", value), name) for name, value in shown), class_="numbers")
+
+
+def _curves(run: LoadedRun) -> Iterator[Html]:
+    curve = curve_of(run.evaluated, last_step=run.config.steps, metrics=run.metrics)
+    if not curve.steps:
+        return
+    drawn = (
+        (auroc_figure, "AUROC", "AUROC over optimiser steps, with its 95 % interval."),
+        (ratios_figure, "Distance divided by training distance", "Distances of test images over those of training."),
+        (distances_figure, "Distance to the centre", "Mean squared distances to the centre over steps."),
+        (rank_figure, "Effective rank", "Effective rank of the training features over steps."),
+    )
+    yield element("h2", "Curves")
+    yield element("div", *(chart(draw(curve), title, about) for draw, title, about in drawn), class_="charts")
+
+
+def _kinds(metrics: Mapping[str, Any]) -> Iterator[Html]:
+    rows = [
+        [name, row["images"], _percent(row["image_auroc"]), _percent(row["pixel_auroc"]), _percent(row["aupro"])]
+        for name, row in metrics.get("kinds", {}).items()
+    ]
+    if rows:
+        yield element("h2", "Each kind of anomaly, against the normal test images")
+        columns = ("kind", "images", "image AUROC", "pixel AUROC", "AUPRO up to 0.3")
+        yield table(columns, rows, numbers=(1, 2, 3, 4))
+
+
+def _scores(run: LoadedRun, arrays: Mapping[str, np.ndarray]) -> Iterator[Html]:
+    scores, is_anomaly = arrays["scores"], np.array(run.split["is_anomaly"])
+    held_out = arrays["held_out_scores"]
+    threshold = threshold_at(held_out, FALSE_ALARM_RATE) if len(held_out) else None
+    about = f"Histogram of the scores of {len(scores)} test images; higher is more anomalous."
+    yield element("h2", "Scores")
+    drawn = chart(histogram_figure(scores, is_anomaly, threshold=threshold), "Test images", about)
+    yield element("div", drawn, class_="charts")
+    if threshold is not None:
+        alarms = scores > threshold
+        found = [
+            f"{int(alarms[is_anomaly == kind].sum())} of {int((is_anomaly == kind).sum())} {name}"
+            for kind, name in ((1, "anomalies"), (0, "normal images"))
+        ]
+        yield element(
+            "p",
+            f"Threshold {threshold:.4g}, set on {len(held_out)} held-out normal images for a false-alarm rate of "
+            f"{100 * FALSE_ALARM_RATE:.0f} %: {' and '.join(found)} lie above it.",
+        )
+
+
+def _images(run: LoadedRun, arrays: Mapping[str, np.ndarray], step: int) -> Iterator[Html]:
+    """Yield rows of test images: the most and the least anomalous of all, and the most surprising of each kind."""
+    yield element("h2", "Images")
+    try:
+        images = run.images("test")
+    except (PandaError, OSError) as error:
+        why = "The data are not on this machine" if isinstance(error, DataMissing) else "The images cannot be shown"
+        yield element("p", f"{why}: {error}")
+        return
+    scores, is_anomaly = arrays["scores"], np.array(run.split["is_anomaly"])
+    show = _maps(run, step) if run.is_segmentation else lambda _row, image: image
+    order = np.argsort(scores, kind="stable")
+    groups = (
+        ("Most anomalous", order[::-1]),
+        ("Least anomalous", order),
+        ("Normal images with the highest scores", order[::-1][is_anomaly[order[::-1]] == 0]),
+        ("Anomalies with the lowest scores", order[is_anomaly[order] == 1]),
+    )
+    yield element("p", "A dashed frame marks an anomaly, a solid one a normal image.", class_="faint")
+    for title, rows in groups:
+        tiles = []
+        for row in rows[:SHOWN]:
+            kind, name = ("normal", "anomalous")[int(is_anomaly[row])], images.names[int(row)]
+            try:
+                image = show(int(row), images.load(int(row)))
+            except UnreadableImage:
+                continue  # it was read once; the file has been damaged since
+            about = f"{name}, {kind}, score {scores[row]:.4g}"
+            caption = element("span", element("b", f"{scores[row]:.4g}"), " ", name)
+            tiles.append(picture(image, caption, about=about, kind=kind))
+        if tiles:
+            yield element("h3", title)
+            yield element("div", *tiles, class_="images")
+
+
+def _maps(run: LoadedRun, step: int) -> Callable[[int, np.ndarray], np.ndarray]:
+    """Return a function (row, image) -> the image with its map, all maps on the run's one scale."""
+    maps, held_out = run.maps(step), run.arrays(step)["held_out_peaks"]
+    threshold = threshold_at(held_out, FALSE_ALARM_RATE) if len(held_out) else None
+    scale = fixed_scale(maps["held_out_grids"] if threshold is not None else maps["grids"], threshold)
+    size, sigma = int(run.config.image_size or 0), float(run.config.set["sigma"])
+    return lambda row, image: heated(image, full_map(maps["grids"][row], size, sigma), scale)
+
+
+def _settings(run: LoadedRun) -> Iterator[Html]:
+    config, found = run.config.to_json(), dict(run.environment)
+    options = config.pop("set")
+    rows = [[key.replace("_", " "), _shown(value)] for key, value in config.items()]
+    rows += [[f"option {key.replace('_', ' ')}", _shown(value)] for key, value in options.items()]
+    yield element("h2", "Run it again")
+    yield element("pre", run.config.to_command())
+    yield element("pre", run.config.to_python())
+    yield element("h2", "Settings")
+    yield table(("setting", "value"), rows)
+    packages = found.pop("packages", None) or {}
+    rows = [[key.replace("_", " "), _shown(value)] for key, value in found.items() if key != "started" and value]
+    rows += [[f"package {name}", _shown(number)] for name, number in packages.items()]
+    if rows:
+        yield element("h2", "Surroundings")
+        yield table(("what", "value"), rows)
+    if run.skipped:
+        yield element("h2", "Images that took no part")
+        yield table(("image", "why"), run.skipped)
+
+
+def _shown(value: object) -> str:
+    return NONE if value is None or value == "" else str(value)
+
+
+def _percent(value: float | None) -> str:
+    return NONE if value is None else f"{100 * value:.1f} %"
+
+
+def _amount(value: float | None) -> str:
+    return NONE if value is None else f"{value:g}"
+
+
+def _span(low: float | None, high: float | None) -> str:
+    return NONE if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"

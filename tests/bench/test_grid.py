@@ -1,0 +1,196 @@
+"""Grid files: what they may say, what they are refused for, and the grids that come with the program."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from panda_core.bench.cells import cell_id, plan_grid
+from panda_core.bench.grid import built_in_grids, load_grid
+from panda_core.bench.published import check_key, published_class, published_figures, published_for
+from panda_core.config import RunConfig
+from panda_core.datasets import DATASETS
+from panda_core.errors import UsageError
+from panda_core.methods import RECIPES
+from panda_core.runs.plan import resolve
+from panda_core.segmentation import SEGMENTERS
+
+NAMED = ("table1", "table2", "table4", "table5", "scoring", "mhrot", "quick", "whitening", "ewc", "deep_svdd")
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def all_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every data set look present: planning a grid opens none."""
+    for key, row in list(DATASETS.items()):
+        monkeypatch.setitem(DATASETS, key, dataclasses.replace(row, missing=lambda root: None))
+
+
+def test_the_grids_of_the_paper_are_there() -> None:
+    """A table of the paper that nobody can run any more."""
+    assert set(NAMED) == set(built_in_grids())
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_cell_of_a_built_in_grid_can_be_run(name: str, all_data: None, tmp_path: Path) -> None:
+    """A recipe, scorer, backbone, option or data set that a built-in grid names and that does not exist."""
+    plan = plan_grid(load_grid(name), runs_dir=tmp_path, data_root=str(tmp_path))
+    # Labelled and other images beside the normal ones are looked for last: where they alone are missing, all else fits.
+    problems = [cell.problem for cell in plan.cells.values() if cell.problem and not cell.missing]
+    problems += [line.problem for line in plan.lines if line.problem]
+    assert plan.cells and not problems, problems[0]
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_row_names_published_figures_of_its_data(name: str) -> None:
+    """A row that stands beside nothing because of a slip in its key."""
+    for row in load_grid(name).rows:
+        check_key(row.published)
+        if row.published:
+            whole = [published_for(row.published, row.metric, dataset, [], whole=True) for dataset in row.datasets]
+            assert any(whole), row.name
+
+
+def test_quick_has_every_recipe() -> None:
+    """A recipe that is added and never tried by the grid that tries everything."""
+    assert {str(row.settings["recipe"]) for row in load_grid("quick").rows} == {*RECIPES, *SEGMENTERS}
+
+
+def test_a_yaml_grid_is_the_same_as_a_toml_grid(write_grid: Write, tmp_path: Path) -> None:
+    """One of the two formats read in another way."""
+    toml = load_grid(str(write_grid([{"name": "a", "set": {"k": 3}, "seeds": [0, 1]}])))
+    yaml = tmp_path / "small.yaml"
+    yaml.write_text(
+        "settings: {datasets: [digits], classes: ['3', '8'], image_size: 32, train_limit: 24, test_limit: 40,\n"
+        "  batch_size: 8, recipe: panda-early, steps: 4}\nrows:\n  - {name: a, set: {k: 3}, seeds: [0, 1]}\n"
+    )
+    assert load_grid(str(yaml)) == toml
+
+
+def test_a_grid_is_crossed_with_classes_and_seeds(make_plan: Any) -> None:
+    """Cells that are left out or computed twice; two rows that ask for the same run and each compute it."""
+    plan, _ = make_plan(
+        [{"name": "a"}, {"name": "b", "metric": "unadapted_auroc"}, {"name": "c", "steps": 2}], seeds=[0, 1]
+    )
+    assert [len(line.cells) for line in plan.lines] == [4, 4, 4]
+    assert plan.lines[0].cells == plan.lines[1].cells
+    assert len(plan.cells) == 8
+    settings = {(cell.config.normal_class, cell.config.seed, cell.config.steps) for cell in plan.cells.values()}
+    assert settings == {(name, seed, steps) for name in ("3", "8") for seed in (0, 1) for steps in (4, 2)}
+
+
+@pytest.mark.parametrize(
+    ("classes", "found", "whole"),
+    [("all", 10, True), (2, 2, True), (["3", 8], 2, False), ({"digits": ["5"]}, 1, False), ({"elpv": 1}, 10, True)],
+)
+def test_classes(classes: Any, found: int, whole: bool, make_plan: Any) -> None:
+    """A mean over some classes that is put beside a published mean over all of them."""
+    plan, _ = make_plan(classes=classes)
+    assert (len(plan.lines[0].classes), plan.lines[0].whole) == (found, whole)
+
+
+def test_extends(write_grid: Write, tmp_path: Path) -> None:
+    """A user's change that replaces more of the grid below it than it names."""
+    write_grid([{"name": "a"}], set={"k": 3, "clip": 0.5})
+    above = tmp_path / "above.toml"
+    above.write_text('extends = "small.toml"\n[settings]\nbackbone = "efficientnet_lite2"\nset = { k = 5 }\n')
+    (row,) = load_grid(str(above)).rows
+    assert row.settings["backbone"] == "efficientnet_lite2" and row.settings["steps"] == 4
+    assert row.settings["set"] == {"k": 5, "clip": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        ("rows = 3", "must have rows"),
+        ("", "must have rows"),
+        ("[[rows]]\nname = 'a'\n[[rows]]\nname = 'a'", "called `a`"),
+        ("[[rows]]\nname = 'a'\nstep = 3", "step"),
+        ("[[rows]]\nname = 'a'\nseed = 3", "seed"),
+        ("[[rows]]\nname = 'a'\nseeds = 3", "seeds"),
+        ("[[rows]]\nname = 'a'\nseeds = [1, 1]", "seeds"),
+        ("[[rows]]\nname = 'a'\ndatasets = 'digits'", "datasets"),
+        ("[[rows]]\nname = 'a'\nclasses = 0", "classes"),
+        ("titel = 'x'\n[[rows]]\nname = 'a'", "titel"),
+        ("settings = 3\n[[rows]]\nname = 'a'", "settings"),
+        ("[[rows]", "cannot be read"),
+        ("extends = 'own.toml'\n[[rows]]\nname = 'a'", "extends itself"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence(content: str, word: str, tmp_path: Path) -> None:
+    """A slip in a grid file that is passed over, or that ends in a traceback."""
+    path = tmp_path / "own.toml"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=word):
+        load_grid(str(path))
+
+
+def test_an_unknown_grid_names_those_that_exist(tmp_path: Path) -> None:
+    """A typing error that leaves people to guess."""
+    with pytest.raises(UsageError, match="`quick`"):
+        load_grid("quik")
+    with pytest.raises(UsageError, match="no grid file"):
+        load_grid(str(tmp_path / "absent.toml"))
+
+
+def test_one_wrong_row_does_not_stop_the_others(make_plan: Any) -> None:
+    """A whole night lost to a typing error in one row; or a typing error that nobody hears of."""
+    plan, _ = make_plan(
+        [{"name": "good"}, {"name": "bad", "recipe": "nope"}, {"name": "gone", "datasets": ["cifar10"]}]
+    )
+    problems = {plan.cells[cell].problem for cell in plan.lines[1].cells}
+    assert len(plan.runnable()) == 2
+    assert all("nope" in problem for problem in problems)
+    assert plan.lines[2].missing and "CIFAR-10" in plan.lines[2].problem
+
+
+def test_a_grid_without_a_cell_that_can_be_run_is_refused(make_plan: Any) -> None:
+    """An empty table, written without a word."""
+    with pytest.raises(UsageError, match="nope"):
+        make_plan([{"name": "bad", "recipe": "nope"}])
+
+
+def test_an_id_follows_from_what_is_computed_alone() -> None:
+    """A grid that forgets its runs when its folder moves, or takes one run for another."""
+    config = resolve(RunConfig(normal_class="3", steps=4))
+    assert cell_id(config) == cell_id(config.replace(runs_dir="/elsewhere", name="x", data_root="/data", device="cpu"))
+    others = [config.replace(seed=1), config.replace(steps=5), config.replace(set={**config.set, "k": 3})]
+    assert len({cell_id(one) for one in (config, *others)}) == 4
+
+
+def test_published_figures_are_shares_with_sources() -> None:
+    """A figure in percent among shares, one without a source, or a class that its data set does not have."""
+    for figures in published_figures():
+        assert figures.source and figures.method
+        assert figures.values or figures.classes
+        numbers = [*figures.values.values(), *(one for table in figures.classes.values() for one in table.values())]
+        assert all(0.4 < number <= 1 for number in numbers), figures.key
+        for dataset, table in figures.classes.items():
+            assert set(table) <= set(DATASETS[dataset].classes(Path("nowhere")))
+
+
+@pytest.mark.parametrize(
+    "key", ["table1/panda-ewc", "table1/mhrot", "mhrot/pretrained", "table1/deep-svdd", "table2/frozen"]
+)
+def test_published_classes_average_to_the_published_mean(key: str) -> None:
+    """A typing error in one of ten figures: the paper's own average tells."""
+    for dataset in ("cifar10", "mvtec"):
+        mean = published_for(key, "auroc", dataset, [], whole=True)
+        classes = DATASETS[dataset].classes(Path("nowhere"))
+        single = [published_class(key, "auroc", dataset, name) for name in classes]
+        if mean is not None and all(single):
+            values = [one.value for one in single if one is not None]
+            assert sum(values) / len(values) == pytest.approx(mean.value, abs=0.0011)
+
+
+def test_a_published_mean_is_not_compared_with_one_class() -> None:
+    """A difference between the mean of ten classes and one of them."""
+    both = published_for("table1/frozen", "auroc", "cifar10", ["cat"], whole=False)
+    cat = published_for("table1/panda-ewc", "auroc", "cifar10", ["cat"], whole=False)
+    assert both is not None and not both.comparable and both.value == pytest.approx(0.925)
+    assert cat is not None and cat.comparable and cat.value == pytest.approx(0.9055)
+    assert published_for("table1/frozen", "auroc", "digits", ["3"], whole=True) is None

@@ -1,0 +1,100 @@
+"""`bench` on the command line: what it prints, where it writes, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from panda_core.bench.grid import built_in_grids
+from panda_core.cli import main
+from panda_core.runs.store import RunFolder
+from tests.bench.conftest import finish, make_plan, stub, write_grid
+
+__all__ = ["make_plan", "stub", "write_grid"]  # fixtures of the grids' own tests
+
+
+def good(cell_id: str, run: RunFolder) -> str:
+    finish(run)
+    return ""
+
+
+def test_a_grid_is_run_and_its_table_printed(write_grid: Any, stub: Any, capsys: Any, tmp_path: Path) -> None:
+    """A table without the measured values, or tables that are not where the command says."""
+    stub(good)
+    assert main(["bench", str(write_grid()), "--runs-dir", str(tmp_path / "runs")]) == 0
+    said = capsys.readouterr().out
+    assert "90.0" in said and "efficientnet_lite0 at 32 px" in said
+    files = said.split("Tables: ")[1].replace("\n", "").split(", ")
+    assert all(Path(name.strip()).is_file() for name in files) and len(files) == 4
+    assert (tmp_path / "runs" / "bench" / "small" / "grid.json").is_file()
+
+
+def test_json_and_out(write_grid: Any, stub: Any, capsys: Any, tmp_path: Path) -> None:
+    """Something besides JSON on stdout; results in another folder than the one asked for."""
+    stub(good)
+    assert main(["bench", str(write_grid()), "--out", str(tmp_path / "here"), "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert results["lines"][0]["mean"] == pytest.approx(0.9)
+    assert (tmp_path / "here" / "results.md").is_file() and not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_computes_nothing(write_grid: Any, capsys: Any, tmp_path: Path) -> None:
+    """A look at a grid that starts it; a look that hides what cannot be run."""
+    rows = [{"name": "good"}, {"name": "bad", "recipe": "nope"}, {"name": "gone", "datasets": ["cifar10"]}]
+    command = ["bench", str(write_grid(rows)), "--out", str(tmp_path / "here"), "--dry-run"]
+    assert main([*command, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert sum(not cell["problem"] for cell in said["cells"]) == 2
+    assert sum("nope" in cell["problem"] for cell in said["cells"]) == 2
+    assert [line["row"] for line in said["lines"]] == ["gone"]
+    assert main(command) == 0 and "python -m panda_core run" in " ".join(capsys.readouterr().out.split())
+    assert not (tmp_path / "here").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "code"),
+    [
+        ([{"name": "good"}, {"name": "gone", "datasets": ["cifar10"]}], 0),
+        ([{"name": "good"}, {"name": "bad", "recipe": "nope"}], 1),
+        ([{"name": "good"}, {"name": "figures", "published": "nobody/nothing"}], 1),
+    ],
+)
+def test_exit_code(
+    rows: list[dict[str, Any]], code: int, write_grid: Any, stub: Any, capsys: Any, tmp_path: Path
+) -> None:
+    """A wrong row that a script takes for success; data that are not here taken for a failure."""
+    stub(good)
+    assert main(["bench", str(write_grid(rows)), "--out", str(tmp_path / "here")]) == code
+    assert "not run" in capsys.readouterr().err
+
+
+def test_a_failing_cell_ends_with_1(write_grid: Any, stub: Any, capsys: Any, tmp_path: Path) -> None:
+    """A failure that only the table tells of."""
+    stub(lambda cell_id, run: "It is broken.")
+    assert main(["bench", str(write_grid()), "--out", str(tmp_path / "here")]) == 1
+    assert "It is broken." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong", [["nope"], ["quick", "--jobs", "0"], ["quick", "--backend", "x"], ["quick", "--jobs", "x"]]
+)
+def test_mistakes_are_one_sentence(wrong: list[str], capsys: Any, tmp_path: Path) -> None:
+    """A traceback, or a page of usage, for a typing error."""
+    try:
+        code = main(["bench", *wrong, "--out", str(tmp_path / "here")])
+    except SystemExit as end:
+        code = int(end.code or 0)
+    said = capsys.readouterr()
+    assert code == 2 and said.out == ""
+    assert said.err.strip().splitlines()[-1].startswith(("panda_core:", "python -m panda_core bench:"))
+
+
+def test_help_names_the_grids(capsys: Any) -> None:
+    """Grids that nobody hears of."""
+    with pytest.raises(SystemExit):
+        main(["bench", "--help"])
+    said = capsys.readouterr().out
+    assert all(name in said for name in built_in_grids())
