@@ -26,6 +26,7 @@ from panda_core.events import (
 )
 
 if TYPE_CHECKING:
+    from panda_core.export.opening import load_bundle
     from panda_core.runs.detector import PandaDetector
     from panda_core.runs.loaded import LoadedRun, load_run
     from panda_core.runs.record import run
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "LoadedRun": "panda_core.runs.loaded",
     "PandaDetector": "panda_core.runs.detector",
+    "load_bundle": "panda_core.export.opening",
     "load_run": "panda_core.runs.loaded",
     "run": "panda_core.runs.record",
 }
@@ -58,6 +60,7 @@ __all__ = [
     "Stepped",
     "UnreadableImage",
     "UsageError",
+    "load_bundle",
     "load_run",
     "run",
 ]

@@ -1,0 +1,190 @@
+"""Bundles: all that a run's detector needs, as safetensors and JSON with their hashes, in a folder or a .zip.
+
+    manifest.json  config.json  events.jsonl  space.safetensors  calibration.safetensors
+    checkpoints/NNNNNN.safetensors   galleries/NNNNNN.safetensors   banks/NNNNNN.safetensors
+    arrays/NNNNNN.safetensors   adapted/config.json   adapted/checkpoints/NNNNNN.safetensors
+
+It has the shape of a run folder. Images, their names, their labels and the paths of the machine stay behind; so do the
+pretrained weights, which come with their own package: the manifest holds their hash.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from safetensors.numpy import save
+
+from panda_core.config import RunConfig
+from panda_core.errors import BrokenRun, PandaError, UsageError
+from panda_core.events import Evaluated, RunFinished, Segmented
+from panda_core.export.network_file import on_cpu, threshold_of
+from panda_core.export.opening import (
+    CALIBRATION,
+    FORMAT,
+    MANIFEST,
+    VERSION,
+    calibration_of,
+    load_bundle,
+    network_of,
+    sealed,
+)
+from panda_core.methods import OWN, find_recipe
+from panda_core.methods.stopping import taking_part
+from panda_core.records import append_line, cannot_write, write_atomically, write_json
+from panda_core.runs.detector import FALSE_ALARM_RATE, PandaDetector
+from panda_core.runs.loaded import LoadedRun
+from panda_core.runs.plan import GIVEN_IMAGES
+from panda_core.runs.segment_settings import adapted_run, tail_file
+
+ARRAYS = ("held_out_scores", "held_out_peaks", "normaliser")  # of those a run keeps at a step: a detector's
+PROBES = 3  # random images on which the bundle must give the run's scores, to the bit
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """A bundle that was written: its place, its number of files and the bytes of them all."""
+
+    path: Path
+    files: int
+    size: int
+
+
+def write_bundle(loaded: LoadedRun, target: Path) -> Bundle:
+    """Write a run's detector as a bundle: a .zip where `target` ends so, else a new folder.
+
+    It takes its place only once it has been opened again and gives the detector's scores. A run without a detector
+    raises `BrokenRun`, a folder that is not empty `UsageError`.
+    """
+    zipped = target.suffix.lower() == ".zip"
+    taken = (zipped or any(target.iterdir())) if target.is_dir() else target.exists() and not zipped
+    if taken:
+        raise UsageError(f"`{target}` is there already. Name a new folder, or a file that ends in .zip.")
+    detector = on_cpu(loaded).detector()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".bundle-", dir=target.parent) as place:
+            folder = Path(place) / "bundle"
+            folder.mkdir()
+            _copy(loaded, detector, folder)
+            manifest = _write_manifest(loaded, detector, folder)
+            _check(loaded, detector, folder)
+            files = [MANIFEST, *sorted(manifest["files"])]
+            size = sum((folder / name).stat().st_size for name in files)
+            if zipped:
+                write_atomically(target, lambda file: _zip(folder, files, file))
+            else:
+                folder.rename(target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    return Bundle(target, len(files), size)
+
+
+def _copy(loaded: LoadedRun, detector: PandaDetector, folder: Path) -> None:
+    """Copy into `folder` what `panda_core.runs.detector.detector_of_run` reads."""
+    config, source = loaded.config, loaded.folder.path
+    write_json(folder / "config.json", impersonal(config).to_json())
+    for event in loaded.events():
+        if isinstance(event, (Evaluated, Segmented, RunFinished)):
+            append_line(folder / "events.jsonl", event.to_json())
+    if loaded.is_segmentation:
+        step = loaded.segmented[-1].step
+        names, steps = [f"{kept}/{step:06d}.safetensors" for kept in ("banks", "checkpoints")], [step]
+        names = [name for name in names if (source / name).is_file()]
+        _copy_adapted(config, step, folder)
+    else:
+        stop = find_recipe(config.recipe).stop if loaded.metrics is not None else "last"
+        steps = [event.step for event in taking_part(loaded.evaluated, stop, config.set.get("ses_start"))]
+        kinds = ["checkpoints"] if config.scorer == OWN else ["checkpoints", "galleries"]
+        names = ["space.safetensors", *(f"{kind}/{step:06d}.safetensors" for kind in kinds for step in steps)]
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(source / name, folder / name)
+    (folder / "arrays").mkdir()
+    for step in steps:
+        arrays = {name: value for name, value in loaded.arrays(step).items() if name in ARRAYS}
+        _save(folder / "arrays" / f"{step:06d}.safetensors", arrays)
+    _save(folder / CALIBRATION, calibration_of(detector))
+
+
+def _save(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    file.write_bytes(save({name: value.copy() for name, value in arrays.items()}))  # contiguous, as it has to be
+
+
+def _copy_adapted(config: RunConfig, step: int, folder: Path) -> None:
+    """Copy the checkpoint of the adapted run whose network a segmentation run uses, where it uses one."""
+    other, tail = adapted_run(config), tail_file(config, step)
+    if other is not None and tail is not None:
+        (folder / "adapted" / "checkpoints").mkdir(parents=True)
+        write_json(folder / "adapted" / "config.json", impersonal(other.config()).to_json())
+        shutil.copyfile(tail, folder / "adapted" / "checkpoints" / tail.name)
+
+
+def impersonal(config: RunConfig) -> RunConfig:
+    """Return a config that names no folder and no device of the machine: as of images handed over in Python."""
+    options: Mapping[str, Any] = {key: _short(value) for key, value in config.set.items()}
+    return config.replace(dataset=GIVEN_IMAGES, data_root="", runs_dir="", device="auto", set=options)
+
+
+def _short(value: Any) -> Any:
+    """Return text with only the last part of every path in it, any other value as it is."""
+    return re.sub(r"[^,@:]*[/\\]", "", value) if isinstance(value, str) else value
+
+
+def _write_manifest(loaded: LoadedRun, detector: PandaDetector, folder: Path) -> dict[str, Any]:
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            content = path.read_bytes()
+            name = path.relative_to(folder).as_posix()
+            files[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "run": loaded.run_id,
+        "dataset": _short(loaded.config.dataset),
+        "recipe": loaded.config.recipe,
+        "backbone": loaded.config.backbone,
+        "weights_sha256": network_of(detector).weights_sha256,
+        "side": loaded.config.image_size,
+        "scores": "higher = more anomalous",
+        "threshold": threshold_of(detector),
+        "false_alarm_rate": FALSE_ALARM_RATE,
+        "packages": loaded.environment.get("packages", {}),
+        "files": files,
+    }
+    content = sealed(json.loads(json.dumps(manifest, allow_nan=False)))
+    write_atomically(folder / MANIFEST, lambda file: file.write(content))
+    return manifest
+
+
+def _check(loaded: LoadedRun, detector: PandaDetector, folder: Path) -> None:
+    """Raise `PandaError` unless the bundle's detector gives the scores and the held-out scores of the run's."""
+    side = int(loaded.config.image_size or 0)
+    rng = np.random.default_rng(0)
+    probes = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in range(PROBES)]
+    opened = load_bundle(folder, device="cpu")
+    same = np.array_equal(opened.held_out_scores, detector.held_out_scores)
+    if not same or not np.array_equal(opened.anomaly_scores(probes), detector.anomaly_scores(probes)):
+        raise BrokenRun(f"The bundle of run `{loaded.run_id}` gives other scores than the run; nothing was written.")
+
+
+def _zip(folder: Path, files: list[str], file: BinaryIO) -> None:
+    """Write files as a zip that is the same whenever it is made; weights hardly shrink, so they are stored."""
+    try:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for name in files:
+                member = zipfile.ZipInfo(name)  # of 1980, the format's beginning
+                with open(folder / name, "rb") as source, archive.open(member, "w", force_zip64=True) as out:
+                    shutil.copyfileobj(source, out)
+    except zipfile.LargeZipFile as error:
+        raise PandaError(f"The bundle is too large for a zip: {error}. Name a folder instead.") from error

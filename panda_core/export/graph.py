@@ -1,0 +1,183 @@
+"""A detector as one graph: resized pixels in, anomaly scores out. Network, space, gallery and stop rule are inside."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from panda_core.backbones import Preprocessing
+from panda_core.errors import UsageError
+from panda_core.features import FeatureNorm
+from panda_core.methods.deep_svdd import DeepSVDD
+from panda_core.methods.outlier_exposure import OutlierExposure
+from panda_core.methods.stopping import SMALLEST_SPREAD
+from panda_core.runs.detector import Adapted, Checkpoint, PandaDetector
+from panda_core.scoring.kmeans import KMeansScorer
+from panda_core.scoring.knn import KNNScorer
+from panda_core.scoring.mahalanobis import MahalanobisScorer
+from panda_core.scoring.mean import MeanScorer
+
+INSTEAD = "Use `--format bundle`, which keeps every run whole."
+
+
+def _kept(values: np.ndarray | Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.as_tensor(values).detach().cpu().to(dtype).contiguous()
+
+
+class Nearest(nn.Module):
+    """Features (B, D) -> (B,): sum of the squared distances to the k nearest of `rows` (N, D).
+
+    A product finds the nearest; their distances are then differences. Both around the mean of the rows, as in
+    `panda_core.scoring.knn.nearest`: far from the origin a product loses the digits that differ.
+    """
+
+    def __init__(self, rows: np.ndarray, k: int) -> None:
+        super().__init__()
+        center = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self.k = k
+        self.register_buffer("center", _kept(center))
+        self.register_buffer("rows", _kept(rows.astype(np.float32) - center))
+        self.register_buffer("lengths", self.rows.square().sum(dim=1))
+
+    center: Tensor
+    rows: Tensor
+    lengths: Tensor
+
+    def forward(self, features: Tensor) -> Tensor:
+        queries = features - self.center
+        # Without the queries' own lengths, which change no order.
+        order = self.lengths - 2 * queries @ self.rows.T
+        found = order.topk(self.k, dim=1, largest=False).indices
+        return (queries[:, None] - self.rows[found]).square().sum(dim=(1, 2))
+
+
+class Distance(nn.Module):
+    """Features (B, D) -> (B,): squared distance to `point` (D,), minus `offset`."""
+
+    point: Tensor
+
+    def __init__(self, point: np.ndarray | Tensor, offset: float = 0.0) -> None:
+        super().__init__()
+        self.register_buffer("point", _kept(point))
+        self.offset = offset
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (features - self.point).square().sum(dim=1) - self.offset
+
+
+class Mahalanobis(nn.Module):
+    """Features (B, D) -> (B,): squared length around `mean` (D,) after `whitening` (D, D), in float64 as fitted."""
+
+    mean: Tensor
+    whitening: Tensor
+
+    def __init__(self, mean: np.ndarray, whitening: np.ndarray) -> None:
+        super().__init__()
+        self.register_buffer("mean", _kept(mean, torch.float64))
+        self.register_buffer("whitening", _kept(whitening, torch.float64))
+
+    def forward(self, features: Tensor) -> Tensor:
+        whitened = (features.double() - self.mean) @ self.whitening
+        return whitened.square().sum(dim=1).float()
+
+
+class Logit(nn.Module):
+    """Features (B, D) -> (B,): w x + b."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", _kept(weight))
+        self.register_buffer("bias", _kept(bias))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features @ self.weight + self.bias
+
+
+def scoring_of(adapted: Adapted, checkpoint: Checkpoint) -> nn.Module:
+    """Return the module features (B, D) -> scores (B,) of a checkpoint; `UsageError` where there is none."""
+    scorer, head = checkpoint.scorer, checkpoint.head
+    if isinstance(scorer, KNNScorer):
+        return Nearest(scorer.gallery_, scorer.k)
+    if isinstance(scorer, KMeansScorer):
+        return Nearest(scorer.means_, 1)
+    if isinstance(scorer, MeanScorer):
+        return Distance(scorer.mean_)
+    if isinstance(scorer, MahalanobisScorer):
+        return Mahalanobis(scorer.mean_, scorer.whitening_)
+    if scorer is None and isinstance(adapted.learner, OutlierExposure):
+        return Logit(head["weight"], head["bias"])
+    if scorer is None and isinstance(adapted.learner, DeepSVDD):
+        return Distance(head["center"], float(head["radius"]) ** 2)
+    name = type(adapted.learner if scorer is None else scorer).__name__
+    raise UsageError(f"Scores of `{name}` cannot be written as one graph. {INSTEAD}")
+
+
+class Branch(nn.Module):
+    """One checkpoint: activations (B, C, h, w) -> scores (B,), divided by what normal images score on average."""
+
+    def __init__(self, tail: nn.Module, norm: FeatureNorm, scoring: nn.Module, divisor: float) -> None:
+        super().__init__()
+        self.tail, self.norm, self.scoring, self.divisor = tail, norm, scoring, divisor
+
+    def forward(self, activations: Tensor) -> Tensor:
+        scores: Tensor = self.scoring(self.norm(self.tail(activations)))
+        return scores / self.divisor
+
+
+class ScoreGraph(nn.Module):
+    """uint8 RGB pixels (B, S, S, 3) of resized images -> float32 scores (B,), higher = more anomalous.
+
+    uint8, because a graph of floats would take images of 0 to 1 for images of 0 to 255 without a word.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, trunk: nn.Module, preprocessing: Preprocessing, dtype: str, branches: list[Branch]) -> None:
+        super().__init__()
+        self.trunk, self.branches = trunk, nn.ModuleList(branches)
+        self.rounded = dtype == "float16"  # as the cache rounds the activations that the gallery was made from
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        pixels = images.permute(0, 3, 1, 2).to(torch.float32)
+        activations = self.trunk((pixels / 255 - self.mean) / self.std)
+        if self.rounded:
+            activations = activations.to(torch.float16).to(torch.float32)
+        scores = torch.stack([branch(activations) for branch in self.branches])
+        return scores.amax(dim=0)  # of one checkpoint its own; of several the largest (PANDA-SES)
+
+
+def score_graph(detector: PandaDetector) -> ScoreGraph:
+    """Return a detector, which lies on the CPU, as a graph; `UsageError` where its scores are no function of one."""
+    adapted = detector.learned_
+    if not isinstance(adapted, Adapted):
+        raise UsageError(
+            f"Recipe `{detector.config.recipe}` compares patches and cannot be written as one graph. {INSTEAD}"
+        )
+    usable = [1.0] * len(adapted.checkpoints)
+    if adapted.sample_wise:
+        # The rule of `panda_core.methods.stopping.sample_wise`: a collapsed checkpoint takes no part.
+        usable = [checkpoint.normaliser for checkpoint in adapted.checkpoints]
+        least = SMALLEST_SPREAD * max(*usable, float(np.finfo(np.float32).tiny))
+        usable = [value if value > least else 0.0 for value in usable]
+    if not any(usable):
+        raise UsageError(
+            "Every checkpoint of this run has collapsed: its scores are all 0. Run it with a lower `--lr`."
+        )
+    branches = []
+    for checkpoint, divisor in zip(adapted.checkpoints, usable, strict=True):
+        if divisor:
+            tail = copy.deepcopy(adapted.network.tail)
+            tail.load_state_dict(checkpoint.tail, strict=False)
+            branches.append(Branch(tail, adapted.norm, scoring_of(adapted, checkpoint), divisor))
+    network = adapted.network
+    graph = ScoreGraph(copy.deepcopy(network.trunk), network.preprocessing, adapted.dtype, branches)
+    return graph.eval().requires_grad_(False)
