@@ -1,7 +1,9 @@
 """Record the runs that come with the program: `python assets/record_runs.py`.
 
 Each is made by the project's own `run` command, from the settings of a preset, and then stripped of what only
-computing needs: what is left is read as any run folder is. Takes a minute or two on two cores.
+computing needs: what is left is read as any run folder is. Takes some ten minutes on two cores. CIFAR-10 must lie in
+the data root for its runs; where it does not, those recorded before stay. `python assets/record_runs.py ewc-10` records
+one.
 """
 
 from __future__ import annotations
@@ -19,22 +21,59 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from pages.shared.presets import EXAMPLE, PRESETS  # noqa: E402
+from pages.shared.presets import EXAMPLE, PRESETS, STRENGTHS, elastic_settings, strength_key  # noqa: E402
 from panda_core.config import RunConfig  # noqa: E402
+from panda_core.errors import DataMissing  # noqa: E402
 from panda_core.records import read_arrays, read_json, read_lines, write_arrays, write_json  # noqa: E402
+from panda_core.runs.layers import FISHER, MOVED, moved_by_layer  # noqa: E402
+from panda_core.runs.plan import open_task, resolve  # noqa: E402
+from panda_core.runs.store import RunFolder  # noqa: E402
 
 RECORDED = ROOT / "assets" / "recorded"
-NAMES = {"break": "Break it", "ses": "Sample-wise stopping"}
 DROPPED = ("checkpoints", "galleries", "momentum", "banks", "space.safetensors", "lock", "stop", "output.log")
-MOST_BYTES = 4_000_000
+NEIGHBOURS = ("neighbours", "neighbour_distances")  # left out of what is there for its curves alone
+MOST_BYTES = 8_000_000
+SHORT: dict[str, Any] = {"image_size": 64, "lr": 20.0, "steps": 75, "eval_every": 5, "train_limit": 120}
+CIFAR_CLASSES = ("automobile", "horse", "ship")
+
+
+def recordings() -> dict[str, RunConfig]:
+    """Return key -> settings of every run that is recorded."""
+    by_key = {preset.key: preset for preset in PRESETS}
+    runs = {
+        f"{key}-digits-9": RunConfig(name=name, **fields_of(by_key[key].settings))
+        for key, name in (("break", "Break it"), ("ses", "Sample-wise stopping"))
+    }
+    for strength in STRENGTHS:
+        name = f"Elastic weights, strength {strength:,.0f}"
+        runs[strength_key(strength)] = RunConfig(name=name, **fields_of(elastic_settings(strength)))
+    runs["break-elpv-mono"] = RunConfig(
+        name="Solar cells", dataset="elpv", normal_class="mono", test_limit=150, set={"cut": "blocks.2"}, **SHORT
+    )
+    for normal_class in CIFAR_CLASSES:
+        runs[f"break-cifar10-{normal_class}"] = RunConfig(
+            name=f"CIFAR-10, {normal_class}",
+            dataset="cifar10",
+            normal_class=normal_class,
+            test_limit=200,
+            set={"cut": "blocks.2"},
+            **SHORT,
+        )
+    return runs | {"segment-elpv-mono": RunConfig(**EXAMPLE)}
 
 
 def main() -> None:
-    """Record every preset of `NAMES`, and the example of the Segment page."""
-    for preset in PRESETS:
-        if preset.key in NAMES:
-            record(preset.key, RunConfig(name=NAMES[preset.key], **fields_of(preset.settings)))
-    record("segment", RunConfig(**EXAMPLE))
+    """Record the runs named on the command line, or all."""
+    runs = recordings()
+    if unknown := set(sys.argv[1:]) - set(runs):
+        sys.exit(f"There is no recording called {', '.join(sorted(unknown))}. Known: {', '.join(runs)}.")
+    for key in sys.argv[1:] or runs:
+        try:
+            open_task(resolve(runs[key]))
+        except DataMissing as error:
+            print(f"{key} stays as it is. {error}")
+            continue
+        record(key, runs[key])
     size = sum(path.stat().st_size for path in RECORDED.rglob("*") if path.is_file())
     print(f"{size / 1e6:.2f} MB in {RECORDED.relative_to(ROOT)}")
     if size > MOST_BYTES:
@@ -42,12 +81,12 @@ def main() -> None:
 
 
 def record(key: str, config: RunConfig) -> None:
-    """Compute a run and keep it under a name made of `key` and what it looks at."""
+    """Compute a run and keep it under the name `key`."""
     with tempfile.TemporaryDirectory() as runs_dir:
         command = [sys.executable, "-m", "panda_core", "run", *config.replace(runs_dir=runs_dir).to_flags()]
         subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603  made of the presets above
         (made,) = (path for path in Path(runs_dir).iterdir() if (path / "config.json").is_file())
-        keep(made, RECORDED / f"{key}-{config.dataset.rpartition(':')[2]}-{config.normal_class}")
+        keep(made, RECORDED / key)
 
 
 def fields_of(settings: Any) -> dict[str, Any]:
@@ -60,6 +99,8 @@ def keep(made: Path, target: Path) -> None:
     """Copy the run folder `made` to `target` without what only computing needs, and without places of this machine."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(made, target, ignore=shutil.ignore_patterns(*DROPPED))
+    if (made / FISHER).is_file():
+        write_json(target / MOVED, moved_by_layer(RunFolder(made)))
     config = read_json(target / "config.json") | {"data_root": "data", "runs_dir": "runs"}
     write_json(target / "config.json", config)
     write_json(target / "state.json", {"state": "finished", "since": 0, "reason": ""})
@@ -73,7 +114,9 @@ def keep(made: Path, target: Path) -> None:
     text = "".join(json.dumps(line) + "\n" for line in lines if line["event"] != "CacheProgress")
     (target / "events.jsonl").write_text(text, encoding="utf-8")
     for path in target.glob("*/*.npz"):  # arrays, and the maps of a segmentation
-        write_arrays(path, {name: lighter(name, array) for name, array in read_arrays(path).items()})
+        dropped = NEIGHBOURS if config["dataset"] == "cifar10" or config["recipe"] == "panda-ewc" else ()
+        arrays = {name: array for name, array in read_arrays(path).items() if name not in dropped}
+        write_arrays(path, {name: lighter(name, array) for name, array in arrays.items()})
 
 
 def lighter(name: str, array: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ def test_help_exits_0(command: list[str], capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("key", "table", "extra"),
     [
-        ("datasets", DATASETS, {"folder:PATH", "synthetic:KEY"}),
+        ("datasets", DATASETS, {"folder:PATH", "synthetic:KEY", "imagenet_sample"}),
         ("backbones", BACKBONES, {"timm:NAME"}),
         ("recipes", RECIPES, set()),
         ("scorers", SCORERS, set()),

@@ -214,12 +214,28 @@ def test_the_apps_process_writes_maps_and_rows(the_run: Path, photos: Path, tmp_
         assert row["score"] == pytest.approx(float(said.scores[place]), rel=1e-4)
         assert row["peak"] == pytest.approx(float(detector.anomaly_maps([photos / name]).max()), rel=1e-4)
         assert 0 <= row["percentile"] <= 100 and 0 <= row["map_percentile"] <= 100
-        threshold = load_run(the_run).metrics["map_threshold"]  # type: ignore[index]
-        assert row["verdict"] == ("anomalous" if row["peak"] > threshold else "normal")
+        threshold = load_run(the_run).metrics["score_threshold"]  # type: ignore[index]
+        assert row["verdict"] == ("anomalous" if row["score"] > threshold else "normal")
     assert {f"{kind}_{group}" for kind in ("distances", "origins") for group in (0, 1)} <= set(arrays)
 
 
-def test_the_apps_process_says_why_it_cannot(the_run: Path, photos: Path, digits_run: Path, tmp_path: Path) -> None:
+def test_the_apps_process_scores_with_an_adapted_network(digits_run: Path, photos: Path, tmp_path: Path) -> None:
+    """A check that only knows maps; scores unlike the detector's; a page that cannot tell how far it is."""
+    assert checking.main([str(digits_run), str(photos), str(tmp_path / "out")]) == 0
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    rows = {row["path"]: row for row in result["rows"]}
+    assert result["error"] == "" and list(rows) == ["=1+1.png", "a.png", "b.jpg", "broken.png"]
+    assert json.loads((tmp_path / "out" / "progress.json").read_text()) == {"done": 0, "total": 4}
+    assert rows["broken.png"]["verdict"].startswith("unreadable: ") and rows.pop("broken.png")["score"] is None
+    detector = load_run(digits_run).detector()
+    scores = detector.anomaly_scores([photos / name for name in rows])
+    np.testing.assert_allclose([row["score"] for row in rows.values()], scores, rtol=1e-4)
+    threshold = detector.threshold()
+    assert [row["verdict"] == "anomalous" for row in rows.values()] == [bool(score > threshold) for score in scores]
+    assert not (tmp_path / "out" / "maps.npz").exists()
+
+
+def test_the_apps_process_says_why_it_cannot(the_run: Path, photos: Path, tmp_path: Path) -> None:
     """A page that waits for ever for a process that has died without a word."""
 
     def error(run: Path, images: Path, code: int) -> str:
@@ -228,7 +244,6 @@ def test_the_apps_process_says_why_it_cannot(the_run: Path, photos: Path, digits
         assert result["rows"] == []
         return str(result["error"])
 
-    assert "has no maps yet" in error(digits_run, photos, 1)
     assert error(tmp_path / "nothing", photos, 1)
     (tmp_path / "empty").mkdir()
     assert error(the_run, tmp_path / "empty", 0) == "There are no images to look at."

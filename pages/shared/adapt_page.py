@@ -14,6 +14,7 @@ from pages.shared.settings import form
 from pages.shared.thumbnails import class_sheets
 from panda_core.config import RunConfig
 from panda_core.errors import PandaError
+from panda_core.methods import RECIPES
 from panda_core.runs.launch import keep_ready, start
 from panda_core.runs.plan import resolve
 from panda_core.runs.store import RunFolder
@@ -99,6 +100,13 @@ def _described_run() -> RunConfig | None:
     return config
 
 
+_BESIDE = {
+    None: "and to nothing else",
+    "outliers": "beside other images as examples of what is not normal",
+    "source": "while it goes on classifying ImageNet",
+}
+
+
 def _before_start(config: RunConfig) -> None:
     """Show what counts as normal here, and what does not."""
     filled = resolve(config)
@@ -111,7 +119,7 @@ def _before_start(config: RunConfig) -> None:
         st.markdown(f"**Normal: {wording.sentence(str(filled.normal_class))}**", help=tip("class"))
         if normal is not None:
             st.image(normal, alt=f"Some normal training images of class {filled.normal_class}")
-        st.caption("The network is adapted to images like these, and to nothing else.")
+        st.caption(f"The network is adapted to images like these, {_BESIDE[RECIPES[filled.recipe].beside]}.")
         st.markdown("**Anomalous: everything else in the test set**")
         if others is not None:
             st.image(others, alt="Some test images of other classes")

@@ -10,6 +10,7 @@ from pages.shared.gallery import chosen_image
 from pages.shared.glossary import tip
 from pages.shared.run_images import find_images, tile
 from pages.shared.scored import Scored
+from pages.shared.stopping_view import show_over_checkpoints
 from panda_core.errors import PandaError
 from panda_core.runs.loaded import LoadedRun
 
@@ -38,6 +39,7 @@ def show_image(run: LoadedRun, found: Scored, threshold: float | None) -> None:
             right = "right" if verdict == kind else "wrong"
             st.markdown(f"Verdict: **{verdict}**, {right}.", help=tip("verdict"))
             st.markdown(f"Above **{percentile:.0f} %** of held-out normals.", help=tip("percentile"))
+        show_over_checkpoints(run, image)
         _neighbours(run, found, image)
 
 

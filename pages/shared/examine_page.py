@@ -14,6 +14,7 @@ from pages.shared.glossary import tip
 from pages.shared.router import ADAPT, SEGMENT
 from pages.shared.run_choice import all_runs, choose_run, has_maps, opened_run
 from pages.shared.scored import FINAL, Scored, scored
+from pages.shared.stopping_view import show_chosen
 from panda_core.errors import PandaError
 from panda_core.figures import histogram_figure, spectrum_figure
 from panda_core.runs.loaded import LoadedRun
@@ -80,6 +81,7 @@ def _run(run: LoadedRun, places: list[DeltaGenerator]) -> None:
     _scores(run, found, step, percent, threshold)
     left, right = st.columns([1.7, 1], gap="large")
     with left:
+        show_chosen(run)
         show_gallery(run, found, threshold)
     with right:
         show_image(run, found, threshold)

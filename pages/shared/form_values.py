@@ -28,15 +28,19 @@ FIELDS: dict[str, Any] = {
     "lr": None,
     "seed": 0,
     "name": "",
-    "backbone": "efficientnet_lite0",
+    "backbone": AUTOMATIC,
     "image_size": None,
     "feature_norm": AUTOMATIC,
-    "scorer": "knn",
-    "batch_size": 32,
+    "scorer": AUTOMATIC,
+    "batch_size": None,
     "train_limit": None,
     "test_limit": None,
     "eval_every": None,
 }
+
+
+CHOSEN = ("backbone", "scorer", "feature_norm")  # choices between names, one of which is "automatic"
+OPEN = ("steps", "lr", "image_size", "eval_every", "batch_size", *CHOSEN)  # what a run can leave to its recipe
 
 
 def fill(values: Mapping[str, Any]) -> None:
@@ -64,7 +68,7 @@ def values_of(config: RunConfig) -> dict[str, Any]:
     values: dict[str, Any] = {key: getattr(config, key) for key in FIELDS if hasattr(config, key)}
     if config.dataset.startswith("folder:"):
         values |= {"dataset": OWN_FOLDER, "folder": config.dataset.removeprefix("folder:")}
-    left_open = dict.fromkeys(("steps", "lr", "image_size", "feature_norm", "eval_every"))
+    left_open = dict.fromkeys(OPEN)
     try:
         automatic = resolve(config.replace(**left_open))
         for key in left_open:
@@ -74,7 +78,8 @@ def values_of(config: RunConfig) -> dict[str, Any]:
         defaults = options_of(config)
     except PandaError:  # its data or weights are gone; its values are still worth showing
         defaults = {}
-    values["feature_norm"] = values["feature_norm"] or AUTOMATIC
+    for key in CHOSEN:
+        values[key] = values[key] or AUTOMATIC
     for key, value in config.set.items():
         if key in defaults and value != defaults[key].default:
             values[PREFIX + key] = value

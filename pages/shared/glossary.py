@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-TERMS: dict[str, str] = {
+from pages.shared.glossary_maps import MAP_TERMS
+
+TERMS: dict[str, str] = MAP_TERMS | {
     # choosing what to adapt to
     "dataset": "The collection of images. Some are installed with the program; others must be fetched first.",
     "folder": (
@@ -10,6 +12,16 @@ TERMS: dict[str, str] = {
         "anomalies, or `train/…` and `test/…` with a folder for each class."
     ),
     "class": "The kind of image that counts as normal. Every other kind in the test set counts as an anomaly.",
+    "data_dataset": "The collection of images to look at, also one that has to be fetched first.",
+    "data_here": "Whether the images lie below the data folder, or came with the installation.",
+    "data_noncommercial": "Its licence or its terms forbid commercial use. Nothing here checks what you do with it.",
+    "data_classes": "How many kinds of image can be the normal one in turn.",
+    "data_train": "Images of the normal class alone: all that a method learns from.",
+    "data_test_normal": "Images of the normal class that no method has learned from.",
+    "data_anomalous": "All other images of the test set: other classes, or defects.",
+    "data_draw": "Ten other images of each kind, at random.",
+    "data_limit": "So many training and so many test images are looked at, drawn by the seed. Fewer are faster.",
+    "data_check": "Decodes the images and compares all training with all test images. Takes seconds to minutes.",
     "recipe": "How the network is adapted, and what keeps it from going too far.",
     "steps": (
         "How many times the weights are changed. Each step looks at one batch of normal images. "
@@ -53,6 +65,40 @@ TERMS: dict[str, str] = {
     "ses_start": "Whether the unadapted network may be chosen for an image as well.",
     "k": "How many nearest normal training images count for the score.",
     "means": "How many group centres are fitted to the normal images.",
+    "outliers": (
+        "Images that are not normal, to adapt against: *imagenet_sample* below the data folder, the path of a folder, "
+        "or the name of another data set. They need not look like the anomalies."
+    ),
+    "outlier_detail": (
+        "*match*: outliers are first shrunk to the size of the normal images where these are small, or else the "
+        "network only learns to tell blurred from sharp. *full*: outliers are used as they are."
+    ),
+    "alpha": "How much contracting the normal images weighs beside classifying ImageNet.",
+    "temperature": "How sharply views are told apart: a small value looks at the nearest ones only.",
+    "angular": "Whether features are also pulled towards their centre, as the released code can do.",
+    "views": (
+        "*fresh*: every step makes two new random views of each image, as published. A number: each image has that "
+        "many views, made once; faster, but not the published method."
+    ),
+    "svm_grid": (
+        "*oracle*: the best result of the paper's grid of settings is reported as well. The labels of the test images "
+        "choose it, which no method may do: it is a limit, not a result."
+    ),
+    "ae_epochs": "How often the autoencoder that prepares the network sees every normal image.",
+    "objective": (
+        "*one-class* pulls all normal images to the centre; *soft-boundary* only those outside of a ball around it."
+    ),
+    "nu": "The share of the normal images that may stay outside of the ball.",
+    "warm_up": "The share of the steps before the ball around the centre gets a size.",
+    "mhrot_score": (
+        "*classify*: how badly the network tells 36 turned and shifted views of the image. *knn*: how far the views "
+        "are from the same views of normal images; *knn-difference* compares that with the other views."
+    ),
+    "gallery_images": "With how many normal images the views are compared, for the two *knn* scores.",
+    "svm_nu": "The largest share of the normal images that may lie outside of the boundary.",
+    "svm_gamma": "How closely the boundary follows the normal images. 0 chooses it from their spread.",
+    "svm_variance": "The share of the variance that is kept before the boundary is drawn; 1 keeps all.",
+    "svm_contrast": "Whether brightness and contrast of each image are taken out first. Made for pixels.",
     "cut": "The stage at which the frozen part ends. Stages after it are adapted.",
     # starting and following
     "start": "Starts the run in a process of its own. You may close this page: the run goes on.",
@@ -94,7 +140,37 @@ TERMS: dict[str, str] = {
     ),
     "undefined": "Not defined here: the test set lacks normal images or anomalies.",
     "unknown_yet": "Not measured yet.",
-    "replay": "The whole run as a film. The two directions of the picture are fixed at step 0.",
+    "time_machine": (
+        "Keys: left and right arrow, space, Home, End. The two directions of the cloud are fixed at step 0. The twelve "
+        "images are chosen by their scores at step 0, six of each kind."
+    ),
+    "ses_chosen": (
+        "Sample-wise stopping takes, for each image, the checkpoint at which it stands out most. Images that choose an "
+        "early one would have been lost later."
+    ),
+    "ses_image": (
+        "Scores of different checkpoints compare once each is divided by what a normal image scores there. The ring "
+        "marks the largest, which sample-wise stopping takes."
+    ),
+    "strength": "How firmly weights are held at their pretrained values. 0: not at all.",
+    "fisher_mass": (
+        "The Fisher information says how much the answers of the pretrained network would change with a weight. "
+        "Elastic weights hold most firmly where it is large."
+    ),
+    "moved": (
+        "How far the weights of a layer turned away from the pretrained ones, in percent of their size. A mere change "
+        "of scale is left out: the normalisation behind each layer undoes it."
+    ),
+    "elastic_run": "Starts this run on this machine, with the same settings as the recorded one.",
+    "duel_recipes": "Up to four ways to adapt. All start from the same network, images and seed.",
+    "duel_start": "Starts one run for each recipe. They wait for one another: one computes at a time.",
+    "duel_settings": "Only settings in which these runs differ.",
+    "duel": "One scrubber for all runs: each stands at the step shown, or at its last one before it.",
+    "guess": "Guess first: what surprises you stays in mind. Nobody else sees it.",
+    "reveal": "Compares your guess with what was measured.",
+    "guesses_csv": "Your predictions of this session. They are kept nowhere else.",
+    "lesson_text": "The whole lesson on one page, with all answers.",
+    "share": "The address of this page holds the run and the step.",
     "spectrum": (
         "How the spread of the training features is shared among directions. In a collapse few directions hold all."
     ),
@@ -117,117 +193,41 @@ TERMS: dict[str, str] = {
     "neighbours": (
         "The normal training images whose features are most alike at this step, with the squared distance between them."
     ),
-    # where the defect is: looking at maps
-    "segment_section": "Look at the maps of a run, start a run, or use photos of your own.",
-    "map_step": "Which network the patches were compared with: the adapted one after so many steps; 0 is unadapted.",
-    "map_alarms": (
-        "The share of normal images that may be rejected. It sets the threshold of the map, from the held-out normal "
-        "images: an image is rejected if any point of its map lies above it."
+    # images of one's own
+    "own_images": (
+        "Images of what is as it should be, taken alike; or an archive. In an archive or a folder, `good` or `normal` "
+        "holds normal images, `ground_truth` masks, and every other folder a kind of anomaly."
     ),
-    "map_by_value": "Sets the threshold as a value of the map, instead of as a rate of false alarms.",
-    "map_value": "Points of the map above this value are rejected.",
-    "no_map_threshold": (
-        "No normal images were held out of this run, so its maps have no threshold and the colours run from the "
-        "median to the highest value."
+    "own_folder": "The browser hands over all images in the folder, with the names of the folders in it.",
+    "own_optional": "Nothing is learned from these: they show how well anomalies are told from normal images.",
+    "own_anomalies": "Images with a defect. An archive may hold a folder for each kind.",
+    "own_masks": "Black images, white where the defect is, named as their anomaly (`7.png` or `7_mask.png`).",
+    "own_read": "Decodes the images and shows what they are taken for. Nothing is learned yet.",
+    "own_normals": "Images to learn from. Some are held out to set the threshold.",
+    "own_kinds": "Images that are known to be anomalous. They are used to measure, never to learn.",
+    "own_matched": "Masks whose anomaly was found by its name.",
+    "own_sizes": "Width and height of the smallest and the largest image, as they were dropped.",
+    "own_delete": "Removes these images for good.",
+    "own_method": (
+        "*Patches* compares every part of an image with parts of normal ones, and shows where it differs; it needs "
+        "seconds. *Adapt* changes the network until it sees normal images alike, and gives one score for each image."
     ),
-    "map_way": (
-        "*heatmap* colours everything; *contour* draws a line at the threshold; *mask* colours what lies above it; "
-        "*boxes* frame each connected region above it."
+    "own_learn": "Starts a run in a process of its own. You may close this page and come back by its address.",
+    "own_new": "Leaves this page's run and begins with other images. Its address still leads back here.",
+    "own_interval": (
+        "The threshold is one of the values of normal images that were not learned from. How many fresh normal images "
+        "lie above it then follows a Beta distribution, whatever the values; more normal images make it narrower. "
+        "It holds for images taken as those were."
     ),
-    "map_opacity": "How much of the image the colours hide.",
-    "map_colours": (
-        "One scale for all images has the threshold in its middle, so that normal images stay calm. With a scale of "
-        "its own, every image has something red in it."
+    "own_way": "Where the images to score come from.",
+    "own_camera": "A picture from the camera of this device, which the browser asks you to allow.",
+    "own_others": "Images of the same kind, good or bad, taken as the normal ones were.",
+    "own_score": "Has a process score these images with this run.",
+    "own_table": "Name, verdict, score and percentile of each image. Names that look like formulas get an apostrophe.",
+    "own_detector": (
+        "The run's folder with everything needed to score images: `python -m panda_core score FOLDER IMAGES` after "
+        "unpacking it. The patches or features of your normal images are in it."
     ),
-    "own_scale": (
-        "Each image is now coloured from its own lowest to its own highest value. This reproduces the “all normals "
-        "are red” mistake: colours of two images no longer compare, and normal images seem to have defects."
-    ),
-    "map_group": "Which images are shown.",
-    "map_order": "By the score of the image.",
-    "map_unit": "A value of 1 is as far from normal as held-out normal patches are on average.",
-    "map_click": "Click on the picture to choose a patch, and see below what it was compared with.",
-    "map_score": "The score of the image, from the values of its patches. Higher is more anomalous.",
-    "map_peak": "The highest value of the map of this image.",
-    "map_verdict": "Rejected if any point of the map lies above the threshold.",
-    "ground_truth": "What people marked as defective. It is used to measure, never to learn.",
-    "map_followed": (
-        "The highest value of this image's map, and the threshold at 5 % false alarms, for each checkpoint of the "
-        "network. Good adaptation lifts defects above the threshold; a collapse blurs everything."
-    ),
-    "nearest_patches": (
-        "Every patch is compared with patches of normal training images. If even the nearest ones look different, "
-        "the patch is hot. The frame shows the place of the patch in its image."
-    ),
-    "hottest": "Jumps to one of the hottest patches of this image.",
-    "patch_place": "The place of the patch, counted from the top left. The same as a click on the picture.",
-    # where the defect is: how good it is
-    "map_rejected": "Normal test images with a point of the map above the threshold: false alarms.",
-    "map_found": "Anomalous test images with a point of the map above the threshold.",
-    "map_pixels": "Needs the mask of every image; for many images this takes some seconds.",
-    "pixel_precision": "Of the pixels above the threshold, the share that is marked as defective.",
-    "pixel_recall": "Of the pixels marked as defective, the share that lies above the threshold.",
-    "pixel_iou": (
-        "Pixels that are both above the threshold and marked, divided by those that are either (intersection over "
-        "union). 100 % would be a perfect outline."
-    ),
-    "image_auroc": (
-        "The chance that a random anomaly scores higher than a random normal image: 1 is perfect, 0.5 is guessing. "
-        "Below it the 95 % interval for other test images of the same kind."
-    ),
-    "pixel_auroc": "The same chance for a random defective and a random normal pixel. Large defects count most.",
-    "aupro": (
-        "How much of each connected defect is covered, on average, while at most 30 % of the normal pixels are "
-        "wrongly covered. Small defects count as much as large ones."
-    ),
-    "pixel_ap": "Precision of the pixels, averaged over all thresholds. It is strict where defects are small.",
-    "oracle_f1": (
-        "The best balance of pixel precision and recall that any threshold could give. The masks chose that "
-        "threshold, which no method may do: it is a limit, not a result."
-    ),
-    "undefined_map": "Not defined here: the test set lacks normal images, anomalies or masks.",
-    "recall": "Above a certain number of patches the search trades exactness for speed.",
-    "kinds": "Each kind of defect against all normal test images.",
-    "map_download": (
-        "A zip file: for each image its map as NPY, a picture under the fixed colours, and a table with all scores."
-    ),
-    # where the defect is: starting
-    "segmenter": "How patches are compared with normal ones.",
-    "synthetic": (
-        "Uses the normal images alone and draws defects into half of the test images, so that there are exact masks "
-        "to measure with. It measures how well these defects are found, not real ones."
-    ),
-    "adapted": (
-        "The network whose features are compared: as pretrained on ImageNet, or as one of your runs adapted it."
-    ),
-    "checkpoint": "The last checkpoint of that run, or all of them in turn, to see the maps change while it adapts.",
-    "segment_start": "Starts the run in a process of its own. You may close this page: the run goes on.",
-    "segment_example": "Starts a small run on solar cells that come with the program.",
-    "segment_photos": "Opens the part of this page for photos of your own.",
-    "levels": "Stages of the network whose maps are compared, separated by commas. Left empty, the network's own.",
-    "neighbourhood": "Side of the square of neighbours over which each patch is averaged; an odd number.",
-    "sigma": "How much the finished map is blurred, in pixels of an image of 224 pixels.",
-    "memory_gb": "The run refuses to start if its patches need more memory than this, in gigabytes.",
-    "merge": "*separate* compares each level with a bank of its own; *concat* joins the levels, as in the paper.",
-    "coreset": "The share of the normal patches that is kept: those that best cover the others.",
-    "bank_rows": "The largest number of normal patches that is kept.",
-    "candidates": "Among how many patches, drawn at random, the kept ones are chosen.",
-    "exact_rows": "Above so many normal patches the search becomes approximate, and faster.",
-    "top": "The share of the patches that count as the hottest of an image. 0 takes one alone.",
-    "image_score": (
-        "*part*: the mean of the hottest patches. *part-or-whole*: that, or the mean of all patches where it stands "
-        "out more among held-out normal images."
-    ),
-    "reweight": "Number of neighbours for the paper's re-weighting of the hottest patch; 0 turns it off.",
-    "position": "How much the place of a patch counts beside its look: more where all images are aligned alike.",
-    "rotations": "Turned copies of each normal image that are learned as well: 1, 2, 4 or 8.",
-    "nearest_images": "With how many of the most similar normal images the patches are compared.",
-    # where the defect is: photos of one's own
-    "normal_photos": "Photos of what is as it should be, taken alike. Some are held out to set the threshold.",
-    "segment_teach": "Keeps the photos and starts a run that learns from them what is normal.",
-    "segment_checker": "The finished run whose normal images the photos are compared with.",
-    "other_photos": "Photos of the same kind, good or bad.",
-    "segment_check": "Compares these photos with the normal images of the run.",
     # runs
     "compare": "Up to four runs in one chart.",
     "chosen_run": "The run to rename, download or delete.",
@@ -239,6 +239,65 @@ TERMS: dict[str, str] = {
         "failed: could not go on. interrupted: its process ended without a word."
     ),
     "different_settings": "Only settings in which the chosen runs differ.",
+    # paper tables
+    "grid": "Tables that were ever started on this machine.",
+    "grid_state": (
+        "running: runs are being computed. finished: all that can be run has ended. stopped: on request. interrupted: "
+        "the process ended without a word; start it again, and what is finished is kept."
+    ),
+    "quick_grid": "Computes all recipes with few images, in a process of its own. You may close this page.",
+    "stop_grid": "Asks the runs that are being computed to stop. What is finished is kept.",
+    "grid_chart": (
+        "A dot with its 95 % interval is measured; a diamond is what a paper reports, open where it is not of the same "
+        "classes."
+    ),
+    "grid_measured": "The mean over normal classes of the mean over seeds, in percent.",
+    "grid_interval": "Where the mean would lie with other test images and, with more than one seed, other seeds.",
+    "grid_published": "What a paper reports, in percent; in brackets where it is of other normal classes.",
+    "grid_difference": "Measured minus published, in percentage points, where both are of the same classes.",
+    "grid_runs": "How many of the runs behind this line are finished.",
+    "grid_conditions": "The form and number of images, network, image size, limits, steps and seeds.",
+    "grid_run": "One of the runs behind this table, to open on its own page.",
+    "grid_download": "The table as a file; the HTML one opens anywhere, with no network.",
+    # new classes
+    "new_classes_section": "Judge a new class with a model that is there, or train another model.",
+    "new_class": "The class that is not trained on. Its normal images give references.",
+    "new_references": (
+        "Normal images of the new class, 2 to 8. Every place of an image is compared with the most similar place in "
+        "all of them, so different views of what is normal help most."
+    ),
+    "new_others": "Images of the same kind of thing. Each is judged on its own.",
+    "new_judge": "Compares the images with the references. Nothing is trained.",
+    "new_example": "Trains a small model on monocrystalline solar cells; the new class are polycrystalline ones.",
+    "new_steps": "How many batches the model is trained on. Left empty, 100.",
+    "new_train": "Starts the training in a process of its own. You may close this page: it goes on.",
+    "new_auroc": (
+        "The chance that a random anomalous image of the new class scores above a random normal one, the mean over "
+        "the draws of references that were measured. 50 % is guessing."
+    ),
+    "residual_auroc": (
+        "The same chance where an image's score is how far its places lie from the references, without what was "
+        "learned."
+    ),
+    "seen": (
+        "What is trained on: `CLASS@DATASET`, separated by commas, for instance `mono@elpv`; `CLASS/KIND@DATASET` "
+        "for one kind of anomaly alone. Left empty, other classes of the same data set. Nothing of it is tested on."
+    ),
+    "references": "How many normal images of a class it is compared with. More help; 4 are usual.",
+    "draw": "Which references of the new class are drawn: another number, other images.",
+    "draws": "Over how many draws of references the result is measured. The maps are those of the first.",
+    "residual": (
+        "What is left of a feature at its nearest reference. *signed*: the difference, as in ResAD; *squared*: its "
+        "square, as in ResAD++; *none*: the feature itself, for comparison, which does not carry over to new classes."
+    ),
+    "anomalies": (
+        "What the seen classes' normal images are told apart from. *labelled*: anomalies of the data set whose place "
+        "is known; *drawn*: defects drawn into normal images; *auto*: the first where there are any, else the second."
+    ),
+    "seen_limit": "At most so many normal images of each seen class, and as many anomalies.",
+    "blocks": "How deep the model of likelihoods is: coupling blocks of each level's flow.",
+    "position_width": "How finely the place in the image is told to the flow: length of its code.",
+    "chunk": "How many places a flow sees at once. Smaller makes more, noisier steps.",
 }
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
 import streamlit as st
 
-from pages.shared import wording
 from pages.shared.glossary import tip
-from pages.shared.player import show_film
 from pages.shared.presets import PRESETS, query_of
-from pages.shared.router import ADAPT, EXAMINE
+from pages.shared.router import ADAPT, EXAMINE, INSTRUMENT, LESSONS
 from pages.shared.run_choice import RECORDED
-from pages.shared.story import story_of
+from pages.shared.teaching import hidden_panels
+from pages.shared.time_machine import show_time_machine, title_of
 from panda_core.errors import PandaError
-from panda_core.figures import Curve, curve_of
 from panda_core.runs.loaded import LoadedRun
-from panda_core.runs.store import list_runs
+from panda_core.runs.store import RunFolder
 
-FILM = "break"  # the preset whose recorded run is shown
+FILM = "break-digits-9"  # the recorded run that is shown
 
 
 def show() -> None:
@@ -28,7 +25,16 @@ def show() -> None:
         "then collapse until everything looks alike."
     )
     _film()
-    st.subheader("Try it: each takes about half a minute")
+    if "presets" not in hidden_panels():
+        _presets()
+    st.caption(
+        "PANDA: Reiss, Cohen, Bergman and Hoshen, “PANDA: Adapting Pretrained Features for Anomaly Detection and "
+        "Segmentation”, CVPR 2021."
+    )
+
+
+def _presets() -> None:
+    st.header("Try it: each takes about half a minute")
     with st.grid(4, min_column_width=220):
         for preset in PRESETS:
             with st.container(border=True, height="stretch"):
@@ -43,46 +49,19 @@ def show() -> None:
                     query_params=query_of(preset),
                     help=tip("preset"),
                 )
-    st.caption(
-        "PANDA: Reiss, Cohen, Bergman and Hoshen, “PANDA: Adapting Pretrained Features for Anomaly Detection and "
-        "Segmentation”, CVPR 2021."
-    )
 
 
 def _film() -> None:
     """Show the recorded run, which plays at once."""
     try:
-        curve, clouds, title, run_id = _recorded()
-    except (PandaError, KeyError, StopIteration):
+        run = LoadedRun(RunFolder.open(FILM, RECORDED))
+        show_time_machine(run, key="film", plays=True)
+    except PandaError:
         st.info("The recorded run is missing from this copy of the program. Start one of your own below.")
         return
-    show_film(curve, clouds, story_of(curve), key="film")
-    words, link = st.columns([3, 1], vertical_alignment="center")
-    words.caption(f"{title}. AUROC: {tip('auroc_short')}")
-    link.page_link(
-        EXAMINE,
-        label="Examine this run",
-        icon=":material/image_search:",
-        query_params={"run": run_id},
-        width="stretch",
-    )
-
-
-@st.cache_resource(max_entries=1, show_spinner=False)
-def _recorded() -> tuple[Curve, dict[str, list[np.ndarray]], str, str]:
-    """Return the recorded run's curve, its clouds of points at each step, what it is, and its id."""
-    folder = next(folder for folder in list_runs(RECORDED) if folder.run_id.startswith(FILM))
-    run = LoadedRun(folder)
-    curve = curve_of(run.evaluated, last_step=run.config.steps, metrics=run.metrics)
-    is_anomaly = np.array(run.split["is_anomaly"])
-    clouds: dict[str, list[np.ndarray]] = {"train": [], "normal": [], "anomalous": []}
-    for step in curve.steps:
-        arrays = run.arrays(step)
-        clouds["train"].append(arrays["projection_train"])
-        clouds["normal"].append(arrays["projection_test"][is_anomaly == 0])
-        clouds["anomalous"].append(arrays["projection_test"][is_anomaly == 1])
-    title = (
-        f"A recorded run: handwritten digits, {wording.sentence(str(run.config.normal_class))} is normal, "
-        f"{run.config.steps} steps at learning rate {run.config.lr:g}"
-    )
-    return curve, clouds, title, folder.run_id
+    st.caption(f"A recorded run. {title_of(run)}. AUROC: {tip('auroc_short')}")
+    with st.container(horizontal=True):
+        query = {"run": run.run_id}
+        st.page_link(LESSONS, label="Four lessons about what you see", icon=":material/school:")
+        st.page_link(INSTRUMENT, label="Other runs", icon=":material/history:", query_params=query)
+        st.page_link(EXAMINE, label="Examine this run", icon=":material/image_search:", query_params=query)

@@ -8,8 +8,7 @@ from pages.shared import wording
 from pages.shared.charts import four_curves
 from pages.shared.glossary import tip
 from pages.shared.progress import Progress, progress_of, waiting
-from pages.shared.replay import show_replay
-from pages.shared.router import EXAMINE, SEGMENT
+from pages.shared.router import EXAMINE, INSTRUMENT, SEGMENT
 from pages.shared.run_choice import is_recorded
 from panda_core.config import RunConfig
 from panda_core.errors import PandaError
@@ -68,14 +67,19 @@ def _look(folder: RunFolder, computing: bool) -> None:
     if fisher:
         st.caption(f"What the weights are worth: {wording.sentence(str(fisher))}.", help=tip("fisher_images"))
     if state.state in ENDED and len(curve.steps) > 1:
-        show_replay(run, curve)
+        st.page_link(
+            INSTRUMENT,
+            label="Travel through this run",
+            icon=":material/history:",
+            query_params={"run": folder.run_id},
+        )
 
 
 def show_heading(config: RunConfig, state: State) -> None:
     """Draw what a run is and in which state."""
     icon, colour = wording.STATES[state.state]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(wording.sentence(wording.run_title(config)), width="content")
+        st.header(wording.sentence(wording.run_title(config)), width="content")
         st.badge(state.state, icon=icon, color=colour, help=tip("state"))
 
 

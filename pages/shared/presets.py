@@ -65,6 +65,24 @@ PRESETS: tuple[Preset, ...] = (
     ),
 )
 
+# The strengths of elastic weights whose runs come with the program: no hold at all, then ever firmer.
+STRENGTHS: tuple[float, ...] = (0.0, 10.0, 1e2, 1e3, 1e4, 1e5)
+
+
+def elastic_settings(strength: float) -> dict[str, Value]:
+    """Return the settings of the run with this strength: far enough to collapse where nothing holds the weights.
+
+    Neither momentum nor weight decay, so that what is seen is the work of the elastic weights alone.
+    """
+    far: dict[str, Value] = {"recipe": "panda-ewc", "lr": 100.0, "steps": 150, "eval_every": 10}
+    return {**_TASK, **far, "set_momentum": 0.0, "set_weight_decay": 0.0, "set_ewc_strength": strength}
+
+
+def strength_key(strength: float) -> str:
+    """Return the id of the recorded run with this strength."""
+    return f"ewc-{strength:.0f}-digits-9"
+
+
 # Fields of a `RunConfig`: some 15 seconds on two cores, for solar cells that come with the program.
 EXAMPLE: Mapping[str, Any] = {
     "recipe": "patchcore",
@@ -78,4 +96,9 @@ EXAMPLE: Mapping[str, Any] = {
 
 def query_of(preset: Preset) -> dict[str, str]:
     """Return the query parameters of a preset's address."""
-    return {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in preset.settings.items()}
+    return address_of(preset.settings)
+
+
+def address_of(settings: Mapping[str, Value]) -> dict[str, str]:
+    """Return settings as query parameters of the Adapt page."""
+    return {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in settings.items()}

@@ -66,6 +66,23 @@ def progress_of_segmentation(events: Sequence[Event], networks: int) -> Progress
     return _counted(f"{which}{stage}", last, events[since + 1 :])
 
 
+def progress_of_generalisation(events: Sequence[Event], steps: int) -> Progress:
+    """Return what a run that trains for new classes is doing; steps: where its training ends."""
+    last = events[-1] if events else None
+    if isinstance(last, Stepped):
+        first = next(event for event in events if isinstance(event, Stepped))
+        left = None
+        if last.step > first.step:
+            left = (last.time - first.time) / (last.step - first.step) * (steps - last.step)
+        return Progress(f"training: step {last.step} of {steps}", last.step / max(steps, 1), left)
+    if not isinstance(last, CacheProgress):
+        return Progress("loading the network", 0.0)
+    if last.done >= last.total:
+        return Progress("judging the new class" if last.split == "test" else "starting to train", 1.0)
+    stage = {"test": "reading the new class", "seen anomalies": "reading anomalies of seen classes"}
+    return _counted(stage.get(last.split, "reading seen classes"), last, events)
+
+
 def _reading(last: CacheProgress, events: Sequence[Event]) -> Progress:
     if last.done >= last.total:
         return Progress("measuring the unadapted network", 1.0)

@@ -9,6 +9,7 @@ import streamlit as st
 from pages.shared import wording
 from pages.shared.glossary import tip
 from pages.shared.router import ASSETS
+from panda_core.bench.folder import list_grids
 from panda_core.config import default_runs_dir
 from panda_core.errors import PandaError
 from panda_core.runs.segment_settings import is_segmentation
@@ -19,8 +20,9 @@ PARAMETER = "run"
 
 
 def find_run(run_id: str) -> RunFolder | None:
-    """Return the run called `run_id` among the user's own and the recorded ones."""
-    return RunFolder.by_id(run_id, default_runs_dir()) or RunFolder.by_id(run_id, RECORDED)
+    """Return the run called `run_id` among the user's own, the recorded ones and those behind the paper tables."""
+    places = [Path(default_runs_dir()), RECORDED, *(grid.path for grid in list_grids(default_runs_dir()))]
+    return next((found for place in places if (found := RunFolder.by_id(run_id, place)) is not None), None)
 
 
 def is_recorded(folder: RunFolder) -> bool:

@@ -64,7 +64,7 @@ def _compare(good: dict[str, Row]) -> None:
     labels = {row.label: row for row in good.values() if row.curve.steps}
     if len(labels) < 2:
         return
-    st.subheader("Compare")
+    st.header("Compare")
     chosen = st.multiselect(
         "Runs in one chart",
         list(labels),
@@ -102,7 +102,7 @@ def _compare(good: dict[str, Row]) -> None:
 
 
 def _one(good: dict[str, Row]) -> None:
-    st.subheader("One run")
+    st.header("One run")
     run_id = st.selectbox(
         "Run", list(good), format_func=lambda run_id: good[run_id].label, key="chosen_run", help=tip("chosen_run")
     )

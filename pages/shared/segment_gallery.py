@@ -79,7 +79,7 @@ def _cell(view: Looked, look: Look, image: int, *, chosen: bool) -> None:
 
 def _sign(view: Looked, look: Look, image: int) -> str:
     """Return an icon for right or wrong at the threshold; where the truth is unknown, one for the verdict."""
-    rejected = look.threshold is not None and view.found.peaks[image] > look.threshold
+    rejected = bool(view.rejected(image, look.threshold))
     if view.is_anomaly is None or look.threshold is None:
         anomalous = rejected if view.is_anomaly is None else bool(view.is_anomaly[image])
         return ":material/warning:" if anomalous else ":material/circle:"

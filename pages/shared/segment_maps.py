@@ -11,7 +11,7 @@ import streamlit as st
 from pages.shared.run_choice import find_run
 from pages.shared.run_images import find_images
 from pages.shared.thumbnails import enlarged
-from panda_core.datasets import Images, Masks
+from panda_core.datasets import FileImages, Images, Masks
 from panda_core.errors import BrokenRun, PandaError, UnreadableImage
 from panda_core.figures.heatmaps import Scale, fixed_scale
 from panda_core.metrics import percentile_among, threshold_at
@@ -72,7 +72,8 @@ class Looked:
     """The images that are looked at: a run's test images, or others that were checked with it.
 
     key: of these images among all that are kept in memory. is_anomaly (M,) and kinds (M,): None where unknown.
-    marked (M,): whether it is known which pixels are defective.
+    marked (M,): whether it is known which pixels are defective. references: the normal images that patches were
+    compared with, where these are not the run's own. score_threshold: None where images are judged by their maps.
     """
 
     run: LoadedRun
@@ -83,6 +84,14 @@ class Looked:
     is_anomaly: np.ndarray | None
     kinds: np.ndarray | None
     marked: np.ndarray
+    references: FileImages | None = None
+    score_threshold: float | None = None
+
+    def rejected(self, image: int, map_threshold: float | None) -> bool | None:
+        """Return whether an image is rejected: by its score where that has a threshold, else by its map's."""
+        if self.score_threshold is not None:
+            return bool(self.found.scores[image] > self.score_threshold)
+        return None if map_threshold is None else bool(self.found.peaks[image] > map_threshold)
 
     def picture(self, image: int, side: int = LARGE) -> np.ndarray | None:
         """Return an image as RGB with its longer side `side`, or None if it cannot be read."""

@@ -1,4 +1,4 @@
-"""The Segment page: maps of where the defect is, of a run that is there, a new one, or photos of one's own."""
+"""The Segment page: maps of where the defect is, of a run that is there, or of a new one."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from streamlit.delta_generator import DeltaGenerator
 from pages.shared import wording
 from pages.shared.glossary import tip
 from pages.shared.live import show_ending, show_heading, show_skipped
+from pages.shared.router import OWN
 from pages.shared.run_choice import all_runs, choose_run, has_maps, opened_run
 from pages.shared.segment_archive import download_maps
 from pages.shared.segment_live import show_computing
 from pages.shared.segment_look import choose_look, choose_threshold
 from pages.shared.segment_maps import view_of
 from pages.shared.segment_numbers import show_counts, show_kinds, show_metrics
-from pages.shared.segment_photos import show_photos, show_refused
-from pages.shared.segment_start import LOOK, NEW, PHOTOS, SECTION, show_example, show_start
+from pages.shared.segment_start import LOOK, NEW, SECTION, show_example, show_start
 from pages.shared.segment_viewer import show_viewer
 from panda_core.errors import PandaError
 from panda_core.runs.loaded import LoadedRun
@@ -29,7 +29,7 @@ def show() -> None:
     st.title("Where is the defect?")
     section = st.segmented_control(
         "What to do",
-        (LOOK, NEW, PHOTOS),
+        (LOOK, NEW),
         default=LOOK,
         key=SECTION,
         help=tip("segment_section"),
@@ -43,10 +43,6 @@ def show() -> None:
         show_start()
         return
     folders = {folder.run_id: folder for folder in all_runs() if has_maps(folder)}
-    if section == PHOTOS:
-        show_photos(folders)
-        return
-    show_refused()
     top = st.columns([1.5, 1.7], gap="medium")
     with top[0]:
         folder = _chosen(folders)
@@ -103,7 +99,11 @@ def _run(folder: RunFolder, place: DeltaGenerator) -> None:
     if step == run.segmented[-1].step:
         show_kinds(view)
     show_skipped(run)
-    download_maps(view, view.run.run_id)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        download_maps(view, view.run.run_id)
+        if (folder.path / "banks").is_dir():
+            query = {"run": folder.run_id}
+            st.page_link(OWN, label="Score other images", icon=":material/fact_check:", query_params=query)
 
 
 def _step(steps: list[int], place: DeltaGenerator) -> int:

@@ -13,6 +13,7 @@ from pages.shared.run_images import find_images
 from pages.shared.segment_look import Look
 from pages.shared.segment_maps import Looked, picture_of
 from panda_core.figures.heatmaps import framed
+from panda_core.generalising import is_generalisation
 from panda_core.segmentation.maps import turned
 
 SIDE = 240  # pixels
@@ -61,9 +62,11 @@ def show_neighbours(view: Looked, look: Look, image: int, step: int) -> None:
     judged = ""
     if look.threshold is not None:
         judged = " It lies above the threshold." if value > look.threshold else " It lies below the threshold."
+    measured = f"lies **{value:.2f}** times as far from normal patches as held-out normal ones do on average."
+    if is_generalisation(view.run.config):
+        measured = f"is **{value:.2f}** times as unusual as held-out normal patches of the seen classes are on average."
     st.markdown(
-        f"This patch lies **{value:.2f}** times as far from normal patches as held-out normal ones do on average."
-        f"{judged} These are the normal patches nearest to it:",
+        f"This patch {measured}{judged} These are the normal patches nearest to it:",
         help=tip("nearest_patches"),
     )
     left, right = st.columns([1, 3.2], gap="large")
@@ -134,13 +137,15 @@ def _level(group: int, distances: tuple[np.ndarray, ...]) -> str:
 
 def _nearest(view: Looked, distances: np.ndarray, origins: np.ndarray, side: tuple[int, int]) -> None:
     run = view.run
-    images, _ = find_images(run, "train")
-    names, turns = run.split["train"], int(run.config.set.get("rotations", 1))
+    images, names, key = view.references, [], f"{view.key}/references"
+    if images is None:
+        images, names, key = find_images(run, "train")[0], run.split["train"], f"{run.run_id}/train"
+    names, turns = names or list(images.names if images is not None else []), int(run.config.set.get("rotations", 1))
     with st.grid(3, min_column_width=100, gap="small"):
         for distance, (image, turn, row, column) in zip(distances, origins.tolist(), strict=True):
             name = str(names[image])
             with st.container(gap="xsmall"):
-                picture = None if images is None else picture_of(images, f"{run.run_id}/train", image, SIDE)
+                picture = None if images is None else picture_of(images, key, image, SIDE)
                 if picture is None:
                     st.caption(wording.sentence(name))
                 else:

@@ -10,6 +10,7 @@ from pages.shared import wording
 from pages.shared.form_values import OWN_FOLDER
 from pages.shared.glossary import tip
 from pages.shared.presets import EXAMPLE
+from pages.shared.router import OWN
 from pages.shared.run_choice import all_runs, has_maps, label_of, open_run
 from pages.shared.settings import choose_dataset, choose_option
 from panda_core.backbones import BACKBONES
@@ -24,7 +25,7 @@ from panda_core.runs.store import RunFolder
 from panda_core.segmentation import SEGMENTERS
 
 SECTION = "segment"  # the key of the choice below
-LOOK, NEW, PHOTOS = "look at maps", "start a run", "my own photos"
+LOOK, NEW = "look at maps", "start a run"
 PRETRAINED = "pretrained"
 FORM = "seg_"  # of the keys of this form's widgets
 WITH_MASKS = ("magnetic_tiles", "mvtec")  # for other datasets, defects are drawn unless people say no
@@ -50,15 +51,8 @@ def show_example() -> None:
         )
     with second.container(border=True, height="stretch"):
         st.markdown("**Use your own photos**")
-        st.caption("Five or more of what is normal are enough to begin; then drop others to check.")
-        st.button(
-            "Drop photos",
-            icon=":material/add_a_photo:",
-            key="segment-photos",
-            help=tip("segment_photos"),
-            on_click=go_to,
-            args=(PHOTOS,),
-        )
+        st.caption("Eight or more of what is normal are enough to begin; then drop others to check.")
+        st.page_link(OWN, label="Drop images", icon=":material/add_photo_alternate:", help=tip("segment_own"))
 
 
 def go_to(section: str) -> None:

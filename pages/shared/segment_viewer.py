@@ -67,7 +67,10 @@ def _facts(view: Looked, look: Look, image: int) -> None:
         percentile = view.found.percentile(image)
         if percentile is not None:
             st.markdown(f"Above **{percentile:.0f} %** of held-out normals.", help=tip("percentile"))
-        if look.threshold is None:
+        if view.score_threshold is not None:
+            verdict, sign = ("Rejected", ">") if view.rejected(image, None) else ("Accepted", "≤")
+            st.markdown(f"**{verdict}**: score {wording.amount(score)} {sign} {wording.amount(view.score_threshold)}.")
+        elif look.threshold is None:
             st.markdown(f"Highest map value **{peak:.2f}**.", help=tip("map_peak"))
         else:
             verdict = "rejected" if peak > look.threshold else "accepted"

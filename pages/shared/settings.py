@@ -8,14 +8,16 @@ from typing import Any
 
 import streamlit as st
 
+from pages.shared.data_licence import licence_line
 from pages.shared.form_values import AUTOMATIC, FIELDS, OWN_FOLDER, PREFIX
 from pages.shared.glossary import tip
+from pages.shared.teaching import is_locked
 from panda_core.backbones import BACKBONES
 from panda_core.config import FEATURE_NORMS, Option, RunConfig, default_data_root
 from panda_core.datasets import DATASETS, Dataset, find_dataset
 from panda_core.errors import PandaError
-from panda_core.methods import RECIPES
-from panda_core.runs.plan import options_of, resolve
+from panda_core.methods import OWN, RECIPES
+from panda_core.runs.plan import options_of, resolve, with_defaults
 from panda_core.scoring import SCORERS
 
 
@@ -26,7 +28,14 @@ def form() -> RunConfig:
     classes = dataset.classes(root) if dataset else ()
     normal_class = None
     if dataset and classes:
-        normal_class = st.selectbox("Normal class", classes, key="normal_class", help=tip("class"), bind="query-params")
+        normal_class = st.selectbox(
+            "Normal class",
+            classes,
+            key="normal_class",
+            help=tip("class"),
+            bind="query-params",
+            disabled=is_locked("normal_class"),
+        )
     recipe = _one_of("Recipe", "recipe", list(RECIPES), tip("recipe"))
     st.caption(f"**{RECIPES[recipe].title}.** {RECIPES[recipe].about}")
     automatic = _automatic(dataset, normal_class, recipe)
@@ -38,6 +47,7 @@ def form() -> RunConfig:
         value=FIELDS["steps"],
         step=10,
         key="steps",
+        disabled=is_locked("steps"),
         placeholder=_shown(automatic.steps),
         help=tip("steps"),
         bind="query-params",
@@ -50,12 +60,21 @@ def form() -> RunConfig:
         step=0.05,
         format="%g",
         key="lr",
+        disabled=is_locked("lr"),
         placeholder=_shown(automatic.lr),
         help=tip("lr"),
         bind="query-params",
     )
     seed = right.number_input(
-        "Seed", min_value=0, max_value=2**31 - 1, value=0, step=1, key="seed", help=tip("seed"), bind="query-params"
+        "Seed",
+        min_value=0,
+        max_value=2**31 - 1,
+        value=0,
+        step=1,
+        key="seed",
+        help=tip("seed"),
+        bind="query-params",
+        disabled=is_locked("seed"),
     )
     with st.expander("More settings", icon=":material/tune:"):
         rest = _more(automatic)
@@ -85,6 +104,7 @@ def choose_dataset(prefix: str = "", first: str = FIELDS["dataset"]) -> Dataset 
         [*here, OWN_FOLDER],
         index=here.index(first) if first in here else 0,
         key=f"{prefix}dataset",
+        disabled=is_locked(f"{prefix}dataset"),
         help=tip("dataset"),
         bind="query-params",
     )
@@ -103,6 +123,7 @@ def choose_dataset(prefix: str = "", first: str = FIELDS["dataset"]) -> Dataset 
         st.caption(dataset.about.replace("$", r"\$"))
         return None if dataset.missing(root) else dataset
     st.caption(f"**{DATASETS[key].title}.** {DATASETS[key].about}")
+    st.caption(licence_line(DATASETS[key]))
     absent = {name: sentence for name, sentence in missing.items() if sentence is not None}
     if absent:
         with st.expander(f"{len(absent)} more, to be fetched first", icon=":material/download:"):
@@ -115,12 +136,12 @@ def choose_dataset(prefix: str = "", first: str = FIELDS["dataset"]) -> Dataset 
 def _automatic(dataset: Dataset | None, normal_class: str | None, recipe: str) -> RunConfig:
     """Return what fields left empty will become, as far as it is known."""
     state = st.session_state
-    backbone = state.get("backbone", FIELDS["backbone"])
+    backbone = state.get("backbone", AUTOMATIC)
     config = RunConfig(
         dataset=dataset.key if dataset else "digits",
         normal_class=normal_class if dataset else None,
         recipe=recipe,
-        backbone=backbone if backbone in BACKBONES else FIELDS["backbone"],
+        backbone=backbone if backbone in BACKBONES else None,
         steps=state.get("steps") if recipe != "frozen" else None,
     )
     try:
@@ -132,17 +153,19 @@ def _automatic(dataset: Dataset | None, normal_class: str | None, recipe: str) -
 
 def _more(automatic: RunConfig) -> dict[str, Any]:
     """Draw the settings that most people leave alone, and return them by field."""
-    backbone = _one_of("Network", "backbone", list(BACKBONES), tip("backbone"))
-    about = BACKBONES[backbone].missing() or f"{BACKBONES[backbone].title}."
-    st.caption(about)
+    filled = with_defaults(automatic)
+    backbone = _one_of("Network", "backbone", [AUTOMATIC, *BACKBONES], tip("backbone"))
+    network = BACKBONES[str(filled.backbone) if backbone == AUTOMATIC else backbone]
+    st.caption(network.missing() or f"{network.title}.")
     about_norm = f"{tip('feature_norm')} *{AUTOMATIC}* is here *{automatic.feature_norm or FEATURE_NORMS[0]}*."
     norm = _one_of("Feature norm", "feature_norm", [AUTOMATIC, *FEATURE_NORMS], about_norm)
-    scorer = _one_of("Score", "scorer", list(SCORERS), tip("scorer"))
-    st.caption(f"{SCORERS[scorer].title.capitalize()}.")
+    scorer = _one_of("Score", "scorer", [AUTOMATIC, *SCORERS], tip("scorer"))
+    key = str(filled.scorer) if scorer == AUTOMATIC else scorer
+    st.caption("The recipe's own score." if key == OWN else f"{SCORERS[key].title.capitalize()}.")
     left, right = st.columns(2)
     rest: dict[str, Any] = {
         "image_size": _whole(left, "Image size", "image_size", 16, 1024, 16, _shown(automatic.image_size)),
-        "batch_size": _whole(right, "Batch size", "batch_size", 1, 4096, 8, "32") or FIELDS["batch_size"],
+        "batch_size": _whole(right, "Batch size", "batch_size", 1, 4096, 8, _shown(filled.batch_size)),
         "eval_every": _whole(left, "Measure every", "eval_every", 1, 1_000_000, 1, _shown(automatic.eval_every)),
         "train_limit": _whole(right, "Training images", "train_limit", 2, 10_000_000, 50, "all"),
         "test_limit": _whole(left, "Test images", "test_limit", 1, 10_000_000, 50, "all"),
@@ -150,9 +173,9 @@ def _more(automatic: RunConfig) -> dict[str, Any]:
     name = right.text_input("Name", key="name", max_chars=80, help=tip("name"), bind="query-params")
     return {
         **rest,
-        "backbone": backbone,
+        "backbone": None if backbone == AUTOMATIC else backbone,
         "feature_norm": None if norm == AUTOMATIC else norm,
-        "scorer": scorer,
+        "scorer": None if scorer == AUTOMATIC else scorer,
         "name": name.strip(),
     }
 
@@ -160,7 +183,9 @@ def _more(automatic: RunConfig) -> dict[str, Any]:
 def _one_of(label: str, key: str, options: list[str], about: str) -> str:
     """Draw a choice between names. The names themselves are in the URL, as they are on the command line."""
     index = options.index(FIELDS[key])
-    chosen: str = st.selectbox(label, options, index=index, key=key, help=about, bind="query-params")
+    chosen: str = st.selectbox(
+        label, options, index=index, key=key, help=about, bind="query-params", disabled=is_locked(key)
+    )
     return chosen
 
 
@@ -172,6 +197,7 @@ def _whole(place: Any, label: str, key: str, low: int, high: int, step: int, emp
         value=FIELDS[key],
         step=step,
         key=key,
+        disabled=is_locked(key),
         placeholder=empty,
         help=tip(key),
         bind="query-params",
@@ -194,7 +220,8 @@ def _options(config: RunConfig) -> dict[str, int | float | str]:
 
 def choose_option(place: Any, key: str, option: Option, prefix: str = PREFIX) -> int | float | str | None:
     """Draw one option of a recipe, scorer, network or method, and return its value."""
-    label, shared = key.replace("_", " ").capitalize(), {"key": prefix + key, "bind": "query-params"}
+    label = key.replace("_", " ").capitalize()
+    shared: dict[str, Any] = {"key": prefix + key, "bind": "query-params", "disabled": is_locked(prefix + key)}
     about = tip(key)
     if option.choices:
         index = option.choices.index(str(option.default))

@@ -1,59 +1,63 @@
-"""The story of a run that improves and then collapses: which phase each measurement belongs to, and its caption."""
+"""The story of a run in plain words: which phase each measurement belongs to, its caption, and what the alarm says."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from panda_core.figures import Curve
 
-UNADAPTED, ADAPTING, COLLAPSING = "unadapted", "adapting", "collapsing"
-# AUROC below its best so far, from which on the run is said to collapse: more than chance moves it here.
+UNADAPTED, ADAPTING, HEALTHY, COLLAPSING, COLLAPSED = "unadapted", "adapting", "healthy", "collapsing", "collapsed"
+UNKNOWN = "no anomalies known"
+# AUROC below its best so far, from which on the features are said to collapse: more than chance moves it here.
 FALLEN = 0.02
+STILL = 0.004  # AUROC that a healthy plateau moves at most between two measurements
+
+CAPTIONS = {
+    UNADAPTED: (
+        "The network as it was pretrained. Normal images lie loosely around their centre, anomalies among them and "
+        "beyond."
+    ),
+    "improving": "Normal images pull together, and anomalies stand out more clearly than before.",
+    "warning": (
+        "A warning: anomalies are drawn towards the centre too. Their nearest neighbours still give them away, but not "
+        "for long."
+    ),
+    HEALTHY: "Little changes any more: normal images lie close together, and anomalies stay apart.",
+    COLLAPSING: (
+        "The network has gone too far. Anomalies are pulled into the centre as well, and scores lose their meaning."
+    ),
+    COLLAPSED: (
+        "Collapsed: worse than the network that was never adapted. Images have almost the same features, whatever they "
+        "show."
+    ),
+    UNKNOWN: "The test set lacks normal images or anomalies, so nobody can say whether they can still be told apart.",
+}
 
 
-def story_of(curve: Curve) -> list[tuple[str, str]]:
-    """Return (phase, caption) of each step of `curve`."""
-    words: list[tuple[str, str]] = []
+def story_of(curve: Curve, alarms: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Return phase, caption and alarm of each step. The phase is told with test labels, the alarm without any."""
+    words: list[dict[str, str]] = []
     best = 0.0
     for place, step in enumerate(curve.steps):
-        now = curve.auroc[place] or 0.0
-        best = max(best, now)
-        ratio, first = curve.anomalous_ratio[place] or 1.0, curve.anomalous_ratio[0] or 1.0
-        if step == 0:
-            words.append(
-                (
-                    UNADAPTED,
-                    "The network as it was pretrained. Normal images lie loosely around their centre, "
-                    "anomalies among them and beyond.",
-                )
-            )
-        elif best - now > FALLEN and now < 0.8:
-            words.append(
-                (
-                    COLLAPSING,
-                    "Collapsed: every image has almost the same features, so an anomaly can no longer be told "
-                    "from a normal image.",
-                )
-            )
-        elif best - now > FALLEN:
-            words.append(
-                (
-                    COLLAPSING,
-                    "The network has gone too far. Anomalies are pulled into the centre as well, "
-                    "and scores lose their meaning.",
-                )
-            )
-        elif ratio < 1 + 0.35 * (first - 1):
-            words.append(
-                (
-                    ADAPTING,
-                    "A warning: anomalies are drawn towards the centre too. Their nearest neighbours still give them "
-                    "away, but not for long.",
-                )
-            )
-        else:
-            words.append(
-                (
-                    ADAPTING,
-                    "Normal images pull together, and anomalies stand out more clearly than before.",
-                )
-            )
+        now = curve.auroc[place]
+        best = max(best, now or 0.0)
+        phase, key = _phase(curve, place, best) if now is not None else (UNKNOWN, UNKNOWN)
+        if step == 0 and now is not None:
+            phase, key = UNADAPTED, UNADAPTED
+        alarm = alarms[place] if place < len(alarms) else ""
+        words.append({"phase": phase, "caption": CAPTIONS[key], "alarm": alarm})
     return words
+
+
+def _phase(curve: Curve, place: int, best: float) -> tuple[str, str]:
+    """Return the phase at a place, and which caption tells it. best: the largest AUROC until then."""
+    now, before = curve.auroc[place] or 0.0, curve.auroc[max(place - 1, 0)] or 0.0
+    ratio, first = curve.anomalous_ratio[place] or 1.0, curve.anomalous_ratio[0] or 1.0
+    if best - now > FALLEN:
+        phase = COLLAPSED if now < (curve.auroc[0] or 0.0) - FALLEN else COLLAPSING
+        return phase, phase
+    if ratio < 1 + 0.35 * (first - 1):
+        return ADAPTING, "warning"
+    if place > 1 and abs(now - before) < STILL:
+        return HEALTHY, HEALTHY
+    return ADAPTING, "improving"

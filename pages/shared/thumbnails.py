@@ -56,8 +56,8 @@ def class_sheets(
     """Return a sheet of random normal training images, and one of test images of other classes (None if none)."""
     splits = find_dataset(dataset).open(Path(data_root), normal_class, seed)
     rng = np.random.default_rng(seed)
-    normal = np.nonzero(splits.train_labels == normal_class)[0]
-    others = np.nonzero(splits.test_labels != normal_class)[0]
+    normal = np.nonzero(splits.train_labels == splits.normal_label)[0]
+    others = np.nonzero(splits.test_labels != splits.normal_label)[0]
     return _sheet_of(splits.train, rng.permutation(normal)), _sheet_of(splits.test, rng.permutation(others))
 
 

@@ -6,20 +6,22 @@ import argparse
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from panda_core.cli import listing, running, scoring
+from panda_core.bench.grid import built_in_grids
+from panda_core.bench.workers import BACKENDS
+from panda_core.cli import bench, data, exporting, generalizing, listing, reporting, running, scoring
 from panda_core.config import DEVICES, FEATURE_NORMS, RunConfig, default_runs_dir, flag
 
 _HELP = {
     "dataset": "key of a dataset (see `datasets`), or folder:PATH",
     "normal_class": "name or index of the class that is normal (default: the first)",
     "recipe": "how to adapt (see `recipes`)",
-    "scorer": "how to score features (see `scorers`)",
-    "backbone": "pretrained network (see `backbones`), or timm:NAME",
+    "scorer": "how to score features (see `scorers`; default: the recipe's)",
+    "backbone": "network (see `backbones`), or timm:NAME (default: the recipe's)",
     "image_size": "side of the network's input in pixels (default: the dataset's)",
     "feature_norm": "space of loss and scores: " + ", ".join(FEATURE_NORMS) + " (default: the backbone's)",
     "steps": "optimiser steps (default: the recipe's)",
-    "batch_size": "images a step",
-    "lr": "learning rate (default: the backbone's)",
+    "batch_size": "images a step (default: the recipe's)",
+    "lr": "learning rate (default: the recipe's, or the backbone's)",
     "eval_every": "steps between two points of the curve (default: an eighth of the steps)",
     "train_limit": "use at most so many normal training images, chosen by the seed",
     "test_limit": "use at most so many test images, as many from every class, chosen by the seed",
@@ -37,6 +39,13 @@ _SEGMENT_HELP = {
         if field not in ("steps", "lr", "eval_every", "scorer", "batch_size")
     },
     "recipe": "patchcore or spade (default: patchcore)",
+}
+_GENERALIZE_HELP = {
+    **{field: about for field, about in _HELP.items() if field not in ("eval_every", "scorer", "feature_norm")},
+    "dataset": "key of the data set of the new class (see `datasets`), or folder:PATH",
+    "normal_class": "name or index of the new class, which is not trained on (default: the first)",
+    "recipe": "resad (default: resad)",
+    "train_limit": "draw references among at most so many normal images of the new class, chosen by the seed",
 }
 _WHOLE_NUMBERS = ("image_size", "steps", "batch_size", "eval_every", "train_limit", "test_limit", "seed")
 
@@ -60,7 +69,8 @@ def parser() -> argparse.ArgumentParser:
         return command
 
     doctor = add("doctor", listing.doctor, "Check the installation and the data root, and say what works.")
-    datasets = add("datasets", listing.datasets, "List the data sets and whether they are here.")
+    datasets = add("datasets", data.datasets_command, "List the data sets, fetch one, or check one.")
+    _add_data(datasets)
     for command in (doctor, datasets):
         command.add_argument("--data-root", default=RunConfig().data_root, metavar="DIR", help=_HELP["data_root"])
     add("backbones", listing.backbones, "List the pretrained networks.")
@@ -72,6 +82,9 @@ def parser() -> argparse.ArgumentParser:
     segment = add("segment", running.segment_command, "Compare patches with normal ones and map where defects are.")
     _add_config_flags(segment, _SEGMENT_HELP)
     segment.set_defaults(recipe="patchcore")
+    generalize = add("generalize", generalizing.generalize_command, "Train on some classes, test on a new one.")
+    _add_config_flags(generalize, _GENERALIZE_HELP)
+    generalize.set_defaults(recipe="resad")
     resume = add("resume", running.resume_command, "Continue a run from its last checkpoint.")
     _add_run(resume)
     resume.add_argument("--queue", action="store_true", help="wait until no other run of the folder computes")
@@ -85,12 +98,62 @@ def parser() -> argparse.ArgumentParser:
     _add_run(score)
     score.add_argument("paths", nargs="+", metavar="PATH", help="image files or folders")
     score.add_argument("--csv", action="store_true", help="comma-separated values on stdout")
-    for command in (segment, score):
+    report = add("report", reporting.report_command, "Write a run as one HTML file that opens anywhere.")
+    _add_run(report)
+    report.add_argument("-o", "--output", required=True, metavar="FILE.html", help="the file to write")
+    export = add("export", exporting.export_command, "Write a run's detector for use elsewhere, checked.")
+    _add_run(export)
+    export.add_argument("out", metavar="OUT", help="the file; for a bundle a new folder, or a .zip")
+    export.add_argument(
+        "--format",
+        choices=tuple(exporting.SUFFIXES),
+        default="onnx",
+        help="onnx, torchscript: one graph from pixels to the score; bundle: safetensors and JSON (default: onnx)",
+    )
+    _add_bench(add("bench", bench.bench_command, "Run a grid: data sets, classes, recipes and seeds in one table."))
+    score.add_argument(
+        "--references",
+        action="append",
+        metavar="PATH",
+        help="normal images of a new class, files or folders, for a run of `generalize`",
+    )
+    for command in (segment, generalize, score):
         command.add_argument("--maps", metavar="OUT", help="write PNG and NPY of each map: a new folder, or a .zip")
     score.add_argument(
         "--false-alarm-rate", type=float, default=0.05, metavar="X", help="of normal images, for the verdict (0.05)"
     )
     return root
+
+
+def _add_data(command: argparse.ArgumentParser) -> None:
+    either = command.add_mutually_exclusive_group()
+    either.add_argument("--download", metavar="KEY", help="fetch this data set into the data root")
+    either.add_argument(
+        "--check",
+        metavar="KEY",
+        help="look for duplicates, broken files and giveaways; exit 1 if figures are worthless",
+    )
+    command.add_argument("--normal-class", metavar="CLASS", help=f"for --check: {_HELP['normal_class']}")
+    command.add_argument("--seed", type=_typed(int), default=0, metavar="SEED", help="for --check: of the split (0)")
+    for name in ("train_limit", "test_limit"):
+        command.add_argument(flag(name), type=_typed(int), metavar=name.upper(), help=f"for --check: {_HELP[name]}")
+
+
+def _add_bench(command: argparse.ArgumentParser) -> None:
+    known = ", ".join(built_in_grids())
+    command.add_argument("grid", metavar="GRID", help=f"{known}, or a TOML or YAML file")
+    command.add_argument("--jobs", type=_typed(int), metavar="N", help="cells at once (default: one a processor, to 8)")
+    command.add_argument("--backend", default=BACKENDS[0], help="loky: processes here; dask: a cluster that exists")
+    command.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask cluster, for instance tcp://HOST:8786")
+    command.add_argument("--runs-dir", default=default_runs_dir(), metavar="DIR", help=_HELP["runs_dir"])
+    command.add_argument("--data-root", default=RunConfig().data_root, metavar="DIR", help=_HELP["data_root"])
+    command.add_argument(
+        "--out", metavar="DIR", help="folder of the grid's runs and tables (default: RUNS_DIR/bench/GRID)"
+    )
+    command.add_argument("--device", default="auto", help=_HELP["device"])
+    command.add_argument(
+        "--dry-run", action="store_true", help="list the cells and what cannot be run, compute nothing"
+    )
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:

@@ -24,6 +24,8 @@ from panda_core.events import (
 _STAGES = {
     "train": "Reading normal images",
     "test": "Reading test images",
+    "seen": "Reading seen classes",
+    "seen anomalies": "Reading their anomalies",
     "fisher": "Finding the weights that matter",
 }
 

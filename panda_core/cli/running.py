@@ -29,7 +29,7 @@ def run_command(parsed: argparse.Namespace) -> int:
     from panda_core.runs.plan import resolve
 
     config = resolve(config_of(parsed))  # wrong names and values are said before torch is loaded
-    return _run(parsed, config)
+    return record(parsed, config)
 
 
 def segment_command(parsed: argparse.Namespace) -> int:
@@ -43,11 +43,12 @@ def segment_command(parsed: argparse.Namespace) -> int:
     config = resolve(config_of(parsed))
     if parsed.maps:
         check_target(Path(parsed.maps))
-    return _run(parsed, config)
+    return record(parsed, config)
 
 
-def _run(parsed: argparse.Namespace, config: RunConfig) -> int:
-    with _stop_on_signal() as should_stop:
+def record(parsed: argparse.Namespace, config: RunConfig) -> int:
+    """Compute a run and print it as it goes; return the exit code."""
+    with stop_on_signal() as should_stop:
         from panda_core.runs.record import run
 
         return _consume(parsed, config, run(config, should_stop=should_stop))
@@ -56,7 +57,7 @@ def _run(parsed: argparse.Namespace, config: RunConfig) -> int:
 def resume_command(parsed: argparse.Namespace) -> int:
     """Continue a run."""
     folder = RunFolder.open(parsed.run, parsed.runs_dir)
-    with _stop_on_signal() as interrupted:
+    with stop_on_signal() as interrupted:
         from panda_core.runs.queue import wait_for_turn
         from panda_core.runs.record import resume
 
@@ -69,7 +70,7 @@ def resume_command(parsed: argparse.Namespace) -> int:
         return _consume(parsed, folder.config(), resume(folder, should_stop=should_stop, wait=wait))
 
 
-class _stop_on_signal:
+class stop_on_signal:
     """A context in which SIGINT and SIGTERM ask the run to stop, instead of killing it."""
 
     def __init__(self) -> None:
@@ -144,6 +145,11 @@ def _print_segmented(metrics: dict[str, Any]) -> None:
         f"Pixel average precision {percent(metrics['pixel_average_precision'])}; best possible pixel F1, "
         f"chosen with the masks, {percent(metrics['oracle_pixel_f1'])}."
     )
+    for one in metrics.get("draws", []):
+        print_text(
+            f"References drawn: image AUROC {percent(one['image_auroc'])}; by the length of residuals alone, without "
+            f"any training, {percent(one['residual_auroc'])}."
+        )
     if metrics["recall"] < 1:
         print_text(f"The search is approximate: it finds the nearest patch in {percent(metrics['recall'])} of cases.")
 

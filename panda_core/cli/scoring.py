@@ -6,25 +6,40 @@ import argparse
 import csv
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import track
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from panda_core.cli.map_files import check_target, write_maps
-from panda_core.cli.output import print_json, print_table
+from panda_core.cli.output import print_json, print_table, print_text
 from panda_core.datasets import decode_image, image_files
 from panda_core.datasets.images import shown_name
 from panda_core.errors import UnreadableImage, UsageError
 from panda_core.figures.heatmaps import fixed_scale
-from panda_core.metrics import threshold_at
+from panda_core.metrics import expected_false_alarms, percentile_among, threshold_at
 from panda_core.records import plain_cell
+from panda_core.runs.known_normals import known_normals
 from panda_core.runs.loaded import LoadedRun, load_run
 from panda_core.segmentation.maps import full_map
 
 BATCH = 64
+BATCH_PIXELS = 16_000_000  # of decoded images at once: 64 of 500 x 500, or one photo
+COLUMNS = ("path", "score", "percentile", "verdict")
+
+Row = dict[str, Any]
 
 
 def score_command(parsed: argparse.Namespace) -> int:
@@ -35,25 +50,57 @@ def score_command(parsed: argparse.Namespace) -> int:
     if parsed.maps:
         check_target(Path(parsed.maps))
     loaded = load_run(parsed.run, parsed.runs_dir)
-    detector = loaded.detector()
-    threshold = detector.threshold(parsed.false_alarm_rate) if len(detector.held_out_scores) else None
-    rows: list[dict[str, Any]] = []
-    starts = range(0, len(paths), BATCH)
-    for start in track(starts, "Scoring", console=Console(stderr=True), disable=parsed.json):
-        rows += _score_batch(detector, paths[start : start + BATCH], threshold)
+    references = list(_files(parsed.references or []))
+    detector = loaded.generalizer(references) if references else loaded.detector()
+    known = known_normals(loaded)
+    threshold = threshold_at(known, parsed.false_alarm_rate) if len(known) else None
+    rows: list[Row] = []
+    writer = csv.DictWriter(sys.stdout, COLUMNS)
+    if parsed.csv:
+        writer.writeheader()
+    readable: list[Path] = []
+    with _progress(parsed.json) as progress:
+        task = progress.add_task("Scoring", total=len(paths))
+        for batch in _decoded(paths):
+            found = _scored(detector, batch, known, threshold)
+            readable += [path for (path, _), row in zip(batch, found, strict=True) if row["score"] is not None]
+            progress.advance(task, len(found))
+            if parsed.csv:
+                writer.writerows({**row, "path": plain_cell(row["path"])} for row in found)
+            else:
+                rows += found
     if parsed.json:
         print_json(rows)
-    elif parsed.csv:
-        writer = csv.DictWriter(sys.stdout, ["path", "score", "percentile", "verdict"])
-        writer.writeheader()
-        writer.writerows({**row, "path": plain_cell(row["path"])} for row in rows)
-    else:
+    elif not parsed.csv:
         cells = [[row["path"], _shown(row["score"]), _shown(row["percentile"]), row["verdict"]] for row in rows]
-        print_table("Scores (higher = more anomalous)", ("path", "score", "percentile", "verdict"), cells)
+        print_table("Scores (higher = more anomalous)", COLUMNS, cells)
+        if len(known):
+            print_text(_told(len(known), parsed.false_alarm_rate))
     if parsed.maps:
-        readable = [path for path, row in zip(paths, rows, strict=True) if row["score"] is not None]
         _write_maps(loaded, detector, readable, Path(parsed.maps), parsed.false_alarm_rate)
-    return 0 if any(row["score"] is not None for row in rows) else 1
+    return 0 if readable else 1
+
+
+def _progress(disable: bool) -> Progress:
+    """Return a bar on the error stream, with what is done, the speed and the time left."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=disable)
+
+
+class _Speed(ProgressColumn):
+    """Images a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:.0f}/s")
+
+
+def _told(known: int, rate: float) -> str:
+    """Return what the threshold will do to fresh normal images, as a sentence."""
+    told = expected_false_alarms(known, rate)
+    return (
+        f"Expected false alarms: {100 * told.expected:.1f} % of normal images; with {known} held-out ones the true "
+        f"share may lie between {100 * told.low:.1f} and {100 * told.high:.1f} % (95 %)."
+    )
 
 
 def _write_maps(loaded: LoadedRun, detector: Any, paths: list[Path], target: Path, rate: float) -> None:
@@ -72,20 +119,52 @@ def _write_maps(loaded: LoadedRun, detector: Any, paths: list[Path], target: Pat
     write_maps(target, items(), scale, threshold)
 
 
-def _score_batch(detector: Any, paths: list[Path], threshold: float | None) -> list[dict[str, Any]]:
-    """Return a row for each path; if one cannot be decoded, the batch is scored image by image."""
-    try:
-        scores = [float(score) for score in detector.anomaly_scores(paths)]
-    except UnreadableImage as error:
-        if len(paths) > 1:
-            return [row for path in paths for row in _score_batch(detector, [path], threshold)]
-        verdict = f"unreadable: {error}"
-        return [{"path": shown_name(str(paths[0])), "score": None, "percentile": None, "verdict": verdict}]
-    rows = []
-    for path, score in zip(paths, scores, strict=True):
-        percentile = float(detector.percentiles([score])[0]) if threshold is not None else None
-        verdict = "-" if threshold is None else "anomalous" if score > threshold else "normal"
-        rows.append({"path": shown_name(str(path)), "score": score, "percentile": percentile, "verdict": verdict})
+_Batch = list[tuple[Path, np.ndarray | UnreadableImage]]
+
+
+def _decoded(paths: list[Path]) -> Iterator[_Batch]:
+    """Yield batches of decoded images, or why one is none. While one is scored, the next is decoded; no more than two
+    are held, so that memory does not grow with the number of images."""
+    waiting = iter(paths)
+
+    def following() -> _Batch:
+        batch: _Batch = []
+        pixels = 0
+        for path in waiting:
+            try:
+                image = decode_image(path)
+                batch.append((path, image))
+                pixels += image.shape[0] * image.shape[1]
+            except UnreadableImage as error:
+                batch.append((path, error))
+            if len(batch) == BATCH or pixels > BATCH_PIXELS:
+                break
+        return batch
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(following)
+        while batch := ahead.result():
+            ahead = pool.submit(following)
+            yield batch
+
+
+def _scored(detector: Any, batch: _Batch, known: np.ndarray, threshold: float | None) -> list[Row]:
+    """Return a row for each image of a batch."""
+    images = [image for _, image in batch if isinstance(image, np.ndarray)]
+    scores = iter(detector.anomaly_scores(images) if images else ())
+    rows: list[Row] = []
+    for path, image in batch:
+        row: Row = {"path": shown_name(str(path)), "score": None, "percentile": None}
+        if isinstance(image, UnreadableImage):
+            rows.append({**row, "verdict": f"unreadable: {image}"})
+            continue
+        score = float(next(scores))
+        if threshold is None:
+            rows.append({**row, "score": score, "verdict": "-"})
+            continue
+        percentile = float(percentile_among(known, np.array([score]))[0])
+        verdict = "anomalous" if score > threshold else "normal"
+        rows.append({**row, "score": score, "percentile": percentile, "verdict": verdict})
     return rows
 
 

@@ -5,23 +5,32 @@ from __future__ import annotations
 from panda_core.figures.comparison import compare_figure
 from panda_core.figures.curve import Curve, curve_of
 from panda_core.figures.curves import auroc_figure, distances_figure, rank_figure, ratios_figure
+from panda_core.figures.elastic import fisher_figure, moved_figure, strengths_figure
 from panda_core.figures.patches import followed_figure, legend_figure, picture_figure
-from panda_core.figures.replay import Cloud, replay_figure
 from panda_core.figures.scores import histogram_figure, spectrum_figure
+from panda_core.figures.stopping import chosen_figure, normalised_figure
+from panda_core.figures.time_machine import Moment, jumps, thinned, time_machine
 
 __all__ = [
-    "Cloud",
     "Curve",
+    "Moment",
     "auroc_figure",
+    "chosen_figure",
     "compare_figure",
     "curve_of",
     "distances_figure",
+    "fisher_figure",
     "followed_figure",
     "histogram_figure",
+    "jumps",
     "legend_figure",
+    "moved_figure",
+    "normalised_figure",
     "picture_figure",
     "rank_figure",
     "ratios_figure",
-    "replay_figure",
     "spectrum_figure",
+    "strengths_figure",
+    "thinned",
+    "time_machine",
 ]

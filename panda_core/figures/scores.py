@@ -45,7 +45,7 @@ def histogram_figure(
                 "color": colour,
                 "opacity": 0.65,
                 "line": {"width": 0},
-                "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": "white", "fgopacity": 0.5, "size": 6},
+                "pattern": style.hatched(pattern),
             },
             hovertemplate=f"{name}: %{{y:.1f}} % at score %{{x:.3g}}<extra></extra>",
         )

@@ -59,6 +59,11 @@ def ceiling(values: Iterable[float | None], *, room: float = 1.25) -> float:
     return next(unit * factor for factor in (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if unit * factor >= wanted)
 
 
+def hatched(shape: str) -> dict[str, Any]:
+    """Return the pattern of bars that differ in more than colour; "" for none."""
+    return {"shape": shape, "fillmode": "overlay", "fgcolor": "white", "fgopacity": 0.5, "size": 6}
+
+
 def add_unadapted(figure: go.Figure, **place: Any) -> None:
     """Mark step 0 as what it is: the network before any adaptation."""
     figure.add_annotation(

@@ -8,6 +8,7 @@ comparison with anomalib, unless $ANOMALIB_PYTHON is a Python that has it (see a
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import platform
@@ -250,13 +251,11 @@ def top1() -> Iterator[Row]:
         yield row(what, f"{100 * accuracy(number, DATA):.1f} %", f"{target} % or better", "1,000 images, 256 px copies")
 
 
-def _rows_of(name: str) -> Callable[[], Iterator[Row]]:
-    """Return the section `name` of `tests.benchmarks.segmentation`, loaded when it is measured."""
+def _rows_of(name: str, module: str = "segmentation") -> Callable[[], Iterator[Row]]:
+    """Return the section `name` of a module beside this one, loaded when it is measured."""
 
     def section() -> Iterator[Row]:
-        from tests.benchmarks import segmentation
-
-        for figures in getattr(segmentation, name)():
+        for figures in getattr(importlib.import_module(f"tests.benchmarks.{module}"), name)():
             yield row(*figures)
 
     return section
@@ -267,10 +266,13 @@ SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "start": (start, None),
     "memory": (memory, CIFAR),
     "cifar": (cifar, CIFAR),
+    "recipes": (_rows_of("recipes", "recipes"), CIFAR),
+    "collapse": (_rows_of("collapse", "recipes"), CIFAR),
     "cache": (cache, CIFAR),
     "top1": (top1, IMAGENET),
     "tiles": (_rows_of("tiles"), DATA / "magnetic_tiles"),
     "drawn": (_rows_of("drawn"), None),
+    "generalize": (_rows_of("generalize", "generalising"), None),
     "anomalib": (_rows_of("anomalib"), Path(os.environ.get("ANOMALIB_PYTHON") or "nowhere")),
 }
 

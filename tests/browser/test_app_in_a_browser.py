@@ -33,7 +33,7 @@ def test_a_deep_link_is_the_first_visit(path: str, heading: str, server: Any, vi
     seen = visit()
     seen.page.goto(server.url + path)
     seen.page.get_by_role("heading", name=heading, level=1).wait_for(timeout=20_000)
-    assert seen.page.get_by_role("link", name="Examine").count() >= 1  # the navigation is there
+    assert seen.page.get_by_role("link", name="Home").count() >= 1  # the navigation is there
     assert path.split("?")[0] in seen.page.url
     seen.check()
 
@@ -43,7 +43,7 @@ def test_home_moves_by_itself_and_obeys(shared_server: Any, visit: Any) -> None:
     seen = visit()
     page = seen.page
     page.goto(shared_server.url)
-    player = page.locator(".player")
+    player = page.locator(".machine")
     player.wait_for(timeout=20_000)
     step = player.locator(".step")
     first = step.inner_text()
@@ -58,7 +58,7 @@ def test_home_moves_by_itself_and_obeys(shared_server: Any, visit: Any) -> None:
     assert step.inner_text() == "step 0"
     assert player.locator(".phase").inner_text() == "unadapted"
     scrub.fill(scrub.get_attribute("max"))
-    assert player.locator(".phase").inner_text() == "collapsing"
+    assert player.locator(".phase").inner_text() == "collapsed"
     assert float(player.locator(".now").inner_text()) < float(player.locator(".first").inner_text()) - 0.1
     player.get_by_role("button", name="Restart").click()
     page.wait_for_timeout(300)

@@ -51,12 +51,12 @@ def test_a_run_ends_in_maps(shared_server: Any, visit: Any) -> None:
     page.locator(PICTURE).first.wait_for(timeout=30_000)
     page.get_by_text("How good is it?").wait_for(timeout=20_000)
 
-    page.get_by_text("my own photos", exact=True).first.click()
-    drop = page.locator("[class*=st-key-segment_others] input[type=file]")
+    page.get_by_role("link", name="Score other images").click()
+    drop = page.locator("[class*=st-key-own_others] input[type=file]")
     drop.set_input_files([{"name": "*stripes*.png", "mimeType": "image/png", "buffer": stripes()}])
-    page.wait_for_function("() => document.querySelector('.st-key-segment-check button')?.disabled === false")
-    page.get_by_role("button", name="Check", exact=True).click()
-    page.get_by_text("What was found").wait_for(timeout=90_000)
+    page.wait_for_function("() => document.querySelector('.st-key-own-score button')?.disabled === false")
+    page.get_by_role("button", name="Score", exact=True).click()
+    page.get_by_role("heading", name="What was found").wait_for(timeout=90_000)
     page.get_by_text("*stripes*.png", exact=True).last.wait_for(timeout=20_000)
     seen.check()
 

@@ -11,7 +11,6 @@ import pytest
 from panda_core.errors import UsageError
 from panda_core.events import Evaluated
 from panda_core.figures import (
-    Cloud,
     Curve,
     auroc_figure,
     compare_figure,
@@ -20,7 +19,6 @@ from panda_core.figures import (
     histogram_figure,
     rank_figure,
     ratios_figure,
-    replay_figure,
     spectrum_figure,
 )
 
@@ -151,22 +149,6 @@ def test_spectrum_is_in_shares() -> None:
     """Guards against a scree plot whose scale shrinks with the features."""
     drawn = spec(spectrum_figure(np.array([3.0, 1.0]), np.array([30.0, 10.0])))
     assert [values(trace["y"]).tolist() for trace in drawn["data"]] == [[75.0, 25.0], [75.0, 25.0]]
-
-
-def test_replay_has_a_frame_for_each_step_and_fixed_axes() -> None:
-    """Guards the film: all frames on the scale of step 0, curves that grow, and controls that need no server."""
-    rng = np.random.default_rng(0)
-    clouds = [Cloud(rng.normal(size=(5, 2)), rng.normal(size=(8, 2))) for _ in STEPS]
-    drawn = spec(replay_figure(curve(), clouds, np.r_[np.zeros(3), np.ones(5)]))
-    assert [frame["name"] for frame in drawn["frames"]] == ["0", "10", "20"]
-    assert [len(frame["data"][4]["x"]) for frame in drawn["frames"]] == [1, 2, 3]
-    assert all("layout" not in frame or not frame["layout"] for frame in drawn["frames"])
-    for axis in ("xaxis", "yaxis", "xaxis2", "yaxis2", "xaxis3", "yaxis3"):
-        assert drawn["layout"][axis]["autorange"] is False
-    assert [step["label"] for step in drawn["layout"]["sliders"][0]["steps"]] == ["0", "10", "20"]
-    assert [button["label"] for button in drawn["layout"]["updatemenus"][0]["buttons"]] == ["Play", "Pause"]
-    with pytest.raises(UsageError, match="each step"):
-        replay_figure(curve(), clouds[:2], np.zeros(8))
 
 
 def test_part_of_a_curve() -> None:

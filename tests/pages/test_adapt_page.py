@@ -199,4 +199,5 @@ def test_story_follows_the_curve() -> None:
         last_step=4, steps=(0, 1, 2, 3, 4), auroc=(0.91, 0.95, 0.96, 0.85, 0.5),
         anomalous_ratio=(1.7, 1.8, 1.2, 1.0, 1.0), normal_ratio=(1.0,) * 5, spread=(1.0,) * 5,
     )  # fmt: skip
-    assert [phase for phase, _ in story_of(curve)] == ["unadapted", "adapting", "adapting", "collapsing", "collapsing"]
+    phases = [words["phase"] for words in story_of(curve)]
+    assert phases == ["unadapted", "adapting", "adapting", "collapsed", "collapsed"]

@@ -8,7 +8,21 @@ from typing import Any
 
 import pytest
 
-PAGES = ("home", "adapt", "examine", "segment", "runs")
+PAGES = (
+    "home",
+    "lessons",
+    "instrument",
+    "elastic",
+    "adapt",
+    "duel",
+    "segment",
+    "own_images",
+    "new_classes",
+    "examine",
+    "runs",
+    "paper_tables",
+    "data",
+)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -51,7 +65,7 @@ def test_every_image_and_chart_has_a_description(page: str, open_page: Any, make
         assert frame.proto.alt
 
 
-@pytest.mark.parametrize("page", ["adapt", "examine", "segment", "runs"])
+@pytest.mark.parametrize("page", ["adapt", "examine", "segment", "new_classes", "runs"])
 def test_every_control_explains_itself(page: str, open_page: Any, make_run: Any) -> None:
     """Guards against a control without its entry in the glossary."""
     folder = make_run()
@@ -61,7 +75,7 @@ def test_every_control_explains_itself(page: str, open_page: Any, make_run: Any)
             assert widget.help, f"{kind} {widget.label}"
 
 
-@pytest.mark.parametrize("page", ["adapt", "examine", "segment"])
+@pytest.mark.parametrize("page", ["adapt", "examine", "segment", "new_classes"])
 @pytest.mark.parametrize("run_id", ["20200101-000000-none-00000000", "../../etc/passwd", "%00", "a" * 500])
 def test_unknown_run_is_a_friendly_sentence(page: str, run_id: str, open_page: Any) -> None:
     """Guards against a stale or a made-up link that ends in an error."""

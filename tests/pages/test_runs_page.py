@@ -101,7 +101,7 @@ def test_recorded_runs_read_like_any_run() -> None:
     from panda_core.runs.store import list_runs
 
     folders = list_runs(RECORDED)
-    (broken,) = [folder for folder in folders if folder.run_id.startswith("break")]
+    (broken,) = [folder for folder in folders if folder.run_id == "break-digits-9"]
     run = LoadedRun(broken)
     values = [event.auroc for event in run.evaluated]
     ratios = [event.anomalous_ratio for event in run.evaluated]
@@ -110,7 +110,7 @@ def test_recorded_runs_read_like_any_run() -> None:
     assert values[-1] < max(values) - 0.2
     assert ratios[-1] < 0.8 * max(ratios)
     assert run.images("test").names[0] == run.split["test"][0]
-    assert sum(path.stat().st_size for path in RECORDED.rglob("*") if path.is_file()) < 2_000_000
+    assert sum(path.stat().st_size for path in RECORDED.rglob("*") if path.is_file()) < 8_000_000
     for path in RECORDED.rglob("*.json*"):
         text = path.read_text(encoding="utf-8")
         assert "/root" not in text and "/home" not in text and "/tmp" not in text, path

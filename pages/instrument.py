@@ -1,0 +1,11 @@
+"""Time machine: any run under one scrubber."""
+
+from __future__ import annotations
+
+from pages.shared.router import start_page
+
+start_page()
+
+from pages.shared import instrument_page  # noqa: E402  after the navigation: see `router`
+
+instrument_page.show()

@@ -1,0 +1,11 @@
+"""Lessons: four short ones, a prediction before each answer."""
+
+from __future__ import annotations
+
+from pages.shared.router import start_page
+
+start_page()
+
+from pages.shared import lessons_page  # noqa: E402  after the navigation: see `router`
+
+lessons_page.show()

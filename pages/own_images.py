@@ -1,0 +1,11 @@
+"""Own images: from dropped photos to a detector with a threshold, and verdicts on new ones."""
+
+from __future__ import annotations
+
+from pages.shared.router import start_page
+
+start_page()
+
+from pages.shared import own_page  # noqa: E402  after the navigation: see `router`
+
+own_page.show()

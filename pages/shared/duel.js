@@ -1,0 +1,151 @@
+// Up to four runs under one scrubber. While they compute, new data arrives and the race goes on from where it was.
+const MILLISECONDS = 520; // a measurement
+const SHAPES = ["circle", "square", "circle", "square"];
+const duels = new WeakMap();
+
+export default function (component) {
+  const { data, parentElement } = component;
+  const root = parentElement.querySelector(".machine");
+  if (!root || !data) return;
+  const before = duels.get(root);
+  const points = JSON.stringify(data.runs.map((run) => [run.label, run.at, run.auroc.length, run.final, run.state]));
+  let duel = before;
+  if (!before || before.points !== points) {
+    if (before) before.destroy();
+    duel = new Duel(root, data, points, before);
+    duels.set(root, duel);
+  }
+  duel.draw();
+  return () => duel.destroy();
+}
+
+class Duel {
+  constructor(root, data, points, before) {
+    Object.assign(this, { root, data, points, last: data.steps.length - 1, playing: false });
+    this.find = (name) => root.querySelector("." + name);
+    // Whoever stands at the end wants to see the race; whoever looked back stays there.
+    this.position = before && before.position < before.last ? Math.min(before.position, this.last) : this.last;
+    for (const name of Object.keys(data.colours)) root.style.setProperty("--" + name, data.colours[name]);
+    this.find("scrub").max = this.last;
+    this.find("play").onclick = () => (this.playing ? this.pause() : this.play());
+    this.find("back").onclick = () => this.go(Math.ceil(this.position) - 1);
+    this.find("next").onclick = () => this.go(Math.floor(this.position) + 1);
+    this.find("scrub").oninput = (event) => this.go(Number(event.target.value));
+    root.onkeydown = (event) => {
+      const inside = event.composedPath()[0];
+      const moves = { ArrowLeft: () => this.go(Math.ceil(this.position) - 1), ArrowRight: () => this.go(Math.floor(this.position) + 1),
+        Home: () => this.go(0), End: () => this.go(this.last) };
+      if (event.key === " " && !(inside instanceof HTMLButtonElement)) this.playing ? this.pause() : this.play();
+      else if (moves[event.key] && !event.ctrlKey && !event.altKey && !event.metaKey) moves[event.key]();
+      else return;
+      event.preventDefault();
+    };
+    this.build();
+    this.observer = new ResizeObserver(() => { this.prepare(); this.draw(); });
+    this.observer.observe(root);
+    this.prepare();
+    if (before && before.playing) this.play();
+  }
+
+  // A number line and a cloud for each run.
+  build() {
+    const { data } = this;
+    this.scores = data.runs.map((run, i) => {
+      const item = document.createElement("li");
+      const mark = document.createElement("span");
+      mark.className = "swatch" + (i % 2 ? " odd" : "");
+      mark.style.background = run.colour;
+      const text = document.createElement("span");
+      item.append(mark, text);
+      return item;
+    });
+    this.find("scores").replaceChildren(...this.scores);
+    const views = this.find("clouds");
+    views.style.setProperty("--count", data.runs.length);
+    this.clouds = data.runs.map((run) => {
+      const figure = document.createElement("figure");
+      const caption = document.createElement("figcaption");
+      caption.className = "label";
+      caption.textContent = run.label;
+      const canvas = document.createElement("canvas");
+      canvas.className = "cloud";
+      canvas.setAttribute("role", "img");
+      figure.append(caption, canvas);
+      const spread = Object.fromEntries(Object.entries(run.clouds).map(([name, frames]) => [name, run.at.map((place) => frames[place])]));
+      const words = run.at.map((place) => ({ caption: run.label + ", " + run.words[place].caption }));
+      return [figure, new Cloud(canvas, this.root, { steps: data.steps, clouds: spread, frame: run.frame, colours: data.colours, words })];
+    });
+    views.replaceChildren(...this.clouds.map(([figure]) => figure));
+  }
+
+  destroy() {
+    cancelAnimationFrame(this.request);
+    this.observer.disconnect();
+    this.root.onkeydown = null;
+    duels.delete(this.root);
+  }
+
+  play() {
+    if (this.position >= this.last) this.position = 0;
+    this.playing = true;
+    this.before = undefined;
+    cancelAnimationFrame(this.request);
+    this.request = requestAnimationFrame((now) => this.tick(now));
+    this.draw();
+  }
+
+  pause() {
+    this.playing = false;
+    cancelAnimationFrame(this.request);
+    this.draw();
+  }
+
+  go(position) {
+    this.position = Math.min(Math.max(position, 0), this.last);
+    this.pause();
+  }
+
+  tick(now) {
+    const gone = this.before === undefined ? 0 : Math.min(now - this.before, 100);
+    this.before = now;
+    this.position = Math.min(this.position + gone / MILLISECONDS, this.last);
+    if (this.position >= this.last) return this.pause();
+    this.draw();
+    this.request = requestAnimationFrame((next) => this.tick(next));
+  }
+
+  prepare() {
+    const { data } = this;
+    for (const [, cloud] of this.clouds) cloud.prepare();
+    const lines = (key) => data.runs.map((run, i) => ({
+      values: data.steps.map((_, place) => (place <= run.until ? run[key][run.at[place]] : null)),
+      colour: run.colour, dash: ["", "7 4", "2 3", "8 3 2 3"][i], shape: SHAPES[i], name: "",
+    }));
+    this.charts = [
+      new Chart(this.find("auroc"), data, "AUROC (needs labels)", data.auroc_range, 2, lines("auroc")),
+      new Chart(this.find("ratios"), data, "Anomalous distance, training = 1", data.ratio_range, 1, lines("anomalous_ratio")),
+    ];
+  }
+
+  draw() {
+    const { data } = this;
+    const place = Math.min(Math.round(this.position), this.last);
+    data.runs.forEach((run, i) => {
+      const own = run.at[place];
+      const text = `${run.label}: ${number(run.auroc[0])} → ${number(run.auroc[own])}, ${run.words[own].phase}` +
+        (run.final === null ? ` (${run.state})` : `; its own rule ends at ${number(run.final)}`);
+      const element = this.scores[i].lastChild;
+      if (element.textContent !== text) element.textContent = text;
+    });
+    this.find("step").textContent = "step " + data.steps[place];
+    this.find("play").textContent = this.playing ? "Pause" : "Play";
+    this.find("scrub").value = place;
+    this.find("scrub").setAttribute("aria-valuetext", "step " + data.steps[place]);
+    for (const chart of this.charts) chart.draw(this.position);
+    for (const [, cloud] of this.clouds) cloud.draw(this.position, place, { autoscale: false, refit: false });
+  }
+}
+
+function number(value) {
+  return value === null || value === undefined ? "–" : value.toFixed(3);
+}

@@ -1,0 +1,111 @@
+"""What the controls, numbers and maps of the Segment page mean, in plain words: a part of the glossary."""
+
+from __future__ import annotations
+
+MAP_TERMS: dict[str, str] = {
+    # where the defect is: looking at maps
+    "segment_section": "Look at the maps of a run, or start a run.",
+    "map_step": "Which network the patches were compared with: the adapted one after so many steps; 0 is unadapted.",
+    "map_alarms": (
+        "The share of normal images that may be rejected. It sets the threshold of the map, from the held-out normal "
+        "images: an image is rejected if any point of its map lies above it."
+    ),
+    "map_by_value": "Sets the threshold as a value of the map, instead of as a rate of false alarms.",
+    "map_value": "Points of the map above this value are rejected.",
+    "no_map_threshold": (
+        "No normal images were held out of this run, so its maps have no threshold and the colours run from the "
+        "median to the highest value."
+    ),
+    "map_way": (
+        "*heatmap* colours everything; *contour* draws a line at the threshold; *mask* colours what lies above it; "
+        "*boxes* frame each connected region above it."
+    ),
+    "map_opacity": "How much of the image the colours hide.",
+    "map_colours": (
+        "One scale for all images has the threshold in its middle, so that normal images stay calm. With a scale of "
+        "its own, every image has something red in it."
+    ),
+    "own_scale": (
+        "Each image is now coloured from its own lowest to its own highest value. This reproduces the “all normals "
+        "are red” mistake: colours of two images no longer compare, and normal images seem to have defects."
+    ),
+    "map_group": "Which images are shown.",
+    "map_order": "By the score of the image.",
+    "map_unit": "A value of 1 is as far from normal as held-out normal patches are on average.",
+    "map_click": "Click on the picture to choose a patch, and see below what it was compared with.",
+    "map_score": "The score of the image, from the values of its patches. Higher is more anomalous.",
+    "map_peak": "The highest value of the map of this image.",
+    "map_verdict": "Rejected if any point of the map lies above the threshold.",
+    "ground_truth": "What people marked as defective. It is used to measure, never to learn.",
+    "map_followed": (
+        "The highest value of this image's map, and the threshold at 5 % false alarms, for each checkpoint of the "
+        "network. Good adaptation lifts defects above the threshold; a collapse blurs everything."
+    ),
+    "nearest_patches": (
+        "Every patch is compared with patches of normal training images. If even the nearest ones look different, "
+        "the patch is hot. The frame shows the place of the patch in its image."
+    ),
+    "hottest": "Jumps to one of the hottest patches of this image.",
+    "patch_place": "The place of the patch, counted from the top left. The same as a click on the picture.",
+    # where the defect is: how good it is
+    "map_rejected": "Normal test images with a point of the map above the threshold: false alarms.",
+    "map_found": "Anomalous test images with a point of the map above the threshold.",
+    "map_pixels": "Needs the mask of every image; for many images this takes some seconds.",
+    "pixel_precision": "Of the pixels above the threshold, the share that is marked as defective.",
+    "pixel_recall": "Of the pixels marked as defective, the share that lies above the threshold.",
+    "pixel_iou": (
+        "Pixels that are both above the threshold and marked, divided by those that are either (intersection over "
+        "union). 100 % would be a perfect outline."
+    ),
+    "image_auroc": (
+        "The chance that a random anomaly scores higher than a random normal image: 1 is perfect, 0.5 is guessing. "
+        "Below it the 95 % interval for other test images of the same kind."
+    ),
+    "pixel_auroc": "The same chance for a random defective and a random normal pixel. Large defects count most.",
+    "aupro": (
+        "How much of each connected defect is covered, on average, while at most 30 % of the normal pixels are "
+        "wrongly covered. Small defects count as much as large ones."
+    ),
+    "pixel_ap": "Precision of the pixels, averaged over all thresholds. It is strict where defects are small.",
+    "oracle_f1": (
+        "The best balance of pixel precision and recall that any threshold could give. The masks chose that "
+        "threshold, which no method may do: it is a limit, not a result."
+    ),
+    "undefined_map": "Not defined here: the test set lacks normal images, anomalies or masks.",
+    "recall": "Above a certain number of patches the search trades exactness for speed.",
+    "kinds": "Each kind of defect against all normal test images.",
+    "map_download": (
+        "A zip file: for each image its map as NPY, a picture under the fixed colours, and a table with all scores."
+    ),
+    # where the defect is: starting
+    "segmenter": "How patches are compared with normal ones.",
+    "synthetic": (
+        "Uses the normal images alone and draws defects into half of the test images, so that there are exact masks "
+        "to measure with. It measures how well these defects are found, not real ones."
+    ),
+    "adapted": (
+        "The network whose features are compared: as pretrained on ImageNet, or as one of your runs adapted it."
+    ),
+    "checkpoint": "The last checkpoint of that run, or all of them in turn, to see the maps change while it adapts.",
+    "segment_start": "Starts the run in a process of its own. You may close this page: the run goes on.",
+    "segment_example": "Starts a small run on solar cells that come with the program.",
+    "segment_own": "Opens the page for images of your own.",
+    "levels": "Stages of the network whose maps are compared, separated by commas. Left empty, the network's own.",
+    "neighbourhood": "Side of the square of neighbours over which each patch is averaged; an odd number.",
+    "sigma": "How much the finished map is blurred, in pixels of an image of 224 pixels.",
+    "memory_gb": "The run refuses to start if its patches need more memory than this, in gigabytes.",
+    "merge": "*separate* compares each level with a bank of its own; *concat* joins the levels, as in the paper.",
+    "coreset": "The share of the normal patches that is kept: those that best cover the others.",
+    "bank_rows": "The largest number of normal patches that is kept.",
+    "candidates": "Among how many patches, drawn at random, the kept ones are chosen.",
+    "exact_rows": "Above so many normal patches the search becomes approximate, and faster.",
+    "top": "The share of the patches that count as the hottest of an image. 0 takes one alone.",
+    "image_score": (
+        "*part*: the mean of the hottest patches. *part-or-whole*: that, or the mean of all patches where it stands "
+        "out more among held-out normal images."
+    ),
+    "reweight": "Number of neighbours for the paper's re-weighting of the hottest patch; 0 turns it off.",
+    "position": "How much the place of a patch counts beside its look: more where all images are aligned alike.",
+    "rotations": "Turned copies of each normal image that are learned as well: 1, 2, 4 or 8.",
+    "nearest_images": "With how many of the most similar normal images the patches are compared.",
+}

@@ -1,0 +1,81 @@
+"""Files to take away: verdicts as CSV and JSON, maps as a zip, and the detector itself."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import streamlit as st
+
+from pages.shared.archive import zipped
+from pages.shared.glossary import tip
+from pages.shared.segment_archive import download_maps
+from pages.shared.segment_maps import Looked
+from panda_core.records import plain, plain_cell
+from panda_core.runs.loaded import LoadedRun
+
+COLUMNS = ("name", "verdict", "score", "highest_map_value", "percentile")
+
+
+def show_downloads(run: LoadedRun, check: str, rows: list[dict[str, Any]], view: Looked | None) -> None:
+    """Draw the buttons."""
+    with st.container(horizontal=True):
+        for label, ending, mime, content in (
+            ("Verdicts as CSV", "csv", "text/csv", as_csv(rows)),
+            ("Verdicts as JSON", "json", "application/json", as_json(rows)),
+        ):
+            st.download_button(
+                label,
+                data=content,
+                file_name=f"verdicts-{check}.{ending}",
+                mime=mime,
+                icon=":material/download:",
+                on_click="ignore",
+                key=f"own-{ending}",
+                help=tip("own_table"),
+            )
+        if view is not None:
+            download_maps(view, check)
+        st.download_button(
+            "The detector",
+            data=lambda: zipped(run.folder, complete=True),
+            file_name=f"{run.run_id}.zip",
+            mime="application/zip",
+            icon=":material/deployed_code:",
+            on_click="ignore",
+            key="own-detector",
+            help=tip("own_detector"),
+        )
+    st.caption("The same in a terminal:")
+    st.code(f"python -m panda_core score {run.run_id} FOLDER --csv > verdicts.csv", language="bash")
+
+
+def records(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what is said of each image, in columns that stay the same for every kind of run."""
+    return [
+        dict(
+            zip(
+                COLUMNS,
+                (row["name"], row["verdict"], row["score"], row.get("peak"), row["percentile"]),
+                strict=True,
+            )
+        )
+        for row in rows
+    ]
+
+
+def as_csv(rows: list[dict[str, Any]]) -> str:
+    """Return the verdicts as CSV. Names are text: one that looks like a formula gets an apostrophe."""
+    held = io.StringIO()
+    table = csv.DictWriter(held, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    for record in records(rows):
+        table.writerow({**record, "name": plain_cell(record["name"]), "verdict": plain_cell(record["verdict"])})
+    return held.getvalue()
+
+
+def as_json(rows: list[dict[str, Any]]) -> str:
+    """Return the verdicts as JSON, names as they are."""
+    return json.dumps(plain(records(rows)), indent=2, ensure_ascii=False) + "\n"

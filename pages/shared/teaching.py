@@ -1,0 +1,46 @@
+"""Teacher mode, by address alone: panels hidden, values locked, type enlarged, a bright page for a projector.
+
+`?hide=ranking,spectrum&lock=lr,seed&large=yes`. What an address says holds for the session, on every page, until
+another address says otherwise (`?hide=` shows everything again).
+"""
+
+from __future__ import annotations
+
+import re
+
+import streamlit as st
+
+PANELS = ("numbers", "jumps", "embedding", "auroc", "meters", "histogram", "ratios", "spectrum", "ranking", "presets")
+PARAMETERS = ("hide", "lock", "large")
+LARGE = "html { font-size: 21px; } .stMainBlockContainer { max-width: 1500px; }"
+_KEPT = "teaching"
+
+
+def take_address() -> None:
+    """Remember what the address says, and enlarge the type if it is to be. Called once for each page."""
+    kept: dict[str, str] = dict(st.session_state.get(_KEPT, {}))
+    kept |= {name: st.query_params[name] for name in PARAMETERS if name in st.query_params}
+    st.session_state[_KEPT] = kept
+    if kept.get("large") == "yes":
+        st.html(f"<style>{LARGE}</style>")
+
+
+def hidden_panels() -> list[str]:
+    """Return the panels that are hidden; names that mean nothing are passed over."""
+    return [name for name in words_of(_said("hide")) if name in PANELS]
+
+
+def is_locked(key: str) -> bool:
+    """Return whether the widget called `key` may not be changed."""
+    names = words_of(_said("lock"))
+    return key in names or "all" in names
+
+
+def words_of(text: str) -> list[str]:
+    """Return the names in a list like `a,b`."""
+    return re.findall(r"[a-z_]{1,40}", text[:400])
+
+
+def _said(name: str) -> str:
+    kept: dict[str, str] = st.session_state.get(_KEPT, {})
+    return str(kept.get(name, ""))

@@ -1,0 +1,175 @@
+// One scrubber over all measured steps of a run. Nothing is asked of the server after the data has arrived.
+const MILLISECONDS = 520; // a measurement
+const SLOW = 0.25;
+const machines = new WeakMap();
+
+export default function (component) {
+  const { data, parentElement } = component;
+  const root = parentElement.querySelector(".machine");
+  if (!root || !data) return;
+  let machine = machines.get(root);
+  if (machine && machine.data.run !== data.run) {
+    machine.destroy();
+    machine = undefined;
+  }
+  if (!machine) {
+    machine = new Machine(root, data);
+    machines.set(root, machine);
+  }
+  machine.draw(); // again when the theme has changed
+  return () => machine.destroy();
+}
+
+class Machine {
+  constructor(root, data) {
+    this.data = data;
+    this.root = root;
+    this.last = data.steps.length - 1;
+    this.position = Math.min(data.start ?? 0, this.last); // whole: a measurement; between two, the picture glides
+    this.playing = false;
+    this.find = (name) => root.querySelector("." + name);
+    for (const name of Object.keys(data.colours)) root.style.setProperty("--" + name, data.colours[name]);
+    for (const panel of root.querySelectorAll("[data-panel]")) panel.hidden = data.hidden.includes(panel.dataset.panel);
+    for (const group of root.querySelectorAll(".column, .views")) {
+      const shown = [...group.children].filter((child) => !child.hidden).length;
+      group.hidden = shown === 0;
+      group.style.setProperty("--count", shown);
+    }
+    this.find("scrub").max = this.last;
+    this.find("first").textContent = number(data.auroc[0]);
+    this.wire();
+    this.ranking = new Ranking(this.find("ranking"), data);
+    this.cloud = new Cloud(this.find("cloud"), root, data);
+    this.observer = new ResizeObserver(() => { this.prepare(); this.draw(); });
+    this.observer.observe(root);
+    this.prepare();
+    const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (still || !data.plays) this.draw();
+    else this.play();
+  }
+
+  wire() {
+    const { data } = this;
+    this.find("play").onclick = () => (this.playing ? this.pause() : this.play());
+    this.find("restart").onclick = () => { this.position = 0; this.play(); };
+    this.find("back").onclick = () => this.go(Math.ceil(this.position) - 1);
+    this.find("next").onclick = () => this.go(Math.floor(this.position) + 1);
+    this.find("scrub").oninput = (event) => this.go(Number(event.target.value));
+    for (const name of ["autoscale", "refit"]) this.find(name).onchange = () => this.draw();
+    for (const button of this.root.querySelectorAll("[data-jump]")) {
+      const place = data.jumps[button.dataset.jump];
+      button.disabled = place === null || place === undefined;
+      if (button.disabled) button.title = "This run has no such step";
+      button.onclick = () => this.go(place);
+    }
+    this.keys = (event) => {
+      const inside = event.composedPath()[0];
+      if (event.ctrlKey || event.altKey || event.metaKey) return;
+      const moves = { ArrowLeft: () => this.go(Math.ceil(this.position) - 1), ArrowRight: () => this.go(Math.floor(this.position) + 1),
+        Home: () => this.go(0), End: () => this.go(this.last) };
+      const space = event.key === " " && !(inside instanceof HTMLButtonElement) && inside.type !== "checkbox";
+      if (space) this.playing ? this.pause() : this.play();
+      else if (moves[event.key]) moves[event.key]();
+      else return;
+      event.preventDefault();
+    };
+    this.root.addEventListener("keydown", this.keys);
+  }
+
+  destroy() {
+    this.playing = false;
+    cancelAnimationFrame(this.request);
+    this.root.removeEventListener("keydown", this.keys);
+    this.observer.disconnect();
+    machines.delete(this.root);
+  }
+
+  play() {
+    if (this.position >= this.last) this.position = 0;
+    this.playing = true;
+    this.before = undefined;
+    cancelAnimationFrame(this.request);
+    this.request = requestAnimationFrame((now) => this.tick(now));
+    this.draw();
+  }
+
+  // A film that ends by itself leaves the address alone: whoever comes back to it sees it play.
+  pause(keep = true) {
+    this.playing = false;
+    cancelAnimationFrame(this.request);
+    this.draw();
+    if (keep) this.remember();
+  }
+
+  go(position) {
+    this.position = Math.min(Math.max(position, 0), this.last);
+    this.pause();
+  }
+
+  // The address holds the step, so that a link shows what is seen now.
+  remember() {
+    const url = new URL(window.location.href);
+    url.searchParams.set("at", this.data.steps[Math.round(this.position)]);
+    window.history.replaceState(window.history.state, "", url);
+  }
+
+  tick(now) {
+    const gone = this.before === undefined ? 0 : Math.min(now - this.before, 100);
+    this.before = now;
+    // The start stands still for a moment, long enough to read what is seen.
+    const speed = (this.position < 1 ? 0.45 : 1) * (this.find("slow").checked ? SLOW : 1);
+    this.position = Math.min(this.position + (speed * gone) / MILLISECONDS, this.last);
+    if (this.position >= this.last) return this.pause(false);
+    this.draw();
+    this.request = requestAnimationFrame((next) => this.tick(next));
+  }
+
+  prepare() {
+    const { data } = this;
+    this.cloud.prepare();
+    this.ranking.prepare();
+    const marks = [["best", "best", "2 3"], ["stop", "stop", ""], ["alarm", "alarm", "6 3"]];
+    this.charts = [
+      new Chart(this.find("auroc"), data, "AUROC (needs labels)", data.auroc_range, 2, [
+        { values: data.auroc, colour: data.colours.normal, dash: "", shape: "circle", name: "", low: data.auroc_low, high: data.auroc_high },
+      ], marks),
+      new Chart(this.find("meters"), data, "Without labels, step 0 = 1", data.share_range, 2, [
+        { values: data.rank, colour: data.colours.train, dash: "", shape: "circle", name: "effective rank" },
+        { values: data.spread, colour: data.colours.mark, dash: "2 3", shape: "square", name: "spread" },
+      ]),
+      new Chart(this.find("ratios"), data, "Distance to centre, training = 1", data.ratio_range, 1, [
+        { values: data.anomalous_ratio, colour: data.colours.anomalous, dash: "7 4", shape: "square", name: "anomalous" },
+        { values: data.normal_ratio, colour: data.colours.normal, dash: "", shape: "circle", name: "normal" },
+      ]),
+      new Histogram(this.find("histogram"), data),
+      new Spectrum(this.find("spectrum"), data),
+    ];
+  }
+
+  draw() {
+    const { data } = this;
+    const place = Math.min(Math.round(this.position), this.last);
+    const words = data.words[place];
+    const text = (name, value) => {
+      const element = this.find(name);
+      if (element.textContent !== value) element.textContent = value;
+    };
+    const scale = { autoscale: this.find("autoscale").checked, refit: this.find("refit").checked };
+    text("now", number(data.auroc[place]));
+    text("phase", words.phase);
+    this.find("phase").dataset.phase = words.phase;
+    text("alarm", words.alarm ? "Alarm, without labels: " + words.alarm : "");
+    text("caption", words.caption);
+    text("step", "step " + data.steps[place]);
+    text("play", this.playing ? "Pause" : "Play");
+    this.find("scrub").value = place;
+    this.find("scrub").setAttribute("aria-valuetext", "step " + data.steps[place]);
+    this.cloud.draw(this.position, place, scale);
+    for (const chart of this.charts) chart.draw(this.position, place, scale);
+    this.ranking.draw(place);
+  }
+}
+
+function number(value) {
+  return value === null || value === undefined ? "–" : value.toFixed(3);
+}

@@ -1,0 +1,121 @@
+"""The time machine: all panels of a run under one scrubber, in the browser alone once its numbers have arrived."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from pages.shared import wording
+from pages.shared.run_choice import find_run
+from pages.shared.run_images import find_images, tile
+from pages.shared.story import story_of
+from pages.shared.teaching import hidden_panels
+from panda_core.errors import BrokenRun, PandaError
+from panda_core.figures import Moment, curve_of, jumps, thinned, time_machine
+from panda_core.metrics import threshold_at
+from panda_core.runs.loaded import LoadedRun
+
+_HERE = Path(__file__).parent
+# One script of three files: parts first, then what is exported.
+_PARTS = ("time_machine_cloud.js", "time_machine_charts.js", "time_machine.js")
+_MACHINE = st.components.v2.component(
+    "panda_time_machine",
+    html=(_HERE / "time_machine.html").read_text(encoding="utf-8"),
+    css=(_HERE / "time_machine.css").read_text(encoding="utf-8"),
+    js="\n".join((_HERE / part).read_text(encoding="utf-8") for part in _PARTS),
+)
+AT = "at"  # query parameter: the step that is shown
+FALSE_ALARMS = 0.05
+SIDE = 48  # pixels of a thumbnail
+
+
+def show_time_machine(
+    run: LoadedRun, *, key: str, plays: bool, at: int | None = None, hidden: Sequence[str] = ()
+) -> None:
+    """Draw the time machine of a run with at least one measurement. A run that lacks arrays raises `PandaError`.
+
+    plays: whether it starts by itself; one whose address names a step stands still there. at: the step at which it
+    stands before anybody moves it, if the address names none. hidden: panels that are left out.
+    """
+    data = _numbers(run.run_id, len(run.evaluated), run.metrics is not None)
+    named = place_of(st.query_params.get(AT, ""), data["steps"])
+    start = place_of("" if at is None else str(at), data["steps"]) if named is None else named
+    shown = {"start": start or 0, "plays": plays and start is None, "hidden": [*hidden_panels(), *hidden]}
+    _MACHINE(key=key, data={**data, **shown})
+
+
+def place_of(text: str, steps: list[int]) -> int | None:
+    """Return which of the measured steps an address means: the nearest; None for what is no step."""
+    if not (text.isascii() and text.isdigit() and len(text) < 9):
+        return None
+    return int(np.argmin([abs(step - int(text)) for step in steps]))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _numbers(run_id: str, points: int, finished: bool) -> dict[str, Any]:
+    """Return all numbers and pictures of a run with so many measurements."""
+    folder = find_run(run_id)
+    if folder is None:
+        raise BrokenRun("The folder of this run is gone.")
+    return machine_data(LoadedRun(folder))
+
+
+def machine_data(run: LoadedRun) -> dict[str, Any]:
+    """Return what the browser needs of a run."""
+    places = thinned(len(run.evaluated))
+    evaluated = [run.evaluated[place] for place in places]
+    curve = curve_of(evaluated, last_step=run.config.steps, metrics=run.metrics)
+    is_anomaly = np.array(run.split["is_anomaly"], dtype=int)
+    try:
+        moments = [_moment(run.arrays(event.step)) for event in evaluated]
+    except KeyError as error:
+        raise BrokenRun(f"Run `{run.run_id}` lacks {error} among its results. Compute it again.") from error
+    alarms = [event.alarm for event in evaluated]
+    data = time_machine(curve, moments, is_anomaly)
+    for image in data["twelve"]:
+        image |= _picture(run, image["row"], image["anomalous"])
+    return data | {"run": run.run_id, "jumps": jumps(curve, alarms), "words": story_of(curve, alarms)}
+
+
+def _moment(arrays: dict[str, np.ndarray]) -> Moment:
+    held_out = arrays["held_out_scores"]
+    return Moment(
+        train=arrays["projection_train"],
+        test=arrays["projection_test"],
+        scores=arrays["scores"].astype(np.float64),
+        held_out=held_out,
+        singular_values=arrays["singular_values"],
+        normaliser=float(arrays["normaliser"]),
+        threshold=threshold_at(held_out, FALSE_ALARMS) if len(held_out) else None,
+    )
+
+
+def _picture(run: LoadedRun, row: int, anomalous: bool) -> dict[str, str]:
+    """Return the name of a test image for people, and its thumbnail where its data is on this machine."""
+    try:
+        name = f"{run.split['test'][row]}, {'anomalous' if anomalous else 'normal'}"
+        picture = tile(run, "test", row, SIDE) if find_images(run, "test")[0] is not None else None
+    except (PandaError, IndexError):
+        return {"name": f"test image {row}", "picture": ""}
+    if picture is None:
+        return {"name": name, "picture": ""}
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG", optimize=True)
+    return {"name": name, "picture": "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()}
+
+
+def title_of(run: LoadedRun) -> str:
+    """Return what a run adapts to and how far, in a sentence, safe to show."""
+    config = run.config
+    return (
+        f"{wording.sentence(wording.run_title(config))}: {config.dataset}, "
+        f"{wording.sentence(str(config.normal_class))} is normal, "
+        f"{config.steps} steps at learning rate {config.lr or 0:g}"
+    )

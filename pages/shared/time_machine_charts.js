@@ -1,0 +1,195 @@
+// Charts beside the cloud: curves with a marker, the histogram of scores, the spectrum.
+function axes(svg, title, data) {
+  const width = svg.clientWidth || 300;
+  const height = svg.clientHeight || 160;
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  svg.setAttribute("aria-label", title);
+  return { width, height, left: 38, right: width - 10, top: 24, bottom: height - 22 };
+}
+
+function grid(box, ticks, y, digits) {
+  return ticks.map((tick) =>
+    `<line class="grid" x1="${box.left}" x2="${box.right}" y1="${y(tick)}" y2="${y(tick)}"/>` +
+    `<text class="faint" x="${box.left - 6}" y="${y(tick) + 4}" text-anchor="end">${tick.toFixed(digits)}</text>`).join("");
+}
+
+class Chart {
+  constructor(svg, data, title, range, digits, lines, marks = []) {
+    Object.assign(this, { svg, data, lines: lines.filter((line) => line.values.some((value) => value !== null)) });
+    for (const line of this.lines) line.until = line.values.findLastIndex((value) => value !== null);
+    const box = axes(svg, title + " over optimiser steps", data);
+    const end = data.steps[data.steps.length - 1] || 1;
+    this.bottom = box.bottom;
+    this.x = (step) => box.left + ((box.right - box.left) * step) / end;
+    this.y = (value) => box.bottom - ((box.bottom - box.top) * (Math.min(Math.max(value, range[0]), range[1]) - range[0])) / (range[1] - range[0]);
+    let markup = `<text x="0" y="12">${title}</text>`;
+    markup += grid(box, [range[0], (range[0] + range[1]) / 2, range[1]], this.y, digits);
+    markup += `<text class="faint" x="${box.left}" y="${box.height - 5}">unadapted</text>`;
+    markup += `<text class="faint" x="${box.right}" y="${box.height - 5}" text-anchor="end">step ${end}</text>`;
+    const first = this.lines[0];
+    if (first && first.low) markup += `<path d="${this.band(first)}" fill="${first.colour}" opacity="0.14"/>`;
+    marks.forEach(([name, label, dash], i) => {
+      const place = data.jumps[name];
+      if (place === null || place === undefined) return;
+      const x = this.x(data.steps[place]);
+      markup += `<line class="mark" x1="${x}" x2="${x}" y1="${box.top}" y2="${box.bottom}" stroke-dasharray="${dash}"/>`;
+      const late = x > box.width / 2;
+      markup += `<text class="faint" x="${late ? x - 3 : x + 3}" y="${box.bottom - 4 - 14 * i}" text-anchor="${late ? "end" : "start"}">${label}</text>`;
+    });
+    markup += `<line class="here" y1="${box.top}" y2="${box.bottom}"/>`;
+    this.lines.forEach((line, index) => {
+      markup += `<path class="future" d="${this.path(line, data.steps.length - 1)}" fill="none" stroke="${line.colour}" stroke-width="2"/>`;
+      markup += `<path class="past${index}" fill="none" stroke="${line.colour}" stroke-width="2.4" stroke-dasharray="${line.dash}"/>`;
+      markup += line.shape === "square"
+        ? `<rect class="dot${index}" width="10" height="10" x="-5" y="-5" fill="${line.colour}"/>`
+        : `<circle class="dot${index}" r="5.5" fill="${line.colour}"/>`;
+      if (line.name) markup += `<text class="name${index} faint">${line.name}</text>`;
+    });
+    if (!this.lines.length) markup += `<text class="faint" x="${box.left + 8}" y="${box.top + 18}">undefined without both kinds of test images</text>`;
+    svg.innerHTML = markup; // built of numbers and fixed words alone
+    this.here = svg.querySelector(".here");
+    this.parts = this.lines.map((_, index) => ["past", "dot", "name"].map((name) => svg.querySelector("." + name + index)));
+  }
+
+  band(line) {
+    const { data } = this;
+    const known = data.steps.map((_, i) => i).filter((i) => line.low[i] !== null && line.high[i] !== null);
+    const edge = (values, list) => list.map((i) => `${this.x(data.steps[i]).toFixed(1)} ${this.y(values[i]).toFixed(1)}`);
+    return known.length ? "M" + [...edge(line.high, known), ...edge(line.low, [...known].reverse())].join("L") + "Z" : "";
+  }
+
+  path(line, upTo) {
+    const points = [];
+    for (let i = 0; i <= Math.min(Math.floor(upTo), line.until); i++) points.push([this.data.steps[i], line.values[i] ?? 0]);
+    points.push(this.at(line, upTo));
+    return points.map(([s, v], i) => `${i ? "L" : "M"}${this.x(s).toFixed(1)} ${this.y(v).toFixed(1)}`).join("");
+  }
+
+  at(line, wanted) {
+    const position = Math.min(wanted, line.until); // a run that still computes ends earlier
+    const from = Math.floor(position);
+    const to = Math.min(from + 1, line.until);
+    const mix = (list) => (list[from] ?? 0) + ((list[to] ?? 0) - (list[from] ?? 0)) * (position - from);
+    return [mix(this.data.steps), mix(line.values)];
+  }
+
+  draw(position) {
+    this.lines.forEach((line, index) => {
+      const [past, dot, name] = this.parts[index];
+      past.setAttribute("d", this.path(line, position));
+      const [step, value] = this.at(line, position);
+      const [x, y] = [this.x(step), this.y(value)];
+      dot.setAttribute("transform", `translate(${x} ${y})`);
+      for (const end of ["x1", "x2"]) this.here.setAttribute(end, x);
+      if (!name) return;
+      const right = x > this.x(this.data.steps[this.data.steps.length - 1]) * 0.7;
+      name.setAttribute("x", right ? x - 9 : x + 9);
+      name.setAttribute("text-anchor", right ? "end" : "start");
+      name.setAttribute("y", index === 0 ? y - 9 : Math.min(y + 18, this.bottom - 4));
+    });
+  }
+}
+
+const BINS = 36;
+
+class Histogram {
+  constructor(svg, data) {
+    Object.assign(this, { svg, data, box: axes(svg, "Histogram of scores", data) });
+    const { box } = this;
+    const bars = (name, style) => Array.from({ length: BINS }, () => `<rect class="${name}" ${style}/>`).join("");
+    svg.innerHTML = `<text x="0" y="12">Scores, 1 = a held-out normal image</text><text class="overlapped faint" x="${box.right}" y="${box.top + 10}" text-anchor="end"></text>` +
+      `<line class="grid" x1="${box.left}" x2="${box.right}" y1="${box.bottom}" y2="${box.bottom}"/>` +
+      bars("normal", `fill="${data.colours.normal}" opacity="0.65"`) + bars("anomalous", `fill="${data.colours.anomalous}" opacity="0.65"`) +
+      bars("overlap", "") + `<line class="mark limit" stroke-dasharray="6 3" y1="${box.top + 14}" y2="${box.bottom}"/><text class="faint named" y="${box.top + 24}">threshold</text>` +
+      `<text class="faint low" x="${box.left}" y="${box.height - 5}"></text><text class="faint high" x="${box.right}" y="${box.height - 5}" text-anchor="end"></text>`;
+    this.bars = Object.fromEntries(["normal", "anomalous", "overlap"].map((name) => [name, [...svg.querySelectorAll("rect." + name)]]));
+  }
+
+  draw(_, place, { autoscale }) {
+    if (this.drawn === place + "/" + autoscale) return;
+    this.drawn = place + "/" + autoscale;
+    const { box, data, svg } = this;
+    const [normal, anomalous] = [data.scores.normal[place], data.scores.anomalous[place]];
+    const own = [...normal, ...anomalous];
+    const span = own.length ? [Math.min(...own), Math.max(...own)] : [0, 1];
+    const [low, high] = autoscale && span[1] > span[0] ? span : data.score_range;
+    const [a, b] = [shares(normal, low, high), shares(anomalous, low, high)];
+    const tallest = Math.max(...a, ...b, 1e-9);
+    const wide = (box.right - box.left) / BINS;
+    const heights = { normal: a, anomalous: b, overlap: a.map((value, i) => Math.min(value, b[i])) };
+    for (const [name, values] of Object.entries(heights)) {
+      values.forEach((value, i) => {
+        const tall = ((box.bottom - box.top - 16) * value) / tallest;
+        const bar = this.bars[name][i];
+        bar.setAttribute("x", box.left + i * wide);
+        bar.setAttribute("y", box.bottom - tall);
+        bar.setAttribute("width", Math.max(wide - 0.6, 0.5));
+        bar.setAttribute("height", tall);
+      });
+    }
+    const overlap = both(normal, anomalous, span);
+    svg.querySelector(".overlapped").textContent = overlap === null ? "" : `overlap ${Math.round(100 * overlap)} %`;
+    svg.querySelector(".low").textContent = low.toPrecision(2);
+    svg.querySelector(".high").textContent = high.toPrecision(2);
+    const limit = data.thresholds[place];
+    const [line, named] = [svg.querySelector(".limit"), svg.querySelector(".named")];
+    for (const element of [line, named]) element.style.display = limit === null ? "none" : "";
+    if (limit !== null) {
+      const x = box.left + ((box.right - box.left) * Math.min(Math.max((limit - low) / (high - low), 0), 1));
+      for (const end of ["x1", "x2"]) line.setAttribute(end, x);
+      named.setAttribute("x", x + 4);
+    }
+    svg.setAttribute("aria-label", `Scores at step ${data.steps[place]}: normal around ${middle(normal)}, anomalous around ${middle(anomalous)}` +
+      (overlap === null ? "." : `, ${Math.round(100 * overlap)} % of the two groups overlap.`));
+  }
+}
+
+function shares(values, low, high) {
+  const counts = new Array(BINS).fill(0);
+  for (const value of values) counts[Math.min(Math.max(Math.floor((BINS * (value - low)) / (high - low)), 0), BINS - 1)] += 1;
+  return counts.map((count) => count / Math.max(values.length, 1));
+}
+
+// The share that two groups have in common, on the scale of this step alone: it does not depend on the axis shown.
+function both(normal, anomalous, [low, high]) {
+  if (!normal.length || !anomalous.length) return null;
+  if (high <= low) return 1;
+  const [a, b] = [shares(normal, low, high), shares(anomalous, low, high)];
+  return a.reduce((sum, value, i) => sum + Math.min(value, b[i]), 0);
+}
+
+function middle(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted.length ? sorted[Math.floor(sorted.length / 2)].toPrecision(2) : "nothing";
+}
+
+class Spectrum {
+  constructor(svg, data) {
+    Object.assign(this, { svg, data, box: axes(svg, "Spectrum of the training features", data) });
+    const { box } = this;
+    const count = Math.max(data.spectrum[0].length, 1);
+    const top = Math.max(...data.spectrum.flat(), 1e-9);
+    this.y = (value) => box.bottom - ((box.bottom - box.top - 14) * value) / top;
+    const wide = (box.right - box.left) / count;
+    const bar = (name, value, i) => `<rect class="${name}" x="${box.left + i * wide + 1}" width="${Math.max(wide - 2, 1)}" y="${this.y(value)}" height="${box.bottom - this.y(value)}"/>`;
+    svg.innerHTML = `<text x="0" y="12">Spread in each direction, %</text><text class="rank faint" x="${box.right}" y="${box.top + 10}" text-anchor="end"></text>` +
+      grid(box, [0, top], this.y, 0) + data.spectrum[0].map((value, i) => bar("share", value, i)).join("") + data.spectrum[0].map((value, i) => bar("outline", value, i)).join("") +
+      `<text class="faint" x="${box.left}" y="${box.height - 5}">strongest</text><text class="faint" x="${box.right}" y="${box.height - 5}" text-anchor="end">dashed: step 0</text>`;
+    this.bars = [...svg.querySelectorAll("rect.share")];
+    for (const one of this.bars) one.setAttribute("fill", data.colours.train);
+  }
+
+  draw(_, place) {
+    if (this.drawn === place) return;
+    this.drawn = place;
+    const { data, box } = this;
+    this.bars.forEach((one, i) => {
+      const y = this.y(data.spectrum[place][i] ?? 0);
+      one.setAttribute("y", y);
+      one.setAttribute("height", Math.max(box.bottom - y, 0));
+    });
+    const text = `effective rank ${data.effective_rank[place]}, was ${data.effective_rank[0]}`;
+    this.svg.querySelector(".rank").textContent = text;
+    this.svg.setAttribute("aria-label", `How the spread of the training features is shared among directions at step ${data.steps[place]}: ${text}.`);
+  }
+}

@@ -1,0 +1,196 @@
+// The cloud of features in two directions, and the strip of twelve images.
+const GROUPS = ["anomalous", "normal", "train"];
+const LEAST = 1e-3; // no cloud is enlarged further than this reach, in units of the features
+
+class Cloud {
+  constructor(canvas, root, data) {
+    Object.assign(this, { canvas, root, data, extents: [], refitted: [] });
+  }
+
+  prepare() {
+    const scale = window.devicePixelRatio || 1;
+    this.size = [this.canvas.clientWidth, this.canvas.clientHeight];
+    this.canvas.width = Math.round(this.size[0] * scale);
+    this.canvas.height = Math.round(this.size[1] * scale);
+    this.context = this.canvas.getContext("2d");
+    this.context.setTransform(scale, 0, 0, scale, 0, 0);
+  }
+
+  // {group: points} at a place: as they were saved, or in axes fitted anew to this step alone.
+  points(place, refit) {
+    if (!refit) return Object.fromEntries(GROUPS.map((name) => [name, this.data.clouds[name][place]]));
+    this.refitted[place] = this.refitted[place] || refitted(this.data, place);
+    return this.refitted[place];
+  }
+
+  draw(position, place, { autoscale, refit }) {
+    const { context, data } = this;
+    const [width, height] = this.size;
+    if (!width) return;
+    const from = Math.floor(position);
+    const to = Math.min(from + 1, data.steps.length - 1);
+    const part = position - from;
+    const mix = (a, b) => a + (b - a) * part;
+    let [[left, right], [bottom, top]] = data.frame; // fixed at step 0: a shrinking cloud is seen to shrink
+    if (refit) [[left, right], [bottom, top]] = [[-2.6, 2.6], [-2.6, 2.6]];
+    else if (autoscale) {
+      const [a, b] = [this.extent(from), this.extent(to)];
+      const [cx, cy, reach] = [mix(a[0], b[0]), mix(a[1], b[1]), Math.exp(mix(Math.log(a[2]), Math.log(b[2])))];
+      [[left, right], [bottom, top]] = [[cx - reach, cx + reach], [cy - reach, cy + reach]];
+    }
+    const scale = Math.min((width - 20) / (right - left), (height - 16) / (top - bottom));
+    const x = (value) => width / 2 + (value - (left + right) / 2) * scale;
+    const y = (value) => height / 2 - (value - (bottom + top) / 2) * scale;
+    context.clearRect(0, 0, width, height);
+    const [start, end] = [this.points(from, refit), this.points(to, refit)];
+    context.globalAlpha = 0.62;
+    for (const name of GROUPS) {
+      context.fillStyle = data.colours[name];
+      for (let i = 0; i < start[name].length; i += 2) {
+        sign(context, name, x(mix(start[name][i], end[name][i])), y(mix(start[name][i + 1], end[name][i + 1])), 1);
+      }
+    }
+    context.globalAlpha = 1;
+    context.strokeStyle = getComputedStyle(this.root).color;
+    context.lineWidth = 2;
+    if (!refit) {
+      context.beginPath();
+      context.moveTo(x(0) - 8, y(0)); context.lineTo(x(0) + 8, y(0));
+      context.moveTo(x(0), y(0) - 8); context.lineTo(x(0), y(0) + 8);
+      context.stroke();
+    }
+    if (!refit && !autoscale) this.magnified(from, to, part, scale);
+    const way = refit ? "directions fitted anew at each step" : "two directions fixed at step 0";
+    const caption = `Features in ${way}, at step ${data.steps[place]}. ${data.words[place].caption}`;
+    if (this.canvas.getAttribute("aria-label") !== caption) this.canvas.setAttribute("aria-label", caption);
+  }
+
+  // Once the cloud is small, a lens shows it enlarged, so that what is left of its shape can be seen.
+  magnified(from, to, part, scale) {
+    const { context } = this;
+    const mix = (a, b) => a + (b - a) * part;
+    const [a, b] = [this.extent(from), this.extent(to)];
+    const [cx, cy, reach] = [mix(a[0], b[0]), mix(a[1], b[1]), Math.exp(mix(Math.log(a[2]), Math.log(b[2])))];
+    const side = Math.min(140, 0.42 * this.size[0], 0.48 * this.size[1]);
+    const factor = side / 2 / reach / scale;
+    if (factor < 2.5) return;
+    const [left, top] = [this.size[0] - side - 6, 22];
+    const colour = getComputedStyle(this.root).color;
+    context.save();
+    context.globalAlpha = Math.min(1, (factor - 2.5) / 1.5);
+    context.fillStyle = colour;
+    context.font = "12px " + getComputedStyle(this.root).fontFamily;
+    context.fillText("enlarged × " + Number(factor.toPrecision(2)).toLocaleString("en"), left, top - 7);
+    context.lineWidth = 1;
+    context.strokeStyle = colour;
+    context.strokeRect(left, top, side, side);
+    context.beginPath();
+    context.rect(left, top, side, side);
+    context.clip();
+    context.globalAlpha *= 0.62;
+    for (const name of GROUPS) {
+      const [start, end] = [this.data.clouds[name][from], this.data.clouds[name][to]];
+      context.fillStyle = this.data.colours[name];
+      for (let i = 0; i < start.length; i += 2) {
+        const px = left + side / 2 + (mix(start[i], end[i]) - cx) * scale * factor;
+        const py = top + side / 2 - (mix(start[i + 1], end[i + 1]) - cy) * scale * factor;
+        sign(context, name, px, py, 0.7);
+      }
+    }
+    context.restore();
+  }
+
+  // Middle and reach of nearly all points of a measurement.
+  extent(place) {
+    if (!this.extents[place]) {
+      const all = GROUPS.flatMap((name) => this.data.clouds[name][place]);
+      const [xs, ys] = [0, 1].map((odd) => all.filter((_, i) => i % 2 === odd).sort((p, q) => p - q));
+      const at = (list, share) => list[Math.round(share * (list.length - 1))];
+      const spans = [xs, ys].map((list) => at(list, 0.98) - at(list, 0.02));
+      const middles = [xs, ys].map((list) => (at(list, 0.98) + at(list, 0.02)) / 2);
+      this.extents[place] = [...middles, Math.max(...spans, LEAST) * 0.6];
+    }
+    return this.extents[place];
+  }
+}
+
+// Points of a step in the principal axes of that step, each axis stretched to a spread of 1: what a projection fitted
+// anew looks like. Within the plane of the two saved directions.
+function refitted(data, place) {
+  const all = GROUPS.flatMap((name) => data.clouds[name][place]);
+  const count = all.length / 2 || 1;
+  const mean = [0, 1].map((odd) => all.reduce((sum, value, i) => sum + (i % 2 === odd ? value : 0), 0) / count);
+  let [xx, xy, yy] = [0, 0, 0];
+  for (let i = 0; i < all.length; i += 2) {
+    const [dx, dy] = [all[i] - mean[0], all[i + 1] - mean[1]];
+    [xx, xy, yy] = [xx + dx * dx, xy + dx * dy, yy + dy * dy];
+  }
+  const turn = 0.5 * Math.atan2(2 * xy, xx - yy);
+  const [c, s] = [Math.cos(turn), Math.sin(turn)];
+  const spread = [xx * c * c + 2 * xy * c * s + yy * s * s, xx * s * s - 2 * xy * c * s + yy * c * c].map((sum) => Math.sqrt(Math.max(sum / count, 1e-30)));
+  const moved = (flat) => flat.map((value, i) => {
+    const [dx, dy] = i % 2 ? [flat[i - 1] - mean[0], value - mean[1]] : [value - mean[0], flat[i + 1] - mean[1]];
+    return i % 2 ? (-s * dx + c * dy) / spread[1] : (c * dx + s * dy) / spread[0];
+  });
+  return Object.fromEntries(GROUPS.map((name) => [name, moved(data.clouds[name][place])]));
+}
+
+// One image: a square, a circle or a triangle, so that groups differ in more than colour.
+function sign(context, name, x, y, size) {
+  context.beginPath();
+  if (name === "anomalous") context.rect(x - 3 * size, y - 3 * size, 6 * size, 6 * size);
+  else if (name === "normal") context.arc(x, y, 3.6 * size, 0, 2 * Math.PI);
+  else {
+    context.moveTo(x, y - 4 * size);
+    context.lineTo(x + 3.8 * size, y + 3 * size);
+    context.lineTo(x - 3.8 * size, y + 3 * size);
+  }
+  context.fill();
+}
+
+class Ranking {
+  constructor(list, data) {
+    Object.assign(this, { list, data });
+    list.replaceChildren();
+    this.items = data.twelve.map((image) => {
+      const item = document.createElement("li");
+      if (image.anomalous) item.className = "odd";
+      const picture = document.createElement(image.picture ? "img" : "span");
+      if (image.picture) [picture.src, picture.alt] = [image.picture, image.name];
+      else [picture.className, picture.textContent] = ["blank", image.anomalous ? "A" : "N"];
+      picture.title = image.name;
+      const value = document.createElement("span");
+      item.append(picture, value);
+      list.append(item);
+      return item;
+    });
+  }
+
+  prepare() {
+    const count = this.items.length;
+    if (!count) return;
+    const width = this.list.clientWidth;
+    this.columns = width < 560 ? Math.ceil(count / 2) : count;
+    this.wide = width / this.columns;
+    this.high = Math.min(this.wide, 56) + 24;
+    this.list.style.setProperty("--wide", this.wide + "px");
+    this.list.style.setProperty("--tall", this.high * Math.ceil(count / this.columns) + "px");
+  }
+
+  draw(place) {
+    if (!this.items.length || !this.wide) return;
+    const scores = this.data.twelve_scores[place];
+    const order = scores.map((_, i) => i).sort((a, b) => scores[a] - scores[b]);
+    const limit = this.data.thresholds[place];
+    order.forEach((image, rank) => {
+      const [column, row] = [rank % this.columns, Math.floor(rank / this.columns)];
+      const item = this.items[image];
+      item.style.transform = `translate(${column * this.wide}px, ${row * this.high}px)`;
+      const above = limit !== null && scores[image] > limit;
+      item.lastChild.textContent = scores[image].toFixed(2) + (above ? " !" : "");
+    });
+    const wrong = order.filter((image, rank) => this.data.twelve[image].anomalous !== rank >= order.length - this.data.twelve.filter((one) => one.anomalous).length).length / 2;
+    const label = `Order of ${order.length} test images by score at step ${this.data.steps[place]}: ${Math.floor(wrong)} anomalies among the normal images. An exclamation mark: above the threshold.`;
+    if (this.list.getAttribute("aria-label") !== label) this.list.setAttribute("aria-label", label);
+  }
+}

@@ -1,0 +1,181 @@
+"""The instrument in a browser: one scrubber moves everything, fast, by keyboard, from an address, for everybody."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+axe_playwright_python = pytest.importorskip("axe_playwright_python")
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
+RUN = "run=break-digits-9"
+PAGES = (
+    "",
+    "lessons",
+    "lessons?lesson=collapse&step=1",
+    "lessons?lesson=better&step=all",
+    f"instrument?{RUN}",
+    "elastic",
+    "duel",
+    f"adapt?{RUN}",
+    "examine?run=ses-digits-9",
+    "segment",
+    f"runs?{RUN}",
+    "own_images",
+    "new_classes",
+    "paper_tables",
+    "data",
+)
+# What is seen at a moment, of every panel.
+SEEN = """(machine) => ({
+    step: machine.querySelector('.step').textContent,
+    now: machine.querySelector('.now').textContent,
+    cloud: machine.querySelector('.cloud').toDataURL(),
+    marker: machine.querySelector('.auroc .here').getAttribute('x1'),
+    meters: machine.querySelector('.meters .here').getAttribute('x1'),
+    histogram: machine.querySelector('.histogram').innerHTML,
+    spectrum: machine.querySelector('.spectrum').innerHTML,
+    ranking: machine.querySelector('.ranking').getAttribute('aria-label'),
+})"""
+# Milliseconds from a move of the scrubber until the browser has painted what follows, for each measured step.
+MOVES = """async (machine) => {
+    const scrub = machine.querySelector('.scrub'), times = [];
+    for (let place = 0; place <= Number(scrub.max); place++) {
+        const began = performance.now();
+        scrub.value = place;
+        scrub.dispatchEvent(new Event('input', { bubbles: true }));
+        await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+        times.push(performance.now() - began);
+    }
+    return times;
+}"""
+
+
+def open_machine(shared_server: Any, visit: Any, address: str, **options: Any) -> tuple[Any, Any]:
+    """Return a visit and the time machine on its page, standing still."""
+    seen = visit(reduced_motion="reduce", **options)
+    seen.page.goto(f"{shared_server.url}/{address}")
+    machine = seen.page.locator(".machine").first
+    machine.locator(".step").filter(has_text="step").wait_for(timeout=60_000)
+    return seen, machine
+
+
+def test_one_scrubber_moves_every_panel_without_the_server(shared_server: Any, visit: Any) -> None:
+    """Guards against a panel that stays behind, and a scrub that asks the server."""
+    seen, machine = open_machine(shared_server, visit, f"instrument?{RUN}")
+    asked: list[str] = []
+    seen.page.on("request", lambda request: asked.append(request.url))
+    scrub = machine.get_by_label("Position in the run")
+    scrub.fill("0")
+    first = machine.evaluate(SEEN)
+    scrub.fill("9")
+    later = machine.evaluate(SEEN)
+    assert first["step"] == "step 0" and later["step"] == "step 45"
+    assert [name for name in first if first[name] == later[name]] == []
+    scrub.fill("0")
+    assert machine.evaluate(SEEN) == first  # nothing is left of the way there and back
+    assert asked == []
+    assert "at=0" in seen.page.url
+    seen.check()
+
+
+def test_switches_and_jumps(shared_server: Any, visit: Any) -> None:
+    """Guards the fixed axes: what hides a collapse is off until it is asked for, and can be undone."""
+    seen, machine = open_machine(shared_server, visit, f"instrument?{RUN}")
+    machine.get_by_role("button", name="end").click()
+    fixed = machine.evaluate(SEEN)
+    assert fixed["step"] == "step 90"
+    assert machine.locator(".phase").inner_text() == "collapsed"
+    for switch in ("autoscale hides collapse", "refit each step"):
+        machine.get_by_label(switch).check()
+        assert machine.evaluate(SEEN)["cloud"] != fixed["cloud"]
+        machine.get_by_label(switch).uncheck()
+        assert machine.evaluate(SEEN) == fixed
+    machine.get_by_role("button", name="best AUROC").click()
+    best = float(machine.evaluate(SEEN)["now"])
+    assert best == max(float(value) for value in every_auroc(machine))
+    machine.get_by_role("button", name="first alarm").click()
+    assert "collapsing" in machine.locator(".alarm").inner_text()
+    seen.check()
+
+
+def every_auroc(machine: Any) -> list[str]:
+    """Return the AUROC shown at each place of the scrubber."""
+    scrub = machine.get_by_label("Position in the run")
+    values = []
+    for place in range(int(scrub.get_attribute("max")) + 1):
+        scrub.fill(str(place))
+        values.append(machine.locator(".now").inner_text())
+    return values
+
+
+def test_the_keyboard_is_enough(shared_server: Any, visit: Any) -> None:
+    """Guards those who use no mouse."""
+    seen, machine = open_machine(shared_server, visit, f"instrument?{RUN}&at=30")
+    step = machine.locator(".step")
+    assert step.inner_text() == "step 30"
+    machine.get_by_label("Position in the run").focus()
+    for key, expected in (("ArrowRight", 35), ("ArrowLeft", 30), ("End", 90), ("Home", 0)):
+        seen.page.keyboard.press(key)
+        assert step.inner_text() == f"step {expected}"
+    seen.page.keyboard.press(" ")
+    machine.get_by_role("button", name="Pause").wait_for(timeout=5000)
+    seen.page.keyboard.press(" ")
+    machine.get_by_role("button", name="Play").wait_for(timeout=5000)
+    seen.check()
+
+
+def test_an_address_shows_what_was_shared(shared_server: Any, visit: Any) -> None:
+    """Guards links: the step comes back, a step that does not exist falls back, hidden panels are hidden."""
+    seen, machine = open_machine(shared_server, visit, f"instrument?{RUN}&at=60&hide=spectrum,ranking")
+    assert machine.locator(".step").inner_text() == "step 60"
+    assert not machine.locator(".spectrum").is_visible() and machine.locator(".histogram").is_visible()
+    seen.page.goto(f"{shared_server.url}/instrument?{RUN}&at=banana&hide=")
+    machine.locator(".spectrum").wait_for(timeout=60_000)
+    assert machine.locator(".step").inner_text() == "step 0"
+    seen.check()
+
+
+def test_thirty_snapshots_are_scrubbed_in_time(shared_server: Any, visit: Any, record_property: Any) -> None:
+    """Guards the feel of the scrubber; the times are kept with the test's report, and only their order is judged."""
+    seen, machine = open_machine(shared_server, visit, f"instrument?{RUN}")
+    times = sorted(machine.evaluate(MOVES))
+    record_property("milliseconds", json.dumps({"median": times[len(times) // 2], "worst": times[-1]}))
+    print(f"a move: median {times[len(times) // 2]:.0f} ms, worst {times[-1]:.0f} ms, {len(times)} moves")
+    assert len(times) == 19
+    seen.check()
+
+
+def test_a_duel_of_recorded_runs_moves_together(shared_server: Any, visit: Any) -> None:
+    """Guards the tied scrubber: all sides move, and each has a number."""
+    seen, duel = open_machine(shared_server, visit, "duel?duel=break-digits-9,ses-digits-9")
+    scores = duel.locator(".scores li")
+    assert scores.count() == 2
+    duel.get_by_label("Position in all runs").fill("0")
+    before = scores.all_inner_texts()
+    duel.get_by_label("Position in all runs").fill("18")
+    assert all(old != new for old, new in zip(before, scores.all_inner_texts(), strict=True))
+    seen.check()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("address", PAGES, ids=lambda address: address.split("?")[0] or "home")
+def test_nobody_is_shut_out(address: str, scheme: str, shared_server: Any, visit: Any) -> None:
+    """Guards contrast, names of controls, and the order of headings: axe-core finds nothing serious or critical."""
+    seen = visit(color_scheme=scheme, reduced_motion="reduce")
+    page = seen.page
+    page.goto(f"{shared_server.url}/{address}")
+    page.locator("h1").first.wait_for(timeout=60_000)
+    page.wait_for_timeout(2500)
+    page.evaluate(AXE.read_text(encoding="utf-8") + ";0")
+    found = page.evaluate("async () => (await axe.run(document, { resultTypes: ['violations'] })).violations")
+    grave = [
+        f"{violation['id']}: {[node['target'] for node in violation['nodes']][:3]}"
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+    ]
+    assert grave == []

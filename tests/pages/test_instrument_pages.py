@@ -1,0 +1,137 @@
+"""The time machine, the duel, elastic weights and teacher mode, without a browser."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pages.shared.duel import duel_data, places_at
+from pages.shared.duel_page import DUELLISTS, chosen_runs, duellist
+from pages.shared.presets import STRENGTHS, elastic_settings
+from pages.shared.stopping_view import relative_scores
+from pages.shared.story import story_of
+from pages.shared.time_machine import machine_data, place_of
+from panda_core.figures import Curve
+from panda_core.runs.loaded import LoadedRun
+from panda_core.runs.plan import resolve
+from panda_core.runs.store import list_runs
+
+
+def test_the_machine_has_pictures_words_and_places(make_run: Any) -> None:
+    """A strip of twelve images without images, or words that belong to other steps."""
+    run = LoadedRun(make_run())
+    data = machine_data(run)
+    assert data["steps"] == [0, 10, 20] and len(data["words"]) == 3
+    for image in data["twelve"]:
+        kind, _, content = image["picture"].partition(",")
+        assert kind == "data:image/png;base64" and base64.b64decode(content).startswith(b"\x89PNG")
+        assert run.split["test"][image["row"]] in image["name"]
+
+
+def test_a_run_without_its_data_still_moves(make_run: Any) -> None:
+    """A recorded run of data that is not on this machine, refused for want of thumbnails."""
+    run = LoadedRun(make_run())
+    run.folder.write_config(run.config.replace(dataset="folder:/gone"))
+    assert {image["picture"] for image in machine_data(LoadedRun(run.folder))["twelve"]} == {""}
+
+
+@pytest.mark.parametrize(
+    ("text", "place"), [("0", 0), ("12", 1), ("99999", 2), ("", None), ("-3", None), ("1e9", None), ("٣", None)]
+)
+def test_the_step_of_an_address(text: str, place: int | None) -> None:
+    """A link that ends in an error, or at a step that was not meant."""
+    assert place_of(text, [0, 10, 20]) == place
+
+
+def curve(*auroc: float | None) -> Curve:
+    many = len(auroc)
+    return Curve(steps=tuple(range(many)), auroc=auroc, anomalous_ratio=(2.0,) * many)
+
+
+def test_the_story_has_a_plain_word_for_each_step() -> None:
+    """A collapsed run called healthy, a plateau called a collapse, or a run without anomalies that is judged."""
+    words = [entry["phase"] for entry in story_of(curve(0.9, 0.95, 0.951, 0.92, 0.7))]
+    assert words == ["unadapted", "adapting", "healthy", "collapsing", "collapsed"]
+    assert {entry["phase"] for entry in story_of(curve(None, None))} == {"no anomalies known"}
+    assert [entry["alarm"] for entry in story_of(curve(0.9, 0.9), ["adapting", "collapsing"])][1] == "collapsing"
+
+
+def test_a_duel_stands_at_the_last_measured_step() -> None:
+    """Runs measured at different steps, drawn as if they had been measured at the same ones."""
+    assert places_at([0, 10, 20], [0, 5, 10, 15, 20, 90]) == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_duel_holds_every_run(make_run: Any) -> None:
+    """A run left out of the race, or two runs in one colour."""
+    runs = [LoadedRun(make_run(recipe=recipe)) for recipe in ("panda-early", "panda-ses")]
+    data = duel_data(runs)
+    assert [run["label"] for run in data["runs"]] == ["panda-early", "panda-ses"]
+    assert len({run["colour"] for run in data["runs"]}) == 2
+    assert all(len(run["at"]) == len(data["steps"]) for run in data["runs"])
+
+
+def test_a_duel_is_fair() -> None:
+    """Sides that differ in more than their recipe: another seed, other images, another rate."""
+    sides = [resolve(duellist(recipe, "digits", "9", 5.0, 30, 7)).to_json() for recipe in DUELLISTS]
+    for key in ("dataset", "normal_class", "seed", "lr", "steps", "eval_every", "image_size", "test_limit"):
+        assert len({side[key] for side in sides}) == 1, key
+    assert len({side["set"].get("cut") for side in sides}) == 1
+
+
+def test_a_duel_starts_one_run_for_each_recipe(open_page: Any, runs_dir: Any) -> None:
+    """A button that starts one side alone, or forgets which runs belong together."""
+    at = open_page("duel")
+    at.button(key="duel_start").click().run()
+    assert not at.exception
+    started = {folder.config().recipe for folder in list_runs(runs_dir)}
+    assert started == {"panda-early", "panda-ses", "panda-ewc"}
+    given = at.query_params["duel"]
+    address = given if isinstance(given, str) else given[0]
+    assert {folder.run_id for folder in chosen_runs(address)} == {folder.run_id for folder in list_runs(runs_dir)}
+
+
+def test_strangers_in_the_address_of_a_duel_are_passed_over(make_run: Any, make_maps: Any) -> None:
+    """A stale or made-up link that ends in an error; a segmentation in a race of adaptations."""
+    run, maps = make_run(), make_maps()
+    assert [folder.run_id for folder in chosen_runs(f"../x,{maps.run_id},{run.run_id},{run.run_id}")] == [run.run_id]
+
+
+def test_strengths_differ_in_nothing_else() -> None:
+    """A slider that compares runs which differ in more than the strength."""
+    rest = [{**elastic_settings(strength), "set_ewc_strength": 0} for strength in STRENGTHS]
+    assert all(settings == rest[0] for settings in rest)
+
+
+def test_relative_scores_follow_the_rule(make_run: Any) -> None:
+    """A curve that marks another checkpoint as the largest than the rule of the run chooses."""
+    run = LoadedRun(make_run(recipe="panda-ses"))
+    steps, table = relative_scores(run.run_id, 3)
+    assert steps == [0, 10, 20]
+    arrays = run.arrays(10)
+    assert table[1] == pytest.approx(arrays["scores"] / float(arrays["normaliser"]), rel=1e-5)
+    assert np.isfinite(table).all()
+
+
+def test_a_teacher_hides_locks_and_enlarges_by_address(open_page: Any) -> None:
+    """A class that changes what the lesson needs; a choice that is lost on the next page."""
+    at = open_page("adapt", lock="lr,seed", hide="presets,nonsense", large="yes")
+    assert at.number_input(key="lr").disabled and at.number_input(key="seed").disabled
+    assert not at.number_input(key="steps").disabled
+    at.query_params.clear()
+    at.switch_page("pages/home.py").run()
+    assert not any("Try it" in heading.value for heading in at.header)
+    at.query_params["hide"] = ""
+    at.run()
+    assert any("Try it" in heading.value for heading in at.header)
+
+
+@pytest.mark.parametrize("strength", ["0", "10", "100000", "banana"])
+def test_every_strength_shows_its_layers(strength: str, open_page: Any) -> None:
+    """A recorded run without the Fisher information or the displacement that the page is about."""
+    at = open_page("elastic", strength=strength)
+    specs = [chart.proto.spec for chart in at.get("plotly_chart")]
+    assert len(specs) == 4
+    assert sum("blocks.3.0" in spec for spec in specs) == 2

@@ -1,0 +1,111 @@
+"""Lessons: files that can be read, answers that are true of the recorded runs, and a page that asks before it tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pages.shared.lessons import Lesson, all_lessons, read_lesson
+from pages.shared.lessons_page import GUESSES, answer_of
+from pages.shared.presets import PRESETS
+from pages.shared.run_choice import find_run
+from pages.shared.teaching import PANELS
+from panda_core.errors import PandaError
+
+ROOT = Path(__file__).resolve().parents[2]
+LESSONS = all_lessons()
+each = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.key)
+
+
+def test_there_are_four_lessons_in_order() -> None:
+    """A lesson that is lost because its file cannot be read, or taught before its time."""
+    assert [lesson.title for lesson in LESSONS] == [
+        "What is a one-class problem?",
+        "Why it gets better",
+        "Why it collapses",
+        "Three ways to stop it",
+    ]
+
+
+@each
+def test_every_step_asks_answers_and_leads_to_something_that_exists(lesson: Lesson) -> None:
+    """A question without an answer, a picture of a run that is not shipped, a link to a page that has gone."""
+    assert lesson.about
+    for step in lesson.steps:
+        assert step.text and step.question and step.reveal
+        answer = answer_of(step.question)
+        assert answer in step.question.choices if step.question.choices else isinstance(answer, float)
+        if step.shown is not None:
+            run_id, at, panels = step.shown
+            folder = find_run(run_id)
+            assert folder is not None and folder.arrays(at)
+            assert set(panels) <= set(PANELS)
+        for link in step.links:
+            assert (ROOT / "pages" / f"{link.page}.py").is_file()
+            assert link.query.get("preset", "break") in {preset.key for preset in PRESETS}
+            assert "run" not in link.query or find_run(link.query["run"])
+    assert any(step.links for step in lesson.steps), "nothing to do"
+
+
+def test_what_the_lessons_say_of_numbers_is_true() -> None:
+    """Prose that was written for other recordings: the collapse, the early stop, and the choice of each image."""
+    answers = {step.title: answer_of(step.question) for lesson in LESSONS for step in lesson.steps if step.question}
+    start, early, end = (
+        float(str(answers[title]))
+        for title in ("One number for how well it works", "What counts is the ratio", "Go too far")
+    )
+    assert round(start, 2) == 0.93 and round(early, 2) == 0.97
+    assert end < start - 0.1  # "far below the network that was never adapted"
+    assert float(str(answers["Stop early"])) > early - 0.02  # "nearly the best it ever had"
+    assert float(str(answers["Let each image choose"])) > end + 0.1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no title\n\n## Step\n\ntext",
+        "# Title\n\nno step",
+        "# Title\n\n## Step\n\nChoose: a question | one | two",
+        "# Title\n\n## Step\n\nPredict: a question | auroc",
+        "# Title\n\n## Step\n\nShow: run | soon | auroc",
+    ],
+)
+def test_a_lesson_that_cannot_be_understood_names_its_file(text: str, tmp_path: Path) -> None:
+    """A slip of the pen that shows a question nobody can answer."""
+    path = tmp_path / "1-mine.md"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(PandaError, match=r"1-mine\.md"):
+        read_lesson(path)
+
+
+def test_the_answer_comes_after_the_guess(open_page: Any) -> None:
+    """An answer that is seen before the prediction; an error that is not remembered."""
+    at = open_page("lessons", lesson="collapse", step="1")
+    reveal = "This is **collapse**"
+    assert not any(reveal in element.value for element in at.markdown)
+    at.slider[0].set_value(0.9)
+    at.button[0].click().run()
+    assert not at.exception
+    assert any(reveal in element.value for element in at.markdown)
+    _, guess, answer = at.session_state[GUESSES][("collapse", 0)]
+    assert guess == 0.9 and answer == pytest.approx(0.746, abs=0.01)
+
+
+@each
+def test_a_lesson_is_whole_without_a_click(lesson: Lesson, open_page: Any) -> None:
+    """Readers who do not click, and learn nothing."""
+    at = open_page("lessons", lesson=lesson.key, step="all")
+    words = " ".join(element.value for element in at.markdown)
+    for step in lesson.steps:
+        assert step.reveal in words
+    assert not at.button and not at.slider
+
+
+@pytest.mark.parametrize(
+    ("lesson", "step"), [("nothing", "1"), ("collapse", "99"), ("collapse", "-1"), ("better", "٣")]
+)
+def test_an_address_that_means_nothing_falls_back(lesson: str, step: str, open_page: Any) -> None:
+    """A stale link that ends in an error."""
+    assert len(open_page("lessons", lesson=lesson, step=step).title) == 1

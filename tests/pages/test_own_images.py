@@ -1,0 +1,202 @@
+"""The Own images page: dropped, understood, learned from, scored; reachable by address alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from panda_core.records import write_arrays, write_json
+from panda_core.runs.loaded import LoadedRun
+from panda_core.runs.uploads import Upload, keep_upload
+
+
+def png(seed: int) -> bytes:
+    held = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (24, 30, 3), dtype=np.uint8)).save(held, "PNG")
+    return held.getvalue()
+
+
+def uploaded(role: str, names: list[str]) -> Upload:
+    return keep_upload([(role, name, io.BytesIO(png(place))) for place, name in enumerate(names)])
+
+
+def drop(at: Any, key: str, files: list[tuple[str, bytes]]) -> Any:
+    return at.file_uploader(key=key).set_value([(name, content, "image/png") for name, content in files]).run()
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return held.getvalue()
+
+
+def words(at: Any) -> str:
+    return " ".join(
+        str(one.value) for kind in ("markdown", "caption", "warning", "error", "info") for one in at.get(kind)
+    )
+
+
+def test_dropped_images_are_understood_then_learned_from(open_page: Any, runs_dir: Path) -> None:
+    """A bad file that stops the good ones; a run on other images than those shown; a name shown as markup."""
+    at = open_page("own_images")
+    assert at.button(key="own-read").disabled
+    drop(
+        at, "own_images", [*((f"*{row}*.png", png(row)) for row in range(9)), ("<b>.png", b"no"), ("copy.png", png(0))]
+    )
+    at.button(key="own-read").click().run()
+    assert not at.exception
+    assert [metric.value for metric in at.metric] == ["9", "0", "0", "30 x 24"]
+    assert r"\<b\>.png" in words(at) and "copy.png" in words(at)
+    at.button(key="own-learn").click().run()
+    assert not at.exception
+    (made,) = runs_dir.iterdir()
+    config = json.loads((made / "config.json").read_text())
+    assert config["recipe"] == "patchcore" and config["dataset"].endswith(f"{at.query_params['upload']}/images")
+
+
+def test_a_zip_with_folders_and_the_other_method(open_page: Any, runs_dir: Path) -> None:
+    """Anomalies in an archive that are learned as normal; a choice of method without effect."""
+    members = {f"good/{row}.png": png(row) for row in range(8)} | {f"bent/{row}.png": png(20 + row) for row in range(2)}
+    at = drop(open_page("own_images"), "own_images", [("all.zip", zipped(members))])
+    at.button(key="own-read").click().run()
+    assert [metric.value for metric in at.metric][:2] == ["8", "2"] and "bent" in words(at)
+    at.segmented_control(key="own_method").set_value("Adapt: is the whole image normal").run()
+    at.button(key="own-learn").click().run()
+    (made,) = runs_dir.iterdir()
+    assert json.loads((made / "config.json").read_text())["recipe"] == "panda-early"
+
+
+@pytest.mark.parametrize("content", [zipped({"../a.png": png(1)}), b"PK\x03\x04 damaged"])
+def test_a_hostile_archive_ends_in_a_sentence(content: bytes, open_page: Any, tmp_path: Path) -> None:
+    """A trace of the program's insides, or half an upload that stays."""
+    at = drop(open_page("own_images"), "own_images", [("photos.zip", content)])
+    at.button(key="own-read").click().run()
+    assert not at.exception and len(at.error) == 1 and "photos.zip" in at.error[0].value
+    assert list((tmp_path / "data" / "uploads").iterdir()) == []
+
+
+def test_too_few_images_cannot_be_learned_from(open_page: Any) -> None:
+    """A threshold from three photos."""
+    upload = uploaded("normal", ["a", "b", "c"])
+    at = open_page("own_images", upload=upload.token)
+    assert at.button(key="own-learn").disabled and "8 are needed" in words(at)
+
+
+def test_nothing_is_listed_without_its_id(open_page: Any, make_maps: Any) -> None:
+    """Somebody else's photos or runs on the page of a stranger."""
+    upload, folder = uploaded("normal", [f"secret {row}" for row in range(8)]), make_maps()
+    at = open_page("own_images")
+    told = words(at) + str([one.options for one in at.get("selectbox")])
+    assert "secret" not in told and folder.run_id not in told and upload.token not in told
+    assert len(open_page("own_images", upload=upload.token).metric) == 4
+
+
+@pytest.mark.parametrize("token", ["../..", "0" * 32, "%00", "<b>", "a" * 500])
+def test_made_up_addresses_are_friendly(token: str, open_page: Any, make_maps: Any) -> None:
+    """A made-up address that opens other folders, or an error."""
+    at = open_page("own_images", upload=token)
+    assert any("no images with the id" in one.value for one in at.warning)
+    folder = make_maps()
+    (folder.path / "banks").mkdir()
+    (folder.path.parent.parent / "result.json").write_text('{"rows": [], "error": "outside"}')
+    at = open_page("own_images", run=folder.run_id, check=token)
+    assert any("no check" in one.value for one in at.info) and not at.error
+
+
+def test_an_owner_deletes_images(open_page: Any) -> None:
+    """A button that leaves the images where they are."""
+    upload = uploaded("normal", ["a"])
+    at = open_page("own_images", upload=upload.token)
+    at.button(key="own-delete").click().run()
+    assert not upload.path.exists() and not at.exception and "upload" not in at.query_params
+
+
+def checked(folder: Any, names: list[str], values: list[float | None], kind: str) -> tuple[Upload, Path]:
+    """Return an upload that a process has judged, and where it wrote what it found."""
+    upload, out = uploaded("checked", names), folder.path / "checks" / ("c" * 32)
+    rows = [
+        {"path": f"{place:04d}.png", "score": value, "percentile": 0.0, "verdict": "normal"}
+        | ({"peak": value, "map_percentile": 0.0, "map_row": place} if kind == "maps" else {})
+        for place, value in enumerate(values)
+    ]
+    if kind == "maps":
+        maps = LoadedRun(folder).maps(0)
+        kept = {name: maps[name][: len(rows)] for name in maps if name != "held_out_grids"}
+        write_arrays(out / "maps.npz", kept | {"names": np.array([row["path"] for row in rows])})
+    write_json(out / "photos.json", {"upload": upload.token})
+    write_json(out / "result.json", {"rows": rows, "error": ""})
+    return upload, out
+
+
+@pytest.mark.parametrize("kind", ["maps", "scores"])
+def test_verdicts_follow_the_threshold(kind: str, open_page: Any, make_maps: Any, make_run: Any) -> None:
+    """Verdicts at another threshold than the one shown; maps or names of other images."""
+    folder = make_maps() if kind == "maps" else make_run()
+    (folder.path / ("banks" if kind == "maps" else "checkpoints")).mkdir(exist_ok=True)
+    _, out = checked(folder, ["*low*.png", "=high().png"], [0.01, 99.0], kind)
+    at = open_page("own_images", run=folder.run_id, check=out.name)
+    table = at.dataframe[0].value
+    assert list(table["Image"]) == ["=high().png", "*low*.png"] and list(table["Verdict"]) == ["anomalous", "normal"]
+    assert "1 of 2 images" in words(at)
+    held_out = 20 if kind == "maps" else 2
+    assert f"With {held_out} normal images" in words(at) and "between" in words(at)
+    assert ("too few to promise" in words(at)) == (held_out < 19)
+
+
+def test_files_to_take_away() -> None:
+    """A formula in a spreadsheet; a number or a name that is lost; text that no program can read."""
+    from pages.shared.own_files import as_csv, as_json
+
+    rows = [
+        {"name": "=1+1.png", "verdict": "anomalous", "score": 2.5, "peak": 3.5, "percentile": 99.0},
+        {"name": "@bad.png", "verdict": "unreadable: cut off", "score": None, "percentile": None},
+    ]
+    (first, second) = csv.DictReader(io.StringIO(as_csv(rows)))
+    assert first["name"] == "'=1+1.png" and second["name"] == "'@bad.png" and second["score"] == ""
+    assert (first["score"], first["highest_map_value"], first["percentile"]) == ("2.5", "3.5", "99.0")
+    told = json.loads(as_json(rows))
+    assert told[0]["name"] == "=1+1.png" and told[1]["highest_map_value"] is None
+
+
+def test_the_detector_is_taken_away_whole(make_maps: Any) -> None:
+    """An archive without the bank, which can score nothing; or with the images that strangers checked."""
+    from pages.shared.archive import zipped as archived
+
+    folder = make_maps()
+    for name in ("banks/000000.safetensors", "checks/x/maps.npz", "momentum/1"):
+        (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder.path / name).write_bytes(b"x")
+    with archived(folder, complete=True) as file, zipfile.ZipFile(file) as archive:
+        names = {name.partition("/")[2] for name in archive.namelist()}
+    assert "banks/000000.safetensors" in names and "config.json" in names
+    assert not any(name.startswith(("checks", "momentum")) for name in names)
+
+
+def test_a_check_is_started_and_its_death_is_told(
+    open_page: Any, make_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images that reach no process; a page that waits for a process that is gone."""
+    from panda_core.runs import launch
+
+    folder = make_run()
+    (folder.path / "checkpoints").mkdir(exist_ok=True)
+    at = open_page("own_images", run=folder.run_id)
+    drop(at, "own_others_False", [("a.png", png(1)), ("b.png", b"no image")])
+    at.button(key="own-score").click().run()
+    assert not at.exception
+    (out,) = (folder.path / "checks").iterdir()
+    assert at.query_params["check"] == out.name
+    monkeypatch.setitem(launch._checks, out.name, SimpleNamespace(poll=lambda: -9))
+    at = open_page("own_images", run=folder.run_id, check=out.name)
+    assert any("ended without a result (signal 9" in one.value for one in at.error)
