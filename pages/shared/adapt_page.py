@@ -9,6 +9,7 @@ from pages.shared.form_values import FIELDS, PREFIX, fill, values_of
 from pages.shared.glossary import tip
 from pages.shared.live import show_run
 from pages.shared.presets import PRESETS
+from pages.shared.run_as_code import show_as_code
 from pages.shared.run_choice import has_maps, open_run, opened_run
 from pages.shared.settings import form
 from pages.shared.thumbnails import class_sheets
@@ -85,9 +86,7 @@ def _described_run() -> RunConfig | None:
     if config is None or problem:
         return None
     with st.popover("Copy as command or Python", icon=":material/terminal:", width="stretch", help=tip("copy_command")):
-        portable = config.replace(data_root=RunConfig().data_root)
-        st.code(portable.to_command(), language="bash", wrap_lines=True)
-        st.code(portable.to_python(), language="python", wrap_lines=True)
+        show_as_code(config)
     if pressed:
         try:
             folder = start(config)

@@ -13,8 +13,9 @@ from pages.shared.data_images import show_counts, show_images
 from pages.shared.form_values import OWN_FOLDER
 from pages.shared.glossary import tip
 from pages.shared.router import ADAPT
+from pages.shared.settings import choose_folder
 from panda_core.config import default_data_root
-from panda_core.datasets import DATASETS, Dataset, find_dataset
+from panda_core.datasets import DATASETS, Dataset
 from panda_core.errors import PandaError
 
 
@@ -47,19 +48,7 @@ def _choose() -> Dataset | None:
     key = st.selectbox(
         "Data set", [*DATASETS, OWN_FOLDER], key="data_dataset", help=tip("data_dataset"), bind="query-params"
     )
-    if key != OWN_FOLDER:
-        return DATASETS[key]
-    path = st.text_input(
-        "Folder of images",
-        key="data_folder",
-        placeholder="/home/me/good-parts",
-        help=tip("folder"),
-        bind="query-params",
-    )
-    if not path.strip():
-        st.caption("Images of your own, on the machine that runs this program.")
-        return None
-    return find_dataset(f"folder:{path.strip()}")
+    return choose_folder("data_folder") if key == OWN_FOLDER else DATASETS[key]
 
 
 def _choose_class(dataset: Dataset, root: Path) -> tuple[str, int]:

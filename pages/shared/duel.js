@@ -1,5 +1,4 @@
 // Up to four runs under one scrubber. While they compute, new data arrives and the race goes on from where it was.
-const MILLISECONDS = 520; // a measurement
 const SHAPES = ["circle", "square", "circle", "square"];
 const duels = new WeakMap();
 
@@ -19,31 +18,21 @@ export default function (component) {
   return () => duel.destroy();
 }
 
-class Duel {
+class Duel extends Player {
   constructor(root, data, points, before) {
-    Object.assign(this, { root, data, points, last: data.steps.length - 1, playing: false });
-    this.find = (name) => root.querySelector("." + name);
+    super(root, data);
+    this.points = points;
     // Whoever stands at the end wants to see the race; whoever looked back stays there.
     this.position = before && before.position < before.last ? Math.min(before.position, this.last) : this.last;
-    for (const name of Object.keys(data.colours)) root.style.setProperty("--" + name, data.colours[name]);
-    this.find("scrub").max = this.last;
-    this.find("play").onclick = () => (this.playing ? this.pause() : this.play());
-    this.find("back").onclick = () => this.go(Math.ceil(this.position) - 1);
-    this.find("next").onclick = () => this.go(Math.floor(this.position) + 1);
-    this.find("scrub").oninput = (event) => this.go(Number(event.target.value));
     root.onkeydown = (event) => {
       const inside = event.composedPath()[0];
-      const moves = { ArrowLeft: () => this.go(Math.ceil(this.position) - 1), ArrowRight: () => this.go(Math.floor(this.position) + 1),
-        Home: () => this.go(0), End: () => this.go(this.last) };
       if (event.key === " " && !(inside instanceof HTMLButtonElement)) this.playing ? this.pause() : this.play();
-      else if (moves[event.key] && !event.ctrlKey && !event.altKey && !event.metaKey) moves[event.key]();
+      else if (this.moves[event.key] && !event.ctrlKey && !event.altKey && !event.metaKey) this.moves[event.key]();
       else return;
       event.preventDefault();
     };
     this.build();
-    this.observer = new ResizeObserver(() => { this.prepare(); this.draw(); });
-    this.observer.observe(root);
-    this.prepare();
+    this.follow();
     if (before && before.playing) this.play();
   }
 
@@ -79,39 +68,9 @@ class Duel {
   }
 
   destroy() {
-    cancelAnimationFrame(this.request);
-    this.observer.disconnect();
+    this.leave();
     this.root.onkeydown = null;
     duels.delete(this.root);
-  }
-
-  play() {
-    if (this.position >= this.last) this.position = 0;
-    this.playing = true;
-    this.before = undefined;
-    cancelAnimationFrame(this.request);
-    this.request = requestAnimationFrame((now) => this.tick(now));
-    this.draw();
-  }
-
-  pause() {
-    this.playing = false;
-    cancelAnimationFrame(this.request);
-    this.draw();
-  }
-
-  go(position) {
-    this.position = Math.min(Math.max(position, 0), this.last);
-    this.pause();
-  }
-
-  tick(now) {
-    const gone = this.before === undefined ? 0 : Math.min(now - this.before, 100);
-    this.before = now;
-    this.position = Math.min(this.position + gone / MILLISECONDS, this.last);
-    if (this.position >= this.last) return this.pause();
-    this.draw();
-    this.request = requestAnimationFrame((next) => this.tick(next));
   }
 
   prepare() {
@@ -144,8 +103,4 @@ class Duel {
     for (const chart of this.charts) chart.draw(this.position);
     for (const [, cloud] of this.clouds) cloud.draw(this.position, place, { autoscale: false, refit: false });
   }
-}
-
-function number(value) {
-  return value === null || value === undefined ? "–" : value.toFixed(3);
 }

@@ -15,7 +15,7 @@ from panda_core.figures import style
 from panda_core.runs.loaded import LoadedRun
 
 _HERE = Path(__file__).parent
-_PARTS = ("time_machine_cloud.js", "time_machine_charts.js", "duel.js")
+_PARTS = ("time_machine_cloud.js", "time_machine_charts.js", "time_machine_player.js", "duel.js")
 _DUEL = st.components.v2.component(
     "panda_duel",
     html=(_HERE / "duel.html").read_text(encoding="utf-8"),

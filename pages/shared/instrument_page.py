@@ -9,9 +9,9 @@ from pages.shared.archive import zipped
 from pages.shared.glossary import tip
 from pages.shared.layers_view import show_layers
 from pages.shared.router import ADAPT, EXAMINE
+from pages.shared.run_as_code import show_as_code
 from pages.shared.run_choice import all_runs, choose_run, has_maps, opened_run
 from pages.shared.time_machine import show_time_machine, title_of
-from panda_core.config import RunConfig
 from panda_core.errors import PandaError
 from panda_core.runs.layers import MOVED
 from panda_core.runs.loaded import LoadedRun
@@ -57,9 +57,7 @@ def share(run: LoadedRun) -> None:
         query = {"run": run.run_id}
         st.page_link(EXAMINE, label="Examine images", icon=":material/image_search:", query_params=query)
         with st.popover("Copy as command or Python", icon=":material/terminal:", help=tip("copy_command")):
-            portable = run.config.replace(data_root=RunConfig().data_root, runs_dir=RunConfig().runs_dir)
-            st.code(portable.to_command(), language="bash", wrap_lines=True)
-            st.code(portable.to_python(), language="python", wrap_lines=True)
+            show_as_code(run.config)
         st.download_button(
             "Download run",
             data=lambda: zipped(run.folder),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from pages.shared import wording
@@ -73,6 +75,29 @@ def _look(folder: RunFolder, computing: bool) -> None:
             icon=":material/history:",
             query_params={"run": folder.run_id},
         )
+
+
+def show_until_ended(folder: RunFolder, progress_of_run: Callable[[LoadedRun], Progress], about: str) -> None:
+    """Draw the progress of a run that has not ended; when it has, draw the whole page again.
+
+    progress_of_run: read once the run has left the queue; about: what it does meanwhile, in a few sentences.
+    """
+    st.fragment(_look_until_ended, run_every=LOOK_EVERY)(folder, progress_of_run, about)
+
+
+def _look_until_ended(folder: RunFolder, progress_of_run: Callable[[LoadedRun], Progress], about: str) -> None:
+    state, run = folder.state(), LoadedRun(folder)
+    if state.state in ENDED:
+        st.rerun()  # the whole page, which then shows what came of it
+    try:
+        show_heading(run.config, state)
+        progress = waiting(runs_ahead(folder)) if state.state == "queued" else progress_of_run(run)
+    except PandaError as error:
+        st.error(wording.sentence(str(error)), icon=":material/broken_image:")
+        return
+    show_progress(folder, progress)
+    show_skipped(run)
+    st.caption(about)
 
 
 def show_heading(config: RunConfig, state: State) -> None:

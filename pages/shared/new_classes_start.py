@@ -9,14 +9,16 @@ import streamlit as st
 
 from pages.shared import wording
 from pages.shared.glossary import tip
-from pages.shared.settings import choose_dataset, choose_option
-from panda_core.config import Option, RunConfig, default_data_root
+from pages.shared.run_as_code import show_as_code
+from pages.shared.settings import choose_dataset, choose_options
+from panda_core.config import RunConfig, default_data_root
 from panda_core.errors import PandaError
 from panda_core.generalising import GENERALISERS
 from panda_core.runs.launch import keep_ready, start
 from panda_core.runs.plan import options_of, resolve
 
 FORM = "new_"  # of the keys of this form's widgets
+SET = f"{FORM}set_"  # of those of its options
 EXAMPLE = {
     "recipe": "resad",
     "dataset": "elpv",
@@ -70,13 +72,13 @@ def show_start(launched: Callable[[str], None]) -> None:
         st.markdown(f"**{GENERALISERS['resad'].title}.** {GENERALISERS['resad'].about}")
         st.caption(f"{GENERALISERS['resad'].source}.")
         options = options_of(RunConfig(recipe="resad"))
-        settings = _options({key: options[key] for key in _FIRST})
+        settings = choose_options({key: options[key] for key in _FIRST}, SET)
         steps = st.number_input(
             "Steps", min_value=1, max_value=1_000_000, value=None, key=f"{FORM}steps", placeholder="100",
             help=tip("new_steps"), bind="query-params",
         )  # fmt: skip
         with st.expander("More settings", icon=":material/tune:"):
-            settings |= _options({key: option for key, option in options.items() if key not in _FIRST})
+            settings |= choose_options({key: option for key, option in options.items() if key not in _FIRST}, SET)
             name = st.text_input("Name", key=f"{FORM}name", max_chars=80, help=tip("name"))
         if dataset is not None and not problem:
             config = RunConfig(
@@ -102,9 +104,7 @@ def show_start(launched: Callable[[str], None]) -> None:
         )
         if config is not None and not problem:
             with st.popover("Copy as command or Python", icon=":material/terminal:", width="stretch"):
-                portable = config.replace(data_root=RunConfig().data_root)
-                st.code(portable.to_command(), language="bash", wrap_lines=True)
-                st.code(portable.to_python(), language="python", wrap_lines=True)
+                show_as_code(config)
 
 
 def _launch(config: RunConfig, launched: Callable[[str], None]) -> None:
@@ -114,14 +114,3 @@ def _launch(config: RunConfig, launched: Callable[[str], None]) -> None:
         st.session_state["new_classes_message"] = str(error)
         return
     launched(folder.run_id)
-
-
-def _options(options: dict[str, Option]) -> dict[str, int | float | str]:
-    """Draw options, and return those that were changed."""
-    changed: dict[str, int | float | str] = {}
-    places = st.columns(2)
-    for number, (key, option) in enumerate(options.items()):
-        value = choose_option(places[number % 2], key, option, f"{FORM}set_")
-        if value is not None and value != option.default:
-            changed[key] = value
-    return changed

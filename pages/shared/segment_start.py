@@ -11,8 +11,9 @@ from pages.shared.form_values import OWN_FOLDER
 from pages.shared.glossary import tip
 from pages.shared.presets import EXAMPLE
 from pages.shared.router import OWN
+from pages.shared.run_as_code import show_as_code
 from pages.shared.run_choice import all_runs, has_maps, label_of, open_run
-from pages.shared.settings import choose_dataset, choose_option
+from pages.shared.settings import choose_dataset, choose_options
 from panda_core.backbones import BACKBONES
 from panda_core.config import RunConfig, default_data_root
 from panda_core.datasets import DATASETS
@@ -107,9 +108,7 @@ def show_start() -> None:
         )
         if config is not None and not problem:
             with st.popover("Copy as command or Python", icon=":material/terminal:", width="stretch"):
-                portable = config.replace(data_root=RunConfig().data_root)
-                st.code(portable.to_command(), language="bash", wrap_lines=True)
-                st.code(portable.to_python(), language="python", wrap_lines=True)
+                show_as_code(config)
     show_example()
 
 
@@ -193,13 +192,7 @@ def _options(method: str, backbone: str) -> dict[str, int | float | str]:
     """Draw the options of the method, those often changed first, and return the ones that were."""
     options = options_of(RunConfig(recipe=method, backbone=backbone))
     order = [key for key in _OFTEN if key in options] + [key for key in options if key not in _OFTEN]
-    changed: dict[str, int | float | str] = {}
-    places = st.columns(2)
-    for number, key in enumerate(key for key in order if key not in _ELSEWHERE):
-        value = choose_option(places[number % 2], key, options[key], f"{FORM}set_")
-        if value is not None and value != options[key].default:
-            changed[key] = value
-    return changed
+    return choose_options({key: options[key] for key in order if key not in _ELSEWHERE}, f"{FORM}set_")
 
 
 def _has_network(folder: RunFolder) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,9 @@ def form() -> RunConfig:
     )
     with st.expander("More settings", icon=":material/tune:"):
         rest = _more(automatic)
-        settings = _options(RunConfig(recipe=recipe, scorer=rest["scorer"], backbone=rest["backbone"]))
+        st.markdown("**Options of this recipe, score and network**", help=tip("set_options"))
+        options = options_of(RunConfig(recipe=recipe, scorer=rest["scorer"], backbone=rest["backbone"]))
+        settings = choose_options(options)
     return RunConfig(
         dataset=dataset.key if dataset else f"folder:{st.session_state.get('folder', '')}",
         normal_class=normal_class,
@@ -109,17 +112,9 @@ def choose_dataset(prefix: str = "", first: str = FIELDS["dataset"]) -> Dataset 
         bind="query-params",
     )
     if key == OWN_FOLDER:
-        path = st.text_input(
-            "Folder of images",
-            key=f"{prefix}folder",
-            placeholder="/home/me/good-parts",
-            help=tip("folder"),
-            bind="query-params",
-        )
-        if not path.strip():
-            st.caption("Images of your own, on the machine that runs this program.")
+        dataset = choose_folder(f"{prefix}folder")
+        if dataset is None:
             return None
-        dataset = find_dataset(f"folder:{path.strip()}")
         st.caption(dataset.about.replace("$", r"\$"))
         return None if dataset.missing(root) else dataset
     st.caption(f"**{DATASETS[key].title}.** {DATASETS[key].about}")
@@ -131,6 +126,17 @@ def choose_dataset(prefix: str = "", first: str = FIELDS["dataset"]) -> Dataset 
                 st.markdown(f"**{DATASETS[name].title}** (`{name}`)")
                 st.caption(sentence)
     return DATASETS[key]
+
+
+def choose_folder(key: str) -> Dataset | None:
+    """Draw the field for a folder of images, and return it as a dataset; None while it is not named."""
+    path = st.text_input(
+        "Folder of images", key=key, placeholder="/home/me/good-parts", help=tip("folder"), bind="query-params"
+    )
+    if not path.strip():
+        st.caption("Images of your own, on the machine that runs this program.")
+        return None
+    return find_dataset(f"folder:{path.strip()}")
 
 
 def _automatic(dataset: Dataset | None, normal_class: str | None, recipe: str) -> RunConfig:
@@ -205,14 +211,12 @@ def _whole(place: Any, label: str, key: str, low: int, high: int, step: int, emp
     return None if value is None else int(value)
 
 
-def _options(config: RunConfig) -> dict[str, int | float | str]:
-    """Draw the options of the recipe, scorer and network, and return those that differ from their defaults."""
-    options = options_of(config)
+def choose_options(options: Mapping[str, Option], prefix: str = PREFIX) -> dict[str, int | float | str]:
+    """Draw options in two columns, and return those that differ from their defaults. prefix: of the widgets' keys."""
     changed: dict[str, int | float | str] = {}
-    st.markdown("**Options of this recipe, score and network**", help=tip("set_options"))
     places = st.columns(2)
     for number, (key, option) in enumerate(options.items()):
-        value = choose_option(places[number % 2], key, option)
+        value = choose_option(places[number % 2], key, option, prefix)
         if value is not None and value != option.default:
             changed[key] = value
     return changed

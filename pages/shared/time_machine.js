@@ -1,5 +1,4 @@
 // One scrubber over all measured steps of a run. Nothing is asked of the server after the data has arrived.
-const MILLISECONDS = 520; // a measurement
 const SLOW = 0.25;
 const machines = new WeakMap();
 
@@ -20,29 +19,21 @@ export default function (component) {
   return () => machine.destroy();
 }
 
-class Machine {
+class Machine extends Player {
   constructor(root, data) {
-    this.data = data;
-    this.root = root;
-    this.last = data.steps.length - 1;
+    super(root, data);
     this.position = Math.min(data.start ?? 0, this.last); // whole: a measurement; between two, the picture glides
-    this.playing = false;
-    this.find = (name) => root.querySelector("." + name);
-    for (const name of Object.keys(data.colours)) root.style.setProperty("--" + name, data.colours[name]);
     for (const panel of root.querySelectorAll("[data-panel]")) panel.hidden = data.hidden.includes(panel.dataset.panel);
     for (const group of root.querySelectorAll(".column, .views")) {
       const shown = [...group.children].filter((child) => !child.hidden).length;
       group.hidden = shown === 0;
       group.style.setProperty("--count", shown);
     }
-    this.find("scrub").max = this.last;
     this.find("first").textContent = number(data.auroc[0]);
     this.wire();
     this.ranking = new Ranking(this.find("ranking"), data);
     this.cloud = new Cloud(this.find("cloud"), root, data);
-    this.observer = new ResizeObserver(() => { this.prepare(); this.draw(); });
-    this.observer.observe(root);
-    this.prepare();
+    this.follow();
     const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
     if (still || !data.plays) this.draw();
     else this.play();
@@ -50,11 +41,7 @@ class Machine {
 
   wire() {
     const { data } = this;
-    this.find("play").onclick = () => (this.playing ? this.pause() : this.play());
     this.find("restart").onclick = () => { this.position = 0; this.play(); };
-    this.find("back").onclick = () => this.go(Math.ceil(this.position) - 1);
-    this.find("next").onclick = () => this.go(Math.floor(this.position) + 1);
-    this.find("scrub").oninput = (event) => this.go(Number(event.target.value));
     for (const name of ["autoscale", "refit"]) this.find(name).onchange = () => this.draw();
     for (const button of this.root.querySelectorAll("[data-jump]")) {
       const place = data.jumps[button.dataset.jump];
@@ -65,11 +52,9 @@ class Machine {
     this.keys = (event) => {
       const inside = event.composedPath()[0];
       if (event.ctrlKey || event.altKey || event.metaKey) return;
-      const moves = { ArrowLeft: () => this.go(Math.ceil(this.position) - 1), ArrowRight: () => this.go(Math.floor(this.position) + 1),
-        Home: () => this.go(0), End: () => this.go(this.last) };
       const space = event.key === " " && !(inside instanceof HTMLButtonElement) && inside.type !== "checkbox";
       if (space) this.playing ? this.pause() : this.play();
-      else if (moves[event.key]) moves[event.key]();
+      else if (this.moves[event.key]) this.moves[event.key]();
       else return;
       event.preventDefault();
     };
@@ -78,32 +63,15 @@ class Machine {
 
   destroy() {
     this.playing = false;
-    cancelAnimationFrame(this.request);
+    this.leave();
     this.root.removeEventListener("keydown", this.keys);
-    this.observer.disconnect();
     machines.delete(this.root);
   }
 
-  play() {
-    if (this.position >= this.last) this.position = 0;
-    this.playing = true;
-    this.before = undefined;
-    cancelAnimationFrame(this.request);
-    this.request = requestAnimationFrame((now) => this.tick(now));
-    this.draw();
-  }
-
   // A film that ends by itself leaves the address alone: whoever comes back to it sees it play.
-  pause(keep = true) {
-    this.playing = false;
-    cancelAnimationFrame(this.request);
-    this.draw();
-    if (keep) this.remember();
-  }
-
-  go(position) {
-    this.position = Math.min(Math.max(position, 0), this.last);
-    this.pause();
+  pause() {
+    this.rest();
+    this.remember();
   }
 
   // The address holds the step, so that a link shows what is seen now.
@@ -113,15 +81,9 @@ class Machine {
     window.history.replaceState(window.history.state, "", url);
   }
 
-  tick(now) {
-    const gone = this.before === undefined ? 0 : Math.min(now - this.before, 100);
-    this.before = now;
-    // The start stands still for a moment, long enough to read what is seen.
-    const speed = (this.position < 1 ? 0.45 : 1) * (this.find("slow").checked ? SLOW : 1);
-    this.position = Math.min(this.position + (speed * gone) / MILLISECONDS, this.last);
-    if (this.position >= this.last) return this.pause(false);
-    this.draw();
-    this.request = requestAnimationFrame((next) => this.tick(next));
+  // The start stands still for a moment, long enough to read what is seen.
+  speed() {
+    return (this.position < 1 ? 0.45 : 1) * (this.find("slow").checked ? SLOW : 1);
   }
 
   prepare() {
@@ -168,8 +130,4 @@ class Machine {
     for (const chart of this.charts) chart.draw(this.position, place, scale);
     this.ranking.draw(place);
   }
-}
-
-function number(value) {
-  return value === null || value === undefined ? "–" : value.toFixed(3);
 }

@@ -23,8 +23,8 @@ from panda_core.metrics import threshold_at
 from panda_core.runs.loaded import LoadedRun
 
 _HERE = Path(__file__).parent
-# One script of three files: parts first, then what is exported.
-_PARTS = ("time_machine_cloud.js", "time_machine_charts.js", "time_machine.js")
+# One script of four files: parts first, then what is exported.
+_PARTS = ("time_machine_cloud.js", "time_machine_charts.js", "time_machine_player.js", "time_machine.js")
 _MACHINE = st.components.v2.component(
     "panda_time_machine",
     html=(_HERE / "time_machine.html").read_text(encoding="utf-8"),

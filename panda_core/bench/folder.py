@@ -11,28 +11,27 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from panda_core.bench.cells import Plan
 from panda_core.errors import PandaError, UsageError
 from panda_core.records import cannot_write, read_json, write_json
-from panda_core.runs.store import RunFolder, State
+from panda_core.runs.store import ComputedFolder, RunFolder
 
 PARENT = "bench"  # below the folder of runs
 STARTS_WITHIN = 60.0  # seconds in which the process of a grid has begun
 _NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,80}")
 
 
-class GridFolder:
-    """One grid's folder, to read and to write."""
+class GridFolder(ComputedFolder):
+    """One grid's folder, to read and to write. Where it is stopped, cells keep their last checkpoint."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    starts_within = STARTS_WITHIN
+    cut_short = "Its process ended without a word. Start it again: what is finished is kept."
 
     @property
     def name(self) -> str:
@@ -81,24 +80,6 @@ class GridFolder:
             raise PandaError(f"`{self.path / 'grid.json'}` is not the plan of a grid. Run the grid again.")
         return dict(record)
 
-    # state
-
-    def write_state(self, state: str, reason: str = "") -> None:
-        write_json(self.path / "state.json", {"state": state, "since": time.time(), "reason": reason})
-
-    def state(self) -> State:
-        """Return the state; `queued` and `running` without a living process are `interrupted`."""
-        try:
-            record = read_json(self.path / "state.json")
-            state = State(str(record["state"]), float(record["since"]), str(record.get("reason", "")))
-        except (PandaError, KeyError, TypeError, ValueError):
-            return State("interrupted", reason="Its state cannot be read.")
-        just_made = state.state == "queued" and time.time() - state.since < STARTS_WITHIN
-        if state.state in ("queued", "running") and not just_made and not self.is_locked():
-            reason = "Its process ended without a word. Start it again: what is finished is kept."
-            return State("interrupted", state.since, reason)
-        return state
-
     def lock(self) -> FileLock:
         """Return the lock of whoever computes the grid; not yet acquired."""
         try:
@@ -106,26 +87,6 @@ class GridFolder:
         except OSError as error:
             raise cannot_write(self.path, error) from error
         return FileLock(self.path / "lock", timeout=1)
-
-    def is_locked(self) -> bool:
-        try:
-            with FileLock(self.path / "lock").acquire(timeout=0):
-                return False
-        except (Timeout, OSError):
-            return True
-
-    def request_stop(self) -> None:
-        """Ask the computing process to stop; cells that are being computed keep their last checkpoint."""
-        try:
-            (self.path / "stop").touch()
-        except OSError as error:
-            raise cannot_write(self.path / "stop", error) from error
-
-    def stop_requested(self) -> bool:
-        return (self.path / "stop").exists()
-
-    def clear_stop_request(self) -> None:
-        (self.path / "stop").unlink(missing_ok=True)
 
     def count(self, plan: Mapping[str, Any]) -> Counted:
         """Return how far the grid is, from the states of its runs."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator
-from typing import TypeVar
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -12,17 +11,14 @@ import torch
 from torch import Tensor
 
 from panda_core.datasets import Images, Masks
-from panda_core.errors import PandaError, StopRequested, UnreadableImage, UsageError
-from panda_core.events import CacheProgress, ImagesSkipped
+from panda_core.errors import PandaError, UnreadableImage, UsageError
 from panda_core.generalising.learning import Seen
 from panda_core.generalising.model import ResidualModel
 from panda_core.runs.generalise_data import GeneralPlan, SeenClass, digests
-from panda_core.runs.segmenting import BATCH
+from panda_core.runs.segmenting import Telling, read_batches
 
 HELD_OUT_SHARE = 0.1  # of the normals of each seen class, at least 2: they calibrate scores and thresholds
 Features = list[np.ndarray]  # (N, h, w, C), float16, for each level
-_T = TypeVar("_T")
-_Telling = Generator[CacheProgress | ImagesSkipped, None, _T]  # yields progress, returns a result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,36 +41,21 @@ class Drawn:
 
 def read_features(
     model: ResidualModel, images: Images, split: str, should_stop: Callable[[], bool]
-) -> _Telling[ReadFeatures]:
+) -> Telling[ReadFeatures]:
     """Yield progress; return the features of all images that can be decoded."""
     parts: list[Features] = []
-    rows: list[int] = []
-    skipped: list[tuple[str, str]] = []
-    yield CacheProgress(split=split, done=0, total=len(images))
-    for start in range(0, len(images), BATCH):
-        if should_stop():
-            raise StopRequested("Stopped on request.")
-        decoded, end = [], min(start + BATCH, len(images))
-        for index in range(start, end):
-            try:
-                decoded.append(images.load(index))
-                rows.append(index)
-            except UnreadableImage as error:
-                skipped.append((images.names[index], str(error)))
-        if decoded:
-            parts.append([level.cpu().numpy().astype(np.float16) for level in model.features(decoded)])
-        if end == len(images) or (end // BATCH) % max(1, len(images) // (20 * BATCH)) == 0:
-            yield CacheProgress(split=split, done=end, total=len(images))
-    if skipped:
-        names, reasons = map(list, zip(*skipped, strict=True))
-        yield ImagesSkipped(split=split, count=len(names), names=names, reasons=reasons)
+
+    def take(decoded: list[np.ndarray]) -> None:
+        parts.append([level.cpu().numpy().astype(np.float16) for level in model.features(decoded)])
+
+    read = yield from read_batches(images, split, should_stop, first=True, take=take)
     joined = [np.concatenate(level) for level in zip(*parts, strict=True)] if parts else []
-    return ReadFeatures(joined, np.array(rows, np.int64), skipped)
+    return ReadFeatures(joined, read.rows, read.skipped)
 
 
 def read_seen(
     plan: GeneralPlan, model: ResidualModel, should_stop: Callable[[], bool]
-) -> _Telling[tuple[Seen, list[Tensor], np.ndarray]]:
+) -> Telling[tuple[Seen, list[Tensor], np.ndarray]]:
     """Yield progress; return what is trained on, features of held-out normals of the seen classes, and their owners.
 
     Raises `UsageError`, before anything grows, where the features will not fit into the memory allowed.
@@ -121,7 +102,7 @@ def read_seen(
 
 def _read_anomalies(
     model: ResidualModel, one: SeenClass, should_stop: Callable[[], bool]
-) -> _Telling[tuple[ReadFeatures, list[np.ndarray]]]:
+) -> Telling[tuple[ReadFeatures, list[np.ndarray]]]:
     if one.anomalies is None:
         raise PandaError(f"`{one.name}` has no anomalies.")
     read = yield from read_features(model, one.anomalies, "seen anomalies", should_stop)

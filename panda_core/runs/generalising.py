@@ -16,23 +16,24 @@ import torch
 from panda_core.backbones import find_backbone
 from panda_core.datasets import OneClassTask, split_digest
 from panda_core.errors import PandaError, StopRequested, UsageError
-from panda_core.events import Event, RunFinished, RunStopped, Segmented, Stepped
+from panda_core.events import Event, RunFinished, Stepped
 from panda_core.generalising.judging import Judge, calibrate
 from panda_core.generalising.learning import Learner
 from panda_core.generalising.model import ResidualModel
 from panda_core.generalising.residuals import References
-from panda_core.metrics import auroc, auroc_interval, threshold_at
+from panda_core.metrics import auroc, threshold_at
 from panda_core.runs.generalise_data import GeneralPlan, SeenClass, check_disjoint, only_new, open_seen
 from panda_core.runs.generalise_features import Features, draw_references, read_features, read_seen
 from panda_core.runs.generalise_settings import levels_used, resolve_generalisation
 from panda_core.runs.plan import choose_device, open_task
-from panda_core.runs.segment_metrics import find_marked, measured_kinds, measured_pixels
+from panda_core.runs.segment_metrics import find_marked, measured, measured_kinds
 from panda_core.runs.segmenting import (
     BATCH,
     FALSE_ALARM_RATE,
     SegmentSnapshot,
     SegmentStart,
     joined,
+    until_stopped,
 )
 from panda_core.segmentation.maps import highest
 
@@ -60,16 +61,11 @@ def generalise(
     plan: GeneralPlan, should_stop: Callable[[], bool] = lambda: False
 ) -> Iterator[Event | SegmentStart | SegmentSnapshot]:
     """Yield all events of such a run but the first, each snapshot before the event that refers to it."""
+    yield from until_stopped(_generalise(plan, should_stop))
+
+
+def _generalise(plan: GeneralPlan, should_stop: Callable[[], bool]) -> Iterator[Event | SegmentStart | SegmentSnapshot]:
     began = time.monotonic()
-    try:
-        yield from _generalise(plan, should_stop, began)
-    except StopRequested as stopped:
-        yield RunStopped(reason=str(stopped))
-
-
-def _generalise(
-    plan: GeneralPlan, should_stop: Callable[[], bool], began: float
-) -> Iterator[Event | SegmentStart | SegmentSnapshot]:
     config, step = plan.config, int(plan.config.steps or 0)
     model = new_model(plan)
     seen, held_out, owners = yield from read_seen(plan, model, should_stop)
@@ -133,30 +129,18 @@ def _generalise(
         maps,
         "checkpoints",
     )
-    low, high = auroc_interval(said.scores, labels, rng=np.random.default_rng([config.seed, 3]))
-    pixels = measured_pixels(plan, said.grids, test.rows, marked, np.arange(len(test.rows)))
-    event = Segmented(
-        step=step,
-        image_auroc=auroc(said.scores, labels),
-        image_auroc_low=low,
-        image_auroc_high=high,
-        pixel_auroc=pixels.auroc,
-        aupro=pixels.aupro,
-        pixel_average_precision=pixels.average_precision,
-        oracle_pixel_f1=pixels.max_f1,
-        seconds=time.monotonic() - started,
-    )
+    event = measured(plan, step, said, test.rows, marked, started)
     yield event
     metrics = {
         "image_auroc": event.image_auroc,
         "auroc": event.image_auroc,
-        "auroc_low": low,
-        "auroc_high": high,
+        "auroc_low": event.image_auroc_low,
+        "auroc_high": event.image_auroc_high,
         "unadapted_auroc": draws[0]["residual_auroc"],  # the length of raw residuals, before anything is learned
-        "pixel_auroc": pixels.auroc,
-        "aupro": pixels.aupro,
-        "pixel_average_precision": pixels.average_precision,
-        "oracle_pixel_f1": pixels.max_f1,
+        "pixel_auroc": event.pixel_auroc,
+        "aupro": event.aupro,
+        "pixel_average_precision": event.pixel_average_precision,
+        "oracle_pixel_f1": event.oracle_pixel_f1,
         "stop_step": step,
         "score_threshold": threshold_at(scores, FALSE_ALARM_RATE),
         "map_threshold": threshold_at(held_out_peaks, FALSE_ALARM_RATE),

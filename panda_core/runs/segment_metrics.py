@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 
 from panda_core.datasets import Masks
 from panda_core.errors import UnreadableImage
-from panda_core.metrics import auroc
+from panda_core.events import Segmented
+from panda_core.metrics import auroc, auroc_interval
 from panda_core.pixel_metrics import PixelMetrics, pixel_metrics
 from panda_core.runs.plan import SegmentPlan
 from panda_core.segmentation.maps import full_map
+from panda_core.segmentation.model import Segmented as Said
 
 
 def find_marked(
@@ -27,6 +30,26 @@ def find_marked(
         except UnreadableImage as error:
             unreadable.append((f"mask of {names[row]}", str(error)))
     return marked, unreadable
+
+
+def measured(
+    plan: SegmentPlan, step: int, said: Said, rows: np.ndarray, marked: np.ndarray, started: float
+) -> Segmented:
+    """Return the metrics of a step over the test images `rows`. started: when it began, by the monotonic clock."""
+    labels = plan.task.is_anomaly[rows]
+    low, high = auroc_interval(said.scores, labels, rng=np.random.default_rng([plan.config.seed, 3]))
+    pixels = measured_pixels(plan, said.grids, rows, marked, np.arange(len(rows)))
+    return Segmented(
+        step=step,
+        image_auroc=auroc(said.scores, labels),
+        image_auroc_low=low,
+        image_auroc_high=high,
+        pixel_auroc=pixels.auroc,
+        aupro=pixels.aupro,
+        pixel_average_precision=pixels.average_precision,
+        oracle_pixel_f1=pixels.max_f1,
+        seconds=time.monotonic() - started,
+    )
 
 
 def measured_pixels(

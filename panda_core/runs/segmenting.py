@@ -16,10 +16,10 @@ from torch import Tensor
 
 from panda_core.datasets import Images
 from panda_core.errors import PandaError, StopRequested, UnreadableImage, UsageError
-from panda_core.events import CacheProgress, Event, ImagesSkipped, RunFinished, RunStopped, Segmented
-from panda_core.metrics import auroc, auroc_interval, threshold_at
+from panda_core.events import CacheProgress, Event, ImagesSkipped, RunFinished, RunStopped
+from panda_core.metrics import threshold_at
 from panda_core.runs.plan import SegmentPlan
-from panda_core.runs.segment_metrics import find_marked, measured_kinds, measured_pixels
+from panda_core.runs.segment_metrics import find_marked, measured, measured_kinds
 from panda_core.runs.segment_settings import tail_file
 from panda_core.runs.tensors import read_tail
 from panda_core.segmentation.calibration import Calibration, fit_calibrated
@@ -31,7 +31,7 @@ BATCH = 16  # images at once: their maps and distances stay in the processor's c
 FALSE_ALARM_RATE = 0.05
 _MEASURED = ("image_auroc", "pixel_auroc", "aupro", "pixel_average_precision", "oracle_pixel_f1")
 _T = TypeVar("_T")
-_Telling = Generator[CacheProgress | ImagesSkipped, None, _T]  # yields progress, returns a result
+Telling = Generator[CacheProgress | ImagesSkipped, None, _T]  # yields progress, returns a result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +62,8 @@ class SegmentSnapshot:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Read:
-    """Patches of a split, the rows that could be decoded, and (name, reason) of the others."""
+class ReadRows:
+    """Of the images of a split, the rows that could be decoded, and (name, reason) of the others."""
 
     rows: np.ndarray
     skipped: list[tuple[str, str]]
@@ -73,16 +73,19 @@ def segment(
     plan: SegmentPlan, should_stop: Callable[[], bool] = lambda: False
 ) -> Iterator[Event | SegmentStart | SegmentSnapshot]:
     """Yield all events of a segmentation run but the first, each snapshot before the event that refers to it."""
-    began = time.monotonic()
+    yield from until_stopped(_segment(plan, should_stop))
+
+
+def until_stopped(items: Iterator[_T]) -> Iterator[_T | RunStopped]:
+    """Yield what a loop yields; where it is stopped on request, end with the event that says so."""
     try:
-        yield from _segment(plan, should_stop, began)
+        yield from items
     except StopRequested as stopped:
         yield RunStopped(reason=str(stopped))
 
 
-def _segment(
-    plan: SegmentPlan, should_stop: Callable[[], bool], began: float
-) -> Iterator[Event | SegmentStart | SegmentSnapshot]:
+def _segment(plan: SegmentPlan, should_stop: Callable[[], bool]) -> Iterator[Event | SegmentStart | SegmentSnapshot]:
+    began = time.monotonic()
     metrics: dict[str, Any] = {}
     for place, step in enumerate(plan.steps):
         started = time.monotonic()
@@ -119,25 +122,13 @@ def _segment(
             },
             _maps(said, calibration),
         )
-        low, high = auroc_interval(said.scores, labels, rng=np.random.default_rng([plan.config.seed, 3]))
-        pixels = measured_pixels(plan, said.grids, test_rows, marked, np.arange(len(test_rows)))
-        event = Segmented(
-            step=step,
-            image_auroc=auroc(said.scores, labels),
-            image_auroc_low=low,
-            image_auroc_high=high,
-            pixel_auroc=pixels.auroc,
-            aupro=pixels.aupro,
-            pixel_average_precision=pixels.average_precision,
-            oracle_pixel_f1=pixels.max_f1,
-            seconds=time.monotonic() - started,
-        )
+        event = measured(plan, step, said, test_rows, marked, started)
         yield event
         metrics = {
             **{name: getattr(event, name) for name in _MEASURED},
             "auroc": event.image_auroc,  # under the name that every other run has, so that lists compare
-            "auroc_low": low,
-            "auroc_high": high,
+            "auroc_low": event.image_auroc_low,
+            "auroc_high": event.image_auroc_high,
             "unadapted_auroc": metrics.get("unadapted_auroc") if place else event.image_auroc if step == 0 else None,
             "stop_step": step,
             "score_threshold": threshold_at(calibration.scores, FALSE_ALARM_RATE),
@@ -159,10 +150,10 @@ def model_of(plan: SegmentPlan, step: int) -> PatchModel:
 
 def _learn(
     plan: SegmentPlan, model: PatchModel, should_stop: Callable[[], bool], first: bool
-) -> _Telling[tuple[Calibration, np.ndarray, list[tuple[str, str]]]]:
+) -> Telling[tuple[Calibration, np.ndarray, list[tuple[str, str]]]]:
     """Yield progress; return (calibration, rows, skipped) of a model fitted to the normal images."""
     parts: list[Patches] = []
-    read = yield from _batches(
+    read = yield from read_batches(
         plan.task.train, "train", should_stop, first, lambda images: parts.append(_checked(plan, model, images))
     )
     if len(read.rows) < 2:
@@ -187,10 +178,10 @@ def _checked(plan: SegmentPlan, model: PatchModel, images: list[np.ndarray]) -> 
 
 def _compare(
     plan: SegmentPlan, model: PatchModel, should_stop: Callable[[], bool], first: bool
-) -> _Telling[tuple[Said, np.ndarray, list[tuple[str, str]]]]:
+) -> Telling[tuple[Said, np.ndarray, list[tuple[str, str]]]]:
     """Yield progress; return (what the model says, rows, skipped) of the test images."""
     parts: list[Said] = []
-    read = yield from _batches(
+    read = yield from read_batches(
         plan.task.test,
         "test",
         should_stop,
@@ -214,14 +205,17 @@ def joined(parts: list[Said]) -> Said:
     )
 
 
-def _batches(
+def read_batches(
     images: Images,
     split: str,
     should_stop: Callable[[], bool],
     first: bool,
     take: Callable[[list[np.ndarray]], None],
-) -> _Telling[_Read]:
-    """Hand over decoded images in batches and yield progress; return which rows could be read."""
+) -> Telling[ReadRows]:
+    """Hand over decoded images in batches and yield progress; return which rows could be read.
+
+    first: whether the skipped images are to be told; later steps of a run read the same ones.
+    """
     rows: list[int] = []
     skipped: list[tuple[str, str]] = []
     yield CacheProgress(split=split, done=0, total=len(images))
@@ -242,7 +236,7 @@ def _batches(
     if skipped and first:
         names, reasons = map(list, zip(*skipped, strict=True))
         yield ImagesSkipped(split=split, count=len(names), names=names, reasons=reasons)
-    return _Read(np.array(rows, np.int64), skipped)
+    return ReadRows(np.array(rows, np.int64), skipped)
 
 
 def _maps(said: Said, calibration: Calibration) -> dict[str, np.ndarray]:

@@ -44,11 +44,56 @@ class State:
     reason: str = ""
 
 
-class RunFolder:
-    """One run's folder, to read and to write."""
+class ComputedFolder:
+    """A folder that one process computes and others look at: its state, its lock, and how that process is stopped."""
+
+    starts_within: float  # seconds in which the process of a queued folder has begun
+    cut_short: str  # the reason that is given where its process is gone
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def write_state(self, state: str, reason: str = "") -> None:
+        write_json(self.path / "state.json", {"state": state, "since": time.time(), "reason": reason})
+
+    def state(self) -> State:
+        """Return the state; `queued` and `running` without a living process are `interrupted`."""
+        try:
+            record = read_json(self.path / "state.json")
+            state = State(str(record["state"]), float(record["since"]), str(record.get("reason", "")))
+        except (PandaError, KeyError, TypeError, ValueError):
+            return State("interrupted", reason="Its state cannot be read.")
+        just_made = state.state == "queued" and time.time() - state.since < self.starts_within
+        if state.state in ("queued", "running") and not just_made and not self.is_locked():
+            return State("interrupted", state.since, self.cut_short)
+        return state
+
+    def is_locked(self) -> bool:
+        try:
+            with FileLock(self.path / "lock").acquire(timeout=0):
+                return False
+        except (Timeout, OSError):
+            return True
+
+    def request_stop(self) -> None:
+        """Ask the computing process, whatever it is, to stop; it looks before every batch, or cell of a grid."""
+        try:
+            (self.path / "stop").touch()
+        except OSError as error:
+            raise cannot_write(self.path / "stop", error) from error
+
+    def stop_requested(self) -> bool:
+        return (self.path / "stop").exists()
+
+    def clear_stop_request(self) -> None:
+        (self.path / "stop").unlink(missing_ok=True)
+
+
+class RunFolder(ComputedFolder):
+    """One run's folder, to read and to write."""
+
+    starts_within = STARTS_WITHIN
+    cut_short = "Its process ended without a word: killed, or the machine went down. It can be resumed."
 
     @property
     def run_id(self) -> str:
@@ -106,47 +151,16 @@ class RunFolder:
 
     # state
 
-    def write_state(self, state: str, reason: str = "") -> None:
-        write_json(self.path / "state.json", {"state": state, "since": time.time(), "reason": reason})
-
     def state(self) -> State:
         """Return the state. `running` or `queued` without a living process is `interrupted`."""
-        try:
-            record = read_json(self.path / "state.json")
-            state = State(str(record["state"]), float(record["since"]), str(record.get("reason", "")))
-        except (PandaError, KeyError, TypeError, ValueError):
-            return State("interrupted", reason="Its state cannot be read.")
+        state = super().state()
         if state.state not in STATES:
             return State("interrupted", reason=f"Its state `{state.state}` is unknown.")
-        just_made = state.state == "queued" and time.time() - state.since < STARTS_WITHIN
-        if state.state in ("queued", "running") and not just_made and not self.is_locked():
-            reason = "Its process ended without a word: killed, or the machine went down. It can be resumed."
-            return State("interrupted", state.since, reason)
         return state
 
     def lock(self) -> FileLock:
         """Return the lock that a computing process holds; not yet acquired."""
         return FileLock(self.path / "lock", timeout=3)
-
-    def is_locked(self) -> bool:
-        try:
-            with self.lock().acquire(timeout=0):
-                return False
-        except (Timeout, OSError):
-            return True
-
-    def request_stop(self) -> None:
-        """Ask the computing process, whatever it is, to stop; it looks before every batch."""
-        try:
-            (self.path / "stop").touch()
-        except OSError as error:
-            raise cannot_write(self.path / "stop", error) from error
-
-    def stop_requested(self) -> bool:
-        return (self.path / "stop").exists()
-
-    def clear_stop_request(self) -> None:
-        (self.path / "stop").unlink(missing_ok=True)
 
     # events
 

@@ -170,7 +170,9 @@ def test_nobody_is_shut_out(address: str, scheme: str, shared_server: Any, visit
     page = seen.page
     page.goto(f"{shared_server.url}/{address}")
     page.locator("h1").first.wait_for(timeout=60_000)
-    page.wait_for_timeout(2500)
+    page.locator('[data-test-script-state="notRunning"]').first.wait_for(timeout=60_000)
+    page.wait_for_timeout(1500)
+    page.wait_for_function("() => !document.querySelector('[data-stale=\"true\"]')")  # half-faded while it is redrawn
     page.evaluate(AXE.read_text(encoding="utf-8") + ";0")
     found = page.evaluate("async () => (await axe.run(document, { resultTypes: ['violations'] })).violations")
     grave = [

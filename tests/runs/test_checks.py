@@ -15,6 +15,7 @@ import pytest
 
 from panda_core.cli import waiting
 from panda_core.config import RunConfig
+from panda_core.events import RunFinished
 from panda_core.records import write_arrays, write_json
 from panda_core.runs import launch
 from panda_core.runs.known_normals import known_normals
@@ -101,5 +102,6 @@ def test_known_normals_are_those_nobody_learned_from(dataset: str, expected: lis
     arrays = {"scores": np.array([3.0, 9.0, 5.0]), "held_out_scores": np.array([1.0, 2.0]), "step": np.zeros(3)}
     write_arrays(folder.path / "arrays" / "final.npz", arrays)
     write_json(folder.path / "split.json", {"is_anomaly": [0, 1, 0]})
+    folder.append(RunFinished(metrics={}, seconds=1.0))
     np.testing.assert_array_equal(known_normals(LoadedRun(folder)), expected)
     assert json.loads((folder.path / "split.json").read_text())
