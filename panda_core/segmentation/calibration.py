@@ -11,7 +11,7 @@ from panda_core.segmentation.model import Patches, PatchModel, Segmented
 
 ENOUGH = 50  # normal images from which on a tenth of them is held out for good
 SHARE = 0.1
-FOLDS = 10
+FOLDS = 5  # each costs a bank of its own: with ten, fifty photos would take a minute longer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ def folds_of(count: int, seed: int) -> list[np.ndarray]:
     """Return the groups of rows that are compared with the rest in turn, ascending.
 
     From 50 images on: one group, a tenth. With fewer, a tenth says too little: every image is compared once with the
-    images outside its group, of which there are ten, or as many as images (cross-calibration).
+    images outside its group, of which there are five, or as many as images (cross-calibration).
     """
     shuffled = np.random.default_rng([seed, 1]).permutation(count)
     if count >= ENOUGH:

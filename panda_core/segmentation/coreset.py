@@ -40,6 +40,6 @@ def k_centres(
             raise StopRequested("Stopped on request.")
         chosen[place] = pick
         np.minimum(nearest, squares + squares[pick] - 2 * (points @ points[pick]), out=nearest)
-        nearest[chosen[: place + 1]] = -np.inf  # rounding must not choose a point twice
+        nearest[pick] = -np.inf  # and it stays: rounding must not choose a point twice
         pick = int(nearest.argmax())
     return np.sort(chosen)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from panda_core.errors import StopRequested
-from panda_core.segmentation.calibration import ENOUGH, fit_calibrated, folds_of
+from panda_core.segmentation.calibration import ENOUGH, FOLDS, fit_calibrated, folds_of
 from panda_core.segmentation.maps import top_mean
 
 Model, Make = Callable[..., Any], Callable[..., Any]
@@ -20,7 +20,7 @@ def test_few_images_are_all_held_out_once(count: int) -> None:
     """An image that is compared with itself, twice or never: its held-out score would be 0, or missing."""
     folds = folds_of(count, 0)
     assert sorted(np.concatenate(folds).tolist()) == list(range(count))
-    assert len(folds) == min(count, 10)
+    assert len(folds) == min(count, FOLDS)
     sizes = [len(fold) for fold in folds]
     assert max(sizes) - min(sizes) <= 1 and all((np.diff(fold) > 0).all() for fold in folds)
 
