@@ -53,6 +53,7 @@ class Recipe:
     scorer: str = "knn"
     feature_norm: str | None = None
     cut: str | None = None
+    own_options: tuple[str, ...] = ()
 
 
 # Common to every recipe that trains. Values: PANDA's released code (the paper gives batch, clip and length alone).
@@ -291,6 +292,7 @@ RECIPES: dict[str, Recipe] = {
         scorer=OWN,
         feature_norm="none",
         cut="input",
+        own_options=("mhrot_score", "gallery_images"),
         options=_SPACE
         | {
             "momentum": dataclasses.replace(_TRAINING["momentum"], help="Nesterov momentum of SGD"),

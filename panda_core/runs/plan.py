@@ -212,8 +212,11 @@ def options_of(config: RunConfig) -> dict[str, Option]:
         backbone["cut"] = dataclasses.replace(backbone["cut"], default=cut, choices=(cut,))
     if is_segmentation(config):
         return {**SEGMENTERS[config.recipe].options, **backbone}
-    scorer = {} if config.scorer == OWN else find_scorer(str(config.scorer)).options
-    return {**find_recipe(config.recipe).options, **scorer, **backbone}
+    recipe = find_recipe(config.recipe)
+    if config.scorer == OWN:
+        return {**recipe.options, **backbone}
+    heeded = {key: option for key, option in recipe.options.items() if key not in recipe.own_options}
+    return {**heeded, **find_scorer(str(config.scorer)).options, **backbone}
 
 
 def _resolved_options(given: Mapping[str, object], options: Mapping[str, Option]) -> dict[str, Any]:

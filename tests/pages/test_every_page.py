@@ -59,9 +59,9 @@ def test_every_image_and_chart_has_a_description(page: str, open_page: Any, make
     at = open_page(page, run=folder.run_id)
     for chart in at.get("plotly_chart"):
         assert len(chart.proto.alt) > 20
-    for element in at.get("imgs"):
+    for element in at.get("image"):
         assert all(image.alt for image in element.proto.imgs)
-    for frame in at.get("arrow_data_frame"):
+    for frame in at.get("dataframe"):
         assert frame.proto.alt
 
 

@@ -69,7 +69,7 @@ def test_numbers_without_the_data(open_page: Any, make_run: Any, tmp_path: Path)
     (folder.path / "config.json").write_text(json.dumps(config))
     at = open_page("examine", run=folder.run_id)
     assert any("cannot be shown" in info.value for info in at.info)
-    assert not at.get("imgs")
+    assert not at.get("image")
     assert len(at.metric) == 3
 
 

@@ -174,7 +174,7 @@ def test_controls_explain_themselves(open_page: Any, make_grid: Any) -> None:
     for kind in ("button", "selectbox"):
         assert all(widget.help for widget in at.get(kind))
     assert all(len(chart.proto.alt) > 20 for chart in at.get("plotly_chart"))
-    assert all(frame.proto.alt for frame in at.get("arrow_data_frame"))
+    assert all(frame.proto.alt for frame in at.get("dataframe"))
 
 
 def test_the_page_never_imports_torch() -> None:

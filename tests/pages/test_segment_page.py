@@ -180,7 +180,7 @@ def test_numbers_without_the_images(open_page: Any, make_maps: Any, tmp_path: Pa
     (folder.path / "config.json").write_text(json.dumps(config))
     at = open_page("segment", run=folder.run_id)
     assert any("cannot be shown" in info.value for info in at.info)
-    assert not at.get("imgs") and values(at)["Image AUROC"] == "0.988"
+    assert not at.get("image") and values(at)["Image AUROC"] == "0.988"
 
 
 @pytest.mark.parametrize("name", ["maps/000000.npz", "arrays/000000.npz", "events.jsonl"])

@@ -30,6 +30,7 @@ from panda_core.scoring import SCORERS
         ({"set": {"k": 0}}, r"`k` must be a whole number in \[1, 1000\]; got `0`.*--set k=2"),
         ({"set": {"ses": "B"}}, r"Unknown option `ses`"),
         ({"set": {"cut": "blocks.9"}}, r"Unknown value of `cut` `blocks.9`; known: `blocks.\d`"),
+        ({"recipe": "mhrot", "scorer": "knn", "set": {"mhrot_score": "knn"}}, r"Unknown option `mhrot_score`"),
         ({"recipe": "frozen", "steps": 5}, r"`steps` of recipe `frozen` must be 0.*got 5"),
         ({"dataset": "folder:/nowhere"}, r"/nowhere"),
         ({"dataset": "folder:"}, r"--dataset folder:PATH"),
@@ -55,7 +56,8 @@ def test_every_default_is_written_out(pictures: Callable[[], Path], recipe: str,
     config = resolve(RunConfig(recipe=recipe, scorer=scorer))
     unset = {key for key, value in config.to_json().items() if value is None}
     assert unset == {"train_limit", "test_limit"}, "no limit is no default"
-    assert set(config.set) >= set(RECIPES[recipe].options) | set(SCORERS[scorer].options) | {"cut"}
+    heeded = set(RECIPES[recipe].options) - set(RECIPES[recipe].own_options)
+    assert set(config.set) == heeded | set(SCORERS[scorer].options) | {"cut"}
     assert config.steps == RECIPES[recipe].steps
     backbone = BACKBONES[RECIPES[recipe].backbone]
     assert (config.backbone, config.lr) == (backbone.key, RECIPES[recipe].lr or backbone.lr)
