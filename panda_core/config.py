@@ -31,7 +31,8 @@ class Option:
     """One `--set key=value` that a recipe, scorer or backbone understands.
 
     A value is an int, a float or a str, as `default` is; numbers lie in [low, high], a str is one of `choices`
-    where there are any.
+    where there are any. needs: other option, or field of the config -> values with which alone this option has an
+    effect; with others only its default is accepted.
     """
 
     default: int | float | str
@@ -39,6 +40,11 @@ class Option:
     low: float = -math.inf
     high: float = math.inf
     choices: tuple[str, ...] = ()
+    needs: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+
+    def unmet(self, values: Mapping[str, object]) -> str | None:
+        """Return the name in `needs` whose value keeps this option from having an effect, or None."""
+        return next((name for name, wanted in self.needs.items() if str(values.get(name)) not in wanted), None)
 
     def parse(self, key: str, value: object) -> int | float | str:
         """Return `value` (often text from a command line) as this option's type, or raise `UsageError`."""

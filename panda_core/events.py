@@ -87,8 +87,8 @@ class Evaluated(Event):
     `spread` is the mean squared distance of the training features to the constant centre (s_t of the paper);
     the two ratios are the same of normal and anomalous test images, divided by `spread`. `effective_rank` is
     that of the training features. `alarm` is label-free: see `panda_core.methods.alarm`. So are `held_out_ratio`, the
-    mean squared distance of held-out normal images divided by `spread`, and `neighbour_overlap`, the share of the ten
-    nearest training images of a training image that are the same as at step 0; logs of older versions lack both.
+    mean squared distance of held-out normal images divided by `spread`, and `neighbour_overlap`: how much of
+    the neighbourhoods of training images is as at step 0, 1 all, 0 what chance gives; logs of older versions lack both.
     """
 
     step: int

@@ -156,3 +156,15 @@ def test_a_broken_run_is_one_sentence(own_run: Path, tmp_path: Path, capsys: Any
     (own_run / "arrays" / "final.npz").write_bytes(b"nothing")
     assert main(["report", str(own_run), "-o", str(tmp_path / "r.html")]) == 1
     assert "final.npz" in capsys.readouterr().err and not (tmp_path / "r.html").exists()
+
+
+def test_what_was_measured_at_the_end_is_in_it(own_run: Path) -> None:
+    """Accuracies of heads, or a result that labels chose, which only the log of the run shows."""
+    lines = (own_run / "events.jsonl").read_text().splitlines()
+    last = json.loads(lines[-1])
+    assert "How often each head" not in report_of(load_run(own_run))
+    last["metrics"] |= {"normal_turn_accuracy": 0.941, "anomalous_turn_accuracy": 0.517, "oracle_grid_auroc": 0.6472}
+    (own_run / "events.jsonl").write_text("\n".join([*lines[:-1], json.dumps(last)]) + "\n")
+    shown = own_part(report_of(load_run(own_run)))
+    assert re.search(r"turn</td>.*94\.1 %.*51\.7 %", shown, re.S)
+    assert re.search(r"64\.7 %</b>best AUROC of the grid, chosen with labels", shown)

@@ -94,6 +94,10 @@ TERMS: dict[str, str] = MAP_TERMS | {
         "*classify*: how badly the network tells 36 turned and shifted views of the image. *knn*: how far the views "
         "are from the same views of normal images; *knn-difference* compares that with the other views."
     ),
+    "answers": (
+        "The network is shown 36 turned and shifted views of each test image and tells which it sees: how it was "
+        "turned, and whether it was shifted across and down. Anomalies show by being told worse."
+    ),
     "gallery_images": "With how many normal images the views are compared, for the two *knn* scores.",
     "svm_nu": "The largest share of the normal images that may lie outside of the boundary.",
     "svm_gamma": "How closely the boundary follows the normal images. 0 chooses it from their spread.",
@@ -127,6 +131,10 @@ TERMS: dict[str, str] = MAP_TERMS | {
     "auroc_short": (
         "the chance that a random anomaly scores higher than a random normal image; 1 is perfect, 0.5 is guessing."
     ),
+    "alarm": (
+        "A warning that needs no labels. It asks whether each training image still has the neighbours that it had in "
+        "the unadapted network: when less than half of that is left, the features collapse."
+    ),
     "effective_rank": (
         "How many directions the features of the training images really use. It needs no labels; "
         "in a collapse it falls."
@@ -143,6 +151,10 @@ TERMS: dict[str, str] = MAP_TERMS | {
     "time_machine": (
         "Keys: left and right arrow, space, Home, End. The two directions of the cloud are fixed at step 0. The twelve "
         "images are chosen by their scores at step 0, six of each kind."
+    ),
+    "compute_heatmaps": (
+        "Compares every patch of up to 100 test images with patches of normal ones, once with the network of each "
+        "checkpoint. Takes minutes; the heatmap then follows the scrubber like everything else."
     ),
     "ses_chosen": (
         "Sample-wise stopping takes, for each image, the checkpoint at which it stands out most. Images that choose an "
@@ -224,15 +236,18 @@ TERMS: dict[str, str] = MAP_TERMS | {
     "own_others": "Images of the same kind, good or bad, taken as the normal ones were.",
     "own_score": "Has a process score these images with this run.",
     "own_table": "Name, verdict, score and percentile of each image. Names that look like formulas get an apostrophe.",
-    "own_detector": (
-        "The run's folder with everything needed to score images: `python -m panda_core score FOLDER IMAGES` after "
-        "unpacking it. The patches or features of your normal images are in it."
-    ),
     # runs
     "compare": "Up to four runs in one chart.",
     "chosen_run": "The run to rename, download or delete.",
     "rename": "Saves the name.",
     "download": "The run's folder as one archive: settings, curves, scores and versions, without the adapted weights.",
+    "detector": (
+        "All that scores new images, as one file: weights or patches, and threshold. No code, and no images. "
+        "`python -m panda_core score FILE IMAGES` uses it, and `panda_core.load_bundle` in Python."
+    ),
+    "detector_too_large": (
+        "More than 400 MB: write it in a terminal, with `python -m panda_core export RUN detector.zip --format bundle`."
+    ),
     "delete": "Removes the run's folder from this machine for good.",
     "state": (
         "queued: waits for its turn. running: computes. finished: reached its end. stopped: on request. "

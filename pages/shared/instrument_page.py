@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.shared import wording
+from pages.shared.alarm_view import show_alarm
 from pages.shared.archive import zipped
 from pages.shared.glossary import tip
 from pages.shared.layers_view import show_layers
@@ -12,6 +13,7 @@ from pages.shared.router import ADAPT, EXAMINE
 from pages.shared.run_as_code import show_as_code
 from pages.shared.run_choice import all_runs, choose_run, has_maps, opened_run
 from pages.shared.time_machine import show_time_machine, title_of
+from pages.shared.time_machine_maps import offer_maps
 from panda_core.errors import PandaError
 from panda_core.runs.layers import MOVED
 from panda_core.runs.loaded import LoadedRun
@@ -40,6 +42,11 @@ def show() -> None:
         show_time_machine(run, key=f"machine-{run.run_id}", plays=False)
         st.caption(f"{title_of(run)}. {tip('time_machine')}")
         share(run)
+        offer_maps(run)
+        alarm = st.expander("How the alarm works", icon=":material/notifications:", on_change="rerun", key="alarm")
+        if alarm.open:
+            with alarm:
+                show_alarm(run)
         more = st.expander("What moved in the network", icon=":material/layers:", on_change="rerun", key="layers")
         if more.open:
             with more:

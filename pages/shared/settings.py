@@ -81,7 +81,9 @@ def form() -> RunConfig:
         rest = _more(automatic)
         st.markdown("**Options of this recipe, score and network**", help=tip("set_options"))
         options = options_of(RunConfig(recipe=recipe, scorer=rest["scorer"], backbone=rest["backbone"]))
-        settings = choose_options(options)
+        asked = with_defaults(RunConfig(recipe=recipe, scorer=rest["scorer"], backbone=rest["backbone"]))
+        norm = rest["feature_norm"] or automatic.feature_norm
+        settings = choose_options(options, fields={"scorer": asked.scorer, "feature_norm": norm})
     return RunConfig(
         dataset=dataset.key if dataset else f"folder:{st.session_state.get('folder', '')}",
         normal_class=normal_class,
@@ -211,12 +213,22 @@ def _whole(place: Any, label: str, key: str, low: int, high: int, step: int, emp
     return None if value is None else int(value)
 
 
-def choose_options(options: Mapping[str, Option], prefix: str = PREFIX) -> dict[str, int | float | str]:
-    """Draw options in two columns, and return those that differ from their defaults. prefix: of the widgets' keys."""
+def choose_options(
+    options: Mapping[str, Option], prefix: str = PREFIX, fields: Mapping[str, str | None] | None = None
+) -> dict[str, int | float | str]:
+    """Draw options in two columns, and return those that differ from their defaults. prefix: of the widgets' keys.
+
+    fields: of the config, as far as they are chosen. An option that they, or the options drawn before it, leave
+    without effect is not drawn.
+    """
     changed: dict[str, int | float | str] = {}
-    places = st.columns(2)
-    for number, (key, option) in enumerate(options.items()):
-        value = choose_option(places[number % 2], key, option, prefix)
+    chosen: dict[str, object] = {name: value for name, value in (fields or {}).items() if value is not None}
+    places, drawn = st.columns(2), 0
+    for key, option in options.items():
+        if option.unmet(chosen) in chosen:
+            continue
+        value = choose_option(places[drawn % 2], key, option, prefix)
+        chosen[key], drawn = option.default if value is None else value, drawn + 1
         if value is not None and value != option.default:
             changed[key] = value
     return changed

@@ -83,6 +83,4 @@ def relative_scores(run_id: str, points: int) -> tuple[list[int], np.ndarray]:
 
 def _used(run: LoadedRun) -> list[int]:
     """Return the steps among which an image may choose."""
-    steps = [event.step for event in run.evaluated]
-    kept: list[int] = taking_part(steps, "ses", run.config.set.get("ses_start"))
-    return kept
+    return [event.step for event in taking_part(run.evaluated, "ses", run.config.set.get("ses_start"))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -10,17 +11,18 @@ import plotly.graph_objects as go
 from panda_core.bench.summary import Result
 from panda_core.figures import style
 
-ROW = 30  # pixels
+ROW = 34  # pixels: two lines of a name
+WIDEST = 26  # letters of a line, so that a chart on a phone has room for its points
 
 
 def means_figure(lines: Sequence[Result]) -> go.Figure:
     """Return the means of a table's lines on one data set, in percent; lines without a value keep their place."""
-    names = [html.escape(line.name) for line in lines]  # a chart reads tags in its texts
+    names = [_name(line) for line in lines]
     measured = [line for line in lines if line.mean is not None]
     figure = go.Figure()
     figure.add_scatter(
         x=[_percent(line.mean) for line in measured],
-        y=[html.escape(line.name) for line in measured],
+        y=[_name(line) for line in measured],
         error_x={
             "type": "data",
             "symmetric": False,
@@ -43,7 +45,7 @@ def means_figure(lines: Sequence[Result]) -> go.Figure:
         if shown:
             figure.add_scatter(
                 x=[_percent(line.published) for line in shown],
-                y=[html.escape(line.name) for line in shown],
+                y=[_name(line) for line in shown],
                 mode="markers",
                 name=name,
                 marker={"color": style.ANOMALOUS, "size": 11, "symbol": symbol, "line": {"width": 2}},
@@ -67,8 +69,13 @@ def described(lines: Sequence[Result]) -> str:
     for line in lines:
         mean = "not measured" if line.mean is None else f"{100 * line.mean:.1f} %"
         beside = "" if line.published is None else f", published {100 * line.published:.1f} %"
-        parts.append(f"{line.name} {mean}{beside}")
+        parts.append(f"{line.label} {mean}{beside}")
     return f"Means on {lines[0].dataset if lines else 'no data'}: " + "; ".join(parts) + "."
+
+
+def _name(line: Result) -> str:
+    """Return the label of a line, broken into short ones; a chart reads tags in its texts."""
+    return "<br>".join(html.escape(part) for part in textwrap.wrap(line.label, WIDEST))
 
 
 def _percent(value: float | None) -> float | None:

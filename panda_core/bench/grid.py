@@ -76,10 +76,12 @@ def load_grid(name: str) -> Grid:
     if not isinstance(rows, list) or not rows:
         raise UsageError(f"`{path}` must have rows; it has none. Write `[[rows]]`, `name = ...` and their settings.")
     made = tuple(_row(common, row, place, path) for place, row in enumerate(rows, 1))
-    names = [row.name for row in made]
+    names = [(row.name, row.metric) for row in made]
     twice = next((one for one in names if names.count(one) > 1), None)
     if twice is not None:
-        raise UsageError(f"Two rows of `{path}` are called `{twice}`. Give each a `name` of its own.")
+        raise UsageError(
+            f"Two rows of `{path}` are called `{twice[0]}` and show the same metric. Give each a `name` of its own."
+        )
     stem = re.sub(r"[^a-z0-9_]+", "-", path.stem.lower()).strip("-") or "grid"
     return Grid(stem, str(record.get("title", stem)), " ".join(str(record.get("about", "")).split()), made)
 

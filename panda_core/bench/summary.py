@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from panda_core.bench.folder import GridFolder
+from panda_core.bench.grid import METRIC
 from panda_core.bench.published import Published, published_class, published_for
 from panda_core.errors import PandaError
 from panda_core.runs.loaded import LoadedRun
@@ -71,6 +72,11 @@ class Result:
     conditions: Conditions
     outcomes: tuple[Outcome, ...]
     problem: str
+
+    @property
+    def label(self) -> str:
+        """The name, and what is measured unless that is the AUROC of an image's score."""
+        return self.name if self.metric == METRIC else f"{self.name}, {self.metric.replace('_', ' ')}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -73,6 +73,7 @@ def workers_of(backend: str, scheduler: str | None, jobs: int | None, cells: int
                 f"Each worker of the cluster must have one thread, because a cell takes a whole process; got "
                 f"{max(at_once.values())}. Start them with `dask worker {scheduler} --nthreads 1`."
             )
+        _check_package(client, scheduler)
         yield Workers(
             min(jobs or len(at_once), len(at_once)), None, (KilledWorker,), {"backend": "dask", "client": client}
         )

@@ -72,9 +72,8 @@ def row(line: Result) -> list[str]:
     beside = percent(line.published)
     failed = [outcome.reason for outcome in line.outcomes if outcome.state == "failed" and outcome.reason]
     problem = line.problem or (failed[0] if failed else "")
-    name = line.name if line.metric == "auroc" else f"{line.name}, {line.metric.replace('_', ' ')}"
     return [
-        name,
+        line.label,
         line.dataset,
         str(len(line.classes)) if len(line.classes) > 1 else "".join(line.classes),
         percent(line.mean),
@@ -109,7 +108,7 @@ def class_tables(results: Results) -> list[tuple[str, list[str], list[list[str]]
         classes = list(dict.fromkeys(name for line in lines for name in line.classes))
         if len(classes) > 1:
             rows = [[name, *(_of_class(line, name) for line in lines)] for name in classes]
-            tables.append((dataset, ["normal class", *(line.name for line in lines)], rows))
+            tables.append((dataset, ["normal class", *(line.label for line in lines)], rows))
     return tables
 
 
@@ -127,6 +126,16 @@ def by_dataset(results: Results) -> list[tuple[str, list[Result]]]:
     for line in results.lines:
         groups.setdefault(line.dataset, []).append(line)
     return list(groups.items())
+
+
+def charts_of(results: Results) -> list[tuple[str, list[Result]]]:
+    """Return (title, lines) of each chart that has something to show: a data set's scores, and its accuracies."""
+    charts = []
+    for dataset, lines in by_dataset(results):
+        accuracies = [line for line in lines if line.metric.endswith("_accuracy")]
+        scores = [line for line in lines if line not in accuracies]
+        charts += [(dataset, scores), (f"{dataset}, accuracy of the heads", accuracies)]
+    return [(title, lines) for title, lines in charts if any(line.mean is not None for line in lines)]
 
 
 def markdown(results: Results) -> str:
@@ -186,11 +195,7 @@ def _csv(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def page(results: Results) -> str:
     """Return the tables and charts as one HTML page."""
-    charts = [
-        chart(means_figure(lines), dataset, described(lines))
-        for dataset, lines in by_dataset(results)
-        if any(line.mean is not None for line in lines)
-    ]
+    charts = [chart(means_figure(lines), title, described(lines)) for title, lines in charts_of(results)]
     classes = [
         element("section", element("h2", f"{dataset}, class by class"), table(columns, rows))
         for dataset, columns, rows in class_tables(results)

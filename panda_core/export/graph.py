@@ -139,8 +139,11 @@ class ScoreGraph(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, trunk: nn.Module, preprocessing: Preprocessing, dtype: str, branches: list[Branch]) -> None:
+    def __init__(
+        self, trunk: nn.Module, preprocessing: Preprocessing, dtype: str, branches: list[Branch], *, averages: bool
+    ) -> None:
         super().__init__()
+        self.averages = averages
         self.trunk, self.branches = trunk, nn.ModuleList(branches)
         self.rounded = dtype == "float16"  # as the cache rounds the activations that the gallery was made from
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1))
@@ -152,7 +155,8 @@ class ScoreGraph(nn.Module):
         if self.rounded:
             activations = activations.to(torch.float16).to(torch.float32)
         scores = torch.stack([branch(activations) for branch in self.branches])
-        return scores.amax(dim=0)  # of one checkpoint its own; of several the largest (PANDA-SES)
+        # Of one checkpoint its own; of several the largest (PANDA-SES), or their mean where the alarm stopped the run.
+        return scores.mean(dim=0) if self.averages else scores.amax(dim=0)
 
 
 def score_graph(detector: PandaDetector) -> ScoreGraph:
@@ -163,8 +167,8 @@ def score_graph(detector: PandaDetector) -> ScoreGraph:
             f"Recipe `{detector.config.recipe}` compares patches and cannot be written as one graph. {INSTEAD}"
         )
     usable = [1.0] * len(adapted.checkpoints)
-    if adapted.sample_wise:
-        # The rule of `panda_core.methods.stopping.sample_wise`: a collapsed checkpoint takes no part.
+    if adapted.stop != "last":
+        # The rule of `panda_core.methods.stopping`: a collapsed checkpoint takes no part.
         usable = [checkpoint.normaliser for checkpoint in adapted.checkpoints]
         least = SMALLEST_SPREAD * max(*usable, float(np.finfo(np.float32).tiny))
         usable = [value if value > least else 0.0 for value in usable]
@@ -179,5 +183,6 @@ def score_graph(detector: PandaDetector) -> ScoreGraph:
             tail.load_state_dict(checkpoint.tail, strict=False)
             branches.append(Branch(tail, adapted.norm, scoring_of(adapted, checkpoint), divisor))
     network = adapted.network
-    graph = ScoreGraph(copy.deepcopy(network.trunk), network.preprocessing, adapted.dtype, branches)
+    averages = adapted.stop == "alarm"
+    graph = ScoreGraph(copy.deepcopy(network.trunk), network.preprocessing, adapted.dtype, branches, averages=averages)
     return graph.eval().requires_grad_(False)

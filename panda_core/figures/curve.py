@@ -16,8 +16,9 @@ class Curve:
     """What was measured at each evaluated step of one run, step 0 (unadapted) first; all tuples of one length.
 
     last_step: where the run ends, so that the axis does not move while it grows. spread: mean squared distance of
-    the training features to the centre; the ratios are those of the test images divided by it. stop_step and
-    oracle_step: known once the run has finished; the oracle step was chosen with the test labels.
+    the training features to the centre; the ratios are those of other images divided by it. neighbour_overlap is what
+    the label-free alarm watches, missing in logs of older versions. stop_step and oracle_step: known once the run has
+    finished; the oracle step was chosen with the test labels.
     """
 
     label: str = ""
@@ -30,6 +31,7 @@ class Curve:
     normal_ratio: Numbers = ()
     anomalous_ratio: Numbers = ()
     effective_rank: tuple[float, ...] = ()
+    neighbour_overlap: Numbers = ()
     stop_step: float | None = None
     oracle_step: int | None = None
 
@@ -51,6 +53,7 @@ class Curve:
             normal_ratio=tuple(self.normal_ratio[place] for place in places),
             anomalous_ratio=tuple(self.anomalous_ratio[place] for place in places),
             effective_rank=tuple(self.effective_rank[place] for place in places),
+            neighbour_overlap=tuple(self.neighbour_overlap[place] for place in places if self.neighbour_overlap),
         )
 
 
@@ -75,6 +78,7 @@ def curve_of(
         normal_ratio=tuple(event.normal_ratio for event in evaluated),
         anomalous_ratio=tuple(event.anomalous_ratio for event in evaluated),
         effective_rank=tuple(event.effective_rank for event in evaluated),
+        neighbour_overlap=tuple(event.neighbour_overlap for event in evaluated),
         stop_step=metrics.get("stop_step"),
         oracle_step=metrics.get("oracle_step"),
     )

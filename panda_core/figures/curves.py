@@ -76,9 +76,9 @@ def auroc_figure(curve: Curve) -> go.Figure:
         )
     figure.add_trace(style.line(curve.steps, curve.auroc, name="AUROC", colour=style.NORMAL))
     if curve.stop_step is not None:
-        _mark(figure, curve.stop_step, "stop", "solid", 0.14, curve.last_step)
+        style.add_mark(figure, curve.stop_step, "stop", "solid", 0.14, curve.last_step)
     if curve.oracle_step is not None:
-        _mark(figure, curve.oracle_step, "oracle", "dot", 0.26, curve.last_step)
+        style.add_mark(figure, curve.oracle_step, "oracle", "dot", 0.26, curve.last_step)
     return _over_steps(figure, curve, auroc_range([curve]))
 
 
@@ -108,20 +108,3 @@ def _over_steps(figure: go.Figure, curve: Curve, span: list[float], *, legend: b
     if curve.steps:
         style.add_unadapted(figure)
     return figure
-
-
-def _mark(figure: go.Figure, step: float, text: str, dash: str, height: float, last_step: int) -> None:
-    """Draw a vertical line at a step, its name beside it, on the side where there is room."""
-    left = step > 0.5 * last_step
-    figure.add_vline(x=step, line={"color": style.MARK, "dash": dash, "width": 1.5})
-    figure.add_annotation(
-        x=step,
-        y=height,
-        yref="y domain",
-        text=text,
-        showarrow=False,
-        xanchor="right" if left else "left",
-        yanchor="bottom",
-        xshift=-3 if left else 3,
-        font={"size": 11, "color": style.MARK},
-    )

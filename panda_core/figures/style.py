@@ -80,6 +80,23 @@ def add_unadapted(figure: go.Figure, **place: Any) -> None:
     )
 
 
+def add_mark(figure: go.Figure, step: float, text: str, dash: str, height: float, last_step: int) -> None:
+    """Draw a vertical line at a step, its name beside it, on the side where there is room."""
+    left = step > 0.5 * last_step
+    figure.add_vline(x=step, line={"color": MARK, "dash": dash, "width": 1.5})
+    figure.add_annotation(
+        x=step,
+        y=height,
+        yref="y domain",
+        text=text,
+        showarrow=False,
+        xanchor="right" if left else "left",
+        yanchor="bottom",
+        xshift=-3 if left else 3,
+        font={"size": 11, "color": MARK},
+    )
+
+
 def marks(steps: Iterable[int], symbol: str) -> dict[str, Any]:
     """Return a marker for each step; step 0 has one of its own, a larger open diamond."""
     listed = list(steps)

@@ -110,6 +110,15 @@ class Learner:
         """
         raise NotImplementedError
 
+    def answers(
+        self, values: np.ndarray, features: np.ndarray, should_stop: Callable[[], bool] = lambda: False
+    ) -> dict[str, np.ndarray]:
+        """Return what is asked of the network about each image -> the share (M,) of right answers; most ask nothing.
+
+        values, features: as for `scores`.
+        """
+        return {}
+
     def close(self) -> None:
         """Let go of worker threads."""
 

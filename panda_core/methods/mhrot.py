@@ -8,7 +8,8 @@ ways, with one random shift and mirrored or not, as there; only that shifts are 
 
 With `mhrot_score=knn` the heads are left aside and the network's features are compared with those of normal images in
 the same view, averaged over the views (PANDA, App. A); `knn-difference` subtracts the mean distance to the other 35
-views. A network that is pretrained keeps its BatchNorm statistics.
+views. A network that is pretrained keeps its BatchNorm statistics. How often each head is right is counted as well
+(PANDA, Table 3).
 
 Expected, with `run --dataset cifar10 --recipe mhrot --train-limit 2000 --test-limit 1000` (300 steps of 32 images, two
 minutes of processor time): AUROC 88.6 for automobile and 80.8 for horse, seed 0. Published, with a large network and
@@ -29,7 +30,7 @@ from panda_core.backbones.network import start_anew
 from panda_core.errors import StopRequested
 from panda_core.features import activation_batch
 from panda_core.methods.learner import Learner, Material
-from panda_core.methods.turns import HEADS, STEPS, TURNS, VIEWS, classes, shifted, view
+from panda_core.methods.turns import HEADS, NAMES, STEPS, TURNS, VIEWS, classes, shifted, view
 
 STREAM = 9  # draws shifts and mirrors apart from the order of the images
 BATCH = 64  # images of which one view at a time is in memory while they are scored
@@ -49,6 +50,12 @@ def told(logits: Tensor, wanted: tuple[int, int, int]) -> Tensor:
     return torch.stack([part.softmax(dim=1)[:, place] for part, place in parts]).sum(dim=0)
 
 
+def right(logits: Tensor, wanted: tuple[int, int, int]) -> Tensor:
+    """Return which heads say the right class: bool (B, 3). logits: (B, 10)."""
+    parts = zip(logits.split(HEADS, dim=1), wanted, strict=True)
+    return torch.stack([part.argmax(dim=1) == place for part, place in parts], dim=1)
+
+
 def neighbour_distances(gallery: Tensor, queries: Tensor) -> Tensor:
     """Return the sum of the squared distances to the two nearest rows: (M,). gallery: (G, D), queries: (M, D)."""
     center = gallery.mean(dim=0)  # as the kNN scorer: far from the origin a product loses the digits that differ
@@ -64,6 +71,7 @@ class MHRot(Learner):
 
     remembered = ("galleries",)
     stale = True  # whether the network has moved since the galleries were made
+    answered: tuple[tuple[np.ndarray, np.ndarray], ...] = ()  # images scored since it moved, and what `answers` says
 
     def pretrain(self, values: np.ndarray) -> Iterator[tuple[int, int]]:
         if self.setting.network.statistics_move:
@@ -77,7 +85,7 @@ class MHRot(Learner):
             self.keep(weight=torch.zeros(sum(HEADS), width), bias=torch.zeros(sum(HEADS)))
 
     def loss(self, rows: np.ndarray, step: int) -> Tensor:
-        self.stale = True
+        self.stale, self.answered = True, ()
         rng = np.random.default_rng([self.setting.seed, STREAM, step])
         images = activation_batch(self.material.values, rows, self.setting.device)
         moved, labels = [], []
@@ -108,13 +116,28 @@ class MHRot(Learner):
         elif not self.head["weight"].any():  # untrained heads look at nothing: every image is alike
             guessed = sum(float(told(self.head["bias"][None], classes(*place))) for place in VIEWS)
             return np.full(len(values), -guessed, np.float32)
-        totals = np.zeros(len(values))
+        totals, known = np.zeros(len(values)), np.zeros((len(values), len(HEADS)))
         for start, images in self._batches(values, should_stop):
+            rows = slice(start, start + len(images))
             for number, place in enumerate(VIEWS):
                 found = self._features(view(images, *place))
-                part = -told(self._logits(found), classes(*place)) if way == CLASSIFY else self._far(found, number, way)
-                totals[start : start + len(images)] += part.double().cpu().numpy()
+                logits = self._logits(found)
+                part = -told(logits, classes(*place)) if way == CLASSIFY else self._far(found, number, way)
+                totals[rows] += part.double().cpu().numpy()
+                known[rows] += right(logits, classes(*place)).cpu().numpy()
+        if hasattr(self, "material"):  # a detector is asked for scores alone, of ever new images
+            self.answered = (*self.answered, (values, known / len(VIEWS)))
         return (totals if way == CLASSIFY else totals / len(VIEWS)).astype(np.float32)
+
+    def answers(
+        self, values: np.ndarray, features: np.ndarray, should_stop: Callable[[], bool] = lambda: False
+    ) -> dict[str, np.ndarray]:
+        if not self.head["weight"].any():  # equal logits: the first class of every head, right in a share of the views
+            return {name: np.full(len(values), 1 / size) for name, size in zip(NAMES, HEADS, strict=True)}
+        if not any(given is values for given, _ in self.answered):
+            self.scores(values, features, should_stop)
+        known = next(known for given, known in self.answered if given is values)
+        return dict(zip(NAMES, known.T, strict=True))
 
     def _far(self, features: Tensor, number: int, way: str) -> Tensor:
         """Return how far features (B, D) of a view are from normal ones in the same view, and others or not: (B,)."""

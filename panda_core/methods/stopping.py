@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+
+from panda_core.events import Evaluated
+from panda_core.methods.alarm import stopped_at
 
 SMALLEST_SPREAD = 1e-12  # relative to the first checkpoint's: below it a checkpoint has collapsed to a point
 
@@ -19,15 +21,30 @@ class Chosen:
     checkpoint: np.ndarray
 
 
-def taking_part(checkpoints: Sequence[Any], stop: str, ses_start: object) -> list[Any]:
-    """Return those of a run's checkpoints, step 0 first, that its stop rule looks at.
+def taking_part(evaluated: Sequence[Evaluated], stop: str, ses_start: object) -> list[Evaluated]:
+    """Return those of a run's measurements, step 0 first, whose checkpoints its stop rule looks at.
 
     "last": the last. "ses": all but the unadapted one, which the paper does not mention, unless `ses_start` is
-    "include" or there is no other.
+    "include" or there is no other. "alarm": the unadapted one and the one at which the label-free alarm fired.
     """
-    if stop != "ses":
-        return list(checkpoints[-1:])
-    return list(checkpoints[1:] if ses_start != "include" and len(checkpoints) > 1 else checkpoints)
+    if stop == "alarm":
+        place = stopped_at(evaluated)
+        return [evaluated[0], evaluated[place]] if place else [evaluated[0]]
+    if stop == "ses":
+        return list(evaluated[1:] if ses_start != "include" and len(evaluated) > 1 else evaluated)
+    return list(evaluated[-1:])
+
+
+def one_score(stop: str, history: np.ndarray, normalisers: np.ndarray) -> Chosen:
+    """Return the score of each image that the stop rule makes of those of the checkpoints that take part.
+
+    history: (T, M) scores; normalisers: (T,), what a normal image scores on average under checkpoint t.
+    """
+    if stop == "ses":
+        return sample_wise(history, normalisers)
+    if stop == "alarm":
+        return both(history, normalisers)
+    return last_checkpoint(history)
 
 
 def last_checkpoint(history: np.ndarray) -> Chosen:
@@ -41,9 +58,27 @@ def sample_wise(history: np.ndarray, normalisers: np.ndarray) -> Chosen:
     history: (T, M) scores; normalisers: (T,) s_t, what a normal image scores on average under checkpoint t. A
     checkpoint whose s_t has vanished says nothing about any image and takes no part.
     """
-    largest = max(float(normalisers.max()), float(np.finfo(np.float32).tiny))
-    usable = normalisers > SMALLEST_SPREAD * largest
+    usable = _usable(normalisers)
     if not usable.any():
         return Chosen(np.zeros(history.shape[1], np.float32), np.zeros(history.shape[1], np.int64))
     ratios = np.where(usable[:, None], history / np.where(usable, normalisers, 1.0)[:, None], -np.inf)
     return Chosen(ratios.max(axis=0).astype(np.float32), ratios.argmax(axis=0))
+
+
+def both(history: np.ndarray, normalisers: np.ndarray) -> Chosen:
+    """Return the mean over the checkpoints of score_t(x) / s_t: how the alarm combines unadapted and adapted network.
+
+    Not in the paper. Where adapting helps, the adapted network decides, whose ratios spread wider; where it has already
+    drawn anomalies in, the unadapted one still knows them. Arguments and vanished checkpoints as in `sample_wise`.
+    """
+    usable = _usable(normalisers)
+    last = np.full(history.shape[1], len(history) - 1)
+    if not usable.any():
+        return Chosen(np.zeros(history.shape[1], np.float32), last)
+    return Chosen((history[usable] / normalisers[usable, None]).mean(axis=0).astype(np.float32), last)
+
+
+def _usable(normalisers: np.ndarray) -> np.ndarray:
+    """Return which checkpoints (T,) still tell images apart at all."""
+    largest = max(float(normalisers.max()), float(np.finfo(np.float32).tiny))
+    return np.asarray(normalisers > SMALLEST_SPREAD * largest)

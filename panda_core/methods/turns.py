@@ -17,6 +17,7 @@ STEPS = (0, -1, 1)  # quarters of the side, by the head's class
 TURNS = (0, 1, 2, 3)  # quarter turns, counterclockwise
 VIEWS = tuple(itertools.product(TURNS, STEPS, STEPS))  # (turns, across, down)
 HEADS = (len(TURNS), len(STEPS), len(STEPS))
+NAMES = ("rotation", "horizontal", "vertical")  # of the heads: the turn, the shift across, the shift down
 
 
 def shifted(images: Tensor, across: int, down: int) -> Tensor:

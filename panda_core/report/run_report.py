@@ -12,6 +12,7 @@ from panda_core.figures import auroc_figure, curve_of, distances_figure, histogr
 from panda_core.figures.heatmaps import fixed_scale, heated
 from panda_core.metrics import threshold_at
 from panda_core.report.page import Html, chart, document, element, picture, table
+from panda_core.runs.answers import answered
 from panda_core.runs.loaded import LoadedRun
 from panda_core.segmentation.maps import full_map
 
@@ -71,7 +72,13 @@ def _numbers(run: LoadedRun) -> Iterator[Html]:
             ("stop step, chosen without labels", _amount(metrics.get("stop_step"))),
             ("best AUROC of any step, chosen with labels", _percent(metrics.get("oracle_auroc"))),
         ]
+        if "oracle_grid_auroc" in metrics:
+            shown.append(("best AUROC of the grid, chosen with labels", _percent(metrics["oracle_grid_auroc"])))
     yield element("div", *(element("div", element("b", value), name) for name, value in shown), class_="numbers")
+    rows = [[row.question, _percent(row.normal), _percent(row.anomalous)] for row in answered(metrics)]
+    if rows:
+        yield element("h2", "How often each head is right, over all views of the test images")
+        yield table(("head", "normal images", "anomalous images"), rows, numbers=(1, 2))
 
 
 def _curves(run: LoadedRun) -> Iterator[Html]:

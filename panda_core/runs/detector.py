@@ -21,7 +21,7 @@ from panda_core.events import RunStarted
 from panda_core.features import FeatureNorm, compute_trunk, space_features
 from panda_core.methods import OWN, find_recipe
 from panda_core.methods.learner import Learner
-from panda_core.methods.stopping import last_checkpoint, sample_wise, taking_part
+from panda_core.methods.stopping import one_score, taking_part
 from panda_core.metrics import percentile_among, threshold_at
 from panda_core.runs.known_normals import known_normals
 from panda_core.runs.loop import new_learner
@@ -75,7 +75,7 @@ class Adapted:
     learner: Learner
     norm: FeatureNorm
     checkpoints: tuple[Checkpoint, ...]
-    sample_wise: bool
+    stop: str
     held_out_scores: np.ndarray
     image_size: int
     dtype: str
@@ -96,9 +96,7 @@ class Adapted:
             else:
                 history.append(checkpoint.scorer.score(features))
         scores = np.stack(history)  # (T, B)
-        if not self.sample_wise:
-            return last_checkpoint(scores).scores
-        return sample_wise(scores, np.array([checkpoint.normaliser for checkpoint in self.checkpoints])).scores
+        return one_score(self.stop, scores, np.array([checkpoint.normaliser for checkpoint in self.checkpoints])).scores
 
 
 class PandaDetector:
@@ -140,6 +138,11 @@ class PandaDetector:
         """Scores (H,) of the held-out normal images; empty if there were too few images to hold any out."""
         return self._learned().held_out_scores
 
+    @property
+    def held_out_peaks(self) -> np.ndarray:
+        """Highest values (H,) of the maps of held-out normal images; segmentation runs alone have them."""
+        return self._patchwise().held_out_peaks
+
     def anomaly_scores(self, images: Sequence[ImageSource]) -> np.ndarray:
         """Return float32 (M,), higher = more anomalous. images: paths, PIL images or uint8 (H, W, 3) arrays.
 
@@ -156,13 +159,8 @@ class PandaDetector:
 
     def segment(self, images: Sequence[ImageSource]) -> Segmented:
         """Return grids, scores and nearest normal patches of new images; segmentation runs alone have them."""
-        learned = self._learned()
+        learned = self._patchwise()
         _check_list(images)
-        if not isinstance(learned, Patchwise):
-            raise UsageError(
-                f"Recipe `{self.config.recipe}` scores whole images and has no maps. "
-                f"Use a segmentation run: `--recipe {next(iter(SEGMENTERS))}`."
-            )
         if not len(images):
             raise UsageError("`images` must hold at least one image; got none. Add images.")
         parts = [
@@ -204,6 +202,15 @@ class PandaDetector:
             )
         return self.learned_
 
+    def _patchwise(self) -> Patchwise:
+        learned = self._learned()
+        if not isinstance(learned, Patchwise):
+            raise UsageError(
+                f"Recipe `{self.config.recipe}` scores whole images and has no maps. "
+                f"Use a segmentation run: `--recipe {next(iter(SEGMENTERS))}`."
+            )
+        return learned
+
 
 def detector_of_run(loaded: LoadedRun) -> PandaDetector:
     """Return the detector of a run: of its stop rule where it is finished, else of its last checkpoint."""
@@ -226,7 +233,7 @@ def detector_of_run(loaded: LoadedRun) -> PandaDetector:
         learner=new_learner(config, network, device),
         norm=FeatureNorm.from_tensors(str(config.feature_norm), network.level_widths, space),
         checkpoints=tuple(_checkpoint(loaded, network, space, step) for step in steps),
-        sample_wise=finished and stop == "ses",
+        stop=stop if finished else "last",
         held_out_scores=known_normals(loaded),
         image_size=int(config.image_size or 0),
         dtype=str(config.set["cache_dtype"]),

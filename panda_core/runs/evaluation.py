@@ -15,13 +15,14 @@ from panda_core.features import FeatureNorm, space_features, tail_features
 from panda_core.methods.alarm import alarm
 from panda_core.methods.learner import Learner
 from panda_core.metrics import auroc, auroc_interval, effective_rank, spectrum
+from panda_core.runs.neighbourhoods import neighbourhoods, overlap
 from panda_core.runs.plan import Plan
 from panda_core.runs.setting_up import Inputs
 from panda_core.scoring import nearest
 
 NEIGHBOURS = 5  # nearest normal images kept for each test image, to look at
 SPECTRUM_KEPT = 64
-WATCHED, AROUND = 500, 10  # training images whose so many neighbours are followed from step 0 on
+WATCHED = 500  # training images whose neighbours are followed from step 0 on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +44,12 @@ class Space:
         tail, device = plan.network.tail, plan.device
         features = tail_features(tail, inputs.train.values, device, should_stop=should_stop)
         widths, dims = plan.network.level_widths, int(plan.option("whiten_dims"))
-        norm = FeatureNorm.fit(str(plan.config.feature_norm), features, widths, dims)
+        fitted = torch.from_numpy(inputs.fitted)
+        # Held-out images take no part here either: with fewer images than features, those that the whitening was
+        # fitted to lie farther from one another than any other image does, and the threshold would be too high.
+        norm = FeatureNorm.fit(str(plan.config.feature_norm), features[fitted], widths, dims)
         normal = norm(features)  # (N, D')
-        center = learner.adjusted(normal[torch.from_numpy(inputs.fitted)].mean(dim=0))
+        center = learner.adjusted(normal[fitted].mean(dim=0))
         test = space_features(tail, norm, inputs.test.values, device, should_stop=should_stop)
         unadapted = Features(normal.numpy(), test)
         return Space(norm, center, _axes(np.concatenate([unadapted.train, unadapted.test]))), unadapted
@@ -110,7 +114,6 @@ class Evaluation:
         scores, distances = arrays["scores"], arrays["center_distances"]
         low, high = auroc_interval(scores, labels, rng=np.random.default_rng([seed, 3]))
         spread = float(arrays["spread"])
-        ranks = [measured.event.effective_rank for measured in history]
         rank = effective_rank(arrays.pop("all_singular_values"))
         around = arrays.pop("watched_neighbours")
         if not history:  # what later steps are compared with
@@ -127,47 +130,49 @@ class Evaluation:
             normal_ratio=_ratio(distances[labels == 0], spread),
             anomalous_ratio=_ratio(distances[labels == 1], spread),
             effective_rank=rank,
-            alarm=alarm([*ranks, rank]),
+            alarm="",
             seconds=time.monotonic() - began,
             held_out_ratio=_ratio(arrays.pop("held_out_distances"), spread),
-            neighbour_overlap=None if first is None else _overlap(first, around),
+            neighbour_overlap=overlap(first, around) if first is not None and first.shape == around.shape else None,
         )
-        return Measured(arrays, event)
+        told = alarm([*(measured.event for measured in history), event])
+        return Measured(arrays, dataclasses.replace(event, alarm=told))
 
     def _scores(self, features: Features, should_stop: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
-        """Return scores of the test images (M,) and of the held-out normal ones (H,)."""
+        """Return scores of the test images (M,) and of the held-out normal ones (H,), compared with the same images."""
         inputs, rows, nothing = self.inputs, self.inputs.held_out, np.empty(0, np.float32)
         if self.plan.scorer is None:
             score = self.learner.scores
             scores = score(inputs.test.values, features.test, should_stop)
             held_out = score(inputs.train.values[rows], features.train[rows], should_stop) if len(rows) else nothing
             return scores, held_out
-        scores = self.plan.new_scorer().fit(features.train).score(features.test)
+        scorer = self.plan.new_scorer().fit(features.train[inputs.fitted])
+        scores = scorer.score(features.test)
         if not len(rows):
             return scores, nothing
-        calibrator = self.plan.new_scorer().fit(features.train[inputs.gallery])
-        return scores, calibrator.score(features.train[rows])
+        if len(inputs.fitted) > len(inputs.gallery):  # an image must not be compared with itself
+            scorer = self.plan.new_scorer().fit(features.train[inputs.gallery])
+        return scores, scorer.score(features.train[rows])
 
     def _arrays(self, features: Features, scores: np.ndarray, held_out: np.ndarray) -> dict[str, np.ndarray]:
         inputs, center = self.inputs, self.space.center.numpy()
-        fitted = features.train[inputs.fitted]
+        fitted, apart = features.train[inputs.fitted], np.setdiff1d(inputs.held_out, inputs.fitted)
         spread = np.square(fitted - center).sum(axis=1).mean(dtype=np.float64)
         # SES-A divides by the compactness loss of the training images, SES-B by what held-out normals score.
         compactness = self.plan.config.set.get("ses") == "A" or not len(held_out)
         normaliser = spread / fitted.shape[1] if compactness else held_out.mean(dtype=np.float64)
         singular_values = spectrum(fitted)
-        k = min(NEIGHBOURS, len(features.train))
-        distances, neighbours = nearest(features.train, features.test, k)
+        distances, neighbours = nearest(fitted, features.test, min(NEIGHBOURS, len(fitted)))
         return {
             "scores": scores.astype(np.float32),
             "held_out_scores": held_out.astype(np.float32),
             "center_distances": np.square(features.test - center).sum(axis=1),
             "spread": np.array(spread),
             "normaliser": np.array(normaliser),
-            "neighbours": neighbours.astype(np.int32),
+            "neighbours": inputs.fitted[neighbours].astype(np.int32),
             "neighbour_distances": np.maximum(distances, 0),
-            "held_out_distances": np.square(features.train[inputs.held_out] - center).sum(axis=1),
-            "watched_neighbours": _neighbours(fitted[:WATCHED]),
+            "held_out_distances": np.square(features.train[apart] - center).sum(axis=1),
+            "watched_neighbours": neighbourhoods(fitted[:WATCHED]),
             "projection_train": (fitted - center) @ self.space.axes,
             "projection_test": (features.test - center) @ self.space.axes,
             "singular_values": singular_values[:SPECTRUM_KEPT],
@@ -185,19 +190,6 @@ def _axes(features: np.ndarray) -> np.ndarray:
     axes = np.zeros((centred.shape[1], 2), np.float32)
     axes[:, : directions.shape[1]] = directions[:, :2]
     return axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])  # a sign for good
-
-
-def _neighbours(features: np.ndarray) -> np.ndarray:
-    """Return for features (N, D) the rows of their `AROUND` nearest others, (N, k) int32; fewer if there are fewer."""
-    _, rows = nearest(features, features, min(AROUND + 1, len(features)))
-    return rows[:, 1:].astype(np.int32)
-
-
-def _overlap(first: np.ndarray, now: np.ndarray) -> float:
-    """Return the mean share of neighbours (N, k) that are among the first ones, whatever their order."""
-    if not first.size:
-        return 1.0
-    return float((first[:, :, None] == now[:, None, :]).any(axis=2).mean())
 
 
 def _ratio(distances: np.ndarray, spread: float) -> float | None:

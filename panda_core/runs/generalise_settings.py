@@ -13,7 +13,7 @@ from panda_core.config import Option, RunConfig, flag
 from panda_core.datasets import find_class, find_dataset
 from panda_core.errors import DataMissing, UsageError, unknown_name
 from panda_core.generalising import GENERALISERS
-from panda_core.runs.segment_settings import levels_of
+from panda_core.runs.segment_settings import check_cut, levels_of
 
 LEVELS = 3
 SIZE = 224  # input side: as for segmentation, where a defect is needs more pixels than what an image shows
@@ -55,6 +55,7 @@ def resolve_generalisation(config: RunConfig) -> RunConfig:
     ):
         if not fits:
             raise UsageError(f"`{key}` must be {what}; got {chosen[key]}. Set `--set {key}={options[key].default}`.")
+    check_cut(config.replace(backbone=backbone.key, set=chosen))
     steps = row.steps if config.steps is None else config.steps
     if steps < 1:
         raise UsageError(f"`steps` of recipe `{config.recipe}` must be at least 1; got {steps}. Set `--steps 100`.")

@@ -19,10 +19,12 @@ from panda_core.config import RunConfig
 from panda_core.errors import PandaError, StopRequested
 from panda_core.events import CacheProgress, CheckpointSaved, Event, RunFinished, RunStopped, Stepped
 from panda_core.methods import find_learner
+from panda_core.methods.alarm import COLLAPSING
 from panda_core.methods.learner import Learner, Material, Setting, batch_rows
 from panda_core.methods.penalties import ElasticPenalty
-from panda_core.methods.stopping import Chosen, last_checkpoint, sample_wise, taking_part
+from panda_core.methods.stopping import one_score, taking_part
 from panda_core.metrics import auroc, auroc_interval
+from panda_core.runs.answers import accuracies
 from panda_core.runs.evaluation import Evaluation, Measured, Space
 from panda_core.runs.oracle import oracle_grid
 from panda_core.runs.plan import Plan
@@ -37,7 +39,7 @@ STEPS_LOGGED = 200  # `Stepped` is thinned to about so many lines a run
 class Snapshot:
     """Everything that is saved at one step. tail: of the network's tail, and what the recipe keeps beside it, by name.
 
-    momentum: what the optimiser remembers, by "slot/parameter name". gallery: (N, D').
+    momentum: what the optimiser remembers, by "slot/parameter name". gallery: (N, D'), of the fitted training images.
     """
 
     step: int
@@ -178,11 +180,11 @@ def _adapt(
                 features = evaluation.features(tail, should_stop)
             measured = evaluation.measure(features, step, images_seen, history, began_evaluation, should_stop)
             history.append(measured)
-            gallery = torch.from_numpy(features.train)
+            gallery = torch.from_numpy(features.train[inputs.fitted])
             yield Snapshot(step, _state(plan, learner), _momentum(optimiser, parameters), gallery, measured.arrays)
             yield measured.event
             yield CheckpointSaved(step=step, path=f"checkpoints/{step:06d}.safetensors")
-        if step >= steps:
+        if step >= steps or (plan.recipe.stop == "alarm" and history[-1].event.alarm == COLLAPSING):
             break
         if should_stop():
             raise StopRequested(f"Stopped on request after step {step}.")
@@ -195,6 +197,10 @@ def _adapt(
     final = final_scores(plan, history)
     yield final
     metrics = final_metrics(plan, inputs, history, final)
+    if plan.scorer is None:
+        features = features or evaluation.features(tail, should_stop)
+        answers = learner.answers(inputs.test.values, features.test, should_stop)
+        metrics |= accuracies(answers, inputs.is_anomaly)
     if config.set.get("svm_grid") == "oracle":
         features = features or evaluation.features(tail, should_stop)
         gallery = features.train[inputs.fitted]
@@ -248,22 +254,22 @@ def _train_step(
 
 def final_scores(plan: Plan, history: list[Measured]) -> Final:
     """Return what the recipe's stop rule makes of all checkpoints."""
-    used: list[Measured] = taking_part(history, plan.recipe.stop, plan.config.set.get("ses_start"))
+    events = [measured.event for measured in history]
+    part = {event.step for event in taking_part(events, plan.recipe.stop, plan.config.set.get("ses_start"))}
+    used = [measured for measured in history if measured.step in part]
     scores = np.stack([measured.arrays["scores"] for measured in used])  # (T, M)
     held_out = np.stack([measured.arrays["held_out_scores"] for measured in used])  # (T, H)
-    rule: Callable[[np.ndarray], Chosen] = last_checkpoint
-    if plan.recipe.stop == "ses":
-        normalisers = np.array([measured.arrays["normaliser"] for measured in used])
-        rule = lambda rows: sample_wise(rows, normalisers)  # noqa: E731  one rule for both sets of images
+    normalisers = np.array([measured.arrays["normaliser"] for measured in used])
     steps = np.array([measured.step for measured in used])
-    chosen = rule(scores)
-    return Final(chosen.scores, steps[chosen.checkpoint], rule(held_out).scores, tuple(int(step) for step in steps))
+    chosen, known = (one_score(plan.recipe.stop, rows, normalisers) for rows in (scores, held_out))
+    return Final(chosen.scores, steps[chosen.checkpoint], known.scores, tuple(int(step) for step in steps))
 
 
 def final_metrics(plan: Plan, inputs: Inputs, history: list[Measured], final: Final) -> dict[str, Any]:
     """Return the metrics of `RunFinished`. `oracle_*` is the best step chosen with test labels, which no rule may do.
 
     `stop_step` is the step that gave the scores; with sample-wise stopping, the median over the test images.
+    `alarm_step` is the first at which the label-free alarm said that the features collapse.
     """
     rng = np.random.default_rng([plan.config.seed, 3])
     low, high = auroc_interval(final.scores, inputs.is_anomaly, rng=rng)
@@ -275,6 +281,7 @@ def final_metrics(plan: Plan, inputs: Inputs, history: list[Measured], final: Fi
         "auroc_high": high,
         "unadapted_auroc": history[0].event.auroc,
         "stop_step": int(np.median(final.step)) if len(final.step) else history[-1].step,
+        "alarm_step": next((measured.step for measured in history if measured.event.alarm == COLLAPSING), None),
         "oracle_auroc": oracle_auroc,
         "oracle_step": None if oracle_step is None else -oracle_step,
         "train_images": len(inputs.train.values),

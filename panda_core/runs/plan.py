@@ -22,6 +22,8 @@ from panda_core.generalising import GENERALISERS, is_generalisation
 from panda_core.methods import OWN, RECIPES, Recipe, find_recipe
 from panda_core.runs.generalise_settings import generalisation_options, resolve_generalisation
 from panda_core.runs.segment_settings import (
+    check_needs,
+    check_neutral,
     check_options,
     check_segmentation,
     checkpoints_of,
@@ -112,6 +114,7 @@ def resolve(config: RunConfig) -> RunConfig:
         feature_norm=config.feature_norm or _own(config, "feature_norm") or backbone.feature_norm,
         set=_resolved_options(config.set, options_of(config)),
     )
+    check_needs(resolved, options_of(resolved))
     if is_segmentation(config):
         check_options(resolved)
         return with_adapted_cut(resolved)
@@ -120,6 +123,8 @@ def resolve(config: RunConfig) -> RunConfig:
         steps = recipe.paper_steps if backbone.follows_paper else recipe.steps
     if recipe.steps == 0 and steps:
         raise UsageError(f"`steps` of recipe `{config.recipe}` must be 0: it adapts nothing; got {steps}.")
+    if recipe.steps == 0:
+        check_neutral(config, {"lr": (None, backbone.lr), "eval_every": (None, 1), "batch_size": (recipe.batch_size,)})
     if lr is None:
         lr = (recipe.paper_lr if backbone.follows_paper else recipe.lr) or backbone.lr
         if backbone.pretrained and recipe.pretrained_lr is not None:
@@ -213,10 +218,8 @@ def options_of(config: RunConfig) -> dict[str, Option]:
     if is_segmentation(config):
         return {**SEGMENTERS[config.recipe].options, **backbone}
     recipe = find_recipe(config.recipe)
-    if config.scorer == OWN:
-        return {**recipe.options, **backbone}
-    heeded = {key: option for key, option in recipe.options.items() if key not in recipe.own_options}
-    return {**heeded, **find_scorer(str(config.scorer)).options, **backbone}
+    scorer = {} if config.scorer == OWN else find_scorer(str(config.scorer)).options
+    return {**recipe.options, **scorer, **backbone}
 
 
 def _resolved_options(given: Mapping[str, object], options: Mapping[str, Option]) -> dict[str, Any]:

@@ -6,15 +6,19 @@ What steers an adaptation must then be left alone: a value that would have no ef
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
-from panda_core.config import RunConfig, flag
+from panda_core.backbones import find_backbone
+from panda_core.config import Option, RunConfig, flag
 from panda_core.errors import PandaError, UsageError, unknown_name
 from panda_core.generalising import is_generalisation
 from panda_core.runs.store import RunFolder
 from panda_core.segmentation import SEGMENTERS
 
 TURNS = (1, 2, 4, 8)
+FIELDS = tuple(field.name for field in dataclasses.fields(RunConfig))
 
 
 def is_segmentation(config: RunConfig) -> bool:
@@ -24,18 +28,35 @@ def is_segmentation(config: RunConfig) -> bool:
 
 def check_segmentation(config: RunConfig) -> None:
     """Raise `UsageError` for a value that a segmentation run would ignore."""
-    for key, neutral in (
-        ("steps", (None, 0)),
-        ("lr", (None,)),
-        ("eval_every", (None,)),
-        ("scorer", (None, "knn")),
-        ("batch_size", (None, 32)),
-    ):
+    none: tuple[object, ...] = (None,)
+    check_neutral(
+        config,
+        {"steps": (None, 0), "lr": none, "eval_every": none, "scorer": (None, "knn"), "batch_size": (None, 32)},
+    )
+
+
+def check_neutral(config: RunConfig, neutral_values: Mapping[str, tuple[object, ...]]) -> None:
+    """Raise `UsageError` for a field that has no effect in a run that adapts nothing, unless it is neutral."""
+    for key, neutral in neutral_values.items():
         value = getattr(config, key)
         if value not in neutral:
             raise UsageError(
                 f"`{key}` has no effect with recipe `{config.recipe}`, which adapts nothing; got `{value}`. "
                 f"Leave `{flag(key)}` out."
+            )
+
+
+def check_needs(config: RunConfig, options: Mapping[str, Option]) -> None:
+    """Raise `UsageError` for an option that the config's other settings leave without effect, unless it is default."""
+    values = {**config.to_json(), **config.set}
+    for key, option in options.items():
+        unmet = option.unmet(values)
+        if unmet is not None and values[key] != option.default:
+            wanted = " or ".join(f"`{value}`" for value in option.needs[unmet])
+            raise UsageError(
+                f"`{key}` has no effect while `{unmet}` is `{values[unmet]}`: it needs {wanted}; got `{values[key]}`. "
+                f"Leave `--set {key}=` out, or set `{flag(unmet) + ' ' if unmet in FIELDS else f'--set {unmet}='}"
+                f"{option.needs[unmet][0]}`."
             )
 
 
@@ -56,6 +77,15 @@ def check_options(config: RunConfig) -> None:
             raise UsageError("`reweight` must be 0 (off) or at least 2: one neighbour would make every score 0.")
     if not options["adapted"] and options["checkpoint"] != "last":
         raise UsageError("`checkpoint` belongs to an adapted run. Name one with `--set adapted=RUN`.")
+    if not options["adapted"]:
+        check_cut(config)
+
+
+def check_cut(config: RunConfig, also: str = "") -> None:
+    """Raise `UsageError` for a cut that nothing depends on: maps come from named stages. also: another one allowed."""
+    row, cut = find_backbone(str(config.backbone)), config.set["cut"]
+    if row.cuts and cut not in (row.cut, also):  # a timm network's own is known once it is loaded
+        raise UsageError(f"`cut` has no effect with recipe `{config.recipe}`; got `{cut}`. Leave `--set cut=` out.")
 
 
 def adapted_run(config: RunConfig) -> RunFolder | None:
@@ -79,6 +109,7 @@ def with_adapted_cut(config: RunConfig) -> RunConfig:
     folder = adapted_run(config)
     if folder is None:
         return config
+    check_cut(config, str(folder.config().set["cut"]))
     return config.replace(set={**config.set, "cut": folder.config().set["cut"], "adapted": str(folder.path.resolve())})
 
 

@@ -31,9 +31,9 @@ FISHER_MARKS = 20  # progress lines while the Fisher diagonal is computed
 class Inputs:
     """Activations and rows of a run, unreadable images left out.
 
-    fitted: training rows that are adapted on. gallery: training rows that held-out images are compared with.
-    held_out: the remaining rows. is_anomaly: (M,) of the test rows. fisher_source: where the Fisher diagonal
-    comes from, in words, or None. beside: other images of a recipe that needs some.
+    fitted: training rows that are adapted on and that test images are compared with. held_out: rows that calibrate the
+    threshold; gallery: all others, with which these are compared. is_anomaly: (M,) of the test rows. fisher_source:
+    where the Fisher diagonal comes from, in words, or None. beside: other images of a recipe that needs some.
     """
 
     train: TrunkActivations

@@ -6,6 +6,7 @@ import numpy as np
 
 from panda_core.errors import BrokenRun
 from panda_core.generalising import is_generalisation
+from panda_core.methods.stopping import taking_part
 from panda_core.runs.evaluation import Evaluation, Measured, Space
 from panda_core.runs.generalising import generalise, prepare_generalisation
 from panda_core.runs.loaded import LoadedRun
@@ -33,7 +34,8 @@ def recompute_final_scores(loaded: LoadedRun) -> np.ndarray:
     learner = new_learner(plan.config, plan.network, plan.device)
     evaluation = Evaluation(plan, inputs, space, learner)
     history: list[Measured] = []
-    needed = loaded.evaluated if plan.recipe.stop == "ses" else loaded.evaluated[-1:]
+    stop, ses_start = plan.recipe.stop, plan.config.set.get("ses_start")
+    needed = loaded.evaluated if stop == "ses" else taking_part(loaded.evaluated, stop, ses_start)
     for event in needed:
         file = loaded.folder.path / "checkpoints" / f"{event.step:06d}.safetensors"
         plan.network.tail.load_state_dict(read_tail(file, plan.network), strict=False)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from panda_core.bench.running import run_grid
+from panda_core.bench.workers import _check_package
 from panda_core.errors import UsageError
 
 distributed = pytest.importorskip("distributed")
@@ -49,3 +50,17 @@ def test_workers_with_several_threads_are_refused(make_plan: Any) -> None:
         pytest.raises(UsageError, match="--nthreads 1"),
     ):
         list(run_grid(plan, folder, backend="dask", scheduler=made.scheduler.address))
+
+
+def test_a_cluster_without_this_program_is_refused() -> None:
+    """Cells sent to processes that cannot import the package, where they hang instead of failing."""
+
+    class Client:
+        def run_on_scheduler(self, asked: Callable[[], str]) -> str:
+            return asked()
+
+        def run(self, asked: Callable[[], str]) -> dict[str, str]:
+            return {"tcp://worker:1": "No module named 'panda_core'"}
+
+    with pytest.raises(UsageError, match=r"1 of 2 processes .* tcp://worker:1 .* Install it there"):
+        _check_package(Client(), "tcp://here:1")

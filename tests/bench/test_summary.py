@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -12,8 +13,10 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from panda_core.bench.figure import described, means_figure
+from panda_core.bench.grid import load_grid
+from panda_core.bench.published import published_for
 from panda_core.bench.summary import Outcome, Reader, Results, data_form, mean_interval
-from panda_core.bench.writing import FILES, cells_csv, lines_csv, markdown, page, write_results
+from panda_core.bench.writing import FILES, cells_csv, charts_of, class_tables, lines_csv, markdown, page, write_results
 from panda_core.runs.store import RunFolder
 from tests.bench.conftest import finish
 
@@ -138,3 +141,38 @@ def test_the_page_needs_no_network(make_plan: Any) -> None:
     own = shown.replace(get_plotlyjs(), "")
     assert len(own) < 100_000 and not re.search(r"https?:", own)
     assert "default-src 'none'" in shown
+
+
+def test_accuracies_have_a_chart_and_names_of_their_own(make_plan: Any) -> None:
+    """Two measures of one row under one name in a chart, or shares of right answers beside AUROCs as if comparable."""
+    rows = [
+        {"name": "early"},
+        {"name": "early", "metric": "normal_turn_accuracy"},
+        {"name": "other", "metric": "other"},
+    ]
+    results = started(make_plan, rows, [0.8, 0.9])
+    assert [line.label for line in results.lines] == ["early", "early, normal turn accuracy", "other, other"]
+    assert [title for title, _ in charts_of(results)] == ["digits"], "nothing was told of turns"
+    told = dataclasses.replace(results.lines[1], mean=0.5)
+    results = dataclasses.replace(results, lines=(results.lines[0], told, results.lines[2]))
+    charts = charts_of(results)
+    assert [(title, [line.label for line in lines]) for title, lines in charts] == [
+        ("digits", ["early", "other, other"]),
+        ("digits, accuracy of the heads", ["early, normal turn accuracy"]),
+    ]
+    (_, columns, _) = class_tables(results)[0]
+    assert len(set(columns)) == len(columns)
+
+
+def test_table_3_stands_beside_the_published_accuracies() -> None:
+    """A row of the paper's Table 3 that has no figure, or that of the other network."""
+    rows = {(row.name, row.metric): row for row in load_grid("mhrot").rows if row.metric.endswith("_accuracy")}
+    found = {
+        key: published_for(row.published, row.metric, "cifar10", [], whole=True).value  # type: ignore[union-attr]
+        for key, row in rows.items()
+    }
+    assert len(found) == 12
+    assert found["from scratch", "normal_vertical_accuracy"] == pytest.approx(0.914)
+    assert found["from scratch", "anomalous_rotation_accuracy"] == pytest.approx(0.516)
+    assert found["pretrained", "anomalous_horizontal_accuracy"] == pytest.approx(0.714)
+    assert found["pretrained", "normal_rotation_accuracy"] == pytest.approx(0.923)

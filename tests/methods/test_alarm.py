@@ -1,39 +1,83 @@
-"""The label-free alarm."""
+"""The label-free alarm: what it says of curves, and which measurement it goes back to."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
-from panda_core.methods.alarm import alarm
-from panda_core.metrics import effective_rank, spectrum
+from hypothesis import given
+from hypothesis import strategies as st
 
-
-def ranks(widths: list[np.ndarray], seed: int = 0) -> list[float]:
-    """Return the effective rank of 200 normal features whose directions are scaled by each of `widths`."""
-    x = np.random.default_rng(seed).normal(size=(200, 20))
-    return [effective_rank(spectrum(x * width)) for width in widths]
-
-
-def test_collapse_onto_a_line_and_onto_a_point_is_called() -> None:
-    """Features that end on one line, while the alarm stays silent."""
-    others = np.arange(20) > 0
-    line = ranks([np.where(others, 0.6**step, 1.0) for step in range(12)])
-    called = [alarm(line[: end + 1]) for end in range(12)]
-    assert called[0] == "adapting" and called[-1] == "collapsing"
-    assert called.index("collapsing") == called.count("adapting"), "once called, it stays called while ranks fall"
-    assert alarm([*ranks([np.ones(20)]), effective_rank(spectrum(np.full((200, 20), 3.0)))]) == "collapsing"
+from panda_core.events import Evaluated
+from panda_core.methods.alarm import (
+    ADAPTING,
+    COLLAPSING,
+    KEPT,
+    PLATEAU,
+    alarm,
+    stopped_at,
+)
+from panda_core.methods.stopping import taking_part
 
 
-def test_noise_and_plain_shrinking_are_not_called() -> None:
-    """An alarm at every wobble, or at features that shrink evenly, which loses no direction."""
-    rng = np.random.default_rng(1)
-    noise = ranks([1 + 0.1 * rng.normal(size=20) for _ in range(30)])
-    assert {alarm(noise[: end + 1]) for end in range(30)} == {"adapting"}
-    shrinking = ranks([np.full(20, 0.5**step) for step in range(15)])
-    assert {alarm(shrinking[: end + 1]) for end in range(15)} == {"adapting"}
+def told(overlaps: Sequence[float | None]) -> list[Evaluated]:
+    """Return measurements with these shares of neighbours kept, each with what the alarm says of those until then."""
+    found: list[Evaluated] = []
+    for place, share in enumerate(overlaps):
+        event = Evaluated(
+            step=place, images_seen=8 * place, auroc=None, auroc_low=None, auroc_high=None, center_auroc=None,
+            spread=1.0, normal_ratio=None, anomalous_ratio=None, effective_rank=9.0, alarm="", seconds=0.1,
+            neighbour_overlap=share,
+        )  # fmt: skip
+        object.__setattr__(event, "alarm", alarm([*found, event]))
+        found.append(event)
+    return found
 
 
-def test_growing_rank_is_not_called() -> None:
-    """An alarm for the opposite of a collapse."""
-    assert alarm([3.0, 4.0, 9.0]) == "adapting"
-    assert alarm([0.0]) == "adapting"
+def words(overlaps: Sequence[float | None]) -> list[str]:
+    return [event.alarm for event in told(overlaps)]
+
+
+def test_lost_neighbourhoods_are_a_collapse() -> None:
+    """An alarm that stays silent while images get other neighbours, or a stop before or after it."""
+    found = told([1.0, 0.8, KEPT + 0.01, KEPT - 0.01, 0.2])
+    assert [event.alarm for event in found] == [ADAPTING] * 3 + [COLLAPSING] * 2
+    assert stopped_at(found) == 3
+    assert taking_part(found, "alarm", None) == [found[0], found[3]]
+
+
+def test_a_run_that_keeps_its_neighbourhoods_is_left_alone() -> None:
+    """An alarm at features that change a little, or swing."""
+    found = told([1.0, 0.9, 0.95, 0.85, 0.92, 0.8])
+    assert {event.alarm for event in found} == {ADAPTING}
+    assert stopped_at(found) == 5
+
+
+def test_standing_still_is_a_plateau() -> None:
+    """Endless "adapting" where nothing happens any more; a plateau called before anything has happened."""
+    assert words([1.0, 0.9, 0.85, 0.849, 0.848]) == [ADAPTING] * 3 + [PLATEAU] * 2
+    assert words([1.0, 1.0, 1.0, 0.999]) == [ADAPTING] * 4
+
+
+def test_a_plateau_at_the_bottom_is_not_healthy() -> None:
+    """A collapsed run that stands still and is called healthy; an alarm that is taken back."""
+    assert words([1.0, 0.3, 0.3, 0.3, 0.9])[1:] == [COLLAPSING] * 4
+
+
+def test_a_run_of_one_measurement_has_one_network() -> None:
+    """The unadapted network that is asked twice."""
+    found = told([1.0])
+    assert stopped_at(found) == 0 and taking_part(found, "alarm", None) == found
+
+
+def test_measurements_of_older_versions_say_nothing() -> None:
+    """A resumed run of an older version that ends in an error."""
+    assert words([None, None, 0.9]) == [ADAPTING] * 3
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_it_stops_at_the_first_alarm_or_at_the_end(overlaps: list[float]) -> None:
+    """Scores of a network further into its collapse than the alarm."""
+    found = told([1.0, *overlaps])
+    place = stopped_at(found)
+    assert all(event.alarm != COLLAPSING for event in found[:place])
+    assert found[place].alarm == COLLAPSING or place == len(found) - 1

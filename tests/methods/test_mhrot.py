@@ -158,6 +158,59 @@ def test_the_score_is_that_of_one_image_and_one_view_at_a_time(make: Callable[..
         assert found[row] == pytest.approx(-total, rel=1e-4)
 
 
+@pytest.mark.parametrize("way", ["classify", "knn"])
+def test_answers_are_counted_by_head_image_and_view(make: Callable[..., MHRot], way: str) -> None:
+    """Heads swapped, a mean over images, or answers of other images: against one image and one view at a time."""
+    values = noise(5)
+    learner = read(make(values, mhrot_score=way))
+    expected = np.zeros((5, 3))
+    for turns, across, down in VIEWS:
+        x = torch.rot90(shifted(torch.from_numpy(values), across, down), turns, dims=(2, 3))
+        with torch.no_grad():
+            logits = (learner.setting.network.tail(x) @ learner.head["weight"].T + learner.head["bias"]).numpy()
+        heads = logits[:, :4].argmax(1), logits[:, 4:7].argmax(1), logits[:, 7:].argmax(1)
+        wanted = turns, (0, -1, 1).index(across), (0, -1, 1).index(down)
+        expected += np.stack([head == place for head, place in zip(heads, wanted, strict=True)], axis=1) / 36
+    assert len(np.unique(expected)) > 3
+    features = np.zeros((5, 128))
+    learner.scores(values, features)
+    learner.scores(noise(2, seed=1), features[:2])
+    found = learner.answers(values, features)
+    assert list(found) == ["rotation", "horizontal", "vertical"]
+    np.testing.assert_allclose(np.stack(list(found.values()), axis=1), expected, atol=1e-9)
+    fresh = read(make(values, mhrot_score=way)).answers(values, features)
+    np.testing.assert_allclose(np.stack(list(fresh.values()), axis=1), expected, atol=1e-9)
+
+
+def test_answers_are_not_asked_for_twice_but_again_after_a_step(make: Callable[..., MHRot]) -> None:
+    """Minutes of views looked at a second time; answers of the network as it was before a step."""
+    values, looked = noise(4), []
+    learner = read(make(values))
+    look = learner._batches
+
+    def batches(*arguments: Any) -> Any:
+        looked.append(1)
+        return look(*arguments)
+
+    learner._batches = batches  # type: ignore[method-assign]
+    learner.scores(values, np.zeros((4, 128)))
+    learner.answers(values, np.zeros((4, 128)))
+    assert len(looked) == 1
+    learner.loss(np.arange(4), 0)
+    learner.answers(values, np.zeros((4, 128)))
+    assert len(looked) == 2
+
+
+def test_untrained_heads_guess(make: Callable[..., MHRot]) -> None:
+    """A network that has learned nothing and is said to know more than chance: a quarter, a third, a third."""
+    found = make(noise(3)).answers(noise(3), np.zeros((3, 128)))
+    assert {name: shares.tolist() for name, shares in found.items()} == {
+        "rotation": [1 / 4] * 3,
+        "horizontal": [1 / 3] * 3,
+        "vertical": [1 / 3] * 3,
+    }
+
+
 @pytest.mark.parametrize("way", ["classify", "knn", "knn-difference"])
 def test_scoring_can_be_stopped_between_batches(make: Callable[..., MHRot], way: str) -> None:
     """Thousands of views that nobody can end."""

@@ -17,7 +17,7 @@ def test_the_row_is_complete(key: str) -> None:
     row = find_recipe(key)
     assert re.fullmatch(r"[a-z0-9-]+", key)
     assert row.title and row.about.endswith(".") and row.source
-    assert row.penalty in ("none", "ewc", "l2") and row.stop in ("last", "ses")
+    assert row.penalty in ("none", "ewc", "l2") and row.stop in ("last", "ses", "alarm")
     assert (row.steps == 0) == (row.paper_steps == 0)
     assert row.evaluations >= 1
 

@@ -12,10 +12,13 @@ import torch
 from panda_core import RunConfig, load_run
 from panda_core.events import CacheProgress, RunFinished, RunStopped, Stepped
 from panda_core.runs import oracle
+from panda_core.runs.answers import Answered, accuracies, answered
+from panda_core.runs.loop import new_learner
 from panda_core.runs.plan import prepare
 from panda_core.runs.record import resume, run
+from panda_core.runs.setting_up import Inputs, set_up
 from panda_core.runs.store import list_runs
-from panda_core.runs.tensors import read_tensors
+from panda_core.runs.tensors import read_head, read_tail, read_tensors
 
 Tiny = Callable[..., RunConfig]
 Finish = Callable[..., Any]
@@ -67,8 +70,7 @@ def test_no_step_scores_the_whitened_autoencoder(tiny: Tiny, finish: Finish) -> 
     marks = [event.done for event in events if isinstance(event, CacheProgress) and event.split == "pretraining"]
     assert marks == [1, 2, 3, 4, 5, 6]
     gallery = read_tensors(folder.path / "galleries" / "000000.safetensors")["features"].double()
-    fitted = gallery[folder.read("split.json")["fitted"]]
-    assert (gallery.mean(dim=0).abs() < 1e-4).all() and fitted.shape[0] == 18
+    assert (gallery.mean(dim=0).abs() < 1e-4).all() and gallery.shape[0] == 18
     covariance = gallery.T @ gallery / len(gallery)
     assert (covariance - torch.diag(covariance.diag())).abs().max() < 1e-3
     other = finish(tiny(**changes, set={"ae_epochs": 0}))[0].arrays("final")["scores"]
@@ -94,7 +96,7 @@ def test_the_one_class_svm_sees_the_pixels(tiny: Tiny, finish: Finish) -> None:
     folder, _ = finish(tiny(recipe="ocsvm", backbone=None, steps=None))
     task = prepare(tiny(recipe="ocsvm", backbone=None, steps=None)).task
     gallery = read_tensors(folder.path / "galleries" / "000000.safetensors")["features"].numpy()
-    assert gallery.shape == (20, 3072) and 0 <= gallery.min() < gallery.max() <= 1
+    assert gallery.shape == (18, 3072) and 0 <= gallery.min() < gallery.max() <= 1
     scores = folder.arrays("final")["scores"]
     assert (
         scores.shape == (len(task.test),) and scores[task.is_anomaly == 1].mean() > scores[task.is_anomaly == 0].mean()
@@ -119,3 +121,36 @@ def test_mhrots_features_can_be_scored_by_neighbours(tiny: Tiny, finish: Finish)
     """A scorer of its own that cannot be replaced: RotNet's features with PANDA's kNN (Sec. 5.5 and App. A)."""
     own, knn = (finish(tiny(recipe="mhrot", scorer=scorer))[0].arrays("final")["scores"] for scorer in (None, "knn"))
     assert own.max() <= 0 < knn.min() and own.shape == knn.shape
+
+
+def test_mhrot_says_how_often_each_head_is_right(tiny: Tiny, finish: Finish) -> None:
+    """PANDA's Table 3 with labels swapped, with anomalies among the normal images, or of another step than the last."""
+    folder, events = finish(tiny(**MHROT))
+    plan = prepare(folder.config())
+    inputs = next(item for item in set_up(plan, lambda: False) if isinstance(item, Inputs))
+    learner = new_learner(plan.config, plan.network, plan.device)
+    file = folder.path / "checkpoints" / "000006.safetensors"
+    plan.network.tail.load_state_dict(read_tail(file, plan.network), strict=False)
+    learner.keep(**read_head(file))
+    learner.material = None  # type: ignore[assignment]  # counts as one that has begun
+    found = learner.answers(inputs.test.values, np.zeros((10, 128)))
+    labels = plan.task.is_anomaly
+    assert 0 < labels.sum() < len(labels)
+    for question, shares in found.items():
+        for label, kind in enumerate(("normal", "anomalous")):
+            value = events[-1].metrics[f"{kind}_{question}_accuracy"]
+            assert value == pytest.approx(shares[labels == label].mean())
+    assert len({value for key, value in events[-1].metrics.items() if key.endswith("_accuracy")}) > 2
+
+
+def test_only_a_method_that_asks_has_answers(tiny: Tiny, finish: Finish) -> None:
+    """Accuracies of heads that a run does not score with, or of images without a label."""
+    _, events = finish(tiny(**MHROT, scorer="knn"))
+    assert not [key for key in events[-1].metrics if key.endswith("_accuracy")]
+    assert accuracies({"turn": np.array([0.5, 1.0])}, np.zeros(2)) == {
+        "normal_turn_accuracy": 0.75,
+        "anomalous_turn_accuracy": None,
+    }
+    assert answered({"normal_turn_accuracy": 0.75, "anomalous_turn_accuracy": None, "auroc": 1.0}) == [
+        Answered("turn", 0.75, None)
+    ]

@@ -15,6 +15,7 @@ import pytest
 
 from panda_core.cli import waiting
 from panda_core.config import RunConfig
+from panda_core.errors import PandaError
 from panda_core.events import RunFinished
 from panda_core.records import write_arrays, write_json
 from panda_core.runs import launch
@@ -93,6 +94,33 @@ def test_the_job_reaches_the_checking_process(
     monkeypatch.setattr(sys, "stdin", io.StringIO(told.text))
     assert waiting.main() == 0
     assert seen == [[str(path.resolve()) for path in (folder.path, images, out)]]
+
+
+def test_a_bundle_is_written_by_a_process(folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order for a bundle that arrives as a check or as a run; a reason that nobody hears."""
+    lines: list[str] = []
+
+    def hand_over(line: str) -> SimpleNamespace:
+        lines.append(line)
+        monkeypatch.setattr(waiting, "load_timm", lambda: None)
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"{line}\n"))
+        return SimpleNamespace(wait=lambda timeout: waiting.main())
+
+    monkeypatch.setattr(launch, "_hand_over", hand_over)
+    with pytest.raises(PandaError, match="has no checkpoint yet"):
+        launch.bundle(folder, tmp_path / "detector.zip")
+    assert json.loads(lines[0]) == [str(folder.path.resolve()), str((tmp_path / "detector.zip").resolve())]
+    assert not (tmp_path / "detector.zip").exists()
+
+
+@pytest.mark.parametrize("code, words", [("raise SystemExit(3)", "ended with code 3"), ("input()", "took over 1 s")])
+def test_a_bundle_that_never_comes_is_told(
+    code: str, words: str, folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A download that waits for a process which is dead, or for ever."""
+    spawned(monkeypatch, f"input(); {code}" if "exit" in code.lower() else "import time; time.sleep(60)")
+    with pytest.raises(PandaError, match=f"{words}.*--format bundle"):
+        launch.bundle(folder, tmp_path / "detector.zip", patience=1.0 if "over" in words else 20.0)
 
 
 @pytest.mark.parametrize("dataset, expected", [("folder:/somewhere", [1, 2, 3, 5]), ("digits", [1, 2])])

@@ -40,8 +40,8 @@ def test_every_recipes_detector_gives_the_runs_scores(
 ) -> None:
     """A stop rule that the detector does not know, or a checkpoint that is missing from it."""
     options = {"ses": "A", "ses_start": "include"} if recipe == "panda-ses" and norm == "l2" else {}
-    steps = 6 if RECIPES[recipe].steps else None
-    folder, _ = finish(tiny(recipe=recipe, feature_norm=norm, lr=1.0, steps=steps, set=options))
+    pace = {"steps": 6, "lr": 1.0} if RECIPES[recipe].steps else {"steps": None}
+    folder, _ = finish(tiny(recipe=recipe, feature_norm=norm, set=options, **pace))
     loaded = load_run(folder.path)
     images = [loaded.images("test").load(row) for row in range(20)]
     np.testing.assert_allclose(loaded.detector().anomaly_scores(images), loaded.arrays("final")["scores"], rtol=1e-4)

@@ -61,7 +61,8 @@ def test_every_scorers_graph_gives_the_detectors_scores(tiny: Tiny, finish: Fini
     np.testing.assert_allclose(found, wanted, rtol=1e-4)
 
 
-RECIPES_AND_DTYPES = [(key, "float16") for key in ("frozen", "panda-ewc", "panda-oe", "joint", "msc", "deep-svdd")]
+SAVED = ("frozen", "panda-ewc", "panda-alarm", "panda-oe", "joint", "msc", "deep-svdd")
+RECIPES_AND_DTYPES = [(key, "float16") for key in SAVED]
 
 
 @pytest.mark.parametrize(("recipe", "dtype"), [*RECIPES_AND_DTYPES, ("frozen", "float32")])

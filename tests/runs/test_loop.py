@@ -153,7 +153,7 @@ def shuffled(task: OneClassTask, seed: int) -> OneClassTask:
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
 def test_labels_change_no_score(tiny: Tiny, finish: Finish, contents: Callable[..., Any], recipe: str) -> None:
     """A scorer, stop rule or checkpoint chosen with the labels of the test set."""
-    config = tiny(recipe=recipe, steps=4 if RECIPES[recipe].steps else None, lr=0.5)
+    config = tiny(recipe=recipe, **({"steps": 4, "lr": 0.5} if RECIPES[recipe].steps else {"steps": None}))
     task = prepare(config).task
     runs = [contents(finish(config, task=item)[0]) for item in (task, shuffled(task, 1), shuffled(task, 2))]
     assert len({str(run["events"]) for run in runs}) > 1, "the curves do depend on the labels"

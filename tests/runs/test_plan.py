@@ -30,8 +30,26 @@ from panda_core.scoring import SCORERS
         ({"set": {"k": 0}}, r"`k` must be a whole number in \[1, 1000\]; got `0`.*--set k=2"),
         ({"set": {"ses": "B"}}, r"Unknown option `ses`"),
         ({"set": {"cut": "blocks.9"}}, r"Unknown value of `cut` `blocks.9`; known: `blocks.\d`"),
-        ({"recipe": "mhrot", "scorer": "knn", "set": {"mhrot_score": "knn"}}, r"Unknown option `mhrot_score`"),
+        (
+            {"recipe": "mhrot", "scorer": "knn", "set": {"mhrot_score": "knn"}},
+            r"`mhrot_score` has no effect while `scorer` is `knn`.*--scorer own",
+        ),
         ({"recipe": "frozen", "steps": 5}, r"`steps` of recipe `frozen` must be 0.*got 5"),
+        ({"recipe": "frozen", "lr": 0.5}, r"`lr` has no effect with recipe `frozen`.*got `0.5`.*`--lr` out"),
+        ({"recipe": "ocsvm", "batch_size": 64}, r"`batch_size` has no effect with recipe `ocsvm`.*`--batch-size` out"),
+        ({"recipe": "frozen", "eval_every": 5}, r"`eval_every` has no effect with recipe `frozen`"),
+        (
+            {"recipe": "deep-svdd", "set": {"nu": "0.2"}},
+            r"`nu` has no effect while `objective` is `one-class`: it needs `soft-boundary`; got `0.2`.*"
+            r"set `--set objective=soft-boundary`",
+        ),
+        ({"recipe": "deep-svdd", "set": {"warm_up": 0.5}}, r"`warm_up` has no effect while `objective`"),
+        ({"recipe": "mhrot", "set": {"gallery_images": 7}}, r"`gallery_images` has no effect while `mhrot_score`"),
+        (
+            {"recipe": "ocsvm", "scorer": "knn", "set": {"svm_grid": "oracle"}},
+            r"`svm_grid` has no effect while `scorer` is `knn`: it needs `ocsvm`.*set `--scorer ocsvm`",
+        ),
+        ({"feature_norm": "l2", "set": {"whiten_dims": 8}}, r"`whiten_dims` has no effect.*--feature-norm whiten"),
         ({"dataset": "folder:/nowhere"}, r"/nowhere"),
         ({"dataset": "folder:"}, r"--dataset folder:PATH"),
     ],
@@ -56,8 +74,7 @@ def test_every_default_is_written_out(pictures: Callable[[], Path], recipe: str,
     config = resolve(RunConfig(recipe=recipe, scorer=scorer))
     unset = {key for key, value in config.to_json().items() if value is None}
     assert unset == {"train_limit", "test_limit"}, "no limit is no default"
-    heeded = set(RECIPES[recipe].options) - set(RECIPES[recipe].own_options)
-    assert set(config.set) == heeded | set(SCORERS[scorer].options) | {"cut"}
+    assert set(config.set) == set(RECIPES[recipe].options) | set(SCORERS[scorer].options) | {"cut"}
     assert config.steps == RECIPES[recipe].steps
     backbone = BACKBONES[RECIPES[recipe].backbone]
     assert (config.backbone, config.lr) == (backbone.key, RECIPES[recipe].lr or backbone.lr)
