@@ -3,7 +3,7 @@
 Each is made by the project's own `run` command, from the settings of a preset, and then stripped of what only
 computing needs: what is left is read as any run folder is. Takes some ten minutes on two cores. CIFAR-10 must lie in
 the data root for its runs; where it does not, those recorded before stay. `python assets/record_runs.py ewc-10` records
-one.
+one. `maps-elpv-mono` comes with `break-elpv-mono`, whose checkpoints it needs.
 """
 
 from __future__ import annotations
@@ -22,19 +22,23 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from pages.shared.presets import EXAMPLE, PRESETS, STRENGTHS, elastic_settings, strength_key  # noqa: E402
+from pages.shared.time_machine_maps import maps_config  # noqa: E402
 from panda_core.config import RunConfig  # noqa: E402
 from panda_core.errors import DataMissing  # noqa: E402
 from panda_core.records import read_arrays, read_json, read_lines, write_arrays, write_json  # noqa: E402
 from panda_core.runs.layers import FISHER, MOVED, moved_by_layer  # noqa: E402
+from panda_core.runs.loaded import LoadedRun  # noqa: E402
 from panda_core.runs.plan import open_task, resolve  # noqa: E402
 from panda_core.runs.store import RunFolder  # noqa: E402
 
 RECORDED = ROOT / "assets" / "recorded"
 DROPPED = ("checkpoints", "galleries", "momentum", "banks", "space.safetensors", "lock", "stop", "output.log")
 NEIGHBOURS = ("neighbours", "neighbour_distances")  # left out of what is there for its curves alone
+PATCHES = ("origins_", "distances_")  # left out of what is there for the heatmap of the time machine alone
 MOST_BYTES = 8_000_000
 SHORT: dict[str, Any] = {"image_size": 64, "lr": 20.0, "steps": 75, "eval_every": 5, "train_limit": 120}
 CIFAR_CLASSES = ("automobile", "horse", "ship")
+WITH_MAPS = {"break-elpv-mono": "maps-elpv-mono"}  # run -> the maps with each of its checkpoints, recorded with it
 
 
 def recordings() -> dict[str, RunConfig]:
@@ -83,10 +87,20 @@ def main() -> None:
 def record(key: str, config: RunConfig) -> None:
     """Compute a run and keep it under the name `key`."""
     with tempfile.TemporaryDirectory() as runs_dir:
-        command = [sys.executable, "-m", "panda_core", "run", *config.replace(runs_dir=runs_dir).to_flags()]
-        subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603  made of the presets above
-        (made,) = (path for path in Path(runs_dir).iterdir() if (path / "config.json").is_file())
+        made = computed(config.replace(runs_dir=runs_dir))
         keep(made, RECORDED / key)
+        if key in WITH_MAPS:
+            maps = maps_config(LoadedRun(RunFolder(made))).replace(runs_dir=runs_dir, test_limit=48)
+            keep(computed(maps), RECORDED / WITH_MAPS[key], adapted=key)
+
+
+def computed(config: RunConfig) -> Path:
+    """Return the folder of a run, computed by a process of its own."""
+    before = set(Path(config.runs_dir).iterdir())
+    command = [sys.executable, "-m", "panda_core", "run", *config.to_flags()]
+    subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603  made of the presets above
+    (made,) = (path for path in set(Path(config.runs_dir).iterdir()) - before if (path / "config.json").is_file())
+    return made
 
 
 def fields_of(settings: Any) -> dict[str, Any]:
@@ -95,13 +109,17 @@ def fields_of(settings: Any) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if not key.startswith("set_")} | {"set": options}
 
 
-def keep(made: Path, target: Path) -> None:
-    """Copy the run folder `made` to `target` without what only computing needs, and without places of this machine."""
+def keep(made: Path, target: Path, adapted: str = "") -> None:
+    """Copy the run folder `made` to `target` without what only computing needs, and without places of this machine.
+
+    adapted: the recorded run whose checkpoints a segmentation used; of its maps, the values alone are then kept.
+    """
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(made, target, ignore=shutil.ignore_patterns(*DROPPED))
     if (made / FISHER).is_file():
         write_json(target / MOVED, moved_by_layer(RunFolder(made)))
     config = read_json(target / "config.json") | {"data_root": "data", "runs_dir": "runs"}
+    config["set"] |= {"adapted": adapted} if adapted else {}
     write_json(target / "config.json", config)
     write_json(target / "state.json", {"state": "finished", "since": 0, "reason": ""})
     environment = read_json(target / "environment.json")
@@ -115,7 +133,8 @@ def keep(made: Path, target: Path) -> None:
     (target / "events.jsonl").write_text(text, encoding="utf-8")
     for path in target.glob("*/*.npz"):  # arrays, and the maps of a segmentation
         dropped = NEIGHBOURS if config["dataset"] == "cifar10" or config["recipe"] == "panda-ewc" else ()
-        arrays = {name: array for name, array in read_arrays(path).items() if name not in dropped}
+        dropped += PATCHES if adapted else ()
+        arrays = {name: array for name, array in read_arrays(path).items() if not name.startswith(dropped)}
         write_arrays(path, {name: lighter(name, array) for name, array in arrays.items()})
 
 
@@ -125,6 +144,8 @@ def lighter(name: str, array: np.ndarray) -> np.ndarray:
         return array.astype(np.int16)
     if name == "neighbour_distances" or name.startswith("distances_"):
         return array.astype(np.float16)
+    if name.endswith("grids"):
+        return array.astype(np.float16).astype(np.float32)  # packs as well, and is read as any other
     if name.startswith("projection_"):
         return array.astype(np.float32)  # not less: after a collapse, points differ in the seventh digit
     return array

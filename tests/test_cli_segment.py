@@ -120,6 +120,27 @@ def test_segment_writes_the_maps_of_the_test_images(segment: Callable[..., Any],
     assert not list(tmp_path.rglob("*.part"))
 
 
+@pytest.mark.parametrize("form", ["bundle", "bundle.zip"])
+def test_a_bundle_scores_and_maps_as_its_run(
+    the_run: Path, photos: Path, tmp_path: Path, capsys: Capture, form: str
+) -> None:
+    """Other scores, maps, colours or verdicts from the file that was taken away than from the run."""
+    capsys.readouterr()
+    assert main(["export", str(the_run), str(tmp_path / form), "--format", "bundle"]) == 0
+    said = []
+    for name, source in (("run", the_run), ("bundle", tmp_path / form)):
+        capsys.readouterr()
+        flags = ["--json", "--maps", str(tmp_path / f"maps of the {name}"), "--false-alarm-rate", "0.2"]
+        assert main(["score", str(source), str(photos), *flags]) == 0
+        said.append(json.loads(capsys.readouterr().out))
+        if name == "run":
+            the_run.rename(tmp_path / "gone")
+    assert said[0] == said[1] and len(said[0]) == 4
+    of_run, of_bundle = (sorted((tmp_path / f"maps of the {name}").iterdir()) for name in ("run", "bundle"))
+    assert [path.name for path in of_run] == [path.name for path in of_bundle] and len(of_run) == 7
+    assert all(one.read_bytes() == other.read_bytes() for one, other in zip(of_run, of_bundle, strict=True))
+
+
 def test_what_is_there_is_never_overwritten(
     segment: Callable[..., Any], the_run: Path, photos: Path, tmp_path: Path, capsys: Capture
 ) -> None:

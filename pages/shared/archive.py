@@ -19,18 +19,15 @@ LEFT_OUT = (
 MOST_BYTES = 200_000_000
 
 
-def zipped(folder: RunFolder, *, complete: bool = False) -> BinaryIO:
+def zipped(folder: RunFolder) -> BinaryIO:
     """Return an open temporary file with the run's folder, without the adapted weights; it vanishes when closed.
-
-    complete: with all that is needed to score images with it, but without the images that were checked.
 
     It grows on the disk, not in memory. More than `MOST_BYTES` raises `UsageError`.
     """
-    left_out = ("checks", "momentum") if complete else LEFT_OUT
     paths = [
         path
         for path in sorted(folder.path.rglob("*"))
-        if path.is_file() and not path.is_symlink() and path.relative_to(folder.path).parts[0] not in left_out
+        if path.is_file() and not path.is_symlink() and path.relative_to(folder.path).parts[0] not in LEFT_OUT
     ]
     if sum(path.stat().st_size for path in paths) > MOST_BYTES:
         raise UsageError(

@@ -79,7 +79,7 @@ def _form() -> None:
         disabled=is_locked("lr"),
     )
     steps = right.number_input(
-        "Steps", 1, 100_000, 90, key="duel_steps", help=tip("steps"), bind="query-params", disabled=is_locked("steps")
+        "Steps", 1, 100_000, 95, key="duel_steps", help=tip("steps"), bind="query-params", disabled=is_locked("steps")
     )
     seed = last.number_input(
         "Seed", 0, 2**31 - 1, 0, key="duel_seed", help=tip("seed"), bind="query-params", disabled=is_locked("seed")

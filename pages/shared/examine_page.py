@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -17,6 +18,7 @@ from pages.shared.scored import FINAL, Scored, scored
 from pages.shared.stopping_view import show_chosen
 from panda_core.errors import PandaError
 from panda_core.figures import histogram_figure, spectrum_figure
+from panda_core.runs.answers import answered
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.store import RunFolder
 
@@ -79,6 +81,7 @@ def _run(run: LoadedRun, places: list[DeltaGenerator]) -> None:
     found = scored(run, step)
     threshold = found.threshold(percent / 100)
     _scores(run, found, step, percent, threshold)
+    _answers(run)
     left, right = st.columns([1.7, 1], gap="large")
     with left:
         show_chosen(run)
@@ -127,6 +130,22 @@ def _scores(run: LoadedRun, found: Scored, step: int | str, percent: int, thresh
     if more.open:
         with more:
             _spectrum(run, step)
+
+
+def _answers(run: LoadedRun) -> None:
+    """Draw what else was measured when the run ended: answers of a network's heads, the best of a grid of settings."""
+    metrics = run.metrics or {}
+    rows = answered(metrics)
+    if rows:
+        st.markdown("**How often each head is right at the end**", help=tip("answers"))
+        frame = pd.DataFrame(
+            [[row.question, wording.percent(row.normal), wording.percent(row.anomalous)] for row in rows],
+            columns=["Head", "Normal images", "Anomalous images"],
+        )
+        st.dataframe(frame, width="stretch", hide_index=True, key="answers", alt="Accuracy of each head, in percent")
+    if "oracle_grid_auroc" in metrics:
+        value = wording.auroc(metrics["oracle_grid_auroc"])
+        st.caption(f"The best setting of the grid, chosen with the labels of these images, has an AUROC of {value}.")
 
 
 def _count(found: Scored, threshold: float, label: int, title: str, term: str) -> None:

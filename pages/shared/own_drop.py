@@ -11,7 +11,6 @@ from pages.shared import wording
 from pages.shared.glossary import tip
 from pages.shared.thumbnails import TILE, sheet, square
 from panda_core.datasets import IMAGE_SUFFIXES, FileImages, image_files
-from panda_core.datasets.archives import ARCHIVE_SUFFIXES
 from panda_core.datasets.own_images import FEWEST, LONGEST, Source
 from panda_core.datasets.own_layout import ANOMALOUS, BY_FOLDER, MASK
 from panda_core.errors import PandaError, UnreadableImage
@@ -21,7 +20,7 @@ UPLOAD = "upload"  # query parameter
 MESSAGE = "own_message"
 LARGEST = 500  # megabytes of one archive
 ENDINGS = [ending.removeprefix(".") for ending in IMAGE_SUFFIXES]
-WITH_ARCHIVES = [*ENDINGS, *(ending.rpartition(".")[2] for ending in ARCHIVE_SUFFIXES)]
+# Fields for files take any: what one holds decides, not its ending, and a refusal is then a sentence beside the others.
 _SHOWN = 8  # pictures of each group
 _LISTED = 50  # names
 _FIELDS = (("own_images", BY_FOLDER), ("own_folder", BY_FOLDER), ("own_anomalies", ANOMALOUS), ("own_masks", MASK))
@@ -35,7 +34,6 @@ def show_drop() -> None:
     left, right = st.columns(2, gap="medium")
     left.file_uploader(
         "Images, or a zip or tar of them",
-        type=WITH_ARCHIVES,
         accept_multiple_files=True,
         key="own_images",
         max_upload_size=LARGEST,
@@ -50,7 +48,6 @@ def show_drop() -> None:
         for place, label, key in ((left, "Anomalies", "own_anomalies"), (right, "Masks of anomalies", "own_masks")):
             place.file_uploader(
                 label,
-                type=WITH_ARCHIVES,
                 accept_multiple_files=True,
                 key=key,
                 max_upload_size=LARGEST,

@@ -1,4 +1,4 @@
-"""Files to take away: verdicts as CSV and JSON, maps as a zip, and the detector itself."""
+"""Files to take away: verdicts as CSV and JSON, and maps as a zip."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from typing import Any
 
 import streamlit as st
 
-from pages.shared.archive import zipped
 from pages.shared.glossary import tip
 from pages.shared.segment_archive import download_maps
 from pages.shared.segment_maps import Looked
 from panda_core.records import plain, plain_cell
-from panda_core.runs.loaded import LoadedRun
 
 COLUMNS = ("name", "verdict", "score", "highest_map_value", "percentile")
 
 
-def show_downloads(run: LoadedRun, check: str, rows: list[dict[str, Any]], view: Looked | None) -> None:
+def show_downloads(check: str, rows: list[dict[str, Any]], view: Looked | None) -> None:
     """Draw the buttons."""
     with st.container(horizontal=True):
         for label, ending, mime, content in (
@@ -38,18 +36,6 @@ def show_downloads(run: LoadedRun, check: str, rows: list[dict[str, Any]], view:
             )
         if view is not None:
             download_maps(view, check)
-        st.download_button(
-            "The detector",
-            data=lambda: zipped(run.folder, complete=True),
-            file_name=f"{run.run_id}.zip",
-            mime="application/zip",
-            icon=":material/deployed_code:",
-            on_click="ignore",
-            key="own-detector",
-            help=tip("own_detector"),
-        )
-    st.caption("The same in a terminal:")
-    st.code(f"python -m panda_core score {run.run_id} FOLDER --csv > verdicts.csv", language="bash")
 
 
 def records(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.shared import wording
+from pages.shared.detector_file import can_score, show_use
 from pages.shared.glossary import tip
 from pages.shared.live import show_ending, show_heading, show_run
 from pages.shared.own_drop import MESSAGE, UPLOAD, show_drop, show_understood
 from pages.shared.own_results import show_results
 from pages.shared.own_score import CHECK, show_score
 from pages.shared.own_threshold import choose_rate
-from pages.shared.run_choice import PARAMETER, has_maps, is_recorded, open_run, opened_run
+from pages.shared.run_choice import PARAMETER, has_maps, open_run, opened_run
 from pages.shared.segment_live import show_computing
 from panda_core.config import RunConfig
 from panda_core.datasets.own_images import FEWEST
@@ -119,7 +120,7 @@ def _run(folder: RunFolder, upload: Upload | None) -> None:
     if state.state != "finished":
         show_ending(folder, state, finished=run.metrics is not None)
         return
-    if not _can_score(folder):
+    if not can_score(folder):
         st.info(
             "This run came with the program, or its weights were removed: it can be looked at, but it cannot score "
             "new images. Start a run of your own.",
@@ -132,11 +133,7 @@ def _run(folder: RunFolder, upload: Upload | None) -> None:
     token = st.query_params.get(CHECK, "")
     if token:
         show_results(run, token, rate)
-
-
-def _can_score(folder: RunFolder) -> bool:
-    kept = "banks" if has_maps(folder) else "checkpoints"
-    return not is_recorded(folder) and (folder.path / kept).is_dir()
+    show_use(folder, maps=run.is_segmentation)
 
 
 def _begin_anew() -> None:

@@ -109,7 +109,7 @@ def _found(run: LoadedRun, output: Path, upload: Upload | None, rows: list[Row],
         show_viewer(view, look, 0, [0])
     else:
         _pictures(output, upload, scored)
-    show_downloads(run, output.name, rows, view)
+    show_downloads(output.name, rows, view)
 
 
 def _table(run: LoadedRun, rows: list[Row]) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.shared import wording
 from pages.shared.glossary import tip
-from pages.shared.own_drop import ENDINGS, LARGEST, WITH_ARCHIVES
+from pages.shared.own_drop import ENDINGS, LARGEST
 from panda_core.datasets.own_images import Source
 from panda_core.datasets.own_layout import CHECKED
 from panda_core.errors import PandaError
@@ -35,7 +35,7 @@ def show_score(folder: RunFolder) -> None:
     else:
         dropped = st.file_uploader(
             "Images to score" if way == FILES else "A folder of images to score",
-            type=WITH_ARCHIVES if way == FILES else ENDINGS,
+            type=None if way == FILES else ENDINGS,
             accept_multiple_files=True if way == FILES else "directory",
             key=f"own_others_{way == FOLDER}",
             max_upload_size=LARGEST if way == FILES else None,

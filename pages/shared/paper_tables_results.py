@@ -14,7 +14,7 @@ from pages.shared.router import ADAPT, SEGMENT
 from panda_core.bench.figure import described, means_figure
 from panda_core.bench.folder import GridFolder
 from panda_core.bench.summary import Result, Results
-from panda_core.bench.writing import FILES, NOTE, by_dataset, class_tables, interval, percent, row
+from panda_core.bench.writing import FILES, NOTE, charts_of, class_tables, interval, percent, row
 from panda_core.segmentation import SEGMENTERS
 
 _MIME = {".md": "text/markdown", ".csv": "text/csv", ".html": "text/html"}
@@ -22,10 +22,9 @@ _MIME = {".md": "text/markdown", ".csv": "text/csv", ".html": "text/html"}
 
 def show_results(folder: GridFolder, results: Results) -> None:
     """Draw all that a grid has measured so far."""
-    for place, (dataset, lines) in enumerate(by_dataset(results)):
-        if any(line.mean is not None for line in lines):
-            st.markdown(f"**{wording.sentence(dataset)}**", help=tip("grid_chart"))
-            show_figure(means_figure(lines), key=f"means-{place}", alt=described(lines))
+    for place, (title, lines) in enumerate(charts_of(results)):
+        st.markdown(f"**{wording.sentence(title)}**", help=tip("grid_chart"))
+        show_figure(means_figure(lines), key=f"means-{place}", alt=described(lines))
     _table(results)
     _problems(results)
     for dataset, columns, rows in class_tables(results):

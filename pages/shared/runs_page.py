@@ -8,13 +8,14 @@ import streamlit as st
 from pages.shared import wording
 from pages.shared.archive import zipped
 from pages.shared.charts import show as show_figure
+from pages.shared.detector_file import can_score, download_detector
 from pages.shared.glossary import tip
 from pages.shared.router import ADAPT, EXAMINE, SEGMENT
 from pages.shared.run_choice import all_runs, has_maps, is_recorded
 from pages.shared.run_table import Row, differing_settings, row_of
 from panda_core.errors import PandaError
 from panda_core.figures import compare_figure
-from panda_core.runs.store import RunFolder
+from panda_core.runs.store import ENDED, RunFolder
 
 MOST = 4
 
@@ -124,6 +125,8 @@ def _one(good: dict[str, Row]) -> None:
             key="download",
             help=tip("download"),
         )
+        if can_score(row.folder) and row.folder.state().state in ENDED:
+            download_detector(row.folder)
         if not is_recorded(row.folder):
             _rename(row)
             _delete(row.folder, "Delete")

@@ -19,7 +19,7 @@ from panda_core.runs.loaded import LoadedRun
 from panda_core.segmentation.maps import full_map
 
 LARGE = 640  # pixels, the longer side of the large picture
-_ARRAYS = ("grids", "held_out_grids", "distances_0", "origins_0")
+_ARRAYS = ("grids", "held_out_grids")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Mapped:
     """M images at one step. scores, peaks: (M,), the image's score and the highest value of its full map.
 
     grids: (M, g, g). distances, origins: for each group of levels, (M, h, w, k) and (M, h, w, k, 4). held_out_...:
-    the same of the held-out normal images, which set the threshold and the colours; empty where there are none.
+    the same of the held-out normal images, which set the threshold and the colours; empty where there are none, as are
+    distances and origins of a recorded run that is there for its maps alone.
     """
 
     names: list[str]

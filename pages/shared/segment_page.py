@@ -6,6 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from pages.shared import wording
+from pages.shared.detector_file import can_score, download_detector
 from pages.shared.glossary import tip
 from pages.shared.live import show_ending, show_heading, show_skipped
 from pages.shared.router import OWN
@@ -101,7 +102,8 @@ def _run(folder: RunFolder, place: DeltaGenerator) -> None:
     show_skipped(run)
     with st.container(horizontal=True, vertical_alignment="center"):
         download_maps(view, view.run.run_id)
-        if (folder.path / "banks").is_dir():
+        if can_score(folder):
+            download_detector(folder)
             query = {"run": folder.run_id}
             st.page_link(OWN, label="Score other images", icon=":material/fact_check:", query_params=query)
 

@@ -65,10 +65,10 @@ def show_neighbours(view: Looked, look: Look, image: int, step: int) -> None:
     measured = f"lies **{value:.2f}** times as far from normal patches as held-out normal ones do on average."
     if is_generalisation(view.run.config):
         measured = f"is **{value:.2f}** times as unusual as held-out normal patches of the seen classes are on average."
-    st.markdown(
-        f"This patch {measured}{judged} These are the normal patches nearest to it:",
-        help=tip("nearest_patches"),
-    )
+    nearest = " These are the normal patches nearest to it:"
+    if not view.found.distances:
+        nearest = " Which normal patches are nearest to it was not kept with this run."
+    st.markdown(f"This patch {measured}{judged}{nearest}", help=tip("nearest_patches"))
     left, right = st.columns([1, 3.2], gap="large")
     with left:
         picture = view.picture(image, SIDE)

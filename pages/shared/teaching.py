@@ -10,7 +10,19 @@ import re
 
 import streamlit as st
 
-PANELS = ("numbers", "jumps", "embedding", "auroc", "meters", "histogram", "ratios", "spectrum", "ranking", "presets")
+PANELS = (
+    "numbers",
+    "jumps",
+    "embedding",
+    "auroc",
+    "meters",
+    "histogram",
+    "ratios",
+    "spectrum",
+    "ranking",
+    "heatmap",
+    "presets",
+)
 PARAMETERS = ("hide", "lock", "large")
 LARGE = "html { font-size: 21px; } .stMainBlockContainer { max-width: 1500px; }"
 _KEPT = "teaching"

@@ -7,12 +7,14 @@ export default function (component) {
   const root = parentElement.querySelector(".machine");
   if (!root || !data) return;
   let machine = machines.get(root);
-  if (machine && machine.data.run !== data.run) {
+  const before = machine && machine.data.run === data.run ? machine.position : undefined;
+  if (machine && (before === undefined || machine.data.heat?.run !== data.heat?.run)) {
     machine.destroy();
     machine = undefined;
   }
   if (!machine) {
-    machine = new Machine(root, data);
+    // Heatmaps that arrive later find the machine where it stood.
+    machine = new Machine(root, before === undefined ? data : { ...data, start: before, plays: false });
     machines.set(root, machine);
   }
   machine.draw(); // again when the theme has changed
@@ -23,7 +25,9 @@ class Machine extends Player {
   constructor(root, data) {
     super(root, data);
     this.position = Math.min(data.start ?? 0, this.last); // whole: a measurement; between two, the picture glides
-    for (const panel of root.querySelectorAll("[data-panel]")) panel.hidden = data.hidden.includes(panel.dataset.panel);
+    for (const panel of root.querySelectorAll("[data-panel]")) {
+      panel.hidden = data.hidden.includes(panel.dataset.panel) || (panel.dataset.panel === "heatmap" && !data.heat);
+    }
     for (const group of root.querySelectorAll(".column, .views")) {
       const shown = [...group.children].filter((child) => !child.hidden).length;
       group.hidden = shown === 0;
@@ -31,7 +35,10 @@ class Machine extends Player {
     }
     this.find("first").textContent = number(data.auroc[0]);
     this.wire();
-    this.ranking = new Ranking(this.find("ranking"), data);
+    this.heatmap = data.heat ? new Heatmap(root.querySelector("[data-panel=heatmap]"), data, () => this.draw()) : null;
+    this.ranking = new Ranking(this.find("ranking"), data, this.heatmap && ((image) => this.choose(image)));
+    this.find("hint").hidden = !this.heatmap;
+    if (this.heatmap) this.ranking.press(this.heatmap.chosen);
     this.cloud = new Cloud(this.find("cloud"), root, data);
     this.follow();
     const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -74,6 +81,12 @@ class Machine extends Player {
     this.remember();
   }
 
+  choose(image) {
+    this.heatmap.chosen = image;
+    this.ranking.press(image);
+    this.draw();
+  }
+
   // The address holds the step, so that a link shows what is seen now.
   remember() {
     const url = new URL(window.location.href);
@@ -90,15 +103,17 @@ class Machine extends Player {
     const { data } = this;
     this.cloud.prepare();
     this.ranking.prepare();
+    this.heatmap?.prepare();
     const marks = [["best", "best", "2 3"], ["stop", "stop", ""], ["alarm", "alarm", "6 3"]];
     this.charts = [
       new Chart(this.find("auroc"), data, "AUROC (needs labels)", data.auroc_range, 2, [
         { values: data.auroc, colour: data.colours.normal, dash: "", shape: "circle", name: "", low: data.auroc_low, high: data.auroc_high },
       ], marks),
       new Chart(this.find("meters"), data, "Without labels, step 0 = 1", data.share_range, 2, [
-        { values: data.rank, colour: data.colours.train, dash: "", shape: "circle", name: "effective rank" },
+        { values: data.rank, colour: data.colours.train, dash: "", shape: "circle", name: "rank" },
         { values: data.spread, colour: data.colours.mark, dash: "2 3", shape: "square", name: "spread" },
-      ]),
+        { values: data.neighbours, colour: data.colours.kept, dash: "7 4", shape: "circle", name: "neighbours" },
+      ], marks.slice(2)),
       new Chart(this.find("ratios"), data, "Distance to centre, training = 1", data.ratio_range, 1, [
         { values: data.anomalous_ratio, colour: data.colours.anomalous, dash: "7 4", shape: "square", name: "anomalous" },
         { values: data.normal_ratio, colour: data.colours.normal, dash: "", shape: "circle", name: "normal" },
@@ -129,5 +144,6 @@ class Machine extends Player {
     this.cloud.draw(this.position, place, scale);
     for (const chart of this.charts) chart.draw(this.position, place, scale);
     this.ranking.draw(place);
+    this.heatmap?.draw(this.position, place);
   }
 }

@@ -17,14 +17,21 @@ from pages.shared.run_choice import find_run
 from pages.shared.run_images import find_images, tile
 from pages.shared.story import story_of
 from pages.shared.teaching import hidden_panels
+from pages.shared.time_machine_maps import film_of, find_maps, same_images
 from panda_core.errors import BrokenRun, PandaError
 from panda_core.figures import Moment, curve_of, jumps, thinned, time_machine
 from panda_core.metrics import threshold_at
 from panda_core.runs.loaded import LoadedRun
 
 _HERE = Path(__file__).parent
-# One script of four files: parts first, then what is exported.
-_PARTS = ("time_machine_cloud.js", "time_machine_charts.js", "time_machine_player.js", "time_machine.js")
+# One script of several files: parts first, then what is exported.
+_PARTS = (
+    "time_machine_cloud.js",
+    "time_machine_charts.js",
+    "time_machine_images.js",
+    "time_machine_player.js",
+    "time_machine.js",
+)
 _MACHINE = st.components.v2.component(
     "panda_time_machine",
     html=(_HERE / "time_machine.html").read_text(encoding="utf-8"),
@@ -44,10 +51,12 @@ def show_time_machine(
     plays: whether it starts by itself; one whose address names a step stands still there. at: the step at which it
     stands before anybody moves it, if the address names none. hidden: panels that are left out.
     """
-    data = _numbers(run.run_id, len(run.evaluated), run.metrics is not None)
+    hidden = [*hidden_panels(), *hidden]
+    maps = None if "heatmap" in hidden else find_maps(run)
+    data = _numbers(run.run_id, len(run.evaluated), run.metrics is not None, "" if maps is None else maps.run_id)
     named = place_of(st.query_params.get(AT, ""), data["steps"])
     start = place_of("" if at is None else str(at), data["steps"]) if named is None else named
-    shown = {"start": start or 0, "plays": plays and start is None, "hidden": [*hidden_panels(), *hidden]}
+    shown = {"start": start or 0, "plays": plays and start is None, "hidden": hidden}
     _MACHINE(key=key, data={**data, **shown})
 
 
@@ -59,16 +68,16 @@ def place_of(text: str, steps: list[int]) -> int | None:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _numbers(run_id: str, points: int, finished: bool) -> dict[str, Any]:
-    """Return all numbers and pictures of a run with so many measurements."""
-    folder = find_run(run_id)
+def _numbers(run_id: str, points: int, finished: bool, maps_id: str) -> dict[str, Any]:
+    """Return all numbers and pictures of a run with so many measurements, with the maps of a segmentation if any."""
+    folder, maps = find_run(run_id), find_run(maps_id)
     if folder is None:
         raise BrokenRun("The folder of this run is gone.")
-    return machine_data(LoadedRun(folder))
+    return machine_data(LoadedRun(folder), None if maps is None else LoadedRun(maps))
 
 
-def machine_data(run: LoadedRun) -> dict[str, Any]:
-    """Return what the browser needs of a run."""
+def machine_data(run: LoadedRun, maps: LoadedRun | None = None) -> dict[str, Any]:
+    """Return what the browser needs of a run. maps: a segmentation with its checkpoints, for the heatmap."""
     places = thinned(len(run.evaluated))
     evaluated = [run.evaluated[place] for place in places]
     curve = curve_of(evaluated, last_step=run.config.steps, metrics=run.metrics)
@@ -78,7 +87,8 @@ def machine_data(run: LoadedRun) -> dict[str, Any]:
     except KeyError as error:
         raise BrokenRun(f"Run `{run.run_id}` lacks {error} among its results. Compute it again.") from error
     alarms = [event.alarm for event in evaluated]
-    data = time_machine(curve, moments, is_anomaly)
+    data = time_machine(curve, moments, is_anomaly, _among(run, maps))
+    data["heat"] = _heat(run, maps, data)
     for image in data["twelve"]:
         image |= _picture(run, image["row"], image["anomalous"])
     return data | {"run": run.run_id, "jumps": jumps(curve, alarms), "words": story_of(curve, alarms)}
@@ -95,6 +105,24 @@ def _moment(arrays: dict[str, np.ndarray]) -> Moment:
         normaliser=float(arrays["normaliser"]),
         threshold=threshold_at(held_out, FALSE_ALARMS) if len(held_out) else None,
     )
+
+
+def _among(run: LoadedRun, maps: LoadedRun | None) -> np.ndarray | None:
+    """Return the rows of the test images that have maps, None for all: the strip shows those that can be looked at."""
+    try:
+        rows = np.empty(0, int) if maps is None else same_images(run, maps)[0]
+    except (PandaError, KeyError):
+        return None
+    return rows if len(rows) else None
+
+
+def _heat(run: LoadedRun, maps: LoadedRun | None, data: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the maps of the twelve images; None where there are none, or where their folder is damaged."""
+    try:
+        rows = [image["row"] for image in data["twelve"]]
+        return None if maps is None else film_of(run, maps, data["steps"], rows) or None
+    except (PandaError, KeyError, IndexError):
+        return None
 
 
 def _picture(run: LoadedRun, row: int, anomalous: bool) -> dict[str, str]:

@@ -43,12 +43,18 @@ class Chart {
       markup += line.shape === "square"
         ? `<rect class="dot${index}" width="10" height="10" x="-5" y="-5" fill="${line.colour}"/>`
         : `<circle class="dot${index}" r="5.5" fill="${line.colour}"/>`;
-      if (line.name) markup += `<text class="name${index} faint">${line.name}</text>`;
+      if (line.name && this.lines.length < 3) markup += `<text class="name${index} faint">${line.name}</text>`;
     });
+    if (this.lines.length > 2) markup += `<text x="${(box.left + box.right) / 2}" y="${box.height - 5}" text-anchor="middle">${this.legend()}</text>`;
     if (!this.lines.length) markup += `<text class="faint" x="${box.left + 8}" y="${box.top + 18}">undefined without both kinds of test images</text>`;
     svg.innerHTML = markup; // built of numbers and fixed words alone
     this.here = svg.querySelector(".here");
     this.parts = this.lines.map((_, index) => ["past", "dot", "name"].map((name) => svg.querySelector("." + name + index)));
+  }
+
+  // Names that follow three lines would cover one another.
+  legend() {
+    return this.lines.map((line) => `<tspan fill="${line.colour}">${line.shape === "square" ? "■" : "●"}</tspan> <tspan class="faint">${line.name}</tspan>`).join("  ");
   }
 
   band(line) {

@@ -1,4 +1,4 @@
-// The cloud of features in two directions, and the strip of twelve images.
+// The cloud of features in two directions.
 const GROUPS = ["anomalous", "normal", "train"];
 const LEAST = 1e-3; // no cloud is enlarged further than this reach, in units of the features
 
@@ -146,51 +146,4 @@ function sign(context, name, x, y, size) {
     context.lineTo(x - 3.8 * size, y + 3 * size);
   }
   context.fill();
-}
-
-class Ranking {
-  constructor(list, data) {
-    Object.assign(this, { list, data });
-    list.replaceChildren();
-    this.items = data.twelve.map((image) => {
-      const item = document.createElement("li");
-      if (image.anomalous) item.className = "odd";
-      const picture = document.createElement(image.picture ? "img" : "span");
-      if (image.picture) [picture.src, picture.alt] = [image.picture, image.name];
-      else [picture.className, picture.textContent] = ["blank", image.anomalous ? "A" : "N"];
-      picture.title = image.name;
-      const value = document.createElement("span");
-      item.append(picture, value);
-      list.append(item);
-      return item;
-    });
-  }
-
-  prepare() {
-    const count = this.items.length;
-    if (!count) return;
-    const width = this.list.clientWidth;
-    this.columns = width < 560 ? Math.ceil(count / 2) : count;
-    this.wide = width / this.columns;
-    this.high = Math.min(this.wide, 56) + 24;
-    this.list.style.setProperty("--wide", this.wide + "px");
-    this.list.style.setProperty("--tall", this.high * Math.ceil(count / this.columns) + "px");
-  }
-
-  draw(place) {
-    if (!this.items.length || !this.wide) return;
-    const scores = this.data.twelve_scores[place];
-    const order = scores.map((_, i) => i).sort((a, b) => scores[a] - scores[b]);
-    const limit = this.data.thresholds[place];
-    order.forEach((image, rank) => {
-      const [column, row] = [rank % this.columns, Math.floor(rank / this.columns)];
-      const item = this.items[image];
-      item.style.transform = `translate(${column * this.wide}px, ${row * this.high}px)`;
-      const above = limit !== null && scores[image] > limit;
-      item.lastChild.textContent = scores[image].toFixed(2) + (above ? " !" : "");
-    });
-    const wrong = order.filter((image, rank) => this.data.twelve[image].anomalous !== rank >= order.length - this.data.twelve.filter((one) => one.anomalous).length).length / 2;
-    const label = `Order of ${order.length} test images by score at step ${this.data.steps[place]}: ${Math.floor(wrong)} anomalies among the normal images. An exclamation mark: above the threshold.`;
-    if (this.list.getAttribute("aria-label") !== label) this.list.setAttribute("aria-label", label);
-  }
 }

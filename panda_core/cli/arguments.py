@@ -94,8 +94,8 @@ def parser() -> argparse.ArgumentParser:
     _add_run(add("show", running.show_command, "Summarise a run: settings, curve, result."))
     _add_run(add("verify", running.verify_command, "Compute a finished run's scores again and say equal or not."))
 
-    score = add("score", scoring.score_command, "Score images or folders with a run.")
-    _add_run(score)
+    score = add("score", scoring.score_command, "Score images or folders with a run, or with a bundle.")
+    _add_run(score, "path of a run folder or of a bundle (a folder or a .zip), or the id of a run below --runs-dir")
     score.add_argument("paths", nargs="+", metavar="PATH", help="image files or folders")
     score.add_argument("--csv", action="store_true", help="comma-separated values on stdout")
     report = add("report", reporting.report_command, "Write a run as one HTML file that opens anywhere.")
@@ -156,8 +156,8 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_run(command: argparse.ArgumentParser) -> None:
-    command.add_argument("run", metavar="RUN", help="path of a run folder, or its id below --runs-dir")
+def _add_run(command: argparse.ArgumentParser, about: str = "path of a run folder, or its id below --runs-dir") -> None:
+    command.add_argument("run", metavar="RUN", help=about)
     command.add_argument("--runs-dir", default=default_runs_dir(), metavar="DIR", help=_HELP["runs_dir"])
 
 

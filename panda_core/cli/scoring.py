@@ -1,14 +1,14 @@
-"""`score`: images and folders, scored by a run's detector."""
+"""`score`: images and folders, scored by the detector of a run or of a bundle."""
 
 from __future__ import annotations
 
 import argparse
 import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -28,12 +28,14 @@ from panda_core.cli.output import print_json, print_table, print_text
 from panda_core.datasets import decode_image, image_files
 from panda_core.datasets.images import shown_name
 from panda_core.errors import UnreadableImage, UsageError
-from panda_core.figures.heatmaps import fixed_scale
+from panda_core.figures.heatmaps import Scale, fixed_scale
 from panda_core.metrics import expected_false_alarms, percentile_among, threshold_at
 from panda_core.records import plain_cell
-from panda_core.runs.known_normals import known_normals
-from panda_core.runs.loaded import LoadedRun, load_run
+from panda_core.runs.loaded import load_run
 from panda_core.segmentation.maps import full_map
+
+if TYPE_CHECKING:
+    from panda_core.runs.detector import PandaDetector
 
 BATCH = 64
 BATCH_PIXELS = 16_000_000  # of decoded images at once: 64 of 500 x 500, or one photo
@@ -49,10 +51,9 @@ def score_command(parsed: argparse.Namespace) -> int:
         raise UsageError(f"`--false-alarm-rate` must be in (0, 1); got {parsed.false_alarm_rate:g}. Set it to 0.05.")
     if parsed.maps:
         check_target(Path(parsed.maps))
-    loaded = load_run(parsed.run, parsed.runs_dir)
-    references = list(_files(parsed.references or []))
-    detector = loaded.generalizer(references) if references else loaded.detector()
-    known = known_normals(loaded)
+    detector, typical = _opened(parsed)
+    known = detector.held_out_scores
+    peaks = detector.held_out_peaks if parsed.maps else None  # before any work: without maps, this raises
     threshold = threshold_at(known, parsed.false_alarm_rate) if len(known) else None
     rows: list[Row] = []
     writer = csv.DictWriter(sys.stdout, COLUMNS)
@@ -76,8 +77,9 @@ def score_command(parsed: argparse.Namespace) -> int:
         print_table("Scores (higher = more anomalous)", COLUMNS, cells)
         if len(known):
             print_text(_told(len(known), parsed.false_alarm_rate))
-    if parsed.maps:
-        _write_maps(loaded, detector, readable, Path(parsed.maps), parsed.false_alarm_rate)
+    if peaks is not None:
+        limit = threshold_at(peaks, parsed.false_alarm_rate)
+        _write_maps(detector, readable, Path(parsed.maps), fixed_scale(typical(), limit), limit)
     return 0 if readable else 1
 
 
@@ -103,19 +105,28 @@ def _told(known: int, rate: float) -> str:
     )
 
 
-def _write_maps(loaded: LoadedRun, detector: Any, paths: list[Path], target: Path, rate: float) -> None:
-    """Write the maps of images; refused with a sentence where the run has none."""
+def _opened(parsed: argparse.Namespace) -> tuple[PandaDetector, Callable[[], np.ndarray]]:
+    """Return a detector, and what gives maps of held-out normal images, or their median: the colours start there."""
+    from panda_core.export.opening import is_bundle, load_bundle
+
+    references = list(_files(parsed.references or []))
+    if is_bundle(Path(parsed.run)):
+        detector = load_bundle(parsed.run, references=references or None)
+        return detector, lambda: np.asarray(getattr(detector.learned_, "typical", None), np.float64)
+    loaded = load_run(parsed.run, parsed.runs_dir)
+    detector = loaded.generalizer(references) if references else loaded.detector()
+    return detector, lambda: loaded.maps(loaded.segmented[-1].step)["held_out_grids"]
+
+
+def _write_maps(detector: PandaDetector, paths: list[Path], target: Path, scale: Scale, threshold: float) -> None:
+    """Write the maps of images."""
 
     def items() -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
-        size, sigma = int(loaded.config.image_size or 0), float(loaded.config.set["sigma"])
+        size, sigma = int(detector.config.image_size or 0), float(detector.config.set["sigma"])
         for path in paths:
             said = detector.segment([path])
             yield shown_name(str(path)), decode_image(path), full_map(said.grids[0], size, sigma), float(said.scores[0])
 
-    if not loaded.is_segmentation:
-        detector.segment([])  # raises, saying what to use instead
-    threshold = threshold_at(loaded.arrays(loaded.segmented[-1].step)["held_out_peaks"], rate)
-    scale = fixed_scale(loaded.maps(loaded.segmented[-1].step)["held_out_grids"], threshold)
     write_maps(target, items(), scale, threshold)
 
 
@@ -148,7 +159,7 @@ def _decoded(paths: list[Path]) -> Iterator[_Batch]:
             yield batch
 
 
-def _scored(detector: Any, batch: _Batch, known: np.ndarray, threshold: float | None) -> list[Row]:
+def _scored(detector: PandaDetector, batch: _Batch, known: np.ndarray, threshold: float | None) -> list[Row]:
     """Return a row for each image of a batch."""
     images = [image for _, image in batch if isinstance(image, np.ndarray)]
     scores = iter(detector.anomaly_scores(images) if images else ())

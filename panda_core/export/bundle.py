@@ -113,7 +113,7 @@ def _copy(loaded: LoadedRun, detector: PandaDetector, folder: Path) -> None:
     for step in steps:
         arrays = {name: value for name, value in loaded.arrays(step).items() if name in ARRAYS}
         _save(folder / "arrays" / f"{step:06d}.safetensors", arrays)
-    _save(folder / CALIBRATION, calibration_of(detector))
+    _save(folder / CALIBRATION, calibration_of(loaded, detector))
 
 
 def _save(file: Path, arrays: Mapping[str, np.ndarray]) -> None:

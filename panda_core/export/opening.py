@@ -72,11 +72,20 @@ def _read(file: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def calibration_of(detector: PandaDetector) -> dict[str, np.ndarray]:
-    """Return what a detector's thresholds come from: scores of held-out normal images and, with maps, their peaks."""
+def calibration_of(loaded: LoadedRun, detector: PandaDetector) -> dict[str, np.ndarray]:
+    """Return what thresholds and colours come from: scores of held-out normal images; of maps, peaks and median."""
     learned = detector.learned_
     names = ("held_out_scores", "held_out_peaks")
-    return {name: np.asarray(getattr(learned, name)) for name in names if hasattr(learned, name)}
+    found = {name: np.asarray(getattr(learned, name)) for name in names if hasattr(learned, name)}
+    if loaded.is_segmentation:
+        grids = loaded.maps(loaded.segmented[-1].step)["held_out_grids"]
+        found["typical"] = np.array(np.nanmedian(grids) if grids.size else 0.0)
+    return found
+
+
+def is_bundle(path: Path) -> bool:
+    """Return whether a path looks like a bundle, a folder or a .zip, and not like a run."""
+    return (path / MANIFEST).is_file() or (path.is_file() and path.suffix.lower() == ".zip")
 
 
 def load_bundle(

@@ -31,6 +31,9 @@ from panda_core.records import cannot_write, read_json, write_json
 
 LAYOUT = 1  # raise when the meaning of an entry changes: old entries are then never hit
 BATCH = 64
+# Pixels that go through the trunk together on a processor: 16 images of 224 px, where 64 fall out of its cache (28
+# against 22 ms an image on one core) and take four times the memory.
+PIXELS = 16 * 224 * 224
 PROGRESS_LINES = 20
 ABANDONED_AFTER = 24 * 3600.0  # seconds after which a half-filled entry of a killed process is removed
 
@@ -125,10 +128,14 @@ def compute_trunk(
     images: list[np.ndarray], network: Network, *, image_size: int, dtype: str, device: torch.device
 ) -> np.ndarray:
     """Return the trunk's activations (B, C, h, w) of decoded images, rounded to `dtype` as the cache rounds them."""
-    batch = np.stack([squared(image, image_size, network.preprocessing) for image in images])
-    with torch.inference_mode():
-        values = network.trunk(network_input(batch, network.preprocessing).to(device))
-    return values.to(torch.float32).cpu().numpy().astype(dtype)
+    together = max(1, PIXELS // image_size**2) if device.type == "cpu" else len(images)
+    parts = []
+    for start in range(0, len(images), together):
+        chunk = [squared(image, image_size, network.preprocessing) for image in images[start : start + together]]
+        with torch.inference_mode():
+            values = network.trunk(network_input(np.stack(chunk), network.preprocessing).to(device))
+        parts.append(values.to(torch.float32).cpu().numpy().astype(dtype))
+    return np.concatenate(parts)
 
 
 def _fill(

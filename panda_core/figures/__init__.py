@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from panda_core.figures.alarm import alarm_figure
 from panda_core.figures.comparison import compare_figure
 from panda_core.figures.curve import Curve, curve_of
 from panda_core.figures.curves import auroc_figure, distances_figure, rank_figure, ratios_figure
 from panda_core.figures.elastic import fisher_figure, moved_figure, strengths_figure
+from panda_core.figures.map_film import MapsAt, map_film
 from panda_core.figures.patches import followed_figure, legend_figure, picture_figure
 from panda_core.figures.scores import histogram_figure, spectrum_figure
 from panda_core.figures.stopping import chosen_figure, normalised_figure
@@ -13,7 +15,9 @@ from panda_core.figures.time_machine import Moment, jumps, thinned, time_machine
 
 __all__ = [
     "Curve",
+    "MapsAt",
     "Moment",
+    "alarm_figure",
     "auroc_figure",
     "chosen_figure",
     "compare_figure",
@@ -24,6 +28,7 @@ __all__ = [
     "histogram_figure",
     "jumps",
     "legend_figure",
+    "map_film",
     "moved_figure",
     "normalised_figure",
     "picture_figure",

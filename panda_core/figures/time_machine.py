@@ -38,8 +38,12 @@ class Moment:
     threshold: float | None
 
 
-def time_machine(curve: Curve, moments: Sequence[Moment], is_anomaly: np.ndarray) -> dict[str, Any]:
+def time_machine(
+    curve: Curve, moments: Sequence[Moment], is_anomaly: np.ndarray, among: np.ndarray | None = None
+) -> dict[str, Any]:
     """Return all panels as lists of rounded numbers. moments: one for each step of `curve`; is_anomaly: (M,).
+
+    among: rows of the test images that the twelve are chosen from; None: all.
 
     Scores are divided by what a held-out normal image scores on average at that step: a score has no unit, and
     shrinks with the features. On this scale the groups meet at 1 when nothing can be told apart any more.
@@ -48,7 +52,8 @@ def time_machine(curve: Curve, moments: Sequence[Moment], is_anomaly: np.ndarray
         raise UsageError(f"A time machine needs a moment for each step; got {len(moments)} for {len(curve.steps)}.")
     groups = {"normal": is_anomaly == 0, "anomalous": is_anomaly == 1}
     relative = [moment.scores / _unit(moment) for moment in moments]
-    twelve = same_twelve(relative[0], is_anomaly)
+    rows = np.arange(len(is_anomaly)) if among is None else among
+    twelve = rows[same_twelve(relative[0][rows], is_anomaly[rows])]
     shares = {"spread": _shares_of_first(curve.spread), "rank": _shares_of_first(curve.effective_rank)}
     ratios = [value for value in (*curve.anomalous_ratio, *curve.normal_ratio) if value is not None]
     return {
@@ -59,6 +64,7 @@ def time_machine(curve: Curve, moments: Sequence[Moment], is_anomaly: np.ndarray
         "anomalous_ratio": list(curve.anomalous_ratio),
         "normal_ratio": list(curve.normal_ratio),
         **shares,
+        "neighbours": list(curve.neighbour_overlap),
         "effective_rank": [round(value, 1) for value in curve.effective_rank],
         "auroc_range": [max(0.0, auroc_range([curve])[0] + 0.01), 1.0],
         "ratio_range": [0, style.ceiling([*ratios, 1.2], room=1.05)],
@@ -76,7 +82,13 @@ def time_machine(curve: Curve, moments: Sequence[Moment], is_anomaly: np.ndarray
         "spectrum": [_spectrum(moment.singular_values) for moment in moments],
         "twelve": [{"row": int(row), "anomalous": bool(is_anomaly[row])} for row in twelve],
         "twelve_scores": [_rounded(scores[twelve]) for scores in relative],
-        "colours": {"train": style.TRAIN, "normal": style.NORMAL, "anomalous": style.ANOMALOUS, "mark": style.MARK},
+        "colours": {
+            "train": style.TRAIN,
+            "normal": style.NORMAL,
+            "anomalous": style.ANOMALOUS,
+            "mark": style.MARK,
+            "kept": style.RUNS[3],
+        },
     }
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import panda_core
 from panda_core.config import RunConfig
-from panda_core.records import cannot_write, write_json
+from panda_core.errors import PandaError
+from panda_core.records import cannot_write, read_json, write_json
 from panda_core.runs.plan import resolve
 from panda_core.runs.store import RunFolder
 
@@ -58,6 +59,33 @@ def check(folder: RunFolder, images: Path, references: Path | None = None) -> Pa
     paths = [str(path.resolve()) for path in (folder.path, images, out)]
     _checks[out.name] = _hand_over(json.dumps(paths))
     return out
+
+
+def bundle(folder: RunFolder, out: Path, patience: float = 120.0) -> None:
+    """Have a process write the bundle of a finished run to `out`, a .zip, and wait for it.
+
+    `PandaError` says why there is none: what the process said, or that it ended, or took over `patience` seconds.
+    """
+    process = _hand_over(json.dumps([str(folder.path.resolve()), str(out.resolve())]))
+    try:
+        code = process.wait(timeout=patience)
+    except subprocess.TimeoutExpired as error:
+        process.kill()
+        raise PandaError(f"The bundle took over {patience:g} s. {_by_hand(folder)}") from error
+    said = said_beside(out)
+    if not said.is_file():
+        raise PandaError(f"The process that wrote the bundle ended with code {code}. {_by_hand(folder)}")
+    if reason := read_json(said)["error"]:
+        raise PandaError(str(reason))
+
+
+def said_beside(out: Path) -> Path:
+    """Return the file in which the process that writes a bundle to `out` says how that went."""
+    return out.with_name(f"{out.name}.json")
+
+
+def _by_hand(folder: RunFolder) -> str:
+    return f"Write it in a terminal: `python -m panda_core export {folder.run_id} detector.zip --format bundle`."
 
 
 def how_check_ended(out: Path) -> str:

@@ -23,11 +23,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Patchwise:
-    """A fitted model, and what held-out normal images score: (H,), and the highest values of their maps, (H,)."""
+    """A fitted model, and what held-out normal images score: (H,), and the highest values of their maps, (H,).
+
+    typical: () the median of their maps, the lower end of the colours; only a bundle brings it along, a run has maps.
+    """
 
     model: PatchModel | Judge
     held_out_scores: np.ndarray
     held_out_peaks: np.ndarray
+    typical: np.ndarray | None = None
 
     def scores(self, images: list[np.ndarray]) -> np.ndarray:
         """Return the scores (B,) of decoded images."""

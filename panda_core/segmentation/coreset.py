@@ -30,8 +30,10 @@ def k_centres(
     if points.shape[1] > projected:
         points = points @ (rng.standard_normal((points.shape[1], projected), np.float32) / np.sqrt(projected))
     # Distances come from a product, which loses digits far from the origin.
-    points = np.ascontiguousarray(points - points.mean(axis=0, dtype=np.float64), np.float32)
-    squares = np.einsum("nd,nd->n", points, points)
+    # Without BLAS, whose threads wait for one another at each of thousands of small products: on two busy cores that
+    # was seen to cost twenty times as much.
+    columns = np.ascontiguousarray((points - points.mean(axis=0, dtype=np.float64)).T, np.float32)  # (D', N)
+    squares = np.einsum("dn,dn->n", columns, columns)
     chosen = np.empty(count, np.int64)
     nearest = np.full(len(points), np.inf, np.float32)
     pick = int(rng.integers(len(points)))
@@ -39,7 +41,8 @@ def k_centres(
         if place % 100 == 0 and should_stop():
             raise StopRequested("Stopped on request.")
         chosen[place] = pick
-        np.minimum(nearest, squares + squares[pick] - 2 * (points @ points[pick]), out=nearest)
+        products = np.einsum("dn,d->n", columns, columns[:, pick])
+        np.minimum(nearest, squares + squares[pick] - 2 * products, out=nearest)
         nearest[pick] = -np.inf  # and it stays: rounding must not choose a point twice
         pick = int(nearest.argmax())
     return np.sort(chosen)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +25,14 @@ if str(ROOT) not in sys.path:
 from panda_core.runs.store import ENDED, list_runs  # noqa: E402
 
 STARTS_WITHIN = 20  # seconds
+WINDOW = {"width": 1280, "height": 900}
+# Whether a page has had the same elements, none of them half-faded or a placeholder, for a second.
+STILL = """() => {
+    const moving = document.querySelector('[data-stale="true"], [data-testid="stSkeleton"]');
+    const count = moving ? -1 : document.querySelectorAll('*').length;
+    if (count < 0 || !window.still || window.still.count !== count) window.still = { count, since: performance.now() };
+    return performance.now() - window.still.since > 1000;
+}"""
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -74,12 +84,35 @@ class Server:
         while any(folder.state().state not in ENDED for folder in folders) and time.monotonic() - began < 30:
             time.sleep(0.1)
 
+    @contextlib.contextmanager
+    def held_runs(self) -> Iterator[None]:
+        """Have the processes of this server wait: a run that is to last until a page is there computes no more."""
+        held = [process for process, parent in _parents().items() if parent == self.process.pid]
+        assert held, "no process computes"
+        for process in held:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in held:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGCONT)
+
     def _healthy(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
+
+
+def _parents() -> dict[int, int]:
+    """Return the parent of every process."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            found[int(path.name)] = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
+    return found
 
 
 @pytest.fixture
@@ -119,18 +152,34 @@ def browser() -> Iterator[Any]:
         launched.close()
 
 
+@pytest.fixture(scope="session")
+def context(browser: Any) -> Iterator[Any]:
+    """One person's browser: what a page loads is fetched and compiled once, and every visit is a tab."""
+    made = browser.new_context(viewport=WINDOW)
+    yield made
+    made.close()
+
+
 class Visit:
     """A page of the browser that remembers what went wrong on it, and where its requests went."""
 
-    def __init__(self, browser: Any, **options: Any) -> None:
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
-        self.page = self.context.new_page()
+    def __init__(self, context: Any, **media: Any) -> None:
+        self.page = context.new_page()
+        self.page.emulate_media(**media)
+        self.page.set_default_navigation_timeout(60_000)
         self.errors: list[str] = []
         self.hosts: set[str] = set()
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("request", lambda request: self._request(request.url))
         self.page.on("websocket", lambda socket: self._request(socket.url))
+
+    def settle(self) -> None:
+        """Wait until the script has ended, nothing is faded or a placeholder, and the page has stopped growing."""
+        self.page.evaluate("() => { delete window.still; }")
+        self.page.locator("h1").first.wait_for(timeout=60_000)
+        self.page.locator('[data-test-script-state="notRunning"]').first.wait_for(timeout=60_000)
+        self.page.wait_for_function(STILL, polling=100, timeout=60_000)
 
     def _console(self, message: Any) -> None:
         # On a cold deep link the browser part first looks for the server below the page's own path.
@@ -149,17 +198,17 @@ class Visit:
 
 
 @pytest.fixture
-def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
-    """(**browser options) -> a page; all are closed at the end."""
+def visit(context: Any) -> Iterator[Callable[..., Visit]]:
+    """(**what the system prefers) -> a page; all are closed at the end."""
     visits: list[Visit] = []
 
-    def make(**options: Any) -> Visit:
-        visits.append(Visit(browser, **options))
+    def make(**media: Any) -> Visit:
+        visits.append(Visit(context, **media))
         return visits[-1]
 
     yield make
     for made in visits:
-        made.context.close()
+        made.page.close()
 
 
 @pytest.fixture

@@ -72,6 +72,13 @@ def test_unreadable_content_is_named_with_its_reason(content: bytes, reason: str
         decode_image(path, "shown/cell.png")
 
 
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP"])
+@pytest.mark.parametrize("tail", [b"<script>alert(1)</script>", b"PK\x05\x06" + bytes(18), b"\x80\x04.", bytes(9000)])
+def test_what_follows_an_image_is_not_read(form: str, tail: bytes) -> None:
+    """Guards: a file that is two things at once (a picture and a page, an archive, a pickle) read as the second."""
+    np.testing.assert_array_equal(decode_image(picture_as(form) + tail, "x"), decode_image(picture_as(form), "x"))
+
+
 def test_every_truncation_is_refused_or_whole() -> None:
     """Guards: any other exception than `UnreadableImage`, at whatever byte a file was cut."""
     for form in FORMATS:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panda_core.datasets import find_dataset, folder_dataset, one_class_task
+from panda_core.datasets import find_dataset, folder_dataset, one_class_task, own_images
 from panda_core.datasets.own_images import LONGEST, Understood, write_images
-from panda_core.datasets.own_layout import ANOMALOUS, BY_FOLDER, CHECKED, MASK, NORMAL
+from panda_core.datasets.own_layout import ANOMALOUS, BY_FOLDER, CHECKED, MASK, NAMES, NORMAL
 from panda_core.errors import PandaError, UsageError
 
 ROOM = 10**9
@@ -98,6 +98,28 @@ def test_what_cannot_be_told_apart_is_asked_about(tmp_path: Path) -> None:
         tmp_path / "v", files(BY_FOLDER, {f"my photos/{row}.png": picture(row) for row in range(3)}), room=ROOM
     )
     assert found.normals == 3
+
+
+def test_files_of_one_name_are_different_images(tmp_path: Path) -> None:
+    """Two photos called IMG_0001.JPG, from two folders, of which one hides the other."""
+    sources = [(CHECKED, "photo.png", io.BytesIO(picture(seed))) for seed in range(3)]
+    assert write_images(tmp_path / "u", sources, room=ROOM).checked == 3
+    assert list(json.loads((tmp_path / "u" / NAMES).read_text()).values()) == ["photo.png"] * 3
+    pixels = {(tmp_path / "u" / "images" / place).read_bytes() for place in places(tmp_path / "u")}
+    assert len(pixels) == 3
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_more_images_than_allowed_are_refused(packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand files that are all decoded before anybody says that they are too many."""
+    monkeypatch.setattr(own_images, "MOST", 5)
+    members = {f"{number}.png": picture(number) for number in range(6)}
+    sources = files(NORMAL, {"all.zip": zipped(members)} if packed else members)
+    with pytest.raises(UsageError, match="At most 5 images at once"):
+        write_images(tmp_path / "u", sources, room=ROOM)
+    members.popitem()
+    sources = files(NORMAL, {"all.zip": zipped(members)} if packed else members)
+    assert write_images(tmp_path / "v", sources, room=ROOM).normals == 5
 
 
 def test_copies_count_once_but_are_all_checked(tmp_path: Path) -> None:

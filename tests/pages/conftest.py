@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 import streamlit as st  # noqa: E402
+from streamlit.components.v2 import manifest_scanner  # noqa: E402
 from streamlit.testing.v1 import AppTest  # noqa: E402
 
 from panda_core.config import RunConfig  # noqa: E402
@@ -60,17 +62,26 @@ def _no_process(*arguments: str) -> Any:
     return SimpleNamespace(poll=lambda: None, stdin=io.StringIO())
 
 
+@pytest.fixture(scope="session")
+def _components() -> Iterator[None]:
+    """Look for the components of installed packages once, not for every page that is opened."""
+    with pytest.MonkeyPatch.context() as patch:
+        scan = manifest_scanner.scan_component_manifests
+        patch.setattr(manifest_scanner, "scan_component_manifests", functools.cache(scan))
+        yield
+
+
 @pytest.fixture
-def open_page() -> Open:
-    """(page, query parameters) -> the page after its first run, which must not have raised."""
+def open_page(_components: None) -> Open:
+    """(page, query parameters) -> the page after its first run, which must not have raised: a visit by its address."""
 
     def open_(page: str, **query: str) -> AppTest:
         at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-        at.run()
         for key, value in query.items():
             at.query_params[key] = value
         at.switch_page(f"pages/{page}.py").run()
         assert not at.exception, [error.value for error in at.exception]
+        assert at._finished_page_script_hash == at._page_hash, f"another page than {page} was run"
         return at
 
     return open_
@@ -124,7 +135,7 @@ def make_maps(runs_dir: Path) -> MakeRun:
     def make(state: str = "finished", *, steps: tuple[int, ...] = (0,), held_out: int = 20, **config: Any) -> RunFolder:
         settings = {"dataset": "synthetic:digits", "normal_class": "3", "image_size": 32} | config
         limits = {"train_limit": 8, "test_limit": 12}
-        folder = RunFolder.create(resolve(RunConfig(recipe="patchcore", runs_dir=str(runs_dir), **limits, **settings)))
+        folder = RunFolder.create(resolve(RunConfig(recipe="patchcore", runs_dir=str(runs_dir), **limits | settings)))
         write_maps(folder, state, steps, held_out)
         return folder
 

@@ -201,3 +201,19 @@ def test_story_follows_the_curve() -> None:
     )  # fmt: skip
     phases = [words["phase"] for words in story_of(curve)]
     assert phases == ["unadapted", "adapting", "adapting", "collapsed", "collapsed"]
+
+
+def test_an_option_without_effect_is_not_offered(open_page: Any) -> None:
+    """Guards against a field that can be filled in and is then refused, or stays behind when it loses its effect."""
+
+    def offered(at: Any) -> set[str]:
+        return {widget.key for widget in (*at.number_input, *at.selectbox) if widget.key}
+
+    at = open_page("adapt", recipe="deep-svdd")
+    assert "set_objective" in offered(at) and not {"set_nu", "set_warm_up", "set_whiten_dims"} & offered(at)
+    at.selectbox(key="set_objective").set_value("soft-boundary").run()
+    assert {"set_nu", "set_warm_up"} <= offered(at)
+    at.number_input(key="set_nu").set_value(0.3).run()
+    at.selectbox(key="set_objective").set_value("one-class").run()
+    assert "set_nu" not in offered(at) and not at.button(key="start").disabled
+    assert {"set_whiten_dims"} <= offered(open_page("adapt", recipe="frozen"))

@@ -112,8 +112,10 @@ def test_every_control_and_picture_explains_itself(folder: Path, open_page: Any)
     at = open_page("data", data_dataset="folder", data_folder=str(folder))
     at.button(key="data-check").click().run()
     for kind in ("button", "selectbox", "number_input", "text_input"):
+        assert at.get(kind), kind
         for widget in at.get(kind):
             assert widget.help, f"{kind} {widget.label}"
+    assert at.get("image") and at.get("dataframe")
     for element in at.get("image"):
         assert all(image.alt for image in element.proto.imgs)
     for frame in at.get("dataframe"):

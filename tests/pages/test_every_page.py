@@ -23,6 +23,21 @@ PAGES = (
     "paper_tables",
     "data",
 )
+# Where there is at least one of a kind: a name that matches nothing would find nothing wrong anywhere.
+PICTURES = {
+    "plotly_chart": ("elastic", "adapt", "segment", "examine", "runs"),
+    "image": ("segment", "examine", "data"),
+    "dataframe": ("duel", "segment", "runs", "data"),
+}
+CONTROLS = {
+    "button": "adapt",
+    "selectbox": "adapt",
+    "number_input": "adapt",
+    "text_input": "adapt",
+    "slider": "examine",
+    "select_slider": "examine",
+    "multiselect": "runs",
+}
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -57,6 +72,7 @@ def test_every_image_and_chart_has_a_description(page: str, open_page: Any, make
     """Guards those who cannot see a chart or an image."""
     folder = make_run()
     at = open_page(page, run=folder.run_id)
+    assert [kind for kind, pages in PICTURES.items() if page in pages and not at.get(kind)] == []
     for chart in at.get("plotly_chart"):
         assert len(chart.proto.alt) > 20
     for element in at.get("image"):
@@ -70,7 +86,8 @@ def test_every_control_explains_itself(page: str, open_page: Any, make_run: Any)
     """Guards against a control without its entry in the glossary."""
     folder = make_run()
     at = open_page(page, run=folder.run_id)
-    for kind in ("button", "selectbox", "number_input", "text_input", "slider", "select_slider", "multiselect"):
+    for kind, shown_on in CONTROLS.items():
+        assert at.get(kind) or page != shown_on
         for widget in at.get(kind):
             assert widget.help, f"{kind} {widget.label}"
 

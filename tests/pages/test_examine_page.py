@@ -89,3 +89,17 @@ def test_damaged_arrays_are_a_sentence(open_page: Any, make_run: Any) -> None:
     (folder.path / "arrays" / "final.npz").write_bytes(b"PK\x03\x04 not an archive")
     at = open_page("examine", run=folder.run_id)
     assert any("cannot be read" in error.value for error in at.error)
+
+
+def test_answers_of_heads_and_the_oracle_are_shown(open_page: Any, make_run: Any) -> None:
+    """Guards PANDA's Table 3: normal and anomalous images in the wrong columns, or an oracle without its name."""
+    folder = make_run()
+    lines = (folder.path / "events.jsonl").read_text().splitlines()
+    last = json.loads(lines[-1])
+    heads = {"normal_rotation_accuracy": 0.941, "anomalous_rotation_accuracy": None, "oracle_grid_auroc": 0.6472}
+    last["metrics"] |= heads
+    (folder.path / "events.jsonl").write_text("\n".join([*lines[:-1], json.dumps(last)]) + "\n")
+    at = open_page("examine", run=folder.run_id)
+    (frame,) = [item.value for item in at.dataframe if "Head" in item.value]
+    assert frame.to_numpy().tolist() == [["rotation", "94.1 %", "–"]]
+    assert any("chosen with the labels" in caption.value and "0.647" in caption.value for caption in at.caption)

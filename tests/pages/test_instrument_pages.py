@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,14 @@ import pytest
 from pages.shared.duel import duel_data, places_at
 from pages.shared.duel_page import DUELLISTS, chosen_runs, duellist
 from pages.shared.presets import STRENGTHS, elastic_settings
+from pages.shared.run_choice import find_run
 from pages.shared.stopping_view import relative_scores
 from pages.shared.story import story_of
 from pages.shared.time_machine import machine_data, place_of
+from pages.shared.time_machine_maps import find_maps, maps_config, same_images, segmentations_of
+from panda_core.errors import PandaError
 from panda_core.figures import Curve
+from panda_core.records import write_arrays, write_json
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.plan import resolve
 from panda_core.runs.store import list_runs
@@ -36,6 +41,150 @@ def test_a_run_without_its_data_still_moves(make_run: Any) -> None:
     run = LoadedRun(make_run())
     run.folder.write_config(run.config.replace(dataset="folder:/gone"))
     assert {image["picture"] for image in machine_data(LoadedRun(run.folder))["twelve"]} == {""}
+
+
+def maps_of(make_maps: Any, run: LoadedRun, steps: tuple[int, ...] = (0, 10, 20), **config: Any) -> LoadedRun:
+    """Return a segmentation with the checkpoints of `run`, on the same test images."""
+    own = {"dataset": "digits", "test_limit": run.config.test_limit, "set": {"adapted": str(run.folder.path)}}
+    state = config.pop("state", "finished")
+    return LoadedRun(make_maps(state, steps=steps, **own | config))
+
+
+def test_a_segmentation_belongs_to_the_run_whose_checkpoints_it_uses(make_run: Any, make_maps: Any) -> None:
+    """Maps of another run, of other images or of an unfinished run in the panel; an old run that hides a new one."""
+    run, other = LoadedRun(make_run()), LoadedRun(make_run())
+    for stranger in (
+        {"set": {"adapted": str(other.folder.path)}},
+        {"set": {}},
+        {"dataset": "synthetic:digits"},
+        {"seed": 1},
+        {"test_limit": 5},
+    ):
+        maps_of(make_maps, run, **stranger)
+    assert find_maps(run) is None and segmentations_of(run) == []
+    maps_of(make_maps, run, state="stopped")
+    assert find_maps(run) is None and len(segmentations_of(run)) == 1
+    maps = maps_of(make_maps, run)
+    maps_of(make_maps, run, steps=(20,))  # newer, and of one checkpoint alone
+    found = find_maps(run)
+    assert found is not None and found.run_id == maps.run_id
+
+
+def test_the_maps_are_those_of_the_twelve_images(make_run: Any, make_maps: Any) -> None:
+    """A heatmap over another image than its own: both runs list their images in an order of their own."""
+    run = LoadedRun(make_run())
+    maps = maps_of(make_maps, run, steps=(0, 20))
+    order = np.random.default_rng(0).permutation(len(maps.split["test"]))
+    for step in (0, 20):
+        kept = maps.maps(step)
+        kept["grids"] = np.full_like(kept["grids"], 1.0)
+        kept["grids"][:, 0, 0] += np.arange(len(order))  # the place of each image among the maps, at one patch
+        write_arrays(maps.folder.path / "maps" / f"{step:06d}.npz", kept | {"grids": kept["grids"][order]})
+        arrays = maps.arrays(step) | {"peaks": (1.0 + np.arange(len(order)))[order]}
+        write_arrays(maps.folder.path / "arrays" / f"{step:06d}.npz", arrays)
+    names = [maps.split["test"][place] for place in order]
+    write_json(maps.folder.path / "split.json", maps.split | {"test": names})
+    data = machine_data(run, LoadedRun(maps.folder))
+    heat = data["heat"]
+    assert [found is None for found in heat["maps"]] == [False, True, False]  # step 10 was not segmented
+    assert len(heat["pictures"]) == len(data["twelve"]) and heat["pictures"][0].startswith("data:image/jpeg;base64,")
+    unit = float(maps.maps(0)["held_out_grids"].mean())
+    for image, peak in zip(data["twelve"], heat["peaks"][0], strict=True):
+        there = maps.split["test"].index(run.split["test"][image["row"]])
+        assert peak == pytest.approx((1.0 + there) / unit, rel=1e-2)
+    json.dumps(heat, allow_nan=False)
+
+
+def test_the_twelve_are_images_that_have_maps(make_run: Any, make_maps: Any) -> None:
+    """An image in the strip that can be chosen and has no heatmap."""
+    run = LoadedRun(make_run())
+    maps = maps_of(make_maps, run, test_limit=20)
+    known, _ = same_images(run, maps)
+    assert 0 < len(known) < len(run.split["test"])
+    assert {image["row"] for image in machine_data(run, maps)["twelve"]} <= set(known.tolist())
+
+
+@pytest.mark.parametrize("damage", ["maps", "split.json"])
+def test_damaged_maps_leave_the_rest(damage: str, make_run: Any, make_maps: Any) -> None:
+    """A time machine that does not open because a segmentation beside it is broken."""
+    run = LoadedRun(make_run())
+    maps = maps_of(make_maps, run)
+    for path in (maps.folder.path / "maps").glob("*") if damage == "maps" else [maps.folder.path / damage]:
+        path.write_bytes(b"nonsense")
+    data = machine_data(run, LoadedRun(maps.folder))
+    assert data["heat"] is None and len(data["twelve"]) == 12
+
+
+def test_one_click_computes_the_maps_of_all_checkpoints(open_page: Any, make_run: Any, runs_dir: Any) -> None:
+    """A button that segments the last network alone or other images, or that stays while it computes."""
+    run = LoadedRun(make_run())
+    assert not compute_buttons(open_page("instrument", run=run.run_id))  # no checkpoints, no maps
+    give_checkpoints(run)
+    at = open_page("instrument", run=run.run_id)
+    at.button(key="compute_heatmaps").click().run()
+    assert not at.exception
+    (made,) = segmentations_of(run)
+    config = made.config()
+    assert config.set["checkpoint"] == "all" and config.seed == run.config.seed
+    assert config.test_limit == run.config.test_limit == 40
+    assert not compute_buttons(at) and any("Stop" in button.label for button in at.button)
+    made.write_state("failed", "The disk is full.")
+    at = open_page("instrument", run=run.run_id)
+    assert compute_buttons(at) and "The disk is full" in at.warning[0].value
+
+
+def test_maps_that_are_there_need_no_button(open_page: Any, make_run: Any, make_maps: Any) -> None:
+    """An offer to compute what is on the page already, or none where a checkpoint lacks its maps."""
+    run = LoadedRun(make_run())
+    give_checkpoints(run)
+    maps_of(make_maps, run, steps=(0, 20))
+    assert compute_buttons(open_page("instrument", run=run.run_id))
+    maps_of(make_maps, run)
+    assert not compute_buttons(open_page("instrument", run=run.run_id))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"backbone": "lenet"}, "a pretrained network"),
+        ({"dataset": "folder:/gone"}, "gone"),
+        ({"dataset": "(images)"}, "handed over"),
+    ],
+)
+def test_a_run_without_maps_says_why(fields: dict[str, str], words: str, open_page: Any, make_run: Any) -> None:
+    """A button that leads to an error: a network that knows no images, data that is gone or was never stored."""
+    folder = make_run()
+    give_checkpoints(LoadedRun(folder))
+    folder.write_config(folder.config().replace(**fields))
+    with pytest.raises(PandaError, match=words):
+        maps_config(LoadedRun(folder))
+    at = open_page("instrument", run=folder.run_id)
+    assert not compute_buttons(at)
+    assert any("has no heatmaps" in caption.value for caption in at.caption)
+
+
+def compute_buttons(at: Any) -> list[Any]:
+    return [button for button in at.button if button.key == "compute_heatmaps"]
+
+
+def give_checkpoints(run: LoadedRun) -> None:
+    """Put an empty checkpoint of each measured step into a run."""
+    (run.folder.path / "checkpoints").mkdir()
+    for event in run.evaluated:
+        (run.folder.path / "checkpoints" / f"{event.step:06d}.safetensors").write_bytes(b"")
+
+
+def test_a_recorded_run_comes_with_its_maps(open_page: Any) -> None:
+    """Maps that were recorded of another run, that lack steps, or that the Segment page cannot show."""
+    folder = find_run("break-elpv-mono")
+    assert folder is not None
+    run = LoadedRun(folder)
+    maps = find_maps(run)
+    assert maps is not None and maps.run_id == "maps-elpv-mono"
+    data = machine_data(run, LoadedRun(maps))
+    assert all(data["heat"]["maps"]) and all(data["heat"]["pictures"]) and len(data["twelve"]) == 12
+    at = open_page("segment", run=maps.run_id)
+    assert not at.error and any("not kept with this run" in text.value for text in at.markdown)
 
 
 @pytest.mark.parametrize(

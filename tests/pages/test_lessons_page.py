@@ -56,7 +56,7 @@ def test_what_the_lessons_say_of_numbers_is_true() -> None:
         float(str(answers[title]))
         for title in ("One number for how well it works", "What counts is the ratio", "Go too far")
     )
-    assert round(start, 2) == 0.93 and round(early, 2) == 0.97
+    assert round(start, 2) == 0.92 and round(early, 2) == 0.97
     assert end < start - 0.1  # "far below the network that was never adapted"
     assert float(str(answers["Stop early"])) > early - 0.02  # "nearly the best it ever had"
     assert float(str(answers["Let each image choose"])) > end + 0.1
@@ -90,7 +90,7 @@ def test_the_answer_comes_after_the_guess(open_page: Any) -> None:
     assert not at.exception
     assert any(reveal in element.value for element in at.markdown)
     _, guess, answer = at.session_state[GUESSES][("collapse", 0)]
-    assert guess == 0.9 and answer == pytest.approx(0.746, abs=0.01)
+    assert guess == 0.9 and answer == pytest.approx(0.625, abs=0.01)
 
 
 @each

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import pickle
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -63,6 +64,23 @@ def test_dropped_images_are_understood_then_learned_from(open_page: Any, runs_di
     (made,) = runs_dir.iterdir()
     config = json.loads((made / "config.json").read_text())
     assert config["recipe"] == "patchcore" and config["dataset"].endswith(f"{at.query_params['upload']}/images")
+
+
+def test_what_the_browser_would_not_have_let_through(open_page: Any, tmp_path: Path) -> None:
+    """A file of another kind, sent past the browser's filter, that is opened as what it says it is."""
+
+    class Canary:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "canary",)
+
+    content = pickle.dumps(Canary())
+    bad = [("model.pkl", content), ("model.png", content), ("run.sh.jpg", b"#!/bin/sh\ntrue"), ("page.svg", b"<svg/>")]
+    at = drop(open_page("own_images"), "own_images", [*((f"{row}.png", png(row)) for row in range(8)), *bad])
+    at.button(key="own-read").click().run()
+    assert not at.exception and at.metric[0].value == "8" and not (tmp_path / "canary").exists()
+    assert all(name in words(at) for name, _ in bad)
+    kept = [path for path in (tmp_path / "data" / "uploads").rglob("*") if path.is_file()]
+    assert {path.suffix for path in kept} == {".png", ".json"} and len(kept) == 8 + 2
 
 
 def test_a_zip_with_folders_and_the_other_method(open_page: Any, runs_dir: Path) -> None:
@@ -169,18 +187,43 @@ def test_files_to_take_away() -> None:
     assert told[0]["name"] == "=1+1.png" and told[1]["highest_map_value"] is None
 
 
-def test_the_detector_is_taken_away_whole(make_maps: Any) -> None:
-    """An archive without the bank, which can score nothing; or with the images that strangers checked."""
-    from pages.shared.archive import zipped as archived
+@pytest.mark.parametrize("kind", ["maps", "scores"])
+def test_the_detector_can_be_taken_away(kind: str, open_page: Any, make_maps: Any, make_run: Any) -> None:
+    """A finished detector without a way to get it, or told of in words that the command line does not take."""
+    from panda_core.cli.arguments import parser
 
-    folder = make_maps()
-    for name in ("banks/000000.safetensors", "checks/x/maps.npz", "momentum/1"):
-        (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder.path / name).write_bytes(b"x")
-    with archived(folder, complete=True) as file, zipfile.ZipFile(file) as archive:
-        names = {name.partition("/")[2] for name in archive.namelist()}
-    assert "banks/000000.safetensors" in names and "config.json" in names
-    assert not any(name.startswith(("checks", "momentum")) for name in names)
+    folder = make_maps() if kind == "maps" else make_run()
+    (folder.path / ("banks" if kind == "maps" else "checkpoints")).mkdir(exist_ok=True)
+    at = open_page("own_images", run=folder.run_id)
+    (button,) = [one for one in at.get("download_button") if one.proto.label == "Download detector"]
+    assert not button.proto.disabled
+    terminal, python = (block.value for block in at.code)
+    command = terminal.partition(" > ")[0].split()[3:]
+    parsed = parser().parse_args(command)
+    assert parsed.run == f"{folder.run_id}-detector.zip" and (parsed.maps is not None) == (kind == "maps")
+    assert "load_bundle" in python and ("anomaly_maps" in python) == (kind == "maps")
+    compile(python, "shown", "exec")
+
+
+def test_the_file_of_a_detector_is_opened_and_gone(make_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle for each click that stays on the server's disk; a reason that is lost."""
+    from pages.shared import detector_file
+    from panda_core.errors import PandaError
+    from panda_core.runs import launch
+
+    places: list[Path] = []
+
+    def write(folder: Any, out: Path) -> None:
+        places.append(out)
+        out.write_bytes(b"bundle")
+
+    monkeypatch.setattr(launch, "bundle", write)
+    with detector_file.bundled(make_run()) as file:
+        assert file.read() == b"bundle"
+    assert not places[0].parent.exists()
+    monkeypatch.setattr(launch, "bundle", lambda folder, out: (_ for _ in ()).throw(PandaError("no checkpoint")))
+    with pytest.raises(PandaError, match="no checkpoint"):
+        detector_file.bundled(make_run(name="second"))
 
 
 def test_a_check_is_started_and_its_death_is_told(

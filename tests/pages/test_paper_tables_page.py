@@ -171,6 +171,7 @@ def test_controls_explain_themselves(open_page: Any, make_grid: Any) -> None:
     """A control, a chart or a table without its text."""
     make_grid()
     at = open_page("paper_tables")
+    assert all(at.get(kind) for kind in ("button", "selectbox", "plotly_chart", "dataframe"))
     for kind in ("button", "selectbox"):
         assert all(widget.help for widget in at.get(kind))
     assert all(len(chart.proto.alt) > 20 for chart in at.get("plotly_chart"))

@@ -1,0 +1,73 @@
+"""Every page once in a browser: how it looks in both themes, and whether everybody can use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+axe_playwright_python = pytest.importorskip("axe_playwright_python")
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
+RUN = "run=break-digits-9"
+PAGES = (
+    "",
+    "lessons",
+    "lessons?lesson=collapse&step=1",
+    "lessons?lesson=better&step=all",
+    "instrument?run=break-elpv-mono",  # the one with heatmaps
+    "elastic",
+    "duel",
+    f"adapt?{RUN}",
+    "examine?run=ses-digits-9",
+    "segment",
+    f"runs?{RUN}",
+    "own_images",
+    "new_classes",
+    "paper_tables",
+    "data",
+)
+PICTURED = ("home", "adapt", "examine", "segment", "runs")  # looked at on a phone as well, and kept as pictures
+LOOKS = (("light", "light", 1280), ("dark", "dark", 1280), ("phone", "light", 360))
+
+
+@pytest.mark.parametrize("address", PAGES, ids=lambda address: address.split("?")[0] or "home")
+def test_a_page_looks_right_and_shuts_nobody_out(
+    address: str, shared_server: Any, visit: Any, screenshots: Path, request: pytest.FixtureRequest
+) -> None:
+    """Guards every page: no error box, nothing wider than the window, both themes. And contrast, names of controls, and
+    the order of headings: axe-core finds nothing serious or critical."""
+    seen = visit(color_scheme="light", reduced_motion="reduce")
+    page, name = seen.page, request.node.callspec.id
+    page.goto(f"{shared_server.url}/{address}")
+    seen.settle()
+    if name in PICTURED and name != "home":
+        page.locator(".js-plotly-plot").first.wait_for(timeout=60_000)
+    page.evaluate(AXE.read_text(encoding="utf-8") + ";0")
+    grave, grounds = [], {}
+    for look, scheme, width in LOOKS if name in PICTURED else LOOKS[:2]:
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        page.set_viewport_size({"width": width, "height": 900})
+        seen.settle()
+        if name in PICTURED:
+            page.screenshot(path=str(screenshots / f"{name}-{look}.png"))
+        assert page.locator("[data-testid=stException]").count() == 0
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, f"{name} is {wide} pixels too wide as {look}"
+        grounds[look] = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
+        grave += [] if look == "phone" else violations(page, look)
+    assert len(set(grounds.values())) == 2, "the theme does not follow the system"
+    assert grave == []
+    seen.check()
+
+
+def violations(page: Any, look: str) -> list[str]:
+    """Return what is serious or critical on a page, each with up to three of its places."""
+    found = page.evaluate("async () => (await axe.run(document, { resultTypes: ['violations'] })).violations")
+    return [
+        f"{look}, {violation['id']}: {[node['target'] for node in violation['nodes']][:3]}"
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+    ]
