@@ -24,7 +24,7 @@ if str(ROOT) not in sys.path:
 
 from panda_core.runs.store import ENDED, list_runs  # noqa: E402
 
-STARTS_WITHIN = 20  # seconds
+STARTS_WITHIN = 60  # seconds
 WINDOW = {"width": 1280, "height": 900}
 # Whether a page has had the same elements, none of them half-faded or a placeholder, for a second.
 STILL = """() => {
@@ -73,7 +73,7 @@ class Server:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=60)
 
     def stop_runs(self) -> None:
         """Ask every run to stop, and wait until it has: a run outlives its server."""

@@ -30,7 +30,7 @@ def test_a_deep_link_is_the_first_visit(path: str, heading: str, server: Any, vi
     """Guards against the old multipage mode, which a folder named `pages` wakes until navigation has run once."""
     seen = visit()
     seen.page.goto(server.url + path)
-    seen.page.get_by_role("heading", name=heading, level=1).wait_for(timeout=20_000)
+    seen.page.get_by_role("heading", name=heading, level=1).wait_for(timeout=60_000)
     assert seen.page.get_by_role("link", name="Home").count() >= 1  # the navigation is there
     assert path.split("?")[0] in seen.page.url
     seen.check()
@@ -42,7 +42,7 @@ def test_home_moves_by_itself_and_obeys(shared_server: Any, visit: Any) -> None:
     page = seen.page
     page.goto(shared_server.url)
     player = page.locator(".machine")
-    player.wait_for(timeout=20_000)
+    player.wait_for(timeout=60_000)
     step = player.locator(".step")
     first = step.inner_text()
     page.wait_for_timeout(3500)
@@ -69,14 +69,14 @@ def test_a_run_grows_on_the_page_and_survives_a_reload(shared_server: Any, visit
     seen = visit()
     page = seen.page
     page.goto(f"{shared_server.url}/adapt?{SMALL}&steps=6&eval_every=2")
-    page.get_by_role("button", name="Start").click(timeout=20_000)
+    page.get_by_role("button", name="Start").click(timeout=60_000)
     page.wait_for_function(f"() => ({POINTS})() >= 1", timeout=60_000)
     assert re.search(r"run=\d{8}-\d{6}-digits-9", page.url)
     page.wait_for_function(f"() => ({POINTS})() === 4", timeout=60_000)
-    page.get_by_text("Final AUROC", exact=True).wait_for(timeout=30_000)
+    page.get_by_text("Final AUROC", exact=True).wait_for(timeout=60_000)
     page.reload()
-    page.get_by_text("Final AUROC", exact=True).wait_for(timeout=30_000)
-    page.wait_for_function(f"() => ({POINTS})() === 4", timeout=30_000)
+    page.get_by_text("Final AUROC", exact=True).wait_for(timeout=60_000)
+    page.wait_for_function(f"() => ({POINTS})() === 4", timeout=60_000)
     seen.check()
 
 
@@ -85,7 +85,7 @@ def test_stop_is_obeyed_and_the_run_can_go_on(shared_server: Any, visit: Any) ->
     seen = visit()
     page = seen.page
     page.goto(f"{shared_server.url}/adapt?{SMALL}&steps=4000&eval_every=20")
-    page.get_by_role("button", name="Start").click(timeout=20_000)
+    page.get_by_role("button", name="Start").click(timeout=60_000)
     page.wait_for_function(f"() => ({POINTS})() >= 1", timeout=60_000)
     address = page.url
     with shared_server.held_runs():
@@ -94,10 +94,10 @@ def test_stop_is_obeyed_and_the_run_can_go_on(shared_server: Any, visit: Any) ->
         other = visit()
         other.page.goto(address)
         other.page.wait_for_function(f"() => ({POINTS})() >= 1", timeout=60_000)
-        other.page.get_by_role("button", name="Stop", exact=True).wait_for(timeout=20_000)
+        other.page.get_by_role("button", name="Stop", exact=True).wait_for(timeout=60_000)
     other.page.get_by_role("button", name="Stop", exact=True).click()
-    other.page.get_by_role("button", name="Resume").click(timeout=20_000)
-    other.page.get_by_role("button", name="Stop", exact=True).wait_for(timeout=30_000)
+    other.page.get_by_role("button", name="Resume").click(timeout=60_000)
+    other.page.get_by_role("button", name="Stop", exact=True).wait_for(timeout=60_000)
     other.check()
     shared_server.stop_runs()
 
@@ -107,11 +107,11 @@ def test_a_card_of_home_sets_up_a_run(shared_server: Any, visit: Any) -> None:
     seen = visit()
     page = seen.page
     page.goto(shared_server.url)
-    page.get_by_role("link", name="Set it up").nth(1).click(timeout=20_000)
-    page.get_by_role("heading", name="Adapt a network to normal images").wait_for(timeout=20_000)
+    page.get_by_role("link", name="Set it up").nth(1).click(timeout=60_000)
+    page.get_by_role("heading", name="Adapt a network to normal images").wait_for(timeout=60_000)
     rate = "() => document.querySelector('.st-key-lr input')?.value === '20'"
-    page.wait_for_function(rate, timeout=20_000)
+    page.wait_for_function(rate, timeout=60_000)
     assert "lr=20" in page.url and "normal_class=9" in page.url
     page.get_by_role("button", name="Adapt gently").click()
-    page.wait_for_function(rate.replace("20", "2"), timeout=20_000)
+    page.wait_for_function(rate.replace("20", "2"), timeout=60_000)
     seen.check()

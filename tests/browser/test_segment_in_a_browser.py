@@ -28,13 +28,13 @@ def test_a_click_chooses_the_patch_under_it(shared_server: Any, visit: Any) -> N
     page = seen.page
     page.goto(f"{shared_server.url}/segment?run=segment-elpv-mono")
     picture = page.locator(PICTURE).first
-    picture.wait_for(timeout=30_000)
+    picture.wait_for(timeout=60_000)
     page.wait_for_timeout(1000)  # the chart is laid out anew when its place is known
     box = picture.bounding_box()
     for row, column in ((4, 9), (12, 2)):
         x, y = (column - 0.5) / PATCHES * box["width"], (row - 0.5) / PATCHES * box["height"]
         page.mouse.click(box["x"] + x, box["y"] + y)
-        page.get_by_text(f"The patch in row {row}, column {column}").wait_for(timeout=20_000)
+        page.get_by_text(f"The patch in row {row}, column {column}").wait_for(timeout=60_000)
         assert place_of(page) == [row, column]
     seen.check()
 
@@ -44,20 +44,20 @@ def test_a_run_ends_in_maps(shared_server: Any, visit: Any) -> None:
     seen = visit()
     page = seen.page
     page.goto(f"{shared_server.url}/segment?segment=start+a+run&{SMALL}")
-    page.get_by_role("button", name="Start", exact=True).click(timeout=20_000)
-    page.locator(PICTURE).first.wait_for(timeout=90_000)
+    page.get_by_role("button", name="Start", exact=True).click(timeout=60_000)
+    page.locator(PICTURE).first.wait_for(timeout=120_000)
     assert "-digits-3-patchcore-" in page.url
     page.reload()
-    page.locator(PICTURE).first.wait_for(timeout=30_000)
-    page.get_by_text("How good is it?").wait_for(timeout=20_000)
+    page.locator(PICTURE).first.wait_for(timeout=60_000)
+    page.get_by_text("How good is it?").wait_for(timeout=60_000)
 
     page.get_by_role("link", name="Score other images").click()
     drop = page.locator("[class*=st-key-own_others] input[type=file]")
     drop.set_input_files([{"name": "*stripes*.png", "mimeType": "image/png", "buffer": stripes()}])
     page.wait_for_function("() => document.querySelector('.st-key-own-score button')?.disabled === false")
     page.get_by_role("button", name="Score", exact=True).click()
-    page.get_by_role("heading", name="What was found").wait_for(timeout=90_000)
-    page.get_by_text("*stripes*.png", exact=True).last.wait_for(timeout=20_000)
+    page.get_by_role("heading", name="What was found").wait_for(timeout=120_000)
+    page.get_by_text("*stripes*.png", exact=True).last.wait_for(timeout=60_000)
     seen.check()
 
 
