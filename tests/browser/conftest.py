@@ -72,8 +72,13 @@ class Server:
             time.sleep(0.1)
 
     def stop(self) -> None:
+        """End the server. It waits for requests that an open page has not ended: then it is killed."""
         self.process.terminate()
-        self.process.wait(timeout=60)
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
     def stop_runs(self) -> None:
         """Ask every run to stop, and wait until it has: a run outlives its server."""
