@@ -66,6 +66,17 @@ class Option:
         return number
 
 
+def whiten_dims(default: int) -> Option:
+    """Return the option of every run that whitens features."""
+    return Option(
+        default=default,
+        low=1,
+        high=4096,
+        help="largest number of directions kept by whitening",
+        needs={"feature_norm": ("whiten",)},
+    )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """A run, wholly described. `None` means "the default of the chosen recipe, backbone or dataset".

@@ -31,8 +31,8 @@ from panda_core.records import cannot_write, read_json, write_json
 
 LAYOUT = 1  # raise when the meaning of an entry changes: old entries are then never hit
 BATCH = 64
-# Pixels that go through the trunk together on a processor: 16 images of 224 px, where 64 fall out of its cache (28
-# against 22 ms an image on one core) and take four times the memory.
+# Pixels that go through the trunk together on a processor: 16 images of 224 px. 64 are no faster and need four times
+# the memory.
 PIXELS = 16 * 224 * 224
 PROGRESS_LINES = 20
 ABANDONED_AFTER = 24 * 3600.0  # seconds after which a half-filled entry of a killed process is removed

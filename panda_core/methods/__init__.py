@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from panda_core.config import Option
+from panda_core.config import Option, whiten_dims
 from panda_core.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -64,13 +64,7 @@ _TRAINING = {
 }
 # Common to all recipes.
 _SPACE = {
-    "whiten_dims": Option(
-        default=1024,
-        low=1,
-        high=4096,
-        help="largest number of directions kept by whitening",
-        needs={"feature_norm": ("whiten",)},
-    ),
+    "whiten_dims": whiten_dims(1024),
     "cache_dtype": Option(
         default="float16", choices=("float16", "float32"), help="number format of the cached trunk activations"
     ),
@@ -78,7 +72,7 @@ _SPACE = {
         default="held-out",
         choices=("held-out", "train"),
         help="held-out: a tenth of the normal images takes no part in the adaptation and calibrates the threshold; "
-        "train: that tenth is adapted on as well, as in the paper, and the threshold comes out too low",
+        "train: that tenth is adapted on and compared with as well, as in the paper, and the threshold comes out wrong",
     ),
 }
 _FISHER = {

@@ -217,9 +217,8 @@ def options_of(config: RunConfig) -> dict[str, Option]:
         backbone["cut"] = dataclasses.replace(backbone["cut"], default=cut, choices=(cut,))
     if is_segmentation(config):
         return {**SEGMENTERS[config.recipe].options, **backbone}
-    recipe = find_recipe(config.recipe)
     scorer = {} if config.scorer == OWN else find_scorer(str(config.scorer)).options
-    return {**recipe.options, **scorer, **backbone}
+    return {**find_recipe(config.recipe).options, **scorer, **backbone}
 
 
 def _resolved_options(given: Mapping[str, object], options: Mapping[str, Option]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from panda_core.config import Option
+from panda_core.config import Option, whiten_dims
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,13 +25,7 @@ class Segmenter:
 _PATCHES = {
     "levels": Option(default="", help="stages whose maps are compared, for instance blocks.4,blocks.5 (the network's)"),
     "neighbourhood": Option(default=3, low=1, high=9, help="side of the square over which patches are averaged"),
-    "whiten_dims": Option(
-        default=512,
-        low=1,
-        high=4096,
-        help="largest number of directions kept by whitening",
-        needs={"feature_norm": ("whiten",)},
-    ),
+    "whiten_dims": whiten_dims(512),
     "sigma": Option(default=4.0, low=0.0, high=64.0, help="blur of the map, in pixels of an input of side 224"),
     "memory_gb": Option(default=2.0, low=0.01, high=1024.0, help="refuse to start if the patches need more memory"),
     "adapted": Option(default="", help="run whose adapted network is used instead of the pretrained one"),
