@@ -16,9 +16,9 @@ class Curve:
     """What was measured at each evaluated step of one run, step 0 (unadapted) first; all tuples of one length.
 
     last_step: where the run ends, so that the axis does not move while it grows. spread: mean squared distance of
-    the training features to the centre; the ratios are those of the test images divided by it. neighbour_overlap is what
-    the label-free alarm watches, missing in logs of older versions. stop_step and oracle_step: known once the run has
-    finished; the oracle step was chosen with the test labels.
+    the training features to the centre; the ratios are those of the test images divided by it. neighbour_overlap is
+    what the label-free alarm watches, missing in logs of older versions. stop_step and oracle_step: known once the run
+    has finished; the oracle step was chosen with the test labels.
     """
 
     label: str = ""
