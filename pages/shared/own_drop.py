@@ -9,6 +9,7 @@ import streamlit as st
 
 from pages.shared import wording
 from pages.shared.glossary import tip
+from pages.shared.run_choice import UPLOAD
 from pages.shared.thumbnails import TILE, sheet, square
 from panda_core.datasets import IMAGE_SUFFIXES, FileImages, image_files
 from panda_core.datasets.own_images import FEWEST, LONGEST, Source
@@ -16,7 +17,6 @@ from panda_core.datasets.own_layout import ANOMALOUS, BY_FOLDER, MASK
 from panda_core.errors import PandaError, UnreadableImage
 from panda_core.runs.uploads import Upload, delete_upload, keep_upload, lifetime, quota
 
-UPLOAD = "upload"  # query parameter
 MESSAGE = "own_message"
 LARGEST = 500  # megabytes of one archive
 ENDINGS = [ending.removeprefix(".") for ending in IMAGE_SUFFIXES]

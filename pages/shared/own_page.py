@@ -12,11 +12,11 @@ from pages.shared import wording
 from pages.shared.detector_file import can_score, show_use
 from pages.shared.glossary import tip
 from pages.shared.live import show_ending, show_heading, show_run
-from pages.shared.own_drop import MESSAGE, UPLOAD, show_drop, show_understood
+from pages.shared.own_drop import MESSAGE, show_drop, show_understood
 from pages.shared.own_results import show_results
 from pages.shared.own_score import CHECK, show_score
 from pages.shared.own_threshold import choose_rate
-from pages.shared.run_choice import PARAMETER, has_maps, open_run, opened_run
+from pages.shared.run_choice import PARAMETER, UPLOAD, has_maps, open_run, opened_run
 from pages.shared.segment_live import show_computing
 from panda_core.config import RunConfig
 from panda_core.datasets.own_images import FEWEST
@@ -25,7 +25,7 @@ from panda_core.errors import PandaError
 from panda_core.runs import launch as launching
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.store import ENDED, RunFolder
-from panda_core.runs.uploads import Upload, find_upload
+from panda_core.runs.uploads import Upload, find_upload, upload_of
 
 PATCHES, ADAPT = "Patches: where is the defect", "Adapt: is the whole image normal"
 _RECIPES = {PATCHES: "patchcore", ADAPT: "panda-early"}
@@ -116,6 +116,11 @@ def _run(folder: RunFolder, upload: Upload | None) -> None:
         return
     run = LoadedRun(folder)
     show_heading(run.config, state)
+    if upload_of(run.config):
+        st.caption(
+            "Nobody else sees this detector in a list. Only this page's address leads here: keep it to come back, and "
+            "give it to those alone who may see these images."
+        )
     st.button("Other images", icon=":material/refresh:", key="own-new", help=tip("own_new"), on_click=_begin_anew)
     if state.state != "finished":
         show_ending(folder, state, finished=run.metrics is not None)

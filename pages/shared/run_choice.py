@@ -1,4 +1,8 @@
-"""Which run a page shows: the one in the URL, looked up by its exact id and in no other way."""
+"""Which run a page shows: the one in the URL, looked up by its exact id and in no other way; and which are listed.
+
+A run that learned from an upload belongs to whoever dropped the images: it is listed to nobody else. Its id, or the
+upload's, is the key: who has opened one of them by its address, or made it, sees all runs on these images listed.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,11 @@ from panda_core.config import default_runs_dir
 from panda_core.errors import PandaError
 from panda_core.runs.segment_settings import is_segmentation
 from panda_core.runs.store import RunFolder, list_runs
+from panda_core.runs.uploads import upload_of
 
 RECORDED = ASSETS / "recorded"
-PARAMETER = "run"
+PARAMETER, UPLOAD = "run", "upload"  # query parameters
+_KNOWN = "known_uploads"  # in the session: tokens of uploads whose runs may be listed to it
 
 
 def find_run(run_id: str) -> RunFolder | None:
@@ -31,8 +37,26 @@ def is_recorded(folder: RunFolder) -> bool:
 
 
 def all_runs() -> list[RunFolder]:
-    """Return the user's runs, newest first, then the recorded ones."""
-    return [*list_runs(default_runs_dir()), *list_runs(Path(RECORDED))]
+    """Return the runs that may be listed to this session, newest first, then the recorded ones."""
+    known = _known_uploads()
+    own = [folder for folder in list_runs(default_runs_dir()) if (_upload_of(folder) or "") in known | {""}]
+    return [*own, *list_runs(Path(RECORDED))]
+
+
+def _known_uploads() -> set[str]:
+    """Return the tokens of the uploads that this session has come across, those of its address included."""
+    token, run_id = (st.query_params.get(name, "") for name in (UPLOAD, PARAMETER))
+    opened = find_run(run_id) if run_id else None
+    now = {token, (_upload_of(opened) if opened is not None else None) or ""} - {""}
+    st.session_state[_KNOWN] = known = st.session_state.get(_KNOWN, set()) | now
+    return known
+
+
+def _upload_of(folder: RunFolder) -> str | None:
+    try:
+        return upload_of(folder.config())
+    except PandaError:  # the Runs page says what is wrong with it; it shows nothing of any image
+        return None
 
 
 def open_run(run_id: str) -> None:
@@ -42,6 +66,7 @@ def open_run(run_id: str) -> None:
 
 def opened_run() -> RunFolder | None:
     """Return the run of the URL. A friendly sentence takes the place of one that is not there."""
+    _known_uploads()
     run_id = st.query_params.get(PARAMETER, "")
     if not run_id:
         return None

@@ -31,6 +31,10 @@ def show() -> None:
         st.info("You have not started a run yet. The table shows what came with the program.", icon=":material/info:")
         st.page_link(ADAPT, label="Adapt a network", icon=":material/tune:")
     if good:
+        st.caption(
+            "What others learned from images that they dropped is not listed: only its address leads there. Whoever "
+            "knows the address of such a run can open, rename and delete it."
+        )
         _table(list(good.values()))
         _compare(good)
         _one(good)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from panda_core.datasets.decoding import IMAGE_SUFFIXES, decode_image
+from panda_core.datasets.places import uploads_folder
 from panda_core.errors import DataMissing, PandaError, UnreadableImage, UsageError
 
 Rows = Sequence[int] | np.ndarray
@@ -85,13 +86,16 @@ def image_files(folder: Path) -> list[str]:
     Folders are searched to any depth. Hidden files and folders (a leading dot) and files with other endings than
     `IMAGE_SUFFIXES` are left out; a file that ends like an image but is none stays, so that it is counted when
     decoding fails. A link that leads out of `folder`, or to a folder, raises `UsageError`: a data set must not reach
-    files that its owner did not put there.
+    files that its owner did not put there. Uploads are left out unless `folder` lies within one: whoever knows its
+    random name may open an upload, and a listing of all of them would hand out the names.
     """
-    root = os.path.realpath(folder)
+    root, uploads = os.path.realpath(folder), os.path.realpath(uploads_folder())
     found: list[str] = []
     waiting = [""]  # places of folders, each with its final slash
     while waiting:
         place = waiting.pop()
+        if os.path.normpath(f"{root}/{place}") == uploads:
+            continue
         for entry in _visible_entries(f"{folder}/{place}"):
             if entry.is_dir():
                 if entry.is_symlink():

@@ -1,9 +1,16 @@
-"""Where a data set lies below the data root, and the sentence about what to fetch if it does not."""
+"""Where data sets and uploads lie below the data root, and the sentence about what to fetch if one does not."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+
+from panda_core.config import default_data_root
+
+
+def uploads_folder() -> Path:
+    """Return the folder below which all uploads lie, each in a folder of its own with a random name."""
+    return Path(default_data_root()) / "uploads"
 
 
 def find_folder(root: Path, names: Sequence[str], wanted: Sequence[str]) -> Path | None:

@@ -107,7 +107,7 @@ class RunFolder(ComputedFolder):
         can open the run, nobody can guess it.
         """
         words = re.sub(r"[^a-z0-9]+", "-", f"{Path(config.dataset).name} {config.normal_class} {config.recipe}".lower())
-        run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{words.strip('-')[:40]}-{secrets.token_hex(4)}"
+        run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{words.strip('-')[:40]}-{secrets.token_hex(8)}"
         folder = RunFolder(Path(config.runs_dir) / run_id)
         try:
             folder.path.mkdir(parents=True)

@@ -2,7 +2,8 @@
 
     <data root>/uploads/<random token>/images/...   names.json   upload.json
 
-Whoever knows the token can open an upload, nobody can guess it, and nothing lists them. `sweep` removes uploads that
+Whoever knows the token can open an upload, nobody can guess it, and nothing lists them; `upload_of` tells which run
+learned from which, so that pages do not list such a run either. `sweep` removes uploads that
 were not used for `PANDA_UPLOAD_DAYS` days (7), and the oldest ones where all together take more than
 `PANDA_UPLOAD_GB` gigabytes (2); never one that a queued or running run needs, nor, for want of space, one used
 within the last hour.
@@ -21,10 +22,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from panda_core.config import default_data_root, default_runs_dir
+from panda_core.config import RunConfig, default_runs_dir
 from panda_core.datasets.folder import PREFIX
 from panda_core.datasets.own_images import Source, Understood, write_images
 from panda_core.datasets.own_layout import IMAGES, NAMES
+from panda_core.datasets.places import uploads_folder
 from panda_core.errors import PandaError, UsageError
 from panda_core.records import cannot_write, read_json, write_json
 from panda_core.runs.store import ENDED, list_runs
@@ -32,6 +34,7 @@ from panda_core.runs.store import ENDED, list_runs
 ABOUT = "upload.json"
 IN_USE = 3600.0  # seconds in which an upload is not removed for want of space
 _TOKEN = re.compile(r"[0-9a-f]{16,64}")
+_LEARNED = re.compile(rf"(?:^|/)uploads/({_TOKEN.pattern})(?:/|$)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,11 +52,6 @@ class Upload:
     def names(self) -> dict[str, str]:
         """Return what people called each image, by its place in `images`."""
         return {str(place): str(name) for place, name in read_json(self.path / NAMES).items()}
-
-
-def uploads_folder() -> Path:
-    """Return the folder below which all uploads lie."""
-    return Path(default_data_root()) / "uploads"
 
 
 def lifetime() -> float:
@@ -172,13 +170,18 @@ def _uploads() -> Iterator[tuple[str, Path, float]]:
 
 def _needed() -> set[str]:
     """Return the tokens of uploads that a queued or running run reads."""
-    root, tokens = uploads_folder().resolve(), set()
+    tokens = set()
     for folder in list_runs(default_runs_dir()):
-        if folder.state().state in ENDED:
-            continue
-        with contextlib.suppress(PandaError):
-            dataset = folder.config().dataset
-            path = Path(dataset.partition(PREFIX)[2]).resolve()
-            if PREFIX in dataset and path.is_relative_to(root) and path != root:
-                tokens.add(path.relative_to(root).parts[0])
+        if folder.state().state not in ENDED:
+            with contextlib.suppress(PandaError):
+                tokens.add(upload_of(folder.config()) or "")
     return tokens
+
+
+def upload_of(config: RunConfig) -> str | None:
+    """Return the token of the upload that a run learns from, or None.
+
+    Told by the form of the path, wherever uploads lie now: a data root that has moved makes no run public.
+    """
+    found = _LEARNED.search(os.path.normpath(config.dataset.partition(PREFIX)[2]).replace(os.sep, "/"))
+    return found[1] if found else None

@@ -114,3 +114,40 @@ def test_recorded_runs_read_like_any_run() -> None:
     for path in RECORDED.rglob("*.json*"):
         text = path.read_text(encoding="utf-8")
         assert "/root" not in text and "/home" not in text and "/tmp" not in text, path
+
+
+@pytest.mark.parametrize("page", ["runs", "examine", "instrument", "segment", "own_images"])
+@pytest.mark.parametrize("kind", ["maps", "scores"])
+def test_runs_on_uploads_are_listed_to_those_alone_who_know_one(
+    page: str, kind: str, open_page: Any, make_run: Any, make_maps: Any, runs_dir: Path
+) -> None:
+    """Somebody's photos in the lists of every visitor; an owner whose run is gone from the lists after a click."""
+    token, make = "ab" * 16, make_maps if kind == "maps" else make_run
+    secret, other = make(name="my faces"), make(name="more faces")
+    strangers = make(name="their hands")
+    for folder, owner in ((secret, token), (other, token), (strangers, "cd" * 16)):
+        written = runs_dir.parent / "data" / "uploads" / owner / "images"
+        folder.write_config(folder.config().replace(dataset=f"folder:{written}"))
+
+    def listed(at: Any) -> str:
+        tables = "".join(table.value.to_string() for table in at.dataframe)
+        return tables + str([one.options for kind in ("selectbox", "multiselect") for one in at.get(kind)])
+
+    stranger = listed(open_page(page))
+    assert "faces" not in stranger and "hands" not in stranger
+    own = {"examine": "scores", "instrument": "scores", "segment": "maps", "runs": kind}.get(page)
+    if own == kind:
+        for query in ({"run": secret.run_id}, {"upload": token}):
+            told = listed(open_page(page, **query))
+            assert "my faces" in told and "more faces" in told and "hands" not in told, query
+
+
+def test_a_session_finds_its_own_runs_again(open_page: Any, make_run: Any, runs_dir: Path) -> None:
+    """A detector that is lost when its owner looks at another page, whose address holds neither id."""
+    folder = make_run(name="my faces")
+    images = runs_dir.parent / "data" / "uploads" / ("ab" * 16) / "images"
+    folder.write_config(folder.config().replace(dataset=f"folder:{images}"))
+    at = open_page("own_images", run=folder.run_id)
+    del at.query_params["run"]
+    at.switch_page("pages/runs.py").run()
+    assert "my faces" in list(at.dataframe[0].value["Name"])

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from panda_core.config import RunConfig
+from panda_core.datasets import image_files
 from panda_core.errors import PandaError, UsageError
 from panda_core.runs.store import RunFolder
-from panda_core.runs.uploads import Upload, delete_upload, find_upload, keep_upload, lifetime, quota, sweep
+from panda_core.runs.uploads import Upload, delete_upload, find_upload, keep_upload, lifetime, quota, sweep, upload_of
 
 DAY = 86_400
 
@@ -144,3 +145,29 @@ def test_settings_are_checked(text: str, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("PANDA_UPLOAD_DAYS", text)
     with pytest.raises(UsageError, match=r"PANDA_UPLOAD_DAYS.*got"):
         lifetime()
+
+
+@pytest.mark.parametrize("prefix", ["folder:", "synthetic:folder:"])
+def test_a_run_is_known_by_its_upload(prefix: str, folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs on people's photos that become public when the data root moves, or a path is written another way."""
+    upload = dropped()
+    config = run_on(upload, "finished", folders / "runs", prefix).config()
+    roundabout = config.replace(dataset=f"{prefix}{upload.path}/../{upload.token}/images")
+    monkeypatch.setenv("PANDA_DATA", str(folders / "elsewhere"))
+    assert upload_of(config) == upload_of(roundabout) == upload.token
+
+
+@pytest.mark.parametrize("dataset", ["digits", "folder:/home/me/uploads/good", "folder:/data/uploads", "folder:x"])
+def test_other_runs_belong_to_no_upload(dataset: str) -> None:
+    """Runs that their owner misses in the lists."""
+    assert upload_of(RunConfig(dataset=dataset)) is None
+
+
+def test_no_listing_of_a_folder_reaches_uploads(folders: Path) -> None:
+    """A stranger who names the folder of all uploads, or one around it, and gets everybody's photos."""
+    upload = dropped()
+    Image.new("RGB", (8, 8)).save(folders / "data" / "own.png")
+    assert image_files(folders) == ["data/own.png"] and image_files(folders / "data") == ["own.png"]
+    (folders / "link").symlink_to(folders / "data" / "uploads")
+    assert image_files(folders / "data" / "uploads") == image_files(folders / "link") == []
+    assert image_files(upload.images) == ["good/0000.png"]
