@@ -11,7 +11,7 @@ from pages.shared.glossary import tip
 from pages.shared.live import show_ending, show_heading
 from pages.shared.new_classes_live import show_training
 from pages.shared.new_classes_start import show_example, show_start
-from pages.shared.own_drop import ENDINGS, kept_for
+from pages.shared.own_drop import kept_for, show_left_out
 from pages.shared.own_results import show_results
 from pages.shared.own_score import CHECK, PHOTOS
 from pages.shared.run_choice import all_runs, choose_run, open_run, opened_run
@@ -135,7 +135,6 @@ def _drop(folder: RunFolder) -> None:
         st.markdown("**1. What is normal in the new class**")
         references = st.file_uploader(
             f"{FEWEST} to {MOST} normal images",
-            type=ENDINGS,
             accept_multiple_files=True,
             key="new_references",
             help=tip("new_references"),
@@ -144,7 +143,6 @@ def _drop(folder: RunFolder) -> None:
         st.markdown("**2. What is to be judged**")
         others = st.file_uploader(
             "Other images of that class",
-            type=ENDINGS,
             accept_multiple_files=True,
             key="new_others",
             help=tip("new_others"),
@@ -170,14 +168,14 @@ def _judge(folder: RunFolder, references: list[Any], others: list[Any]) -> None:
     try:
         with st.spinner("Reading images"):
             known, judged = (_kept(files) for files in (references, others))
-        for name, reason in [*known.understood.refused, *judged.understood.refused][:20]:
-            st.warning(f"{wording.sentence(name)} was left out. {wording.sentence(reason)}")
         if known.understood.checked < FEWEST:
             words = f"Only {wording.count(known.understood.checked, 'reference')} can be read; {FEWEST} are needed."
             st.error(words, icon=":material/error:")
+            show_left_out(known.understood)
             return
         if not judged.understood.checked:
             st.error("None of the images to judge can be read.", icon=":material/error:")
+            show_left_out(judged.understood)
             return
         output = launching.check(folder, judged.images, known.images)
         write_json(output / PHOTOS, {"upload": judged.token, "references": known.token})

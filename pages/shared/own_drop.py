@@ -11,16 +11,14 @@ from pages.shared import wording
 from pages.shared.glossary import tip
 from pages.shared.run_choice import UPLOAD
 from pages.shared.thumbnails import TILE, sheet, square
-from panda_core.datasets import IMAGE_SUFFIXES, FileImages, image_files
-from panda_core.datasets.own_images import FEWEST, LONGEST, Source
+from panda_core.datasets import FileImages, image_files
+from panda_core.datasets.own_images import FEWEST, LONGEST, Source, Understood
 from panda_core.datasets.own_layout import ANOMALOUS, BY_FOLDER, MASK
 from panda_core.errors import PandaError, UnreadableImage
 from panda_core.runs.uploads import Upload, delete_upload, keep_upload, lifetime, quota
 
 MESSAGE = "own_message"
-LARGEST = 500  # megabytes of one archive
-ENDINGS = [ending.removeprefix(".") for ending in IMAGE_SUFFIXES]
-# Fields for files take any: what one holds decides, not its ending, and a refusal is then a sentence beside the others.
+# No field filters by ending: what a file holds decides, and a refusal is then a sentence beside the others.
 _SHOWN = 8  # pictures of each group
 _LISTED = 50  # names
 _FIELDS = (("own_images", BY_FOLDER), ("own_folder", BY_FOLDER), ("own_anomalies", ANOMALOUS), ("own_masks", MASK))
@@ -36,12 +34,9 @@ def show_drop() -> None:
         "Images, or a zip or tar of them",
         accept_multiple_files=True,
         key="own_images",
-        max_upload_size=LARGEST,
         help=tip("own_images"),
     )
-    right.file_uploader(
-        "A whole folder", type=ENDINGS, accept_multiple_files="directory", key="own_folder", help=tip("own_folder")
-    )
+    right.file_uploader("A whole folder", accept_multiple_files="directory", key="own_folder", help=tip("own_folder"))
     with st.expander("Anomalies and masks, if you have some", icon=":material/add:"):
         st.caption(tip("own_optional"))
         left, right = st.columns(2, gap="medium")
@@ -50,7 +45,6 @@ def show_drop() -> None:
                 label,
                 accept_multiple_files=True,
                 key=key,
-                max_upload_size=LARGEST,
                 help=tip(key),
             )
     any_files = any(st.session_state.get(key) for key, _ in _FIELDS)
@@ -148,6 +142,14 @@ def _details(upload: Upload) -> None:
             kinds = f": {wording.sentence(', '.join(found.anomalies))}" if words == "Anomalous" else ""
             st.caption(f"{words}{kinds}")
             st.image(_pictures(upload, places), alt=f"{words} images as they were dropped")
+    show_left_out(found)
+    with st.popover("Delete these images", icon=":material/delete:"):
+        st.markdown("Removes them from this machine for good. A run that learned from them stays.")
+        st.button("Delete", key="own-delete", help=tip("own_delete"), on_click=_delete, args=(upload.token,))
+
+
+def show_left_out(found: Understood) -> None:
+    """List what of a drop takes no part, by its reason."""
     for title, reasons in (
         ("could not be read", [f"{name}: {reason}" for name, reason in found.refused]),
         ("copied another image and was left out", found.duplicates),
@@ -158,9 +160,8 @@ def _details(upload: Upload) -> None:
             with st.expander(f"{wording.count(len(reasons), 'file')}: {title}", icon=":material/hide_image:"):
                 for reason in reasons[:_LISTED]:
                     st.markdown(f"- {wording.sentence(reason)}")
-    with st.popover("Delete these images", icon=":material/delete:"):
-        st.markdown("Removes them from this machine for good. A run that learned from them stays.")
-        st.button("Delete", key="own-delete", help=tip("own_delete"), on_click=_delete, args=(upload.token,))
+                if len(reasons) > _LISTED:
+                    st.caption(f"and {len(reasons) - _LISTED:,} more")
 
 
 def _pictures(upload: Upload, places: list[str]) -> np.ndarray:

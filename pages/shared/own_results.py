@@ -15,6 +15,7 @@ import streamlit as st
 from pages.shared import wording
 from pages.shared.glossary import tip
 from pages.shared.live import LOOK_EVERY
+from pages.shared.own_drop import show_left_out
 from pages.shared.own_files import show_downloads
 from pages.shared.own_score import PHOTOS, output_of
 from pages.shared.segment_look import choose_look
@@ -99,6 +100,9 @@ def _found(run: LoadedRun, output: Path, upload: Upload | None, rows: list[Row],
     if rate is not None:
         st.markdown(f"**{rejected} of {wording.count(len(scored), 'image')}** rejected.")
     _table(run, rows)
+    for dropped in (upload, _references_of(output)):
+        if dropped is not None:
+            show_left_out(dropped.understood)
     view = None
     if not scored or upload is None:
         if upload is None:
@@ -180,10 +184,15 @@ def _view(run: LoadedRun, output: Path, upload: Upload, rows: list[Row], rate: f
 
 def _references(output: Path) -> FileImages | None:
     """Return the references that a check came with, in the order in which they were compared; None without."""
+    upload = _references_of(output)
+    return None if upload is None else FileImages.below(upload.images, image_files(upload.images))
+
+
+def _references_of(output: Path) -> Upload | None:
     record = read_json(output / PHOTOS)
     if "references" not in record:
         return None
     upload = find_upload(str(record["references"]))
     if upload is None:
         raise BrokenRun("The references of this check have been removed since. Drop them again.")
-    return FileImages.below(upload.images, image_files(upload.images))
+    return upload

@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.shared import wording
 from pages.shared.glossary import tip
-from pages.shared.own_drop import ENDINGS, LARGEST
+from pages.shared.own_drop import show_left_out
 from panda_core.datasets.own_images import Source
 from panda_core.datasets.own_layout import CHECKED
 from panda_core.errors import PandaError
@@ -35,10 +35,8 @@ def show_score(folder: RunFolder) -> None:
     else:
         dropped = st.file_uploader(
             "Images to score" if way == FILES else "A folder of images to score",
-            type=None if way == FILES else ENDINGS,
             accept_multiple_files=True if way == FILES else "directory",
             key=f"own_others_{way == FOLDER}",
-            max_upload_size=LARGEST if way == FILES else None,
             help=tip("own_others"),
         )
     files = [dropped] if way == CAMERA and dropped is not None else list(dropped or [])
@@ -59,10 +57,9 @@ def _score(folder: RunFolder, files: list[Any]) -> None:
     try:
         with st.spinner("Reading images"):
             upload = keep_upload(sources)
-        for name, reason in upload.understood.refused[:20]:
-            st.warning(f"{wording.sentence(name)} was left out. {wording.sentence(reason)}")
         if not upload.understood.checked:
-            st.error("None of these images can be read.", icon=":material/error:")
+            st.error("None of these files can be read as an image.", icon=":material/error:")
+            show_left_out(upload.understood)
             return
         output = launching.check(folder, upload.images)
         write_json(output / PHOTOS, {"upload": upload.token})

@@ -135,6 +135,19 @@ def test_references_and_images_give_scores_and_maps(
     assert any("held-out normal patches of the seen classes" in text.value for text in at.markdown)
 
 
+@pytest.mark.parametrize("field", ["new_references", "new_others"])
+def test_a_file_that_is_no_image_is_named(
+    field: str, open_page: Callable[..., Any], trained: RunFolder, here: None
+) -> None:
+    """A trace of the program's insides for what was sent past the browser; a file that is left out in silence."""
+    at = dropped(open_page("new_classes", run=trained.run_id), 3, 2)
+    held = at.file_uploader(key=field)
+    held.set_value([*((one.name, one.getvalue(), one.type) for one in held.value), ("n.txt", b"words", "text/plain")])
+    button(at.run(), "new-judge").click().run()
+    assert not at.exception and not at.error
+    assert len(at.dataframe[0].value) == 2 and any("n.txt" in text.value for text in at.markdown)
+
+
 @pytest.mark.parametrize(("references", "others", "ready"), [(1, 3, False), (9, 3, False), (2, 0, False), (8, 1, True)])
 def test_two_to_eight_references_are_needed(
     references: int, others: int, ready: bool, open_page: Callable[..., Any], trained: RunFolder, here: None

@@ -66,7 +66,8 @@ def test_dropped_images_are_understood_then_learned_from(open_page: Any, runs_di
     assert config["recipe"] == "patchcore" and config["dataset"].endswith(f"{at.query_params['upload']}/images")
 
 
-def test_what_the_browser_would_not_have_let_through(open_page: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("field", ["own_images", "own_folder"])
+def test_what_the_browser_would_not_have_let_through(field: str, open_page: Any, tmp_path: Path) -> None:
     """A file of another kind, sent past the browser's filter, that is opened as what it says it is."""
 
     class Canary:
@@ -75,7 +76,8 @@ def test_what_the_browser_would_not_have_let_through(open_page: Any, tmp_path: P
 
     content = pickle.dumps(Canary())
     bad = [("model.pkl", content), ("model.png", content), ("run.sh.jpg", b"#!/bin/sh\ntrue"), ("page.svg", b"<svg/>")]
-    at = drop(open_page("own_images"), "own_images", [*((f"{row}.png", png(row)) for row in range(8)), *bad])
+    images = [("a photo", png(0)), *((f"{row}.png", png(row)) for row in range(1, 8))]  # by content, not by name
+    at = drop(open_page("own_images"), field, [*images, *bad])
     at.button(key="own-read").click().run()
     assert not at.exception and at.metric[0].value == "8" and not (tmp_path / "canary").exists()
     assert all(name in words(at) for name, _ in bad)
@@ -141,8 +143,12 @@ def test_an_owner_deletes_images(open_page: Any) -> None:
 
 
 def checked(folder: Any, names: list[str], values: list[float | None], kind: str) -> tuple[Upload, Path]:
-    """Return an upload that a process has judged, and where it wrote what it found."""
-    upload, out = uploaded("checked", names), folder.path / "checks" / ("c" * 32)
+    """Return an upload that a process has judged, one file of it no image, and where it wrote what it found."""
+    images = [("checked", name, io.BytesIO(png(place))) for place, name in enumerate(names)]
+    upload, out = (
+        keep_upload([*images, ("checked", "b.txt", io.BytesIO(b"words"))]),
+        folder.path / "checks" / ("c" * 32),
+    )
     rows = [
         {"path": f"{place:04d}.png", "score": value, "percentile": 0.0, "verdict": "normal"}
         | ({"peak": value, "map_percentile": 0.0, "map_row": place} if kind == "maps" else {})
@@ -166,7 +172,7 @@ def test_verdicts_follow_the_threshold(kind: str, open_page: Any, make_maps: Any
     at = open_page("own_images", run=folder.run_id, check=out.name)
     table = at.dataframe[0].value
     assert list(table["Image"]) == ["=high().png", "*low*.png"] and list(table["Verdict"]) == ["anomalous", "normal"]
-    assert "1 of 2 images" in words(at)
+    assert "1 of 2 images" in words(at) and "b.txt" in words(at)
     held_out = 20 if kind == "maps" else 2
     assert f"With {held_out} normal images" in words(at) and "between" in words(at)
     assert ("too few to promise" in words(at)) == (held_out < 19)
@@ -235,7 +241,10 @@ def test_a_check_is_started_and_its_death_is_told(
     folder = make_run()
     (folder.path / "checkpoints").mkdir(exist_ok=True)
     at = open_page("own_images", run=folder.run_id)
-    drop(at, "own_others_False", [("a.png", png(1)), ("b.png", b"no image")])
+    drop(at, "own_others_False", [("b.png", b"no image")]).button(key="own-score").click().run()
+    assert any("None of these files" in one.value for one in at.error) and "b.png" in words(at)
+    at.segmented_control(key="own_way").set_value("a folder").run()
+    drop(at, "own_others_True", [("a photo", png(1)), ("notes.txt", b"no image")])
     at.button(key="own-score").click().run()
     assert not at.exception
     (out,) = (folder.path / "checks").iterdir()
