@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.shared import wording
+from pages.shared.charts import first_curve
 from pages.shared.form_values import FIELDS, PREFIX, fill, values_of
 from pages.shared.glossary import tip
 from pages.shared.live import show_run
@@ -127,5 +128,6 @@ def _before_start(config: RunConfig) -> None:
     st.markdown(
         f"{wording.count(int(filled.steps or 0), 'step')} of {filled.batch_size} images, learning rate "
         f"{filled.lr:g}, measured every {wording.count(int(filled.eval_every or 1), 'step')}. "
-        "Press **Start**: the first point, the unadapted network, appears within seconds."
+        "Press **Start**: the first point, the unadapted network, appears here within seconds."
     )
+    first_curve(int(filled.steps or 1))

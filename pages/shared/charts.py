@@ -37,6 +37,16 @@ def four_curves(curve: Curve, run_id: str) -> None:
             show(figure, key=f"curve-{term}", alt=_described(term, curve))
 
 
+def first_curve(last_step: int) -> None:
+    """Draw the empty AUROC of a run that has not been started.
+
+    The browser loads its charts with it, which takes a second or more, while people read, and not when points arrive.
+    """
+    curve = Curve(last_step=last_step)
+    st.markdown("**AUROC**", help=tip("auroc"))
+    show(auroc_figure(curve), key="curve-to-come", alt=_described("auroc", curve))
+
+
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _figures(
     run_id: str, reached: tuple[int, ...], last_step: int, stop_step: float | None, _curve: Curve

@@ -20,7 +20,7 @@ from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.queue import runs_ahead
 from panda_core.runs.store import ENDED, RunFolder, State
 
-LOOK_EVERY = 0.6  # seconds
+LOOK_EVERY = 0.4  # seconds
 
 
 def show_run(folder: RunFolder) -> None:

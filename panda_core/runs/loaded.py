@@ -45,9 +45,14 @@ class LoadedRun:
         return [event for event, _ in self.folder.events()]
 
     @cached_property
+    def _logged(self) -> list[Event]:
+        """The log as it was when it was first looked at: read once, however much is asked of it."""
+        return self.events()
+
+    @cached_property
     def evaluated(self) -> list[Evaluated]:
         """The points of the curves so far, step 0 first."""
-        return [event for event in self.events() if isinstance(event, Evaluated)]
+        return [event for event in self._logged if isinstance(event, Evaluated)]
 
     @cached_property
     def is_segmentation(self) -> bool:
@@ -57,12 +62,12 @@ class LoadedRun:
     @cached_property
     def segmented(self) -> list[Segmented]:
         """The results of a segmentation run so far: one for each checkpoint whose network was used."""
-        return [event for event in self.events() if isinstance(event, Segmented)]
+        return [event for event in self._logged if isinstance(event, Segmented)]
 
     @cached_property
     def metrics(self) -> dict[str, Any] | None:
         """The final metrics, or None while there are none."""
-        return next((event.metrics for event in self.events() if isinstance(event, RunFinished)), None)
+        return next((event.metrics for event in self._logged if isinstance(event, RunFinished)), None)
 
     @cached_property
     def environment(self) -> dict[str, Any]:
@@ -72,7 +77,7 @@ class LoadedRun:
     @cached_property
     def skipped(self) -> list[tuple[str, str]]:
         """(name, reason) of images that could not be decoded."""
-        skips = [event for event in self.events() if isinstance(event, ImagesSkipped)]
+        skips = [event for event in self._logged if isinstance(event, ImagesSkipped)]
         return [pair for event in skips for pair in zip(event.names, event.reasons, strict=True)]
 
     @cached_property

@@ -264,6 +264,7 @@ def _rows_of(name: str, module: str = "segmentation") -> Callable[[], Iterator[R
 SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "speed": (speed, CIFAR),
     "start": (start, None),
+    "browser": (_rows_of("browser", "browser"), None),
     "memory": (memory, CIFAR),
     "cifar": (cifar, CIFAR),
     "recipes": (_rows_of("recipes", "recipes"), CIFAR),

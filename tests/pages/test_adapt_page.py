@@ -68,6 +68,15 @@ def test_start_makes_a_run_of_the_form_and_opens_it(open_page: Any, monkeypatch:
     assert any("starting" in element.proto.text for element in at.get("progress"))
 
 
+def test_the_axes_stand_before_the_start(open_page: Any) -> None:
+    """Guards against a browser that loads its charts, for seconds, when the first point is there to be drawn."""
+    (chart,) = open_page("adapt", steps="12").get("plotly_chart")
+    figure = json.loads(chart.proto.spec)
+    assert not any(trace.get("x") for trace in figure["data"])
+    assert figure["layout"]["xaxis"]["range"][1] >= 12
+    assert "nothing has been measured" in chart.proto.alt
+
+
 def test_an_opened_run_brings_its_settings(open_page: Any, make_run: Any) -> None:
     """Guards against a shared link that shows a run beside settings that are not its own."""
     folder = make_run(normal_class="7", lr=0.7, seed=4, recipe="panda-ses", feature_norm="l2", set={"k": 3})

@@ -180,3 +180,12 @@ def test_what_is_no_run_is_not_listed(tmp_path: Path) -> None:
     (tmp_path / "runs" / "empty").mkdir(parents=True)
     (tmp_path / "runs" / "file").touch()
     assert list_runs(tmp_path / "runs") == list_runs(tmp_path / "nowhere") == []
+
+
+def test_a_run_is_what_its_log_said_at_one_moment(own_run: Path) -> None:
+    """Guards against a page that reads the log again for every number, and shows those of different moments."""
+    loaded = load_run(own_run)
+    points = len(loaded.evaluated)
+    (own_run / "events.jsonl").write_text("")
+    assert points == 3 and loaded.metrics is not None and loaded.metrics["stop_step"] == 4
+    assert load_run(own_run).metrics is None  # whoever opens it anew sees it as it is now
