@@ -146,7 +146,7 @@ def lighter(name: str, array: np.ndarray) -> np.ndarray:
         return array.astype(np.float16)
     if name.endswith("grids"):
         return array.astype(np.float16).astype(np.float32)  # packs as well, and is read as any other
-    if name.startswith("projection_"):
+    if name.startswith(("projection_", "refit_")):
         return array.astype(np.float32)  # not less: after a collapse, points differ in the seventh digit
     return array
 

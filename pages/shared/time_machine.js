@@ -50,6 +50,13 @@ class Machine extends Player {
     const { data } = this;
     this.find("restart").onclick = () => { this.position = 0; this.play(); };
     for (const name of ["autoscale", "refit"]) this.find(name).onchange = () => this.draw();
+    const refit = this.find("refit");
+    refit.disabled = !data.refitted;
+    if (refit.disabled) {
+      refit.checked = false;
+      this.find("way").textContent = "refit each step (not recorded)";
+      refit.parentElement.title = "This run did not record what a projection fitted anew would show. Compute it again to see it";
+    }
     for (const button of this.root.querySelectorAll("[data-jump]")) {
       const place = data.jumps[button.dataset.jump];
       button.disabled = place === null || place === undefined;

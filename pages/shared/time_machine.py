@@ -104,6 +104,8 @@ def _moment(arrays: dict[str, np.ndarray]) -> Moment:
         singular_values=arrays["singular_values"],
         normaliser=float(arrays["normaliser"]),
         threshold=threshold_at(held_out, FALSE_ALARMS) if len(held_out) else None,
+        refit_train=arrays.get("refit_train"),
+        refit_test=arrays.get("refit_test"),
     )
 
 

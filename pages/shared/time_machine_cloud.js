@@ -4,7 +4,7 @@ const LEAST = 1e-3; // no cloud is enlarged further than this reach, in units of
 
 class Cloud {
   constructor(canvas, root, data) {
-    Object.assign(this, { canvas, root, data, extents: [], refitted: [] });
+    Object.assign(this, { canvas, root, data, extents: [] });
   }
 
   prepare() {
@@ -16,11 +16,10 @@ class Cloud {
     this.context.setTransform(scale, 0, 0, scale, 0, 0);
   }
 
-  // {group: points} at a place: as they were saved, or in axes fitted anew to this step alone.
+  // {group: points} at a place: in the directions of step 0, or in those of this step alone, as they were recorded.
   points(place, refit) {
-    if (!refit) return Object.fromEntries(GROUPS.map((name) => [name, this.data.clouds[name][place]]));
-    this.refitted[place] = this.refitted[place] || refitted(this.data, place);
-    return this.refitted[place];
+    const clouds = refit ? this.data.refitted : this.data.clouds;
+    return Object.fromEntries(GROUPS.map((name) => [name, clouds[name][place]]));
   }
 
   draw(position, place, { autoscale, refit }) {
@@ -59,7 +58,11 @@ class Cloud {
       context.moveTo(x(0), y(0) - 8); context.lineTo(x(0), y(0) + 8);
       context.stroke();
     }
-    if (!refit && !autoscale) this.magnified(from, to, part, scale);
+    if (refit) {
+      context.fillStyle = context.strokeStyle;
+      context.font = "12px " + getComputedStyle(this.root).fontFamily;
+      context.fillText("axes fitted to this step: " + enlarged(data.refitted.enlarged[place]), 10, 16);
+    } else if (!autoscale) this.magnified(from, to, part, scale);
     const way = refit ? "directions fitted anew at each step" : "two directions fixed at step 0";
     const caption = `Features in ${way}, at step ${data.steps[place]}. ${data.words[place].caption}`;
     if (this.canvas.getAttribute("aria-label") !== caption) this.canvas.setAttribute("aria-label", caption);
@@ -80,7 +83,7 @@ class Cloud {
     context.globalAlpha = Math.min(1, (factor - 2.5) / 1.5);
     context.fillStyle = colour;
     context.font = "12px " + getComputedStyle(this.root).fontFamily;
-    context.fillText("enlarged × " + Number(factor.toPrecision(2)).toLocaleString("en"), left, top - 7);
+    context.fillText(enlarged(factor), left, top - 7);
     context.lineWidth = 1;
     context.strokeStyle = colour;
     context.strokeRect(left, top, side, side);
@@ -114,25 +117,8 @@ class Cloud {
   }
 }
 
-// Points of a step in the principal axes of that step, each axis stretched to a spread of 1: what a projection fitted
-// anew looks like. Within the plane of the two saved directions.
-function refitted(data, place) {
-  const all = GROUPS.flatMap((name) => data.clouds[name][place]);
-  const count = all.length / 2 || 1;
-  const mean = [0, 1].map((odd) => all.reduce((sum, value, i) => sum + (i % 2 === odd ? value : 0), 0) / count);
-  let [xx, xy, yy] = [0, 0, 0];
-  for (let i = 0; i < all.length; i += 2) {
-    const [dx, dy] = [all[i] - mean[0], all[i + 1] - mean[1]];
-    [xx, xy, yy] = [xx + dx * dx, xy + dx * dy, yy + dy * dy];
-  }
-  const turn = 0.5 * Math.atan2(2 * xy, xx - yy);
-  const [c, s] = [Math.cos(turn), Math.sin(turn)];
-  const spread = [xx * c * c + 2 * xy * c * s + yy * s * s, xx * s * s - 2 * xy * c * s + yy * c * c].map((sum) => Math.sqrt(Math.max(sum / count, 1e-30)));
-  const moved = (flat) => flat.map((value, i) => {
-    const [dx, dy] = i % 2 ? [flat[i - 1] - mean[0], value - mean[1]] : [value - mean[0], flat[i + 1] - mean[1]];
-    return i % 2 ? (-s * dx + c * dy) / spread[1] : (c * dx + s * dy) / spread[0];
-  });
-  return Object.fromEntries(GROUPS.map((name) => [name, moved(data.clouds[name][place])]));
+function enlarged(factor) {
+  return "enlarged × " + (factor === null ? "∞" : Number(factor.toPrecision(2)).toLocaleString("en"));
 }
 
 // One image: a square, a circle or a triangle, so that groups differ in more than colour.

@@ -26,7 +26,8 @@ class Moment:
 
     train (N, 2), test (M, 2): features in two directions fixed at step 0, the centre at (0, 0). scores (M,);
     held_out (H,): scores of held-out normal images. singular_values (K,) of the training features, largest first.
-    threshold: the score above which an image is called anomalous, or None.
+    threshold: the score above which an image is called anomalous, or None. refit_train (N, 2), refit_test (M, 2): the
+    same features in the two directions of largest variance at this very step; None in runs that did not record them.
     """
 
     train: np.ndarray
@@ -36,6 +37,8 @@ class Moment:
     singular_values: np.ndarray
     normaliser: float
     threshold: float | None
+    refit_train: np.ndarray | None = None
+    refit_test: np.ndarray | None = None
 
 
 def time_machine(
@@ -70,10 +73,8 @@ def time_machine(
         "ratio_range": [0, style.ceiling([*ratios, 1.2], room=1.05)],
         "share_range": [0, style.ceiling([*shares["spread"], *shares["rank"]], room=1.05)],
         "frame": frame(moments[0]),
-        "clouds": {
-            "train": [_flat(moment.train[:MOST_POINTS]) for moment in moments],
-            **{name: [_flat(moment.test[rows][:MOST_POINTS]) for moment in moments] for name, rows in groups.items()},
-        },
+        "clouds": _clouds([(moment.train, moment.test) for moment in moments], groups),
+        "refitted": _refitted(moments, groups),
         "scores": {name: [_rounded(scores[rows]) for scores in relative] for name, rows in groups.items()},
         "score_range": _range(relative),
         "thresholds": [
@@ -90,6 +91,34 @@ def time_machine(
             "kept": style.RUNS[3],
         },
     }
+
+
+def _clouds(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]], groups: dict[str, np.ndarray]
+) -> dict[str, list[list[float]]]:
+    """Return the points of each group at each step; pairs: those of training and test images."""
+    return {
+        "train": [_flat(train[:MOST_POINTS]) for train, _ in pairs],
+        **{name: [_flat(test[rows][:MOST_POINTS]) for _, test in pairs] for name, rows in groups.items()},
+    }
+
+
+def _refitted(moments: Sequence[Moment], groups: dict[str, np.ndarray]) -> dict[str, Any] | None:
+    """Return the clouds in directions fitted anew at each step, in units of their own spread in each direction.
+
+    So does a chart whose axes follow its data. `enlarged`: how much larger the first direction is drawn than at the
+    first step. None where a step lacks its directions.
+    """
+    pairs, spreads = [], []
+    for moment in moments:
+        if moment.refit_train is None or moment.refit_test is None:
+            return None
+        spread = np.concatenate([moment.refit_train, moment.refit_test]).std(axis=0, dtype=np.float64)
+        unit = np.where(spread > 0, spread, 1.0)
+        pairs.append((moment.refit_train / unit, moment.refit_test / unit))
+        spreads.append(float(spread[0]))
+    enlarged = [float(f"{spreads[0] / spread:.3g}") if spread > 0 else None for spread in spreads]
+    return {**_clouds(pairs, groups), "enlarged": enlarged}
 
 
 def jumps(curve: Curve, alarms: Sequence[str]) -> dict[str, int | None]:

@@ -15,6 +15,7 @@ from panda_core.features import FeatureNorm, space_features, tail_features
 from panda_core.methods.alarm import alarm
 from panda_core.methods.learner import Learner
 from panda_core.metrics import auroc, auroc_interval, effective_rank, spectrum
+from panda_core.runs.directions import fixed_axes, refitted
 from panda_core.runs.neighbourhoods import neighbourhoods, overlap
 from panda_core.runs.plan import Plan
 from panda_core.runs.setting_up import Inputs
@@ -52,7 +53,7 @@ class Space:
         center = learner.adjusted(normal[fitted].mean(dim=0))
         test = space_features(tail, norm, inputs.test.values, device, should_stop=should_stop)
         unadapted = Features(normal.numpy(), test)
-        return Space(norm, center, _axes(np.concatenate([unadapted.train, unadapted.test]))), unadapted
+        return Space(norm, center, fixed_axes(np.concatenate([unadapted.train, unadapted.test]))), unadapted
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all of it by name, for saving."""
@@ -162,6 +163,7 @@ class Evaluation:
         compactness = self.plan.config.set.get("ses") == "A" or not len(held_out)
         normaliser = spread / fitted.shape[1] if compactness else held_out.mean(dtype=np.float64)
         singular_values = spectrum(fitted)
+        refit_train, refit_test = refitted(fitted, features.test)
         distances, neighbours = nearest(fitted, features.test, min(NEIGHBOURS, len(fitted)))
         return {
             "scores": scores.astype(np.float32),
@@ -175,21 +177,11 @@ class Evaluation:
             "watched_neighbours": neighbourhoods(fitted[:WATCHED]),
             "projection_train": (fitted - center) @ self.space.axes,
             "projection_test": (features.test - center) @ self.space.axes,
+            "refit_train": refit_train,
+            "refit_test": refit_test,
             "singular_values": singular_values[:SPECTRUM_KEPT],
             "all_singular_values": singular_values,
         }
-
-
-def _axes(features: np.ndarray) -> np.ndarray:
-    """Return the two directions (D', 2) of largest variance of features (N, D'); a second one of zeros if D' is 1."""
-    centred = features - features.mean(axis=0)
-    if 2 * len(centred) < centred.shape[1]:  # seconds faster than the (D', D') covariance where images are few
-        directions = np.linalg.svd(centred, full_matrices=False)[2].T
-    else:
-        directions = np.linalg.eigh(centred.T @ centred)[1][:, ::-1]
-    axes = np.zeros((centred.shape[1], 2), np.float32)
-    axes[:, : directions.shape[1]] = directions[:, :2]
-    return axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])  # a sign for good
 
 
 def _ratio(distances: np.ndarray, spread: float) -> float | None:

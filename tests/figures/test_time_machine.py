@@ -27,6 +27,7 @@ CURVE = Curve(
     effective_rank=(10.0, 8.0, 2.0),
     stop_step=12,
 )
+REFIT = np.random.default_rng(3).normal(size=(50, 2)) * [3.0, 0.5]
 
 
 def moment(size: float, seed: int = 0) -> Moment:
@@ -64,6 +65,29 @@ def test_the_cloud_shrinks_on_axes_of_step_0_while_relative_scores_stay() -> Non
     assert data["scores"]["normal"][0] == pytest.approx(data["scores"]["normal"][2], rel=1e-3)
     assert data["thresholds"] == [1.5, 1.5, 1.5]  # held-out scores of 0.5 and 1.5: a normal image scores 1
     assert data["spectrum"][0] == [90.0, 10.0] == data["spectrum"][2]
+
+
+def test_a_refitted_cloud_fills_the_frame_while_the_fixed_one_shrinks() -> None:
+    """A refit on axes that are fixed after all, which would not lie; or no word of how much it enlarges."""
+    moments = [
+        dataclasses.replace(moment(size), refit_train=size * REFIT[:30], refit_test=size * REFIT[30:])
+        for size in (1.0, 0.1, 1e-6)
+    ]
+    refitted = time_machine(CURVE, moments, IS_ANOMALY)["refitted"]
+    for place in range(3):
+        drawn = np.concatenate(
+            [np.reshape(refitted[name][place], (-1, 2)) for name in ("train", "normal", "anomalous")]
+        )
+        assert drawn.std(axis=0) == pytest.approx([1, 1], rel=1e-2)
+    assert refitted["enlarged"] == [1.0, 10.0, 1e6]
+    point = dataclasses.replace(moment(0.0), refit_train=np.zeros((30, 2)), refit_test=np.zeros((20, 2)))
+    assert time_machine(CURVE, [*moments[:2], point], IS_ANOMALY)["refitted"]["enlarged"] == [1.0, 10.0, None]
+
+
+def test_a_run_that_recorded_no_refit_says_so() -> None:
+    """A run of an older version that cannot be looked at any more, or a switch that shows half of its steps."""
+    new = dataclasses.replace(moment(1.0), refit_train=REFIT[:30], refit_test=REFIT[30:])
+    assert time_machine(CURVE, [new, moment(0.1), new], IS_ANOMALY)["refitted"] is None
 
 
 def test_a_scale_that_is_no_scale_changes_nothing() -> None:

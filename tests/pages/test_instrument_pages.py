@@ -36,6 +36,19 @@ def test_the_machine_has_pictures_words_and_places(make_run: Any) -> None:
         assert run.split["test"][image["row"]] in image["name"]
 
 
+def test_a_refit_is_shown_where_every_step_recorded_it(make_run: Any) -> None:
+    """A run of an older version that cannot be looked at, or whose switch shows steps of another kind."""
+    run = LoadedRun(make_run())
+    assert machine_data(run)["refitted"] is None
+    for step in (0, 10, 20):
+        arrays = run.arrays(step)
+        arrays |= {f"refit_{split}": 2 * arrays[f"projection_{split}"] for split in ("train", "test")}
+        write_arrays(run.folder.path / "arrays" / f"{step:06d}.npz", arrays)
+        refitted = machine_data(run)["refitted"]
+        assert (refitted is not None) == (step == 20)
+    assert len(refitted["train"]) == len(refitted["enlarged"]) == 3
+
+
 def test_a_run_without_its_data_still_moves(make_run: Any) -> None:
     """A recorded run of data that is not on this machine, refused for want of thumbnails."""
     run = LoadedRun(make_run())

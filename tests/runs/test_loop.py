@@ -219,7 +219,8 @@ def test_few_directions_are_enough(tiny: Tiny, finish: Finish, dims: int) -> Non
     """A failure where whitening leaves a single direction, of which there is no second axis to draw."""
     folder, _ = finish(tiny(feature_norm="whiten", set={"whiten_dims": dims}, steps=2))
     arrays = folder.arrays(2)
-    assert arrays["projection_train"].shape == (18, 2) and arrays["projection_test"].shape == (20, 2)
+    for kind in ("projection", "refit"):
+        assert arrays[f"{kind}_train"].shape == (18, 2) and arrays[f"{kind}_test"].shape == (20, 2)
     finish(tiny(feature_norm="whiten", train_limit=2, steps=2))
 
 
