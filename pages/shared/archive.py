@@ -33,9 +33,17 @@ def zipped(folder: RunFolder) -> BinaryIO:
         raise UsageError(
             f"Run `{folder.run_id}` is larger than {MOST_BYTES // 1_000_000} MB. Copy its folder by hand instead."
         )
-    file = tempfile.TemporaryFile()  # noqa: SIM115  whoever downloads it closes it
+    file = downloadable()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in paths:
             archive.write(path, f"{folder.run_id}/{path.relative_to(folder.path).as_posix()}")
     file.seek(0)
-    return cast(BinaryIO, file)
+    return file
+
+
+def downloadable() -> BinaryIO:
+    """Return a new temporary file to write and then hand to a download button; it vanishes when closed.
+
+    Without a buffer: of the files that Python opens for reading and writing, Streamlit takes no other kind.
+    """
+    return cast(BinaryIO, tempfile.TemporaryFile(buffering=0))

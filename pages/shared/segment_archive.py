@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import tempfile
 import zipfile
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 import streamlit as st
 
+from pages.shared.archive import downloadable
 from pages.shared.glossary import tip
 from pages.shared.segment_maps import Looked
 from pages.shared.thumbnails import enlarged
@@ -51,7 +51,7 @@ def maps_zipped(view: Looked) -> BinaryIO:
             f"images instead: `python -m panda_core score {view.run.run_id} FOLDER --maps OUT`."
         )
     scale = view.found.scale(view.found.threshold(0.05))
-    file = tempfile.TemporaryFile()  # noqa: SIM115  whoever downloads it closes it
+    file = downloadable()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("scores.csv", scores_table(view))
         for image in range(count):
@@ -62,7 +62,7 @@ def maps_zipped(view: Looked) -> BinaryIO:
                 overlay = _png(heated(picture, values, scale))
                 archive.writestr(f"overlays/{image:04d}.png", overlay, zipfile.ZIP_STORED)  # a PNG is packed already
     file.seek(0)
-    return cast(BinaryIO, file)
+    return file
 
 
 def scores_table(view: Looked) -> str:

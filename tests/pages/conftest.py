@@ -316,3 +316,10 @@ def _get(node: Any, name: str) -> Any:
     except (AttributeError, KeyError, ValueError, NotImplementedError):
         return None
     return value if isinstance(value, str) else None
+
+
+def as_downloaded(data: Any) -> bytes:
+    """Return what a browser gets of what a download button was given; Streamlit refuses some kinds of files."""
+    from streamlit.runtime.download_data_util import convert_data_to_bytes_and_infer_mime
+
+    return convert_data_to_bytes_and_infer_mime(data, TypeError(f"{type(data)} cannot be downloaded"))[0]

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.pages.conftest import as_downloaded
+
 
 def test_archive_holds_maps_and_a_harmless_table(make_maps: Any) -> None:
     """Maps that are not those of the run; a name that a spreadsheet computes."""
@@ -20,7 +22,7 @@ def test_archive_holds_maps_and_a_harmless_table(make_maps: Any) -> None:
     from panda_core.runs.loaded import LoadedRun
 
     view = view_of(LoadedRun(make_maps()), 0)
-    with maps_zipped(view) as file, zipfile.ZipFile(file) as archive:
+    with maps_zipped(view) as file, zipfile.ZipFile(io.BytesIO(as_downloaded(file))) as archive:
         rows = list(csv.DictReader(io.StringIO(archive.read("scores.csv").decode())))
         kept = np.load(io.BytesIO(archive.read("maps/0003.npy")), allow_pickle=False)
         picture = Image.open(io.BytesIO(archive.read("overlays/0003.png")))
