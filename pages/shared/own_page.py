@@ -11,11 +11,13 @@ import streamlit as st
 from pages.shared import wording
 from pages.shared.detector_file import can_score, show_use
 from pages.shared.glossary import tip
-from pages.shared.live import show_ending, show_heading, show_run
+from pages.shared.live import show_ending, show_heading, show_until_ended
 from pages.shared.own_drop import MESSAGE, show_drop, show_understood
 from pages.shared.own_results import show_results
 from pages.shared.own_score import CHECK, show_score
 from pages.shared.own_threshold import choose_rate
+from pages.shared.progress import progress_of
+from pages.shared.router import ADAPT as ADAPT_PAGE
 from pages.shared.run_choice import PARAMETER, UPLOAD, has_maps, open_run, opened_run
 from pages.shared.segment_live import show_computing
 from panda_core.config import RunConfig
@@ -112,7 +114,7 @@ def _run(folder: RunFolder, upload: Upload | None) -> None:
         show_understood(upload, folded=True)
     state = folder.state()
     if state.state not in ENDED:
-        (show_computing if has_maps(folder) else show_run)(folder)
+        (show_computing if has_maps(folder) else _adapting)(folder)
         return
     run = LoadedRun(folder)
     show_heading(run.config, state)
@@ -139,6 +141,19 @@ def _run(folder: RunFolder, upload: Upload | None) -> None:
     if token:
         show_results(run, token, rate)
     show_use(folder, maps=run.is_segmentation)
+
+
+def _adapting(folder: RunFolder) -> None:
+    """Draw how far an adaptation is. Its curves measure it against labels, which images of one's own mostly lack."""
+    show_until_ended(
+        folder,
+        lambda run: progress_of(run.events(), int(run.config.steps or 0)),
+        "The network is changed, step by step, until it sees your normal images alike; it stops before its features "
+        "collapse. You may close this page and come back by its address.",
+    )
+    st.page_link(
+        ADAPT_PAGE, label="Watch its curves", icon=":material/monitoring:", query_params={PARAMETER: folder.run_id}
+    )
 
 
 def _begin_anew() -> None:

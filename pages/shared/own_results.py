@@ -104,16 +104,16 @@ def _found(run: LoadedRun, output: Path, upload: Upload | None, rows: list[Row],
         if dropped is not None:
             show_left_out(dropped.understood)
     view = None
-    if not scored or upload is None:
-        if upload is None:
-            st.info("The images themselves have been removed since; their scores are here.", icon=":material/info:")
-    elif run.is_segmentation:
+    if upload is None:
+        st.info("The images themselves have been removed since; their scores are here.", icon=":material/info:")
+    elif scored and run.is_segmentation:
         view = _view(run, output, upload, [row for row in scored if row["map_row"] is not None], rate)
+    show_downloads(output.name, rows, view)
+    if view is not None:
         look = choose_look(view.found, view.found.threshold(rate) if rate is not None else None)
         show_viewer(view, look, 0, [0])
-    else:
+    elif scored and upload is not None:
         _pictures(output, upload, scored)
-    show_downloads(output.name, rows, view)
 
 
 def _table(run: LoadedRun, rows: list[Row]) -> None:
@@ -122,7 +122,7 @@ def _table(run: LoadedRun, rows: list[Row]) -> None:
             "Image": row["name"],
             "Verdict": row["verdict"],
             "Score": row["score"],
-            "Above, % of normals": row["percentile"],
+            "Higher than % of normals": row["percentile"],
             **({"Highest map value": row["peak"]} if run.is_segmentation else {}),
         }
         for row in rows
@@ -138,7 +138,7 @@ def _table(run: LoadedRun, rows: list[Row]) -> None:
             "Verdict": st.column_config.TextColumn(help=tip("verdict")),
             "Score": st.column_config.NumberColumn(format="%.3g", help=tip("score")),
             "Highest map value": st.column_config.NumberColumn(format="%.3g", help=tip("map_peak")),
-            "Above, % of normals": st.column_config.NumberColumn(format="%.0f", help=tip("percentile")),
+            "Higher than % of normals": st.column_config.NumberColumn(format="%.0f", help=tip("percentile")),
         },
     )
 

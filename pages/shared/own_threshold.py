@@ -32,6 +32,13 @@ def choose_rate(run: LoadedRun) -> float | None:
         "(95 %).",
         help=tip("own_interval"),
     )
+    if len(anomalies := _anomalies(run)):
+        found = int((anomalies > threshold_at(known, rate)).sum())
+        words.markdown(
+            f"Of {wording.count(len(anomalies), 'known anomalous image')}, **{found}** "
+            f"{'is' if found == 1 else 'are'} rejected; AUROC {wording.auroc((run.metrics or {}).get('auroc'))}.",
+            help=tip("auroc"),
+        )
     if told.expected > rate * 1.02:
         needed = int(np.ceil(1 / rate)) - 1
         words.caption(
@@ -39,3 +46,9 @@ def choose_rate(run: LoadedRun) -> float | None:
             "highest value that a normal image had."
         )
     return rate
+
+
+def _anomalies(run: LoadedRun) -> np.ndarray:
+    """Return the scores (A,) of the anomalous images that came with the normal ones."""
+    step = run.segmented[-1].step if run.is_segmentation else "final"
+    return np.asarray(run.arrays(step)["scores"])[np.asarray(run.split["is_anomaly"]) == 1]

@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from panda_core.metrics import threshold_at
 from panda_core.records import write_arrays, write_json
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.uploads import Upload, keep_upload
+from tests.pages.conftest import as_downloaded
 
 
 def png(seed: int) -> bytes:
@@ -178,6 +180,29 @@ def test_verdicts_follow_the_threshold(kind: str, open_page: Any, make_maps: Any
     assert ("too few to promise" in words(at)) == (held_out < 19)
 
 
+@pytest.mark.parametrize("kind", ["maps", "scores"])
+def test_known_anomalies_say_how_many_are_found(kind: str, open_page: Any, make_maps: Any, make_run: Any) -> None:
+    """Anomalies that people dropped to see how well they are found, and hear no more of; a count at 5 % alone."""
+    folder = make_maps() if kind == "maps" else make_run()
+    (folder.path / ("banks" if kind == "maps" else "checkpoints")).mkdir(exist_ok=True)
+    run = LoadedRun(folder)
+    arrays = run.arrays(0 if kind == "maps" else "final")
+    scores = arrays["scores"][np.array(run.split["is_anomaly"]) == 1]
+    for percent in (5, 50):
+        found = int((scores > threshold_at(arrays["held_out_scores"], percent / 100)).sum())
+        told = words(open_page("own_images", run=folder.run_id, own_alarms=str(percent)))
+        assert f"Of {len(scores)} known anomalous images, **{found}** " in told, percent
+
+
+def test_learning_shows_how_far_it_is_and_no_empty_curves(open_page: Any, make_run: Any) -> None:
+    """Four charts of a test set that photos of one's own do not have; a page without a word while it learns."""
+    folder = make_run("running")
+    with folder.lock():
+        at = open_page("own_images", run=folder.run_id)
+    assert not at.get("plotly_chart") and any(link.proto.query_string for link in at.get("page_link"))
+    assert "working out the final scores" in str([bar.proto for bar in at.get("progress")]) and at.button(key="stop")
+
+
 def test_files_to_take_away() -> None:
     """A formula in a spreadsheet; a number or a name that is lost; text that no program can read."""
     from pages.shared.own_files import as_csv, as_json
@@ -225,7 +250,7 @@ def test_the_file_of_a_detector_is_opened_and_gone(make_run: Any, monkeypatch: p
 
     monkeypatch.setattr(launch, "bundle", write)
     with detector_file.bundled(make_run()) as file:
-        assert file.read() == b"bundle"
+        assert as_downloaded(file) == b"bundle"
     assert not places[0].parent.exists()
     monkeypatch.setattr(launch, "bundle", lambda folder, out: (_ for _ in ()).throw(PandaError("no checkpoint")))
     with pytest.raises(PandaError, match="no checkpoint"):
