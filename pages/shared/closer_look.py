@@ -10,7 +10,7 @@ from pages.shared.gallery import chosen_image
 from pages.shared.glossary import tip
 from pages.shared.run_images import find_images, tile
 from pages.shared.scored import Scored
-from pages.shared.stopping_view import show_over_checkpoints
+from pages.shared.stopping_view import show_over_checkpoints, stops_by_sample
 from panda_core.errors import PandaError
 from panda_core.runs.loaded import LoadedRun
 
@@ -48,6 +48,8 @@ def _neighbours(run: LoadedRun, found: Scored, image: int) -> None:
     try:
         arrays = run.arrays(step)
         rows, distances = arrays["neighbours"][image], arrays["neighbour_distances"][image]
+        # Where each image has a checkpoint of its own, distances come in the unit of its score, which adds up some.
+        unit = float(arrays["normaliser"]) if stops_by_sample(run) and found.final else 1.0
     except (PandaError, KeyError, IndexError):
         return
     st.markdown(f"**Nearest normal training images** at step {step}", help=tip("neighbours"))
@@ -60,4 +62,4 @@ def _neighbours(run: LoadedRun, found: Scored, image: int) -> None:
                     st.image(picture, width="stretch", alt=f"Normal training image {names[row]}")
                 else:
                     st.caption(wording.sentence(str(names[row])))
-                st.caption(wording.amount(float(distance)))
+                st.caption(wording.amount(float(distance) / (unit or 1.0)))

@@ -203,7 +203,8 @@ TERMS: dict[str, str] = MAP_TERMS | {
     "percentile": "The share of held-out normal images that score lower than this image.",
     "verdict": "Anomalous if the score lies above the threshold, else normal.",
     "neighbours": (
-        "The normal training images whose features are most alike at this step, with the squared distance between them."
+        "The normal training images whose features are most alike at this step, with their squared distance. "
+        "In sample-wise stopping it is divided, as the score is, by what a held-out normal image scores at this step."
     ),
     # images of one's own
     "own_images": (

@@ -66,22 +66,32 @@ def row_of(folder: RunFolder) -> Row:
 def differing_settings(rows: Sequence[Row]) -> list[dict[str, str]]:
     """Return one line for each setting in which the runs differ: its name, and its value in each run."""
     flat = [_flat(row.config) for row in rows]
-    keys = sorted({key for settings in flat for key in settings}, key=lambda key: (key.startswith("set"), key))
     lines = []
-    for key in keys:
-        values = [settings.get(key, wording.NONE) for settings in flat]
+    for key in sorted({key for settings in flat for key in settings}):
+        values = [settings.get(key) for settings in flat]
         if len(set(values)) > 1:
-            lines.append({"Setting": key} | {row.label: value for row, value in zip(rows, values, strict=True)})
+            shown = [_shown(value) for value in values]
+            if len(set(shown)) < len(set(values)):  # they differ further down than three digits
+                shown = [str(value) for value in values]
+            lines.append(
+                {"Setting": wording.setting(key[1])}
+                | {row.label: value for row, value in zip(rows, shown, strict=True)}
+            )
     return lines
 
 
-def _flat(config: RunConfig) -> dict[str, str]:
+def _flat(config: RunConfig) -> dict[tuple[bool, str], Any]:
+    """Return fields and options by whether they are an option, and their key: fields come first."""
     record = config.to_json()
     options = record.pop("set")
-    settings = {key: value for key, value in record.items() if key not in NOT_COMPARED}
-    named = {key.replace("_", " "): value for key, value in settings.items()}
-    named |= {f"set {key.replace('_', ' ')}": value for key, value in options.items()}
-    return {key: wording.NONE if value is None else str(value) for key, value in named.items()}
+    fields = {(False, key): value for key, value in record.items() if key not in NOT_COMPARED}
+    return fields | {(True, key): value for key, value in options.items()}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() else wording.amount(value)
+    return wording.NONE if value is None else str(value)
 
 
 def _first(values: Sequence[float | None]) -> float | None:

@@ -23,7 +23,8 @@ ORDERS = {
 class Scored:
     """scores (M,), is_anomaly (M,) and names of the test images; steps (M,): the checkpoint behind each score.
 
-    held_out (H,): scores of the held-out normal images, which set the threshold; empty where there are none.
+    held_out (H,): scores of the held-out normal images, which set the threshold; empty where there are none. final:
+    whether these are the run's own scores, not those of a step that somebody looks at.
     """
 
     names: list[str]
@@ -31,6 +32,7 @@ class Scored:
     is_anomaly: np.ndarray
     steps: np.ndarray
     held_out: np.ndarray
+    final: bool = False
 
     def threshold(self, false_alarm_rate: float) -> float | None:
         """Return the score above which at most this share of fresh normal images falls; None without held-out."""
@@ -67,7 +69,12 @@ def scored(run: LoadedRun, step: int | str) -> Scored:
         scores = np.asarray(arrays["scores"], np.float64)
         steps = arrays["step"] if step == FINAL else np.full(len(scores), step)
         found = Scored(
-            list(split["test"]), scores, np.asarray(split["is_anomaly"], int), steps, arrays["held_out_scores"]
+            list(split["test"]),
+            scores,
+            np.asarray(split["is_anomaly"], int),
+            steps,
+            arrays["held_out_scores"],
+            step == FINAL,
         )
     except KeyError as error:
         raise BrokenRun(f"Run `{run.run_id}` lacks {error} among its results. Compute it again.") from error

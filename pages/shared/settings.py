@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from pages.shared import wording
 from pages.shared.data_licence import licence_line
 from pages.shared.form_values import AUTOMATIC, FIELDS, OWN_FOLDER, PREFIX
 from pages.shared.glossary import tip
@@ -236,7 +237,7 @@ def choose_options(
 
 def choose_option(place: Any, key: str, option: Option, prefix: str = PREFIX) -> int | float | str | None:
     """Draw one option of a recipe, scorer, network or method, and return its value."""
-    label = key.replace("_", " ").capitalize()
+    label = wording.setting(key)
     shared: dict[str, Any] = {"key": prefix + key, "bind": "query-params", "disabled": is_locked(prefix + key)}
     about = tip(key)
     if option.choices:

@@ -24,7 +24,8 @@ class Chart {
     this.y = (value) => box.bottom - ((box.bottom - box.top) * (Math.min(Math.max(value, range[0]), range[1]) - range[0])) / (range[1] - range[0]);
     let markup = `<text x="0" y="12">${title}</text>`;
     markup += grid(box, [range[0], (range[0] + range[1]) / 2, range[1]], this.y, digits);
-    markup += `<text class="faint" x="${box.left}" y="${box.height - 5}">unadapted</text>`;
+    const narrow = this.lines.length > 2 && box.width < 360; // a legend stands between the two ends
+    markup += `<text class="faint" x="${box.left}" y="${box.height - 5}">${narrow ? "step 0" : "unadapted"}</text>`;
     markup += `<text class="faint" x="${box.right}" y="${box.height - 5}" text-anchor="end">step ${end}</text>`;
     const first = this.lines[0];
     if (first && first.low) markup += `<path d="${this.band(first)}" fill="${first.colour}" opacity="0.14"/>`;
@@ -34,7 +35,8 @@ class Chart {
       const x = this.x(data.steps[place]);
       markup += `<line class="mark" x1="${x}" x2="${x}" y1="${box.top}" y2="${box.bottom}" stroke-dasharray="${dash}"/>`;
       const late = x > box.width / 2;
-      markup += `<text class="faint" x="${late ? x - 3 : x + 3}" y="${box.bottom - 4 - 14 * i}" text-anchor="${late ? "end" : "start"}">${label}</text>`;
+      const y = range[0] ? box.bottom - 4 - 14 * i : box.top + 10 + 14 * i; // curves that may fall to 0 end at the bottom
+      markup += `<text class="faint" x="${late ? x - 3 : x + 3}" y="${y}" text-anchor="${late ? "end" : "start"}">${label}</text>`;
     });
     markup += `<line class="here" y1="${box.top}" y2="${box.bottom}"/>`;
     this.lines.forEach((line, index) => {

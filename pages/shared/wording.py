@@ -12,6 +12,17 @@ from panda_core.runs.store import RunFolder
 
 NONE = "–"  # what stands where there is no number
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_SHORT = {"ewc": "EWC", "ses": "SES", "svm": "SVM", "l2": "L2"}
+_SETTINGS = {
+    "lr": "Learning rate",
+    "eval_every": "Measure every",
+    "train_limit": "Training images",
+    "test_limit": "Test images",
+    "backbone": "Network",
+    "scorer": "Score",
+}
+
 Colour = Literal["green", "blue", "orange", "red", "gray"]
 
 STATES: dict[str, tuple[str, Colour]] = {
@@ -40,8 +51,11 @@ def interval(low: float | None, high: float | None) -> str:
 
 
 def amount(value: float | None) -> str:
-    """Return any other number with three significant digits, or a dash."""
-    return NONE if value is None else f"{value:.3g}"
+    """Return any other number with three significant digits, as people write it, or a dash."""
+    if value is None:
+        return NONE
+    digits, power, exponent = f"{value:.3g}".partition("e")
+    return f"{digits} × 10{str(int(exponent)).translate(_RAISED)}" if power else digits
 
 
 def step(value: float | None) -> str:
@@ -80,6 +94,12 @@ def run_title(config: RunConfig) -> str:
 def sentence(text: str) -> str:
     """Return `text` safe to show as Markdown: file names and reasons may hold any character."""
     return re.sub(r"([\\*_{}\[\]<>#$~|!:])", r"\\\1", text)
+
+
+def setting(key: str) -> str:
+    """Return what a field or an option is called in forms and tables: "Learning rate", "EWC strength"."""
+    words = _SETTINGS.get(key) or key.replace("_", " ").capitalize()
+    return " ".join(_SHORT.get(word.lower(), word) for word in words.split(" "))
 
 
 def count(number: int, noun: str) -> str:

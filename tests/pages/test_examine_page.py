@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from panda_core.records import write_arrays
+
 
 def test_counts_at_the_threshold_are_those_of_the_arrays(open_page: Any, make_run: Any) -> None:
     """Guards the two counts that people decide by."""
@@ -59,6 +61,17 @@ def test_a_chosen_image_shows_its_neighbours(open_page: Any, make_run: Any) -> N
     at.button(key="look-3").click().run()
     assert not at.exception
     assert at.query_params["image"] == "3"
+
+
+def test_neighbours_of_a_chosen_checkpoint_come_in_the_unit_of_the_score(open_page: Any, make_run: Any) -> None:
+    """Guards against distances of millionths beside a score of 17, of which they are the reason."""
+    folder = make_run(recipe="panda-ses")
+    arrays = folder.arrays(20)
+    arrays["normaliser"] = np.array(2e-6)
+    arrays["neighbour_distances"] = 1e-6 * np.arange(1.0, 6.0) * np.ones_like(arrays["neighbour_distances"])
+    write_arrays(folder.path / "arrays" / "000020.npz", arrays)
+    captions = [caption.value for caption in open_page("examine", run=folder.run_id, image="0").caption]
+    assert {"0.5", "1", "1.5", "2", "2.5"} <= set(captions)
 
 
 def test_numbers_without_the_data(open_page: Any, make_run: Any, tmp_path: Path) -> None:

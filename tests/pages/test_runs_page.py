@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from pages.shared import wording
+from pages.shared.run_table import differing_settings, row_of
 from tests.pages.conftest import as_downloaded
 
 
@@ -53,7 +55,25 @@ def test_compare_shows_what_differs_alone(open_page: Any, make_run: Any) -> None
     assert len(at.multiselect(key="compare").value) == 2
     specs = [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
     assert [len(spec["data"]) for spec in specs] == [2, 2]
-    assert list(at.dataframe[1].value["Setting"]) == ["lr", "set k"]
+    differing = at.dataframe[1].value
+    assert list(differing["Setting"]) == ["Learning rate", "K"]
+    assert {tuple(sorted(row[1:])) for row in differing.values.tolist()} == {("0.1", "0.3"), ("2", "5")}
+
+
+def test_settings_that_differ_in_the_last_digit_are_not_shown_as_equal(make_run: Any) -> None:
+    """Guards against a line of the comparison that has the same value twice."""
+    rows = [row_of(make_run(lr=lr)) for lr in (0.1231, 0.1232)]
+    (line,) = differing_settings(rows)
+    assert [value for name, value in line.items() if name != "Setting"] == ["0.1231", "0.1232"]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(2.5e-06, "2.5 × 10⁻⁶"), (1e30, "1 × 10³⁰"), (0.0123, "0.0123"), (17.24, "17.2"), (None, "–"), (0.0, "0")],
+)
+def test_numbers_are_written_as_people_write_them(value: float | None, words: str) -> None:
+    """Guards against 2.5e-06 below a picture."""
+    assert wording.amount(value) == words
 
 
 def test_rename_and_delete(open_page: Any, make_run: Any) -> None:
