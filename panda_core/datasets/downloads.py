@@ -31,7 +31,12 @@ def download(dataset: Dataset, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         dataset.download(root)
     except (OSError, RuntimeError, ValueError) as error:  # no network, no space, a file with another MD5
-        raise PandaError(f"`{dataset.key}` could not be downloaded: {error}. By hand: {missing}") from error
+        # Several mirrors make several lines; and to try the same command again is no advice.
+        reason, by_hand = (
+            " ".join(str(error).split()).rstrip(" ."),
+            missing.replace(by_command(dataset.key), "").strip(),
+        )
+        raise PandaError(f"`{dataset.key}` could not be downloaded: {reason}. By hand: {by_hand}") from error
     missing = dataset.missing(root)
     if missing is not None:
         raise PandaError(f"`{dataset.key}` is still not complete after downloading. {missing}")

@@ -95,9 +95,9 @@ def _listed(path: Path, free: list[str]) -> np.ndarray:
 
 def _how_to_get(root: Path) -> str:
     return (
-        f"The magnetic tiles are not on this machine: fetch {SOURCE} (the final dot is part of the address) and put "
-        f"`MT_Free`, `MT_Blowhole`, `MT_Break`, `MT_Crack`, `MT_Fray` and `MT_Uneven`, each with its folder `Imgs` of "
-        f"`.jpg` images and `.png` masks, into `{root / FOLDERS[0]}`; `{NAMES_FILE}` of "
+        f"The magnetic tiles are not on this machine: fetch {SOURCE} (about 60 MB; the final dot is part of the "
+        "address) and put `MT_Free`, `MT_Blowhole`, `MT_Break`, `MT_Crack`, `MT_Fray` and `MT_Uneven`, each with its "
+        f"folder `Imgs` of `.jpg` images and `.png` masks, into `{root / FOLDERS[0]}`; `{NAMES_FILE}` of "
         "https://github.com/marco-rudolph/differnet beside them, if you want its split."
     )
 

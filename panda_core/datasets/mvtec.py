@@ -29,6 +29,7 @@ CATEGORIES = (
     "zipper",
 )
 FOLDERS = ("mvtec", "mvtec_ad", "mvtec_anomaly_detection")  # the last is the name in the official archive
+ARCHIVE = "mvtec_anomaly_detection.tar.xz"
 SOURCE = "https://www.mvtec.com/company/research/datasets/mvtec-ad"
 
 
@@ -53,7 +54,8 @@ def _found(root: Path) -> dict[str, Path]:
 def _how_to_get(root: Path, category: str = "") -> str:
     what = f"The category `{category}` of MVTec AD is" if category else "The images of MVTec AD are"
     return (
-        f"{what} not on this machine: fetch {SOURCE} and unpack it into `{root / FOLDERS[0]}`, so that there is "
+        f"{what} not on this machine: fetch {ARCHIVE} (4.9 GB), or the archive of one category, from {SOURCE} and "
+        f"unpack it into `{root / FOLDERS[0]}`, so that there is "
         f"`{root / FOLDERS[0] / (category or CATEGORIES[0]) / 'train' / 'good'}`."
     )
 
