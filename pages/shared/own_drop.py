@@ -103,34 +103,35 @@ def show_understood(upload: Upload, *, folded: bool = False) -> None:
             _details(upload)
         return
     st.subheader("What was understood")
-    cells = st.columns(4)
     small, large = (f"{width} x {height}" for width, height in (found.smallest, found.largest))
-    for cell, label, value, term in (
-        (cells[0], "Normal images", f"{found.normals:,}", "own_normals"),
-        (cells[1], "Anomalies", f"{sum(found.anomalies.values()):,}", "own_kinds"),
-        (cells[2], "Masks", f"{found.masks:,}", "own_matched"),
-    ):
-        cell.metric(label, value, help=tip(term), border=True, height="stretch")
-    cells[3].metric(
-        "Pixels",
-        small if found.normals else wording.NONE,
-        f"to {large}" if small != large else None,
-        delta_color="off",
-        delta_arrow="off",
-        help=tip("own_sizes"),
-        border=True,
-        height="stretch",
-    )
+    with st.grid(4, min_column_width=140, gap="small"):  # two by two on a phone
+        for label, value, term in (
+            ("Normal images", f"{found.normals:,}", "own_normals"),
+            ("Anomalies", f"{sum(found.anomalies.values()):,}", "own_kinds"),
+            ("Masks", f"{found.masks:,}", "own_matched"),
+        ):
+            st.metric(label, value, help=tip(term), border=True, height="stretch")
+        st.metric(
+            "Pixels",
+            small if found.normals else wording.NONE,
+            f"to {large}" if small != large else None,
+            delta_color="off",
+            delta_arrow="off",
+            help=tip("own_sizes"),
+            border=True,
+            height="stretch",
+        )
     _details(upload)
 
 
 def _in_words(upload: Upload) -> str:
     found = upload.understood
-    parts = [wording.count(found.normals, "normal image")]
+    parts = [f"Learned from {wording.count(found.normals, 'normal image')}"]
     if found.anomalies:
-        parts.append(wording.count(sum(found.anomalies.values()), "anomalous one"))
-    left_out = len(found.refused) + len(found.duplicates)
-    return "Learned from: " + ", ".join(parts) + (f"; {left_out} left out" if left_out else "")
+        parts.append(f"measured with {wording.count(sum(found.anomalies.values()), 'anomalous one')}")
+    if left_out := len(found.refused) + len(found.duplicates):
+        parts.append(f"{left_out} left out")
+    return "; ".join(parts)
 
 
 def _details(upload: Upload) -> None:

@@ -110,7 +110,7 @@ def official(publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     files = {part: (name, digest(name)) for part, (name, _) in real.Flowers102._file_dict.items()}
     monkeypatch.setattr(real.Flowers102, "_file_dict", files)
     monkeypatch.setattr(real.Flowers102, "_download_url_prefix", address)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield folder
     server.shutdown()
     server.server_close()
