@@ -13,6 +13,7 @@ from panda_core.errors import PandaError
 from panda_core.figures import Curve, curve_of
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.store import RunFolder
+from panda_core.runs.uploads import upload_of
 
 NOT_COMPARED = ("name", "runs_dir", "data_root", "device")
 
@@ -39,7 +40,7 @@ class Row:
         recorded = is_recorded(self.folder)
         return {
             "Name": wording.run_title(self.config),
-            "Dataset": self.config.dataset,
+            "Dataset": "dropped images" if upload_of(self.config) else self.config.dataset,
             "Normal class": str(self.config.normal_class),
             "Recipe": self.config.recipe,
             "State": "recorded" if recorded else self.state,

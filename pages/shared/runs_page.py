@@ -10,7 +10,7 @@ from pages.shared.archive import zipped
 from pages.shared.charts import show as show_figure
 from pages.shared.detector_file import can_score, download_detector
 from pages.shared.glossary import tip
-from pages.shared.router import ADAPT, EXAMINE, SEGMENT
+from pages.shared.router import ADAPT, EXAMINE, OWN, SEGMENT
 from pages.shared.run_choice import all_runs, has_maps, is_recorded
 from pages.shared.run_table import Row, differing_settings, row_of
 from panda_core.errors import PandaError
@@ -130,6 +130,7 @@ def _one(good: dict[str, Row]) -> None:
             help=tip("download"),
         )
         if can_score(row.folder) and row.folder.state().state in ENDED:
+            st.page_link(OWN, label="Score images", icon=":material/fact_check:", query_params=query)
             download_detector(row.folder)
         if not is_recorded(row.folder):
             _rename(row)
