@@ -11,8 +11,6 @@ import math
 
 import numpy as np
 import torch
-from FrEIA.framework import SequenceINN
-from FrEIA.modules import AllInOneBlock
 from torch import Tensor, nn
 
 CLAMP = 1.9
@@ -22,6 +20,9 @@ class PositionFlow(nn.Module):
     """A flow on vectors (N, D) with conditions (N, P)."""
 
     def __init__(self, width: int, *, blocks: int, condition: int, seed: int) -> None:
+        from FrEIA.framework import SequenceINN  # takes half a second to import, and most runs have no flow
+        from FrEIA.modules import AllInOneBlock
+
         super().__init__()
         self.width = width
         self.chain = SequenceINN(width)
