@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 from PIL import Image
 
 from panda_core.datasets import find_class, find_dataset, one_class_task
@@ -211,3 +214,31 @@ def test_images_load_from_a_folder(tmp_path: Path, write_images: Write) -> None:
     for row, name in enumerate(splits.test.names):
         if name.startswith("bad/"):
             np.testing.assert_array_equal(splits.test.load(row), shown[name.removeprefix("bad/")])
+
+
+NAMES = some.text("ab1-_ é", min_size=1, max_size=4).filter(lambda name: name.strip() == name)
+
+
+@given(
+    normals=some.integers(2, 9),
+    others=some.dictionaries(NAMES.map("x{}".format), some.integers(1, 4), max_size=3),
+    layout=some.sampled_from(("beside", "train and test")),
+    seed=some.integers(0, 2**31 - 1),
+)
+def test_every_image_takes_part_once(normals: int, others: dict[str, int], layout: str, seed: int) -> None:
+    """Guards: an image that is lost, learned from and tested on, or an anomaly among what is normal."""
+    split = layout == "train and test"
+    counts = {"train/good/": normals, "test/good/": 2} if split else {"good/": normals}
+    counts |= {f"{'test/' if split else ''}{name}/": count for name, count in others.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        for place, count in counts.items():
+            Path(folder, place).mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                Path(folder, place, f"{number}.png").touch()
+        splits = folder_dataset(folder).open(Path(folder), "good", seed)
+        everything = sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*.png"))
+    train, test = list(splits.train.names), list(splits.test.names)
+    assert sorted([*train, *test]) == everything
+    assert train and set(splits.train_labels) == {"good"} and all("good/" in name for name in train)
+    anomalous = [name for name, label in zip(test, splits.test_labels, strict=True) if label != splits.normal_label]
+    assert sorted(anomalous) == [name for name in everything if "good/" not in name]
