@@ -10,7 +10,6 @@ import streamlit as st
 from pages.shared import wording
 from pages.shared.duel import MOST, show_duel
 from pages.shared.glossary import tip
-from pages.shared.presets import STRENGTHS, strength_key
 from pages.shared.run_choice import find_run, has_maps
 from pages.shared.run_table import differing_settings, row_of
 from pages.shared.settings import choose_dataset
@@ -35,6 +34,7 @@ FIRST = ("panda-early", "panda-ses", "panda-ewc")
 SHARED = {"image_size": 64, "test_limit": 300, "train_limit": 300}
 OPTIONS = {"cut": "blocks.2", "momentum": 0.0}
 EVALUATIONS = 15
+RECORDED = ("break-digits-9", "ses-digits-9", "ewc-digits-9")
 
 
 def show() -> None:
@@ -45,10 +45,10 @@ def show() -> None:
     with st.expander("Start a duel", icon=":material/compare_arrows:", expanded=not folders):
         _form()
     if not folders:
-        folders = [folder for strength in STRENGTHS[:MOST] if (folder := find_run(strength_key(strength)))]
+        folders = [folder for run_id in RECORDED if (folder := find_run(run_id))]
         if not folders:
             return
-        st.caption("A recorded duel, until you start one: the same run with elastic weights of different strength.")
+        st.caption("A recorded duel, until you start one: nothing held, sample-wise stopping, and elastic weights.")
     computing = any(folder.state().state not in ENDED for folder in folders)
     st.fragment(_race, run_every=LOOK_EVERY if computing else None)(folders, computing)
     _differences(folders)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from panda_core.records import read_arrays, write_arrays
+
 pytestmark = pytest.mark.browser
 
+ROOT = Path(__file__).resolve().parents[2]
 RUN = "run=break-digits-9"
 # What is seen at a moment, of every panel.
 SEEN = """(machine) => ({
@@ -88,6 +93,20 @@ def test_switches_and_jumps(shared_server: Any, visit: Any) -> None:
     assert best == max(float(value) for value in every_auroc(machine))
     machine.get_by_role("button", name="first alarm").click()
     assert "collapsing" in machine.locator(".alarm").inner_text()
+    seen.check()
+
+
+def test_a_run_without_a_refit_says_so(shared_server: Any, visit: Any) -> None:
+    """Guards runs of older versions: a switch that does nothing, or a page that ends in the middle."""
+    old = shared_server.folder / "runs" / "without-refit"
+    shutil.copytree(ROOT / "assets" / "recorded" / "break-digits-9", old)
+    for path in old.glob("arrays/*.npz"):
+        write_arrays(path, {name: array for name, array in read_arrays(path).items() if not name.startswith("refit_")})
+    seen, machine = open_machine(shared_server, visit, "instrument?run=without-refit")
+    switch = machine.get_by_label("refit each step (not recorded)")
+    assert switch.is_disabled() and not switch.is_checked()
+    machine.get_by_role("button", name="end").click()
+    assert machine.locator(".phase").inner_text() == "collapsed"
     seen.check()
 
 
