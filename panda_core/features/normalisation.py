@@ -41,7 +41,9 @@ class FeatureNorm:
         kept = min(rank, dims)
         ridge = variance.sum() / rank
         projection = directions[:, :kept] / torch.sqrt(variance[:kept] + ridge).clamp(min=1e-12)
-        return FeatureNorm(kind, level_widths, mean.float(), projection.float())
+        # In rows, as it is read back: in columns, some processors sum a product up in another order, and a run that is
+        # resumed, or a detector that is loaded, would differ from the first one in the last digit.
+        return FeatureNorm(kind, level_widths, mean.float(), projection.float().contiguous())
 
     def __call__(self, features: Tensor) -> Tensor:
         if self.kind == "none":

@@ -96,6 +96,8 @@ def test_a_saved_norm_is_the_same(kind: str) -> None:
     again = FeatureNorm.from_tensors(kind, WIDTHS, norm.tensors())
     assert torch.equal(again(features(4, seed=2)), norm(features(4, seed=2)))
     assert set(norm.tensors()) == ({"mean", "projection"} if kind == "whiten" else set())
+    if norm.projection is not None and again.projection is not None:  # decides on some processors how sums are rounded
+        assert norm.projection.stride() == again.projection.stride()
 
 
 def test_equal_images_whiten_to_finite_features() -> None:
