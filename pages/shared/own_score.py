@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.shared import wording
 from pages.shared.glossary import tip
-from pages.shared.own_drop import show_left_out
+from pages.shared.own_drop import kept_for, show_left_out
 from panda_core.datasets.own_images import Source
 from panda_core.datasets.own_layout import CHECKED
 from panda_core.errors import PandaError
@@ -49,6 +49,7 @@ def show_score(folder: RunFolder) -> None:
         help=tip("own_score"),
     ):
         _score(folder, files)
+    st.caption(kept_for())
 
 
 def _score(folder: RunFolder, files: list[Any]) -> None:
