@@ -223,7 +223,8 @@ TERMS: dict[str, str] = MAP_TERMS | {
     "own_delete": "Removes these images for good.",
     "own_method": (
         "*Patches* compares every part of an image with parts of normal ones, and shows where it differs; it needs "
-        "seconds. *Adapt* changes the network until it sees normal images alike, and gives one score for each image."
+        "seconds. *Adapt* changes the network until it sees normal images alike, and gives one score for each image. "
+        "Small defects need patches; adapting suits images that differ as a whole."
     ),
     "own_learn": "Starts a run in a process of its own. You may close this page and come back by its address.",
     "own_new": "Leaves this page's run and begins with other images. Its address still leads back here.",
