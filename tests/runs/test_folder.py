@@ -88,7 +88,7 @@ def test_ids_are_new_names_that_sort_by_age(tiny: Tiny, tmp_path: Path) -> None:
     folders = [RunFolder.create(config) for _ in range(20)]
     assert len({folder.run_id for folder in folders}) == 20
     for folder in folders:
-        assert re.fullmatch(r"\d{8}-\d{6}-[a-z0-9-]*-[0-9a-f]{8}", folder.run_id)
+        assert re.fullmatch(r"\d{8}-\d{6}-[a-z0-9-]*-[0-9a-f]{16}", folder.run_id)
         assert folder.path.parent == tmp_path / "runs"
     assert [folder.run_id for folder in list_runs(tmp_path / "runs")] == sorted(
         (f.run_id for f in folders), reverse=True
