@@ -23,7 +23,9 @@ from panda_core.torchvision_operators import load_timm
 def main() -> int:
     """Compute one run, queued, or check images; return the exit code."""
     wait_without_spinning()
-    for module in ("faiss", "sklearn.cluster", "panda_core.runs.record"):
+    # torch._dynamo: torch's compiler, which nothing here uses, but which torch imports, for two seconds, with the first
+    # optimiser: between the click and the first point.
+    for module in ("faiss", "sklearn.cluster", "panda_core.runs.record", "torch._dynamo"):
         importlib.import_module(module)
     load_timm()
     path = sys.stdin.readline().strip()

@@ -26,12 +26,12 @@ from panda_core.runs.store import ENDED, list_runs  # noqa: E402
 
 STARTS_WITHIN = 60  # seconds
 WINDOW = {"width": 1280, "height": 900}
-# Whether a page has had the same elements, none of them half-faded or a placeholder, for a second.
+# Whether a page has had the same elements, none of them half-faded or a placeholder, for half a second.
 STILL = """() => {
     const moving = document.querySelector('[data-stale="true"], [data-testid="stSkeleton"]');
     const count = moving ? -1 : document.querySelectorAll('*').length;
     if (count < 0 || !window.still || window.still.count !== count) window.still = { count, since: performance.now() };
-    return performance.now() - window.still.since > 1000;
+    return performance.now() - window.still.since > 500;
 }"""
 FLAGS = [
     "--headless",
@@ -75,7 +75,7 @@ class Server:
         """End the server. It waits for requests that an open page has not ended: then it is killed."""
         self.process.terminate()
         try:
-            self.process.wait(timeout=5)
+            self.process.wait(timeout=2)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -184,7 +184,7 @@ class Visit:
         self.page.evaluate("() => { delete window.still; }")
         self.page.locator("h1").first.wait_for(timeout=60_000)
         self.page.locator('[data-test-script-state="notRunning"]').first.wait_for(timeout=60_000)
-        self.page.wait_for_function(STILL, polling=100, timeout=60_000)
+        self.page.wait_for_function(STILL, polling=50, timeout=60_000)
 
     def _console(self, message: Any) -> None:
         # On a cold deep link the browser part first looks for the server below the page's own path.

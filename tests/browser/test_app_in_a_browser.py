@@ -38,6 +38,8 @@ def test_a_deep_link_is_the_first_visit(path: str, heading: str, server: Any, vi
 
 def test_home_moves_by_itself_and_obeys(shared_server: Any, visit: Any) -> None:
     """Guards the first seconds: something moves without a click, and play, pause and scrub work."""
+    from playwright.sync_api import expect
+
     seen = visit()
     page = seen.page
     page.goto(shared_server.url)
@@ -45,8 +47,7 @@ def test_home_moves_by_itself_and_obeys(shared_server: Any, visit: Any) -> None:
     player.wait_for(timeout=60_000)
     step = player.locator(".step")
     first = step.inner_text()
-    page.wait_for_timeout(3500)
-    assert step.inner_text() != first
+    expect(step).not_to_have_text(first, timeout=20_000)
     player.get_by_role("button", name="Pause").click()
     held = step.inner_text()
     page.wait_for_timeout(700)
@@ -59,8 +60,7 @@ def test_home_moves_by_itself_and_obeys(shared_server: Any, visit: Any) -> None:
     assert player.locator(".phase").inner_text() == "collapsed"
     assert float(player.locator(".now").inner_text()) < float(player.locator(".first").inner_text()) - 0.1
     player.get_by_role("button", name="Restart").click()
-    page.wait_for_timeout(300)
-    assert player.get_by_role("button", name="Pause").count() == 1
+    player.get_by_role("button", name="Pause").wait_for(timeout=20_000)
     seen.check()
 
 

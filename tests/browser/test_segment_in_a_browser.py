@@ -16,14 +16,10 @@ PATCHES = 28  # on a side of the recorded run's map
 SMALL = "seg_dataset=digits&seg_class=3&seg_image_size=64&seg_train_limit=12&seg_test_limit=8"
 
 
-def place_of(page: Any) -> list[int]:
-    """Return the row and column that the page says the chosen patch has."""
-    fields = [page.locator(f"[class*=st-key-map-{name}-] input[type=number]").first for name in ("row", "column")]
-    return [int(field.input_value()) for field in fields]
-
-
 def test_a_click_chooses_the_patch_under_it(shared_server: Any, visit: Any) -> None:
     """Guards clicks on the picture: a chart that does not select, or loses what was selected when it is drawn anew."""
+    from playwright.sync_api import expect
+
     seen = visit()
     page = seen.page
     page.goto(f"{shared_server.url}/segment?run=segment-elpv-mono")
@@ -35,7 +31,9 @@ def test_a_click_chooses_the_patch_under_it(shared_server: Any, visit: Any) -> N
         x, y = (column - 0.5) / PATCHES * box["width"], (row - 0.5) / PATCHES * box["height"]
         page.mouse.click(box["x"] + x, box["y"] + y)
         page.get_by_text(f"The patch in row {row}, column {column}").wait_for(timeout=60_000)
-        assert place_of(page) == [row, column]
+        for name, value in (("row", row), ("column", column)):
+            field = page.locator(f"[class*=st-key-map-{name}-] input[type=number]").first
+            expect(field).to_have_value(str(value), timeout=20_000)
     seen.check()
 
 
