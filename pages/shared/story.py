@@ -18,11 +18,16 @@ CAPTIONS = {
         "beyond."
     ),
     "improving": "Normal images pull together, and anomalies stand out more clearly than before.",
+    "pulling": "Normal images pull together, but anomalies are not told apart any better than at best so far.",
     "warning": (
         "A warning: anomalies are drawn towards the centre too. Their nearest neighbours still give them away, but not "
         "for long."
     ),
     HEALTHY: "Little changes any more: normal images lie close together, and anomalies stay apart.",
+    "worse": (
+        "It has become worse: some anomalies lie among normal images now, though most still stand apart. Adapting "
+        "further rarely brings them back."
+    ),
     COLLAPSING: (
         "The network has gone too far. Anomalies are pulled into the centre as well, and scores lose their meaning."
     ),
@@ -53,11 +58,14 @@ def _phase(curve: Curve, place: int, best: float) -> tuple[str, str]:
     """Return the phase at a place, and which caption tells it. best: the largest AUROC until then."""
     now, before = curve.auroc[place] or 0.0, curve.auroc[max(place - 1, 0)] or 0.0
     ratio, first = curve.anomalous_ratio[place] or 1.0, curve.anomalous_ratio[0] or 1.0
+    drawn_in = ratio < 1 + 0.35 * (first - 1)
     if best - now > FALLEN:
+        if not drawn_in:
+            return COLLAPSING, "worse"
         phase = COLLAPSED if now < (curve.auroc[0] or 0.0) - FALLEN else COLLAPSING
         return phase, phase
-    if ratio < 1 + 0.35 * (first - 1):
+    if drawn_in:
         return ADAPTING, "warning"
     if place > 1 and abs(now - before) < STILL:
         return HEALTHY, HEALTHY
-    return ADAPTING, "improving"
+    return ADAPTING, "improving" if now >= best - STILL else "pulling"

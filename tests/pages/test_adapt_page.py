@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,11 @@ def test_story_follows_the_curve() -> None:
     )  # fmt: skip
     phases = [words["phase"] for words in story_of(curve)]
     assert phases == ["unadapted", "adapting", "adapting", "collapsed", "collapsed"]
+    apart = story_of(dataclasses.replace(curve, anomalous_ratio=(1.7, 1.9, 2.5, 2.4, 1.0)))
+    assert [words["phase"] for words in apart[3:]] == ["collapsing", "collapsed"]
+    lower = story_of(dataclasses.replace(curve, auroc=(0.91, 0.90, 0.96, 0.85, 0.5)))
+    assert "not told apart any better" in lower[1]["caption"] and lower[1]["phase"] == "adapting"
+    assert "still stand apart" in apart[3]["caption"]  # and not that all images have the same features
 
 
 def test_an_option_without_effect_is_not_offered(open_page: Any) -> None:
