@@ -10,6 +10,7 @@ UNADAPTED, ADAPTING, HEALTHY, COLLAPSING, COLLAPSED = "unadapted", "adapting", "
 UNKNOWN = "no anomalies known"
 # AUROC below its best so far, from which on the features are said to collapse: more than chance moves it here.
 FALLEN = 0.02
+FAR = 0.1  # AUROC below the unadapted network's: a collapse, wherever anomalies lie
 STILL = 0.004  # AUROC that a healthy plateau moves at most between two measurements
 
 CAPTIONS = {
@@ -60,9 +61,10 @@ def _phase(curve: Curve, place: int, best: float) -> tuple[str, str]:
     ratio, first = curve.anomalous_ratio[place] or 1.0, curve.anomalous_ratio[0] or 1.0
     drawn_in = ratio < 1 + 0.35 * (first - 1)
     if best - now > FALLEN:
-        if not drawn_in:
+        unadapted = curve.auroc[0] or 0.0
+        if not drawn_in and now > unadapted - FAR:
             return COLLAPSING, "worse"
-        phase = COLLAPSED if now < (curve.auroc[0] or 0.0) - FALLEN else COLLAPSING
+        phase = COLLAPSED if now < unadapted - FALLEN else COLLAPSING
         return phase, phase
     if drawn_in:
         return ADAPTING, "warning"
