@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,11 +51,23 @@ def sheet(tiles: Sequence[np.ndarray]) -> np.ndarray:
     return joined
 
 
+def embedded(picture: np.ndarray) -> str:
+    """Return a picture as an address that holds it.
+
+    Other pictures are files of the server, which forgets them with the page they were on: a browser that is slow, or
+    somebody who is fast, then asks for what is gone.
+    """
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
 @st.cache_data(max_entries=32, show_spinner=False)
-def class_sheets(
-    dataset: str, data_root: str, normal_class: str, seed: int
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return a sheet of random normal training images, and one of test images of other classes (None if none)."""
+def class_sheets(dataset: str, data_root: str, normal_class: str, seed: int) -> tuple[str | None, str | None]:
+    """Return a sheet of random normal training images, and one of test images of other classes (None if none).
+
+    Both as addresses: see `embedded`.
+    """
     splits = find_dataset(dataset).open(Path(data_root), normal_class, seed)
     rng = np.random.default_rng(seed)
     normal = np.nonzero(splits.train_labels == splits.normal_label)[0]
@@ -61,7 +75,7 @@ def class_sheets(
     return _sheet_of(splits.train, rng.permutation(normal)), _sheet_of(splits.test, rng.permutation(others))
 
 
-def _sheet_of(images: Images, rows: np.ndarray) -> np.ndarray | None:
+def _sheet_of(images: Images, rows: np.ndarray) -> str | None:
     tiles: list[np.ndarray] = []
     for row in rows:
         try:
@@ -70,4 +84,4 @@ def _sheet_of(images: Images, rows: np.ndarray) -> np.ndarray | None:
             continue
         if len(tiles) == SHOWN:
             break
-    return sheet(tiles) if tiles else None
+    return embedded(sheet(tiles)) if tiles else None

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import streamlit as st
-from PIL import Image
 
 from pages.shared import wording
 from pages.shared.run_choice import find_run
 from pages.shared.run_images import find_images, tile
 from pages.shared.story import story_of
 from pages.shared.teaching import hidden_panels
+from pages.shared.thumbnails import embedded
 from pages.shared.time_machine_maps import film_of, find_maps, same_images
 from panda_core.errors import BrokenRun, PandaError
 from panda_core.figures import Moment, curve_of, jumps, thinned, time_machine
@@ -136,9 +134,7 @@ def _picture(run: LoadedRun, row: int, anomalous: bool) -> dict[str, str]:
         return {"name": f"test image {row}", "picture": ""}
     if picture is None:
         return {"name": name, "picture": ""}
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG", optimize=True)
-    return {"name": name, "picture": "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()}
+    return {"name": name, "picture": embedded(picture)}
 
 
 def title_of(run: LoadedRun) -> str:

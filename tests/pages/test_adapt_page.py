@@ -78,6 +78,12 @@ def test_the_axes_stand_before_the_start(open_page: Any) -> None:
     assert "nothing has been measured" in chart.proto.alt
 
 
+def test_pictures_of_the_classes_outlive_the_form(open_page: Any) -> None:
+    """Guards against pictures that the server has forgotten when a slow browser asks for them, after Start."""
+    addresses = [image.url for sheet in open_page("adapt").get("image") for image in sheet.proto.imgs]
+    assert len(addresses) == 2 and all(address.startswith("data:image/png;base64,") for address in addresses)
+
+
 def test_an_opened_run_brings_its_settings(open_page: Any, make_run: Any) -> None:
     """Guards against a shared link that shows a run beside settings that are not its own."""
     folder = make_run(normal_class="7", lr=0.7, seed=4, recipe="panda-ses", feature_norm="l2", set={"k": 3})
