@@ -17,6 +17,7 @@ class FeatureNorm:
     `none`: as they are (the paper). `l2`: each level divided by its length; levels side by side. `whiten`: after
     `l2`, minus `mean` (D,), times `projection` (D, D'), both fixed from the unadapted training features: what was
     one unit of spread in any direction stays one unit for the whole adaptation, so collapse remains visible.
+    `whiten-raw`: the same without `l2`, for patches alone.
 
     Whitening follows the paper's Sec. 4.2.2 with three choices it leaves open: features are of unit length first;
     each eigenvalue gets the mean eigenvalue added (a ridge: small directions are mostly noise); at most `dims`
@@ -31,9 +32,9 @@ class FeatureNorm:
     @staticmethod
     def fit(kind: str, features: Tensor, level_widths: tuple[int, ...], dims: int) -> FeatureNorm:
         """Return the norm for unadapted training features (N, D)."""
-        if kind != "whiten":
+        if kind not in ("whiten", "whiten-raw"):
             return FeatureNorm(kind, level_widths)
-        unit = _unit_levels(features, level_widths).double()
+        unit = (features if kind == "whiten-raw" else _unit_levels(features, level_widths)).double()
         mean = unit.mean(dim=0)
         variance, directions = _principal(unit - mean)
         # The centred features of N images span N - 1 directions; the ridge is the mean over those.
@@ -48,7 +49,7 @@ class FeatureNorm:
     def __call__(self, features: Tensor) -> Tensor:
         if self.kind == "none":
             return features
-        unit = _unit_levels(features, self.level_widths)
+        unit = features if self.kind == "whiten-raw" else _unit_levels(features, self.level_widths)
         if self.mean is None or self.projection is None:
             return unit
         return (unit - self.mean.to(unit)) @ self.projection.to(unit)

@@ -42,7 +42,7 @@ SEGMENTERS: dict[str, Segmenter] = {
             "merge": Option(
                 default="separate",
                 choices=("separate", "concat"),
-                help="separate: a bank for each level, maps averaged; concat: levels side by side, as in the paper",
+                help="separate: a bank and a map for each level; concat: levels side by side, as in the paper",
             ),
             "coreset": Option(default=0.1, low=1e-6, high=1.0, help="share of the normal patches that is kept"),
             "bank_rows": Option(default=5000, low=1, high=10_000_000, help="largest number of patches kept"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 
 REFERENCE_SIDE = 224  # the side of the input for which the papers give the blur
+SMALLEST = 1e-6  # a distance of 0, of a patch that is in the bank, would divide by zero
 
 
 def enlarged(maps: np.ndarray, side: tuple[int, int]) -> np.ndarray:
@@ -22,11 +23,26 @@ def merged(levels: Sequence[np.ndarray]) -> np.ndarray:
 
     A level counts by the side of its map: fine ones say where a defect is, deep ones blur what they are surer of.
     """
+    return _weighted(levels, np.asarray)
+
+
+def agreed(levels: Sequence[np.ndarray]) -> np.ndarray:
+    """Return maps (B, g, g) of where the maps (B, h, w) >= 0 of several levels agree, on the finest one's grid.
+
+    The root of the harmonic mean of squares, weighted as in `merged`: small values count most, so that a place stands
+    out only where no level finds it normal. A deep level sees a defect from far around it, a fine one takes texture
+    for a defect, but seldom both at the same place.
+    """
+    return 1 / np.sqrt(_weighted(levels, lambda level: 1 / np.square(np.maximum(level, SMALLEST))))
+
+
+def _weighted(levels: Sequence[np.ndarray], view: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return the mean (B, g, g) of `view` of maps (B, h, w), weighted by their sides, on the finest one's grid."""
     side = max((level.shape[1], level.shape[2]) for level in levels)
     weights = np.array([level.shape[1] for level in levels], np.float32)
     total = np.zeros((len(levels[0]), *side), np.float32)
     for level, weight in zip(levels, weights / weights.sum(), strict=True):
-        total += weight * enlarged(level, side)
+        total += weight * view(enlarged(level, side))
     return total
 
 

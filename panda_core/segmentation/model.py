@@ -14,7 +14,7 @@ from panda_core.backbones.network import Network
 from panda_core.config import RunConfig
 from panda_core.features import FeatureNorm
 from panda_core.features.preparation import network_input, squared
-from panda_core.segmentation.maps import merged, turned
+from panda_core.segmentation.maps import turned
 from panda_core.segmentation.patchcore import PatchCore
 from panda_core.segmentation.patches import PatchSpace, aligned_patches
 from panda_core.segmentation.spade import Spade
@@ -93,15 +93,24 @@ class PatchModel:
 
     def bytes_for(self, image: np.ndarray, count: int) -> int:
         """Return about how many bytes the patches of `count` normal images take: raw, in space, and those fitted to."""
-        one = self.patches([image])
-        return 3 * count * self.turns * sum(group.nbytes for group in one.groups)
+        sizes = [group.nbytes for group in self.patches([image]).groups]
+        twice = sizes[0] if self.feature_norm == "whiten" else 0  # the finest group has two views in space
+        return count * self.turns * (3 * sum(sizes) + 2 * twice)
 
     def fit_spaces(self, raw: Patches) -> None:
         """Fix the spaces from the raw patches of normal images."""
         dims, position = int(self.options["whiten_dims"]), float(self.options.get("position", 0.0))
         self.spaces = [
-            PatchSpace.fit(self.feature_norm, group, widths, dims, position, self.seed)
-            for group, widths in zip(raw.groups, self.widths, strict=True)
+            PatchSpace.fit(
+                self.feature_norm,
+                group,
+                widths,
+                dims,
+                position,
+                self.seed,
+                keep_length=place == 0,  # the finest: deeper ones find fewer defects with it
+            )
+            for place, (group, widths) in enumerate(zip(raw.groups, self.widths, strict=True))
         ]
         if raw.pooled is not None:
             pooled = torch.from_numpy(raw.pooled)
@@ -130,8 +139,8 @@ class PatchModel:
         """Return what the fitted method says of patches in space."""
         compared = self.method.compare(patches.groups, patches.pooled)
         levels = [part.distances[..., 0] / scale for part, scale in zip(compared, self.scales, strict=True)]
-        grids, whole = merged(levels), np.mean([level.mean(axis=(1, 2)) for level in levels[-DEEP:]], axis=0)
-        deep = merged(levels[-DEEP:])
+        grids, whole = self.method.fused(levels), np.mean([level.mean(axis=(1, 2)) for level in levels[-DEEP:]], axis=0)
+        deep = self.method.fused(levels[-DEEP:])
         scores = self.method.image_scores(deep, compared[-DEEP:], patches.groups[-DEEP:], patches.pooled)
         if self.normal_views is not None:
             scores = self._outstanding(scores, whole)

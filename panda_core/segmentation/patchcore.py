@@ -10,7 +10,7 @@ from torch import Tensor
 
 from panda_core.segmentation.bank import Bank, origins_of
 from panda_core.segmentation.coreset import k_centres
-from panda_core.segmentation.maps import top_mean
+from panda_core.segmentation.maps import agreed, top_mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Compared:
 
 class PatchCore:
     """Banks of patches (N, g, g, D), one for each group, thinned by greedy k-centre selection."""
+
+    fused = staticmethod(agreed)  # how the maps of several groups become one
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from torch import Tensor
 from panda_core.features import FeatureNorm
 
 NORM_SAMPLE = 100_000  # patches from which the whitening is estimated
+LENGTHY = "whiten-raw"  # the kind of norm that keeps the length of patches
 
 
 def aligned_patches(maps: Sequence[Tensor], neighbourhood: int) -> Tensor:
@@ -40,30 +41,47 @@ def aligned_patches(maps: Sequence[Tensor], neighbourhood: int) -> Tensor:
 class PatchSpace:
     """The space in which patches of a group of levels are compared.
 
-    norm: fixed from the patches of normal images. position: how much the place in the image counts, in feature units;
-    with 0 it does not, and patches have no coordinates.
+    norm: fixed from the patches of normal images. lengthy: the same for patches whose length is kept, put beside
+    them, or None: unit length hides how bright and how strong in contrast a place is. position: how much the place in
+    the image counts, in feature units; with 0 it does not, and patches have no coordinates.
     """
 
     norm: FeatureNorm
+    lengthy: FeatureNorm | None = None
     position: float = 0.0
 
     @staticmethod
     def fit(
-        kind: str, patches: np.ndarray, widths: tuple[int, ...], dims: int, position: float, seed: int
+        kind: str,
+        patches: np.ndarray,
+        widths: tuple[int, ...],
+        dims: int,
+        position: float,
+        seed: int,
+        keep_length: bool = False,
     ) -> PatchSpace:
-        """Return the space for patches (N, g, g, D) of normal images; `position` relative to their mean length."""
+        """Return the space for patches (N, g, g, D) of normal images; `position` relative to their mean length.
+
+        keep_length: whether whitened patches are also compared with their length; it changes nothing elsewhere.
+        """
         flat = patches.reshape(-1, patches.shape[-1])
         if len(flat) > NORM_SAMPLE:
             flat = flat[np.sort(np.random.default_rng(seed).choice(len(flat), NORM_SAMPLE, replace=False))]
         sample = torch.from_numpy(flat)
         norm = FeatureNorm.fit(kind, sample, widths, dims)
-        length = float(norm(sample[:10_000]).norm(dim=1).mean()) if position else 0.0
-        return PatchSpace(norm, position * length)
+        lengthy = FeatureNorm.fit(LENGTHY, sample, widths, dims) if keep_length and kind == "whiten" else None
+        space = PatchSpace(norm, lengthy)
+        length = float(space._moved(sample[:10_000]).norm(dim=1).mean()) if position else 0.0
+        return dataclasses.replace(space, position=position * length)
+
+    def _moved(self, flat: Tensor) -> Tensor:
+        """Return patches (N, D) in this space, without places."""
+        return torch.cat([norm(flat) for norm in (self.norm, self.lengthy) if norm is not None], dim=1)
 
     def __call__(self, patches: np.ndarray) -> np.ndarray:
         """Return patches (B, g, g, D) in this space: float32 (B, g, g, D')."""
         shape = patches.shape
-        moved = self.norm(torch.from_numpy(patches.reshape(-1, shape[-1]))).numpy().reshape(*shape[:3], -1)
+        moved = self._moved(torch.from_numpy(patches.reshape(-1, shape[-1]))).numpy().reshape(*shape[:3], -1)
         if not self.position:
             return moved
         places = [np.linspace(-0.5, 0.5, side, dtype=np.float32) * self.position for side in shape[1:3]]
@@ -72,9 +90,20 @@ class PatchSpace:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what was learned, by name."""
-        return {**self.norm.tensors(), "position": torch.tensor([self.position])}
+        lengthy = {} if self.lengthy is None else self.lengthy.tensors()
+        return {
+            **self.norm.tensors(),
+            **{f"{LENGTHY}.{name}": value for name, value in lengthy.items()},
+            "position": torch.tensor([self.position]),
+        }
 
     @staticmethod
     def from_tensors(kind: str, widths: tuple[int, ...], tensors: Mapping[str, Tensor]) -> PatchSpace:
         """Return the space that `tensors()` describes."""
-        return PatchSpace(FeatureNorm.from_tensors(kind, widths, tensors), float(tensors["position"][0]))
+        below = f"{LENGTHY}."
+        kept = {name.removeprefix(below): value for name, value in tensors.items() if name.startswith(below)}
+        return PatchSpace(
+            FeatureNorm.from_tensors(kind, widths, tensors),
+            FeatureNorm.from_tensors(LENGTHY, widths, kept) if kept else None,
+            float(tensors["position"][0]),
+        )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from panda_core.segmentation.bank import SHOWN, Bank, origins_of
+from panda_core.segmentation.maps import merged
 from panda_core.segmentation.patchcore import Compared
 
 
@@ -20,6 +21,7 @@ class Spade:
     """All patches (N, g, g, D) of the normal images, and one pooled feature (N, P) of each."""
 
     recall = 1.0
+    fused = staticmethod(merged)
 
     def __init__(self, *, seed: int, nearest_images: int) -> None:
         self.seed, self.nearest_images = seed, nearest_images

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from panda_core.segmentation.maps import enlarged, full_map, merged, top_mean
+from panda_core.segmentation.maps import agreed, enlarged, full_map, merged, top_mean
 
 
 def grids(count: int = 3, side: int = 8, seed: int = 0) -> np.ndarray:
@@ -73,6 +73,20 @@ def test_merged_is_the_mean_on_the_finest_grid() -> None:
     np.testing.assert_allclose(merged([fine, fine, fine]), fine, rtol=1e-5)
     np.testing.assert_array_equal(merged([fine]), fine)
     np.testing.assert_allclose(merged([coarse, fine]), found, rtol=1e-5)
+
+
+def test_agreed_is_the_root_of_the_harmonic_mean_of_squares() -> None:
+    """One level alone that makes a place stand out; a distance of 0 that is no number in the map."""
+    fine, coarse = 1 + grids(2, 8), 1 + grids(2, 4, seed=1)
+    found, large = agreed([fine, coarse]), enlarged(1 / coarse**2, (8, 8))
+    assert found.shape == (2, 8, 8) and found.dtype == np.float32
+    expected = 1 / np.sqrt((2 / fine**2 + 1 / enlarged(coarse, (8, 8)) ** 2) / 3)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert not np.allclose(found, 1 / np.sqrt((2 / fine**2 + large) / 3), rtol=1e-5)  # levels are enlarged first
+    np.testing.assert_allclose(agreed([fine, fine]), fine, rtol=1e-5)
+    sure, blind = np.full((1, 4, 4), 9.0, np.float32), np.ones((1, 4, 4), np.float32)
+    assert (agreed([sure, blind]) < merged([sure, blind])).all()
+    assert (agreed([np.zeros((1, 4, 4), np.float32), sure]) < 1e-5).all()
 
 
 def test_enlarging_interpolates_between_centres() -> None:

@@ -183,10 +183,10 @@ def test_a_foreign_square_is_where_the_map_is_high(
     model: Callable[..., Any], images: Callable[..., Any], recipe: str, norm: str
 ) -> None:
     """A map that is high beside the defect, or low on it."""
+    from panda_core.segmentation.calibration import fit_calibrated
+
     learner = model(recipe, norm)
-    raw = learner.patches(images(12))
-    learner.fit_spaces(raw)
-    learner.fit(learner.in_space(raw), np.arange(12))
+    fit_calibrated(learner, learner.patches(images(12)), 12)
     test = images(4, seed=1)
     for image in test:
         image[12:24, 20:32] = (250, 40, 10)

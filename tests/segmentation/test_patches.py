@@ -93,14 +93,24 @@ def test_position_sets_places_apart(position: float) -> None:
 
 @pytest.mark.parametrize("kind", ["none", "l2", "whiten"])
 @pytest.mark.parametrize("position", [0.0, 1.0])
-def test_a_saved_space_is_the_same(kind: str, position: float) -> None:
-    """A space read back with another norm, or without its coordinates."""
+@pytest.mark.parametrize("keep_length", [False, True])
+def test_a_saved_space_is_the_same(kind: str, position: float, keep_length: bool) -> None:
+    """A space read back with another norm, or without its coordinates or lengths."""
     patches = aligned_patches([stage_map(4, 6), stage_map(8, 3, seed=1)], 3).numpy()
-    space = PatchSpace.fit(kind, patches, (4, 8), 5, position, 0)
+    space = PatchSpace.fit(kind, patches, (4, 8), 5, position, 0, keep_length)
     again = PatchSpace.from_tensors(kind, (4, 8), space.tensors())
     np.testing.assert_array_equal(again(patches), space(patches))
-    width = (5 if kind == "whiten" else 12) + 2 * (position > 0)
+    width = ((5 + 5 * keep_length) if kind == "whiten" else 12) + 2 * (position > 0)
     assert space(patches).shape == (2, 6, 6, width)
+
+
+def test_a_kept_length_tells_bright_from_dark() -> None:
+    """A defect that is brighter and nothing else, which unit length hides."""
+    patches = aligned_patches([stage_map(4, 6)], 1).numpy()
+    bright = 3 * patches
+    for keep_length, alike in ((False, True), (True, False)):
+        space = PatchSpace.fit("whiten", patches, (4,), 512, 0.0, 0, keep_length)
+        assert np.allclose(space(bright), space(patches), atol=1e-4) is alike
 
 
 def test_unit_length_is_taken_of_each_level() -> None:
