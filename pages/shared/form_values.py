@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ OPEN = ("steps", "lr", "image_size", "eval_every", "batch_size", *CHOSEN)  # wha
 
 def fill(values: Mapping[str, Any]) -> None:
     """Set every widget of the form: to its value in `values`, else to its default. Call before they are drawn."""
-    for key, default in (FIELDS | _option_defaults()).items():
+    for key, default in (FIELDS | _option_defaults(values)).items():
         st.session_state[key] = values.get(key, default)
     if st.session_state["normal_class"] is None:
         dataset = DATASETS.get(st.session_state["dataset"])
@@ -56,10 +57,17 @@ def fill(values: Mapping[str, Any]) -> None:
             del st.session_state["normal_class"]
 
 
-def _option_defaults() -> dict[str, int | float | str]:
-    """Return the key and default of every option that any recipe, scorer or backbone has."""
+def _option_defaults(values: Mapping[str, Any]) -> dict[str, int | float | str]:
+    """Return the key and default of every option that any recipe, scorer or backbone has.
+
+    Recipes and networks differ in the defaults of options of one name; those that `values` choose go first.
+    """
     tables = [row.options for row in RECIPES.values()] + [row.options for row in SCORERS.values()]
     tables += [row.options for row in BACKBONES.values()]
+    names = {key: values.get(key, FIELDS[key]) for key in ("recipe", "scorer", "backbone")}
+    chosen = {key: None if name == AUTOMATIC else name for key, name in names.items()}
+    with contextlib.suppress(PandaError):  # a name that is no more; the form says so
+        tables.append(options_of(RunConfig(**chosen)))
     return {PREFIX + key: option.default for options in tables for key, option in options.items()}
 
 

@@ -45,6 +45,19 @@ def test_every_preset_button_fills_the_form(open_page: Any) -> None:
     assert value_of(at, "recipe") == "panda-ses"
 
 
+def test_what_a_preset_leaves_open_is_its_own_recipes_default(open_page: Any) -> None:
+    """Guards against another recipe's default of an option of the same name, which the run would take for a wish."""
+    from pages.shared.presets import PRESETS
+    from panda_core.runs.plan import options_of
+
+    at = open_page("adapt")
+    for preset in PRESETS:
+        at.button(key=f"preset-{preset.key}").click().run()
+        for key, option in options_of(RunConfig(recipe=str(preset.settings.get("recipe", "panda-early")))).items():
+            expected = preset.settings.get(f"set_{key}", option.default)
+            assert value_of(at, f"set_{key}") == expected, (preset.key, key)
+
+
 def test_start_makes_a_run_of_the_form_and_opens_it(open_page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards against a form whose values do not reach the run."""
     started: list[RunConfig] = []
