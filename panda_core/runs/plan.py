@@ -211,14 +211,19 @@ def options_of(config: RunConfig) -> dict[str, Option]:
     if is_generalisation(config):
         return generalisation_options(config)
     config = with_defaults(config)
-    backbone = dict(find_backbone(str(config.backbone)).options)
+    network = find_backbone(str(config.backbone))
+    backbone = dict(network.options)
     cut = _own(config, "cut")
     if cut is not None:
         backbone["cut"] = dataclasses.replace(backbone["cut"], default=cut, choices=(cut,))
     if is_segmentation(config):
         return {**SEGMENTERS[config.recipe].options, **backbone}
     scorer = {} if config.scorer == OWN else find_scorer(str(config.scorer)).options
-    return {**find_recipe(config.recipe).options, **scorer, **backbone}
+    recipe = find_recipe(config.recipe)
+    own = dict(recipe.options)
+    for key, default in recipe.tuned.items() if not network.follows_paper else ():
+        own[key] = dataclasses.replace(own[key], default=default)
+    return {**own, **scorer, **backbone}
 
 
 def _resolved_options(given: Mapping[str, object], options: Mapping[str, Option]) -> dict[str, Any]:

@@ -97,6 +97,14 @@ def test_networks_like_the_papers_follow_the_paper() -> None:
     assert (config.steps, config.lr, config.feature_norm, config.image_size) == (2300, 0.01, "none", 224)
 
 
+def test_elastic_weights_are_as_firm_as_the_paper_says_where_the_network_is_like_the_papers() -> None:
+    """The paper's strength for a network whose weights it nails down, or another one under the paper's name."""
+    like, unlike = (RunConfig(recipe="panda-ewc", backbone=key) for key in ("timm:resnet18.tv_in1k", None))
+    assert resolve(like).set["ewc_strength"] == 1e4
+    assert resolve(unlike).set["ewc_strength"] == 10
+    assert resolve(unlike.replace(set={"ewc_strength": 1e4})).set["ewc_strength"] == 1e4
+
+
 def test_more_neighbours_than_normal_images_are_refused(tiny: Callable[..., RunConfig]) -> None:
     """faiss asked for neighbours that do not exist, after the data has passed the network."""
     assert prepare(tiny(set={"k": 18})).scorer_options == {"k": 18}
