@@ -91,6 +91,8 @@ MAP_TERMS: dict[str, str] = {
     "segment_example": "Starts a small run on solar cells that come with the program.",
     "segment_own": "Opens the page for images of your own.",
     "levels": "Stages of the network whose maps are compared, separated by commas. Left empty, the network's own.",
+    "border": "What patches at the border are averaged over: only places inside the image, or zeros outside of it too, "
+    "as the paper's code does.",
     "neighbourhood": "Side of the square of neighbours over which each patch is averaged; an odd number.",
     "sigma": "How much the finished map is blurred, in pixels of an image of 224 pixels.",
     "memory_gb": "The run refuses to start if its patches need more memory than this, in gigabytes.",

@@ -25,6 +25,12 @@ class Segmenter:
 _PATCHES = {
     "levels": Option(default="", help="stages whose maps are compared, for instance blocks.4,blocks.5 (the network's)"),
     "neighbourhood": Option(default=3, low=1, high=9, help="side of the square over which patches are averaged"),
+    "border": Option(
+        default="inside",
+        choices=("inside", "zeros"),
+        help="what patches at the border are averaged over: places inside the image, or zeros as well, as in the paper",
+        needs={"neighbourhood": ("3", "5", "7", "9")},
+    ),
     "whiten_dims": whiten_dims(512),
     "sigma": Option(default=4.0, low=0.0, high=64.0, help="blur of the map, in pixels of an input of side 224"),
     "memory_gb": Option(default=2.0, low=0.01, high=1024.0, help="refuse to start if the patches need more memory"),

@@ -16,17 +16,17 @@ NORM_SAMPLE = 100_000  # patches from which the whitening is estimated
 LENGTHY = "whiten-raw"  # the kind of norm that keeps the length of patches
 
 
-def aligned_patches(maps: Sequence[Tensor], neighbourhood: int) -> Tensor:
+def aligned_patches(maps: Sequence[Tensor], neighbourhood: int, border: str = "inside") -> Tensor:
     """Return patches (B, g, g, D) of stage maps (B, C, h, w), side by side; g is the side of the first map.
 
     Each map is averaged over `neighbourhood` x `neighbourhood` places, then brought to the first one's grid: enlarged
-    bilinearly (PatchCore, Sec. 3.1) or averaged down. At the border the mean is over places inside the image; the
-    released code counts zeros there, which makes borders look alike whatever they show.
+    bilinearly (PatchCore, Sec. 3.1) or averaged down. border: at the border the mean is over places `inside` the image,
+    or `zeros` count outside of it, as in the released code: patches at a border are then unlike those elsewhere.
     """
     side, parts = (maps[0].shape[-2], maps[0].shape[-1]), []
     for level in maps:
         if neighbourhood > 1:
-            level = F.avg_pool2d(level, neighbourhood, 1, neighbourhood // 2, count_include_pad=False)[
+            level = F.avg_pool2d(level, neighbourhood, 1, neighbourhood // 2, count_include_pad=border == "zeros")[
                 ..., : level.shape[-2], : level.shape[-1]
             ]
         if level.shape[-1] < side[1]:

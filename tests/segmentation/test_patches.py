@@ -71,6 +71,15 @@ def test_an_object_is_at_one_place_in_all_levels() -> None:
     assert row < 2 and column > 5
 
 
+def test_zeros_count_at_the_border_where_asked() -> None:
+    """A choice without effect, or one that reaches into the image."""
+    level = stage_map(4, 5)
+    inside, zeros = (aligned_patches([level], 3, border)[0] for border in ("inside", "zeros"))
+    np.testing.assert_allclose(zeros[1:-1, 1:-1], inside[1:-1, 1:-1], rtol=1e-6)
+    np.testing.assert_allclose(zeros[0, 0], inside[0, 0] * 4 / 9, rtol=1e-5)  # four of nine places lie in the image
+    np.testing.assert_allclose(zeros[0, 2], inside[0, 2] * 6 / 9, rtol=1e-5)
+
+
 def test_without_position_the_place_does_not_count() -> None:
     """Coordinates in patches that were not asked for."""
     patches = aligned_patches([stage_map(4, 5)], 1).numpy()
