@@ -19,8 +19,10 @@ from panda_core import load_run
 from panda_core.backbones import BACKBONES
 from panda_core.cli import main
 from panda_core.datasets import DATASETS
+from panda_core.generalising import GENERALISERS
 from panda_core.methods import RECIPES
 from panda_core.scoring import SCORERS
+from panda_core.segmentation import SEGMENTERS
 
 Capture = pytest.CaptureFixture[str]
 COMMANDS = (
@@ -75,7 +77,7 @@ def test_help_exits_0(command: list[str], capsys: Capture) -> None:
     [
         ("datasets", DATASETS, {"folder:PATH", "synthetic:KEY", "imagenet_sample"}),
         ("backbones", BACKBONES, {"timm:NAME"}),
-        ("recipes", RECIPES, set()),
+        ("recipes", {**RECIPES, **SEGMENTERS, **GENERALISERS}, set()),
         ("scorers", SCORERS, set()),
     ],
 )

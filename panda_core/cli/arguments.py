@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     for command in (doctor, datasets):
         command.add_argument("--data-root", default=RunConfig().data_root, metavar="DIR", help=_HELP["data_root"])
     add("backbones", listing.backbones, "List the pretrained networks.")
-    add("recipes", listing.recipes, "List the ways to adapt, with their options.")
+    add("recipes", listing.recipes, "List the ways to adapt, to map and to generalise, with their options.")
     add("scorers", listing.scorers, "List the ways to score features, with their options.")
 
     run = add("run", running.run_command, "Adapt to one normal class and record the curves.")

@@ -23,8 +23,10 @@ from panda_core.datasets.outliers import (
     outlier_images,
 )
 from panda_core.errors import PandaError
-from panda_core.methods import RECIPES
+from panda_core.generalising import GENERALISERS, Generaliser
+from panda_core.methods import RECIPES, Recipe
 from panda_core.scoring import SCORERS
+from panda_core.segmentation import SEGMENTERS, Segmenter
 from panda_core.torchvision_operators import declare_operators
 
 
@@ -152,22 +154,29 @@ def backbones(parsed: argparse.Namespace) -> int:
 
 
 def recipes(parsed: argparse.Namespace) -> int:
-    """List the recipes with their options."""
+    """List the recipes with their options, each with the command that runs it."""
+    tables: tuple[tuple[str, Mapping[str, Recipe | Segmenter | Generaliser]], ...] = (
+        ("run", RECIPES),
+        ("segment", SEGMENTERS),
+        ("generalize", GENERALISERS),
+    )
     rows = [
         {
             "key": key,
+            "command": command,
             "title": row.title,
             "about": row.about,
             "source": row.source,
             "licence": "",
             "available": True,
-            "steps": row.steps,
-            "paper_steps": row.paper_steps,
+            "steps": getattr(row, "steps", 0),
+            "paper_steps": getattr(row, "paper_steps", None),
             "options": _options(row.options),
         }
-        for key, row in RECIPES.items()
+        for command, table in tables
+        for key, row in table.items()
     ]
-    return _print(parsed, "Recipes", rows, ("key", "title", "about", "source"))
+    return _print(parsed, "Recipes", rows, ("key", "command", "title", "about", "source"))
 
 
 def scorers(parsed: argparse.Namespace) -> int:

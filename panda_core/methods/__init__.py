@@ -78,12 +78,7 @@ _SPACE = {
     ),
 }
 _FISHER = {
-    "ewc_strength": Option(
-        default=1e4,
-        low=0.0,
-        high=1e12,
-        help="weight of the elastic penalty (lambda); the paper's, and 10 by default for the bundled networks",
-    ),
+    "ewc_strength": Option(default=1e4, low=0.0, high=1e12, help="weight of the penalty (10 for bundled networks)"),
     "fisher_images": Option(default=500, low=1, high=100_000, help="images from which the Fisher diagonal is taken"),
 }
 _SES = {
