@@ -52,7 +52,8 @@ def alarm() -> Iterator[Figures]:
         "alarms on runs that do not collapse",
         f"{fired} of {len(CLASSES)}",
         "0",
-        f"the same with elastic weights, seed 0; these end {max(ends):.1f} points or less under their best step",
+        f"the same with elastic weights at strength 10,000, seed 0; these end {max(ends):.1f} points or less under "
+        "their best step",
     )
 
 
@@ -77,6 +78,8 @@ def _run(name: str, seed: int, recipe: str) -> tuple[list[Evaluated], dict[int, 
     """Return the curve of a run, the arrays of its steps, its labels (M,), and the AUROC of its final scores."""
     with tempfile.TemporaryDirectory() as folder:
         config = RunConfig(normal_class=name, seed=seed, recipe=recipe, eval_every=10, runs_dir=folder, **TASK)
+        if recipe == "panda-ewc":
+            config = config.replace(set={"ewc_strength": 1e4})
         (run_id,) = {event.run_id for event in run(config) if isinstance(event, RunStarted)}
         loaded = load_run(run_id, folder)
         arrays = {event.step: loaded.arrays(event.step) for event in loaded.evaluated}

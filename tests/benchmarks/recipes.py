@@ -7,9 +7,13 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from panda_core import Evaluated, RunConfig, run
+import numpy as np
+
+from panda_core import Evaluated, RunConfig, RunStarted, load_run, run
 from panda_core.bench.published import published_for
 from panda_core.methods import find_recipe
+from panda_core.methods.stopping import one_score, taking_part
+from panda_core.metrics import auroc
 
 Figures = tuple[str, str, str, str]  # what, measured, target, how
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -24,17 +28,19 @@ HOW_LARGE = (
 )
 # An evaluation takes as long as dozens of steps, and where only the last checkpoint is scored it changes nothing.
 ONCE = 10_000
-# Recipe -> how often it is measured, the paper's figure (key in `published.toml`), what is aimed at besides measuring.
-ADAPTED: dict[str, tuple[int | None, str, str]] = {
-    "frozen": (None, "table1/frozen", ""),
-    "panda-ewc": (ONCE, "table4/panda-ewc", "at or above `frozen`"),
-    "panda-ses": (40, "table4/panda-ses", "at or above `frozen`"),
-    "panda-early": (ONCE, "table4/panda-early", ""),
-    "panda-alarm": (40, "", ""),
-    "msc": (ONCE, "msc/cited", ""),
-    "panda-l2": (ONCE, "", ""),
-    "joint": (ONCE, "table4/joint", ""),
+EVERY = 40  # steps between the checkpoints of the stop rules
+# Recipe -> the paper's figure (key in `published.toml`), what is aimed at besides measuring.
+ADAPTED: dict[str, tuple[str, str]] = {
+    "frozen": ("table1/frozen", ""),
+    "panda-ewc": ("table4/panda-ewc", "at or above `frozen`"),
+    "panda-ses": ("table4/panda-ses", "at or above `frozen`"),
+    "panda-early": ("table4/panda-early", ""),
+    "panda-alarm": ("", ""),
+    "panda-l2": ("", ""),
+    "msc": ("msc/cited", ""),
+    "joint": ("table4/joint", ""),
 }
+STOPPED = ("panda-ses", "panda-early", "panda-alarm")  # what one training gives, judged in three ways
 
 
 def outliers() -> Iterator[Figures]:
@@ -49,16 +55,45 @@ def outliers() -> Iterator[Figures]:
 
 def recipes() -> Iterator[Figures]:
     """The recipes that adapt a pretrained network to normal images alone beside the unadapted one, all ten classes."""
-    frozen: list[float] = []
-    for recipe, (every, _, _) in ADAPTED.items():
-        found = [_last(normal_class=name, recipe=recipe, eval_every=every, **LARGE) for name in CLASSES]
-        frozen = frozen or found
-        yield mean_figures(recipe, found, frozen)
+    found: dict[str, list[float]] = {recipe: [] for recipe in ADAPTED}
+    started: dict[str, list[float]] = {recipe: [] for recipe in ADAPTED}
+    for name in CLASSES:
+        for recipe in ADAPTED:
+            if recipe not in STOPPED:
+                every = None if recipe == "frozen" else ONCE
+                curve = _curve(normal_class=name, recipe=recipe, eval_every=every, **LARGE)
+                started[recipe].append(100 * curve[0][1])
+                found[recipe].append(100 * curve[-1][1])
+        for recipe, value in _stopped(name).items():
+            found[recipe].append(value)
+    for recipe, values in found.items():
+        yield mean_figures(recipe, values, found["frozen"], started[recipe])
 
 
-def mean_figures(recipe: str, found: list[float], frozen: list[float]) -> Figures:
-    """Return the row of a recipe's AUROC by class, in percent, beside that of the unadapted network."""
-    every, key, aim = ADAPTED[recipe]
+def _stopped(name: str) -> dict[str, float]:
+    """Return by recipe the AUROC, in percent, of the stop rules on one and the same training."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = RunConfig(normal_class=name, recipe="panda-ses", eval_every=EVERY, runs_dir=folder, **LARGE)
+        (run_id,) = {event.run_id for event in run(config) if isinstance(event, RunStarted)}
+        loaded = load_run(run_id, folder)
+        arrays = [loaded.arrays(event.step) for event in taking_part(loaded.evaluated, "alarm", None)]
+    scores = np.stack([array["scores"] for array in arrays])  # (T, M)
+    normalisers = np.array([array["normaliser"] for array in arrays])
+    curve = {event.step: float(event.auroc or 0) for event in loaded.evaluated}
+    is_anomaly = np.array(loaded.split["is_anomaly"])
+    return {
+        "panda-ses": 100 * float(loaded.metrics["auroc"]),  # type: ignore[index]
+        "panda-early": 100 * curve[find_recipe("panda-early").steps],
+        "panda-alarm": 100 * (auroc(one_score("alarm", scores, normalisers).scores, is_anomaly) or 0),
+    }
+
+
+def mean_figures(recipe: str, found: list[float], frozen: list[float], started: list[float]) -> Figures:
+    """Return the row of a recipe's AUROC by class, in percent, beside that of the unadapted network.
+
+    frozen: of the recipe of that name. started: of step 0 of this recipe's own runs, shown where its space is another.
+    """
+    key, aim = ADAPTED[recipe]
     mean = statistics.mean(found)
     measured = f"{mean:.2f}"
     if recipe != "frozen":
@@ -69,13 +104,11 @@ def mean_figures(recipe: str, found: list[float], frozen: list[float]) -> Figure
     beside = "" if paper is None else f"; {paper.source}: {100 * paper.value:.1f}, with another network and all images"
     steps = find_recipe(recipe).steps
     how = f"{steps} steps; " if steps else ""
-    how += f"its checkpoints every {every} steps; " if recipe in ("panda-ses", "panda-alarm") else ""
-    return (
-        f"`{recipe}`, mean of 10 classes",
-        measured,
-        (aim or "measured") + beside,
-        how + f"{_by_class(found)}; " + HOW_LARGE,
-    )
+    how += f"checkpoints every {EVERY} of them; " if recipe in ("panda-ses", "panda-alarm") else ""
+    if find_recipe(recipe).feature_norm is not None:
+        how += f"in its own space, where the unadapted network has {statistics.mean(started):.2f}; "
+    how += f"{_by_class(found)}; {HOW_LARGE}"
+    return f"`{recipe}`, mean of 10 classes", measured, (aim or "measured") + beside, how
 
 
 def _by_class(found: list[float]) -> str:
