@@ -47,7 +47,8 @@ def test_the_defaults_go_together(key: str) -> None:
 
 def test_every_option_changes_the_config(key: str) -> None:
     """An option that is accepted and then written out as its default."""
-    legal = {"levels": "blocks.2", "neighbourhood": 5, "merge": "concat", "rotations": 4, "image_score": "part"}
+    legal: dict[str, object] = {"levels": "blocks.2", "neighbourhood": 5, "border": "zeros"}
+    legal |= {"merge": "concat", "rotations": 4, "image_score": "part"}
     for name, option in SEGMENTERS[key].options.items():
         if name in ("adapted", "checkpoint", "reweight"):  # these need others beside them
             continue
