@@ -34,11 +34,11 @@ class FeatureNorm:
         """Return the norm for unadapted training features (N, D)."""
         if kind not in ("whiten", "whiten-raw"):
             return FeatureNorm(kind, level_widths)
-        unit = (features if kind == "whiten-raw" else _unit_levels(features, level_widths)).double()
-        mean = unit.mean(dim=0)
-        variance, directions = _principal(unit - mean)
+        scaled = _scaled(kind, features, level_widths).double()
+        mean = scaled.mean(dim=0)
+        variance, directions = _principal(scaled - mean)
         # The centred features of N images span N - 1 directions; the ridge is the mean over those.
-        rank = min(len(unit) - 1, unit.shape[1])
+        rank = min(len(scaled) - 1, scaled.shape[1])
         kept = min(rank, dims)
         ridge = variance.sum() / rank
         projection = directions[:, :kept] / torch.sqrt(variance[:kept] + ridge).clamp(min=1e-12)
@@ -47,12 +47,10 @@ class FeatureNorm:
         return FeatureNorm(kind, level_widths, mean.float(), projection.float().contiguous())
 
     def __call__(self, features: Tensor) -> Tensor:
-        if self.kind == "none":
-            return features
-        unit = features if self.kind == "whiten-raw" else _unit_levels(features, self.level_widths)
+        scaled = _scaled(self.kind, features, self.level_widths)
         if self.mean is None or self.projection is None:
-            return unit
-        return (unit - self.mean.to(unit)) @ self.projection.to(unit)
+            return scaled
+        return (scaled - self.mean.to(scaled)) @ self.projection.to(scaled)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what was learned, by name, for saving; empty for `none` and `l2`."""
@@ -74,6 +72,8 @@ def _principal(centred: Tensor) -> tuple[Tensor, Tensor]:
     return variance.flip(0).clamp(min=0), directions.flip(1)
 
 
-def _unit_levels(features: Tensor, level_widths: tuple[int, ...]) -> Tensor:
-    """Return (B, D) with each level of unit L2 length."""
+def _scaled(kind: str, features: Tensor, level_widths: tuple[int, ...]) -> Tensor:
+    """Return features (B, D) as they are, or with each level of unit L2 length, as `kind` has it."""
+    if kind in ("none", "whiten-raw"):
+        return features
     return torch.cat([F.normalize(level, dim=1) for level in features.split(list(level_widths), dim=1)], dim=1)

@@ -86,6 +86,7 @@ class PatchModel:
         x = network_input(batch, preprocessing).to(self.device)
         maps = dict(zip(self.levels, network.stage_maps(x, self.levels), strict=True))
         self.widths = [tuple(maps[level].shape[1] for level in group) for group in self.groups]
+        # Runs from before there was a choice lack the second.
         side, border = int(self.options["neighbourhood"]), str(self.options.get("border", "inside"))
         groups = [aligned_patches([maps[level] for level in group], side, border) for group in self.groups]
         pooled = network.tail(network.trunk(x)).float().cpu().numpy() if self.key == "spade" else None

@@ -21,7 +21,7 @@ class Spade:
     """All patches (N, g, g, D) of the normal images, and one pooled feature (N, P) of each."""
 
     recall = 1.0
-    fused = staticmethod(merged)
+    fused = staticmethod(merged)  # how the maps of several groups become one
 
     def __init__(self, *, seed: int, nearest_images: int) -> None:
         self.seed, self.nearest_images = seed, nearest_images

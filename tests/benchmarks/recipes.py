@@ -77,12 +77,12 @@ def _stopped(name: str) -> dict[str, float]:
         (run_id,) = {event.run_id for event in run(config) if isinstance(event, RunStarted)}
         loaded = load_run(run_id, folder)
         arrays = [loaded.arrays(event.step) for event in taking_part(loaded.evaluated, "alarm", None)]
+        curve = {event.step: float(event.auroc or 0) for event in loaded.evaluated}
+        is_anomaly, by_sample = np.array(loaded.split["is_anomaly"]), float(loaded.metrics["auroc"])  # type: ignore[index]
     scores = np.stack([array["scores"] for array in arrays])  # (T, M)
     normalisers = np.array([array["normaliser"] for array in arrays])
-    curve = {event.step: float(event.auroc or 0) for event in loaded.evaluated}
-    is_anomaly = np.array(loaded.split["is_anomaly"])
     return {
-        "panda-ses": 100 * float(loaded.metrics["auroc"]),  # type: ignore[index]
+        "panda-ses": 100 * by_sample,
         "panda-early": 100 * curve[find_recipe("panda-early").steps],
         "panda-alarm": 100 * (auroc(one_score("alarm", scores, normalisers).scores, is_anomaly) or 0),
     }
@@ -105,7 +105,7 @@ def mean_figures(recipe: str, found: list[float], frozen: list[float], started: 
     steps = find_recipe(recipe).steps
     how = f"{steps} steps; " if steps else ""
     how += f"checkpoints every {EVERY} of them; " if recipe in ("panda-ses", "panda-alarm") else ""
-    how += "strength 10, chosen on airplane; " if recipe == "panda-ewc" else ""
+    how += "strength 10, chosen by the labels of airplane and cat; " if recipe == "panda-ewc" else ""
     if find_recipe(recipe).feature_norm is not None:
         how += f"in its own space, where the unadapted network has {statistics.mean(started):.2f}; "
     how += f"{_by_class(found)}; {HOW_LARGE}"
