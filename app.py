@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pages.shared.router import route
+from pages.shared.frame.router import route
 
 route()

@@ -21,15 +21,15 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from pages.shared.presets import EXAMPLE, PRESETS, STRENGTHS, elastic_settings, strength_key  # noqa: E402
-from pages.shared.time_machine_maps import maps_config  # noqa: E402
+from pages.shared.forms.presets import EXAMPLE, PRESETS, STRENGTHS, elastic_settings, strength_key  # noqa: E402
+from pages.shared.player.time_machine_maps import maps_config  # noqa: E402
 from panda_core.config import RunConfig  # noqa: E402
 from panda_core.errors import DataMissing  # noqa: E402
 from panda_core.records import read_arrays, read_json, read_lines, write_arrays, write_json  # noqa: E402
-from panda_core.runs.layers import FISHER, MOVED, moved_by_layer  # noqa: E402
+from panda_core.runs.adapt.layers import FISHER, MOVED, moved_by_layer  # noqa: E402
+from panda_core.runs.folder import RunFolder  # noqa: E402
 from panda_core.runs.loaded import LoadedRun  # noqa: E402
 from panda_core.runs.plan import open_task, resolve  # noqa: E402
-from panda_core.runs.store import RunFolder  # noqa: E402
 
 RECORDED = ROOT / "assets" / "recorded"
 DROPPED = ("checkpoints", "galleries", "momentum", "banks", "space.safetensors", "lock", "stop", "output.log")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pages.shared.router import start_page
+from pages.shared.frame.router import start_page
 
 start_page()
 
-from pages.shared import data_page  # noqa: E402  after the navigation: see `router`
+from pages.shared.data import page as data_page  # noqa: E402  after the navigation: see `router`
 
 data_page.show()

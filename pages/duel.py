@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pages.shared.router import start_page
+from pages.shared.frame.router import start_page
 
 start_page()
 
-from pages.shared import duel_page  # noqa: E402  after the navigation: see `router`
+from pages.shared.duel.race import page as duel_page  # noqa: E402  after the navigation: see `router`
 
 duel_page.show()

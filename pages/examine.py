@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pages.shared.router import start_page
+from pages.shared.frame.router import start_page
 
 start_page()
 
-from pages.shared import examine_page  # noqa: E402  after the navigation: see `router`
+from pages.shared.examine import page as examine_page  # noqa: E402  after the navigation: see `router`
 
 examine_page.show()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pages.shared.router import start_page
+from pages.shared.frame.router import start_page
 
 start_page()
 
-from pages.shared import new_classes_page  # noqa: E402  after the navigation: see `router`
+from pages.shared.new_classes import page as new_classes_page  # noqa: E402  after the navigation: see `router`
 
 new_classes_page.show()

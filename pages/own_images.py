@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pages.shared.router import start_page
+from pages.shared.frame.router import start_page
 
 start_page()
 
-from pages.shared import own_page  # noqa: E402  after the navigation: see `router`
+from pages.shared.own import page as own_page  # noqa: E402  after the navigation: see `router`
 
 own_page.show()

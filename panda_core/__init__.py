@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from panda_core.export.opening import load_bundle
     from panda_core.runs.detector import PandaDetector
     from panda_core.runs.loaded import LoadedRun, load_run
-    from panda_core.runs.record import run
+    from panda_core.runs.run import run
 
 # Loaded on first use: torch takes seconds to import, and reading a config or an event needs none of it.
 _LAZY = {
@@ -37,7 +37,7 @@ _LAZY = {
     "PandaDetector": "panda_core.runs.detector",
     "load_bundle": "panda_core.export.opening",
     "load_run": "panda_core.runs.loaded",
-    "run": "panda_core.runs.record",
+    "run": "panda_core.runs.run",
 }
 
 __all__ = [

@@ -19,10 +19,10 @@ from panda_core import load_run
 from panda_core.backbones import BACKBONES
 from panda_core.cli import main
 from panda_core.datasets import DATASETS
-from panda_core.generalising import GENERALISERS
-from panda_core.methods import RECIPES
-from panda_core.scoring import SCORERS
-from panda_core.segmentation import SEGMENTERS
+from panda_core.few_shot.table import GENERALISERS
+from panda_core.methods.table import RECIPES
+from panda_core.scoring.table import SCORERS
+from panda_core.segmentation.table import SEGMENTERS
 
 Capture = pytest.CaptureFixture[str]
 COMMANDS = (

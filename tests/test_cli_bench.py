@@ -10,7 +10,7 @@ import pytest
 
 from panda_core.bench.grid import built_in_grids
 from panda_core.cli import main
-from panda_core.runs.store import RunFolder
+from panda_core.runs.folder import RunFolder
 from tests.bench.conftest import finish, make_plan, stub, write_grid
 
 __all__ = ["make_plan", "stub", "write_grid"]  # fixtures of the grids' own tests

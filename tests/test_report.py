@@ -20,7 +20,7 @@ from panda_core.events import RunStarted
 from panda_core.records import write_json
 from panda_core.report.page import document, element, picture, table
 from panda_core.report.run_report import report_of
-from panda_core.runs.store import RunFolder
+from panda_core.runs.folder import RunFolder
 
 NASTY = '<img src=x onerror=alert(1)>"&'
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.shared import wording
-from pages.shared.charts import first_curve
-from pages.shared.form_values import FIELDS, PREFIX, fill, values_of
-from pages.shared.glossary import tip
-from pages.shared.live import show_run
-from pages.shared.presets import PRESETS
-from pages.shared.run_as_code import show_as_code
-from pages.shared.run_choice import has_maps, open_run, opened_run
-from pages.shared.settings import form
-from pages.shared.thumbnails import class_sheets
+from pages.shared.forms.form_values import FIELDS, PREFIX, fill, values_of
+from pages.shared.forms.presets import PRESETS
+from pages.shared.forms.run_as_code import show_as_code
+from pages.shared.forms.settings import form
+from pages.shared.frame import wording
+from pages.shared.frame.charts import first_curve
+from pages.shared.frame.glossary import tip
+from pages.shared.frame.thumbnails import class_sheets
+from pages.shared.runs.choice import has_maps, open_run, opened_run
+from pages.shared.runs.live import show_run
 from panda_core.config import RunConfig
 from panda_core.errors import PandaError
-from panda_core.methods import RECIPES
+from panda_core.methods.table import RECIPES
+from panda_core.runs.folder import RunFolder
 from panda_core.runs.launch import keep_ready, start
 from panda_core.runs.plan import resolve
-from panda_core.runs.store import RunFolder
 
 FILLED = "form_filled_from"  # the run whose settings the form took over last
 

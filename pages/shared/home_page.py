@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.shared.glossary import tip
-from pages.shared.presets import PRESETS, query_of
-from pages.shared.router import ADAPT, EXAMINE, INSTRUMENT, LESSONS
-from pages.shared.run_choice import RECORDED
-from pages.shared.teaching import hidden_panels
-from pages.shared.time_machine import show_time_machine, title_of
+from pages.shared.forms.presets import PRESETS, query_of
+from pages.shared.frame.glossary import tip
+from pages.shared.frame.router import ADAPT, EXAMINE, INSTRUMENT, LESSONS
+from pages.shared.frame.teaching import hidden_panels
+from pages.shared.player.time_machine import show_time_machine, title_of
+from pages.shared.runs.choice import RECORDED
 from panda_core.errors import PandaError
+from panda_core.runs.folder import RunFolder
 from panda_core.runs.loaded import LoadedRun
-from panda_core.runs.store import RunFolder
 
 FILM = "break-digits-9"  # the recorded run that is shown
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.shared import wording
-from pages.shared.alarm_view import show_alarm
-from pages.shared.archive import zipped
-from pages.shared.glossary import tip
-from pages.shared.layers_view import show_layers
-from pages.shared.router import ADAPT, EXAMINE
-from pages.shared.run_as_code import show_as_code
-from pages.shared.run_choice import all_runs, choose_run, has_maps, opened_run
-from pages.shared.time_machine import show_time_machine, title_of
-from pages.shared.time_machine_maps import offer_maps
+from pages.shared.elastic.layers_view import show_layers
+from pages.shared.forms.run_as_code import show_as_code
+from pages.shared.frame import wording
+from pages.shared.frame.archive import zipped
+from pages.shared.frame.glossary import tip
+from pages.shared.frame.router import ADAPT, EXAMINE
+from pages.shared.player.alarm_view import show_alarm
+from pages.shared.player.time_machine import show_time_machine, title_of
+from pages.shared.player.time_machine_maps import offer_maps
+from pages.shared.runs.choice import all_runs, choose_run, has_maps, opened_run
 from panda_core.errors import PandaError
-from panda_core.runs.layers import MOVED
+from panda_core.runs.adapt.layers import MOVED
+from panda_core.runs.folder import RunFolder
 from panda_core.runs.loaded import LoadedRun
-from panda_core.runs.store import RunFolder
 
 PICKED = "travelled_run"
 

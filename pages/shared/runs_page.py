@@ -5,17 +5,17 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages.shared import wording
-from pages.shared.archive import zipped
-from pages.shared.charts import show as show_figure
-from pages.shared.detector_file import can_score, download_detector
-from pages.shared.glossary import tip
-from pages.shared.router import ADAPT, EXAMINE, OWN, SEGMENT
-from pages.shared.run_choice import all_runs, has_maps, is_recorded
-from pages.shared.run_table import Row, differing_settings, row_of
+from pages.shared.frame import wording
+from pages.shared.frame.archive import zipped
+from pages.shared.frame.charts import show as show_figure
+from pages.shared.frame.glossary import tip
+from pages.shared.frame.router import ADAPT, EXAMINE, OWN, SEGMENT
+from pages.shared.runs.choice import all_runs, has_maps, is_recorded
+from pages.shared.runs.detector_file import can_score, download_detector
+from pages.shared.runs.table import Row, differing_settings, row_of
 from panda_core.errors import PandaError
 from panda_core.figures import compare_figure
-from panda_core.runs.store import ENDED, RunFolder
+from panda_core.runs.folder import ENDED, RunFolder
 
 MOST = 4
 

@@ -20,7 +20,7 @@ from filelock import FileLock
 from panda_core.bench.cells import Plan
 from panda_core.errors import PandaError, UsageError
 from panda_core.records import cannot_write, read_json, write_json
-from panda_core.runs.store import ComputedFolder, RunFolder
+from panda_core.runs.folder import ComputedFolder, RunFolder
 
 PARENT = "bench"  # below the folder of runs
 STARTS_WITHIN = 60.0  # seconds in which the process of a grid has begun

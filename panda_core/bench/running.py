@@ -22,7 +22,7 @@ from panda_core.bench.workers import BACKENDS, Workers, workers_of
 from panda_core.bench.writing import write_results
 from panda_core.errors import PandaError, UsageError, unknown_name
 from panda_core.records import cannot_write
-from panda_core.runs.store import RunFolder
+from panda_core.runs.folder import RunFolder
 
 DEATHS = 3
 LOOK_EVERY = 0.3  # seconds between looks for a request to stop

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from panda_core.errors import PandaError, UsageError
-from panda_core.runs.store import RunFolder
+from panda_core.runs.folder import RunFolder
 
 WAIT = 1.0  # seconds between looks at a run that another process computes
 
@@ -31,7 +31,7 @@ def compute(path: str, threads: int | None) -> str:
 def _compute(folder: RunFolder, threads: int | None) -> None:
     import torch
 
-    from panda_core.runs.record import resume
+    from panda_core.runs.run import resume
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -22,7 +22,7 @@ from panda_core.records import write_arrays, write_json
 
 if TYPE_CHECKING:
     from panda_core.runs.loaded import LoadedRun
-    from panda_core.runs.patchwise import Patchwise
+    from panda_core.runs.segment.opened import Patchwise
 
 BATCH = 16  # images between two looks at the clock
 TELL_EVERY = 0.5  # seconds
@@ -46,8 +46,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _check(run: Path, images: Path, out: Path) -> None:
     from panda_core.datasets import image_files
+    from panda_core.runs.folder import RunFolder
     from panda_core.runs.loaded import LoadedRun
-    from panda_core.runs.store import RunFolder
 
     loaded, places = LoadedRun(RunFolder(run)), image_files(images)
     judge = _judge_of_maps(loaded, out) if loaded.is_segmentation else _judge_of_scores(loaded)
@@ -85,8 +85,8 @@ def _judged(images: Path, places: list[str], judge: Judge) -> list[Row]:
 def _judge_of_scores(loaded: LoadedRun) -> Judge:
     """Return what judges images by the scores of an adapted network."""
     from panda_core.metrics import percentile_among, threshold_at
+    from panda_core.runs.calibration import known_normals
     from panda_core.runs.detector import FALSE_ALARM_RATE
-    from panda_core.runs.known_normals import known_normals
 
     detector, known = loaded.detector(), known_normals(loaded)
     threshold = threshold_at(known, FALSE_ALARM_RATE) if len(known) else None
@@ -109,9 +109,9 @@ def _judge_of_scores(loaded: LoadedRun) -> Judge:
 def _judge_of_maps(loaded: LoadedRun, out: Path) -> Judge:
     """Return what judges images by comparing their patches; without images it writes the maps down."""
     from panda_core.metrics import percentile_among, threshold_at
-    from panda_core.runs.known_normals import known_normals
-    from panda_core.runs.patchwise import patchwise
-    from panda_core.runs.segmenting import FALSE_ALARM_RATE, joined
+    from panda_core.runs.calibration import known_normals
+    from panda_core.runs.segment.loop import FALSE_ALARM_RATE, joined
+    from panda_core.runs.segment.opened import patchwise
 
     learned = _beside_references(loaded, out) or patchwise(loaded)
     known, known_peaks = known_normals(loaded), known_normals(loaded, "peaks")
@@ -150,7 +150,7 @@ def _beside_references(loaded: LoadedRun, out: Path) -> Patchwise | None:
     """Return the run's model with the references of a new class, where the check came with some."""
     from panda_core.datasets import decode_image, image_files
     from panda_core.records import read_json
-    from panda_core.runs.generaliser import judge_of_run
+    from panda_core.runs.few_shot.opened import judge_of_run
     from panda_core.runs.launch import REFERENCES
 
     if not (out / REFERENCES).exists():

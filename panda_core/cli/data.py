@@ -13,8 +13,8 @@ from panda_core.cli import listing
 from panda_core.cli.output import print_json, print_table, print_text
 from panda_core.config import flag
 from panda_core.datasets import OneClassTask, find_class, find_dataset, one_class_task
-from panda_core.datasets.downloads import download
 from panda_core.datasets.health import PROBLEM, Health, HealthProgress, check_health
+from panda_core.datasets.io.downloads import download
 from panda_core.errors import DataMissing, UsageError
 
 

@@ -13,7 +13,7 @@ from panda_core.errors import unknown_name
 def generalize_command(parsed: argparse.Namespace) -> int:
     """Train on seen classes, judge a new one; print the metrics, and write the maps where asked to."""
     from panda_core.cli.arguments import config_of
-    from panda_core.generalising import GENERALISERS
+    from panda_core.few_shot.table import GENERALISERS
     from panda_core.runs.plan import resolve
 
     if parsed.recipe not in GENERALISERS:

@@ -12,22 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from panda_core.backbones import BACKBONES
+from panda_core.backbones.torchvision_operators import declare_operators
 from panda_core.cli.output import print_json, print_table, print_text
 from panda_core.config import Option, default_runs_dir
 from panda_core.datasets import DATASETS, Dataset
-from panda_core.datasets.counts import count_images
-from panda_core.datasets.outliers import (
+from panda_core.datasets.io.counts import count_images
+from panda_core.datasets.own.outliers import (
     IMAGENET_SAMPLE,
     IMAGENET_SAMPLE_SOURCE,
     imagenet_sample_missing,
     outlier_images,
 )
 from panda_core.errors import PandaError
-from panda_core.generalising import GENERALISERS, Generaliser
-from panda_core.methods import RECIPES, Recipe
-from panda_core.scoring import SCORERS
-from panda_core.segmentation import SEGMENTERS, Segmenter
-from panda_core.torchvision_operators import declare_operators
+from panda_core.few_shot.table import GENERALISERS, Generaliser
+from panda_core.methods.table import RECIPES, Recipe
+from panda_core.scoring.table import SCORERS
+from panda_core.segmentation.table import SEGMENTERS, Segmenter
 
 
 def datasets(parsed: argparse.Namespace) -> int:

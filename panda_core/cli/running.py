@@ -18,8 +18,8 @@ from panda_core.config import RunConfig
 from panda_core.errors import PandaError, unknown_name
 from panda_core.events import Event, RunFinished, RunStarted
 from panda_core.figures.heatmaps import fixed_scale
+from panda_core.runs.folder import RunFolder, list_runs
 from panda_core.runs.loaded import LoadedRun, load_run
-from panda_core.runs.store import RunFolder, list_runs
 from panda_core.segmentation.maps import full_map
 
 
@@ -36,7 +36,7 @@ def segment_command(parsed: argparse.Namespace) -> int:
     """Compare patches with normal ones; print the metrics, and write the maps where asked to."""
     from panda_core.cli.arguments import config_of
     from panda_core.runs.plan import resolve
-    from panda_core.segmentation import SEGMENTERS
+    from panda_core.segmentation.table import SEGMENTERS
 
     if parsed.recipe not in SEGMENTERS:
         raise unknown_name("segmentation method", parsed.recipe, SEGMENTERS, "--recipe")
@@ -49,7 +49,7 @@ def segment_command(parsed: argparse.Namespace) -> int:
 def record(parsed: argparse.Namespace, config: RunConfig) -> int:
     """Compute a run and print it as it goes; return the exit code."""
     with stop_on_signal() as should_stop:
-        from panda_core.runs.record import run
+        from panda_core.runs.run import run
 
         return _consume(parsed, config, run(config, should_stop=should_stop))
 
@@ -59,7 +59,7 @@ def resume_command(parsed: argparse.Namespace) -> int:
     folder = RunFolder.open(parsed.run, parsed.runs_dir)
     with stop_on_signal() as interrupted:
         from panda_core.runs.queue import wait_for_turn
-        from panda_core.runs.record import resume
+        from panda_core.runs.run import resume
 
         def should_stop() -> bool:
             return interrupted() or folder.stop_requested()

@@ -13,11 +13,11 @@ import os
 import sys
 from pathlib import Path
 
+from panda_core.backbones.torchvision_operators import load_timm
 from panda_core.cli import main as command_line
 from panda_core.cli import wait_without_spinning
 from panda_core.cli.checking import main as check
 from panda_core.cli.exporting import bundle_main as bundle
-from panda_core.torchvision_operators import load_timm
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def main() -> int:
     wait_without_spinning()
     # torch._dynamo: torch's compiler, which nothing here uses, but which torch imports, for two seconds, with the first
     # optimiser: between the click and the first point.
-    for module in ("faiss", "sklearn.cluster", "panda_core.runs.record", "torch._dynamo"):
+    for module in ("faiss", "sklearn.cluster", "panda_core.runs.run", "torch._dynamo"):
         importlib.import_module(module)
     load_timm()
     path = sys.stdin.readline().strip()

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panda_core.datasets import (
+from panda_core.datasets.io.decoding import IMAGE_SUFFIXES, ImageSource, decode_image
+from panda_core.datasets.io.images import ArrayImages, FileImages, image_files
+from panda_core.datasets.io.masks import FileMasks, Masks
+from panda_core.datasets.one_class import (
+    Dataset,
+    Images,
+    LabelledSplits,
+    OneClassTask,
+    balanced_subset,
+    one_class_task,
+    split_digest,
+    stratified_split,
+)
+from panda_core.datasets.own.folder import PREFIX, folder_dataset
+from panda_core.datasets.own.outliers import outlier_images
+from panda_core.datasets.sets import (
     cats_vs_dogs,
     cifar10,
     cifar100,
@@ -19,24 +34,9 @@ from panda_core.datasets import (
     mvtec,
     wbc,
 )
-from panda_core.datasets.decoding import IMAGE_SUFFIXES, ImageSource, decode_image
-from panda_core.datasets.folder import PREFIX, folder_dataset
-from panda_core.datasets.imagenet import LabelledImages, imagenet_images
-from panda_core.datasets.images import ArrayImages, FileImages, image_files
-from panda_core.datasets.masks import FileMasks, Masks
-from panda_core.datasets.one_class import (
-    Dataset,
-    Images,
-    LabelledSplits,
-    OneClassTask,
-    balanced_subset,
-    one_class_task,
-    split_digest,
-    stratified_split,
-)
-from panda_core.datasets.outliers import outlier_images
-from panda_core.datasets.synthetic import PREFIX as SYNTHETIC
-from panda_core.datasets.synthetic import synthetic_dataset
+from panda_core.datasets.sets.imagenet import LabelledImages, imagenet_images
+from panda_core.datasets.sets.synthetic import PREFIX as SYNTHETIC
+from panda_core.datasets.sets.synthetic import synthetic_dataset
 from panda_core.errors import UsageError, unknown_name
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from panda_core.datasets.masks import Masks
+from panda_core.datasets.io.masks import Masks
 from panda_core.errors import UnreadableImage, UsageError
 
 

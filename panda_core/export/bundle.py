@@ -38,13 +38,13 @@ from panda_core.export.opening import (
     network_of,
     sealed,
 )
-from panda_core.methods import OWN, find_recipe
 from panda_core.methods.stopping import taking_part
+from panda_core.methods.table import OWN, find_recipe
 from panda_core.records import append_line, cannot_write, write_atomically, write_json
 from panda_core.runs.detector import FALSE_ALARM_RATE, PandaDetector
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.plan import GIVEN_IMAGES
-from panda_core.runs.segment_settings import adapted_run, tail_file
+from panda_core.runs.segment.settings import adapted_run, tail_file
 
 ARRAYS = ("held_out_scores", "held_out_peaks", "normaliser")  # of those a run keeps at a step: a detector's
 PROBES = 3  # random images on which the bundle must give the run's scores, to the bit

@@ -23,11 +23,11 @@ from panda_core.backbones.network import Network
 from panda_core.config import RunConfig, default_data_root, default_runs_dir
 from panda_core.datasets import ImageSource
 from panda_core.errors import BrokenRun, UsageError
-from panda_core.generalising.judging import Judge
+from panda_core.few_shot.judging import Judge
 from panda_core.runs.detector import Adapted, PandaDetector
+from panda_core.runs.folder import RunFolder
 from panda_core.runs.loaded import LoadedRun
-from panda_core.runs.patchwise import Patchwise
-from panda_core.runs.store import RunFolder
+from panda_core.runs.segment.opened import Patchwise
 
 FORMAT, VERSION = "panda-bundle", 1  # raise the version when an older program would misread what a newer one writes
 MANIFEST, CALIBRATION = "manifest.json", "calibration.safetensors"

@@ -6,12 +6,12 @@ training images which third of the others is nearest to it, and how much of that
 
     o_t = (share of the nearest third that is the same as at step 0 - 1/3) / (1 - 1/3)
 
-1: nothing has changed, 0: no more in common than chance (`panda_core.runs.neighbourhoods`). It needs neither labels nor
-anomalies, and has no unit. Not in the paper. Share and threshold were chosen on five classes of CIFAR-10 at 128 px
-(airplane, automobile, bird, cat, deer); BENCHMARKS.md has the other five. At 64 px, where the unadapted network is the
-best for most classes, the alarm comes too late. Tried besides: effective rank, spread, the distances of held-out normal
-images, fewer neighbours, and the distances of images made strange by turning, cutting and mixing. They told less:
-held-out images moved with the others, and strange images left even while anomalies were drawn in.
+1: nothing has changed, 0: no more in common than chance (`panda_core.runs.adapt.neighbourhoods`). It needs neither
+labels nor anomalies, and has no unit. Not in the paper. Share and threshold were chosen on five classes of CIFAR-10
+at 128 px (airplane, automobile, bird, cat, deer); BENCHMARKS.md has the other five. At 64 px, where the unadapted
+network is the best for most classes, the alarm comes too late. Tried besides: effective rank, spread, the distances
+of held-out normal images, fewer neighbours, and the distances of images made strange by turning, cutting and mixing.
+They told less: held-out images moved with the others, and strange images left even while anomalies were drawn in.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ from torch import Tensor
 from panda_core.backbones.network import start_anew
 from panda_core.errors import StopRequested
 from panda_core.features import activation_batch
+from panda_core.methods.geometric_views import HEADS, NAMES, STEPS, TURNS, VIEWS, classes, shifted, view
 from panda_core.methods.learner import Learner, Material
-from panda_core.methods.turns import HEADS, NAMES, STEPS, TURNS, VIEWS, classes, shifted, view
 
 STREAM = 9  # draws shifts and mirrors apart from the order of the images
 BATCH = 64  # images of which one view at a time is in memory while they are scored

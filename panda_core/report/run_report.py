@@ -12,7 +12,7 @@ from panda_core.figures import auroc_figure, curve_of, distances_figure, histogr
 from panda_core.figures.heatmaps import fixed_scale, heated
 from panda_core.metrics import threshold_at
 from panda_core.report.page import Html, chart, document, element, picture, table
-from panda_core.runs.answers import answered
+from panda_core.runs.adapt.answers import answered
 from panda_core.runs.loaded import LoadedRun
 from panda_core.segmentation.maps import full_map
 

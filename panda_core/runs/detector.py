@@ -19,22 +19,22 @@ from panda_core.datasets import ArrayImages, ImageSource, OneClassTask, decode_i
 from panda_core.errors import BrokenRun, UsageError
 from panda_core.events import RunStarted
 from panda_core.features import FeatureNorm, compute_trunk, space_features
-from panda_core.methods import OWN, find_recipe
 from panda_core.methods.learner import Learner
 from panda_core.methods.stopping import one_score, taking_part
+from panda_core.methods.table import OWN, find_recipe
 from panda_core.metrics import percentile_among, threshold_at
-from panda_core.runs.known_normals import known_normals
-from panda_core.runs.loop import new_learner
-from panda_core.runs.patchwise import Patchwise, patchwise
+from panda_core.runs.adapt.loop import new_learner
+from panda_core.runs.calibration import known_normals
 from panda_core.runs.plan import GIVEN_IMAGES, choose_device, count_held_out, held_out_rows
-from panda_core.runs.record import run
-from panda_core.runs.segment_settings import adapted_run
-from panda_core.runs.segmenting import joined
+from panda_core.runs.run import run
+from panda_core.runs.segment.loop import joined
+from panda_core.runs.segment.opened import Patchwise, patchwise
+from panda_core.runs.segment.settings import adapted_run
 from panda_core.runs.tensors import read_gallery, read_head, read_space, read_tail
-from panda_core.scoring import find_scorer
-from panda_core.segmentation import SEGMENTERS
+from panda_core.scoring.table import find_scorer
 from panda_core.segmentation.maps import full_map
 from panda_core.segmentation.model import Segmented
+from panda_core.segmentation.table import SEGMENTERS
 
 if TYPE_CHECKING:
     from panda_core.runs.loaded import LoadedRun
@@ -244,7 +244,7 @@ def detector_of_run(loaded: LoadedRun) -> PandaDetector:
 
 def generalizer_of_run(loaded: LoadedRun, references: Sequence[ImageSource]) -> PandaDetector:
     """Return a detector of a run that generalises, for the class of `references`."""
-    from panda_core.runs.generaliser import judge_of_run
+    from panda_core.runs.few_shot.opened import judge_of_run
 
     _check_list(references)
     detector = PandaDetector()

@@ -13,12 +13,12 @@ from panda_core.config import RunConfig, default_runs_dir
 from panda_core.datasets import Images, ImageSource, Masks, OneClassTask
 from panda_core.errors import BrokenRun
 from panda_core.events import Evaluated, Event, ImagesSkipped, RunFinished, Segmented
-from panda_core.generalising import is_generalisation
+from panda_core.few_shot.table import is_generalisation
 from panda_core.records import read_arrays
-from panda_core.runs.generalise_data import only_new
+from panda_core.runs.few_shot.data import only_new
+from panda_core.runs.folder import RunFolder, State
 from panda_core.runs.plan import GIVEN_IMAGES, open_task
-from panda_core.runs.segment_settings import is_segmentation
-from panda_core.runs.store import RunFolder, State
+from panda_core.runs.segment.settings import is_segmentation
 
 if TYPE_CHECKING:
     from panda_core.runs.detector import PandaDetector

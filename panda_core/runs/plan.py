@@ -16,12 +16,12 @@ import numpy as np
 from panda_core.backbones import Backbone, find_backbone
 from panda_core.config import Option, RunConfig
 from panda_core.datasets import DATASETS, Images, OneClassTask, find_class, find_dataset, one_class_task, outlier_images
-from panda_core.datasets.imagenet import missing_imagenet
+from panda_core.datasets.sets.imagenet import missing_imagenet
 from panda_core.errors import DataMissing, UsageError, unknown_name
-from panda_core.generalising import GENERALISERS, is_generalisation
-from panda_core.methods import OWN, RECIPES, Recipe, find_recipe
-from panda_core.runs.generalise_settings import generalisation_options, resolve_generalisation
-from panda_core.runs.segment_settings import (
+from panda_core.few_shot.table import GENERALISERS, is_generalisation
+from panda_core.methods.table import OWN, RECIPES, Recipe, find_recipe
+from panda_core.runs.few_shot.settings import generalisation_options, resolve_generalisation
+from panda_core.runs.segment.settings import (
     check_needs,
     check_neutral,
     check_options,
@@ -31,8 +31,8 @@ from panda_core.runs.segment_settings import (
     levels_of,
     with_adapted_cut,
 )
-from panda_core.scoring import SCORERS, ScorerRow, find_scorer
-from panda_core.segmentation import SEGMENTERS
+from panda_core.scoring.table import SCORERS, ScorerRow, find_scorer
+from panda_core.segmentation.table import SEGMENTERS
 
 if TYPE_CHECKING:
     import torch

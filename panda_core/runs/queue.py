@@ -9,7 +9,7 @@ from collections.abc import Callable
 from filelock import FileLock
 
 from panda_core.errors import UsageError
-from panda_core.runs.store import RunFolder, list_runs
+from panda_core.runs.folder import RunFolder, list_runs
 
 POLL = 0.25  # seconds between looks at the queue
 

@@ -13,11 +13,11 @@ import numpy as np
 
 from panda_core.datasets import split_digest
 from panda_core.records import write_arrays, write_json
-from panda_core.runs.layers import FISHER, summed_by_layer
-from panda_core.runs.loop import Final, Snapshot, Start
+from panda_core.runs.adapt.layers import FISHER, summed_by_layer
+from panda_core.runs.adapt.loop import Final, Snapshot, Start
+from panda_core.runs.folder import RunFolder
 from panda_core.runs.plan import Plan, SegmentPlan
-from panda_core.runs.segmenting import SegmentSnapshot, SegmentStart
-from panda_core.runs.store import RunFolder
+from panda_core.runs.segment.loop import SegmentSnapshot, SegmentStart
 from panda_core.runs.tensors import write_tensors
 
 Saved = Start | Snapshot | Final | SegmentStart | SegmentSnapshot

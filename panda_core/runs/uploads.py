@@ -23,13 +23,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from panda_core.config import RunConfig, default_runs_dir
-from panda_core.datasets.folder import PREFIX
-from panda_core.datasets.own_images import Source, Understood, write_images
-from panda_core.datasets.own_layout import IMAGES, NAMES
-from panda_core.datasets.places import uploads_folder
+from panda_core.datasets.io.places import uploads_folder
+from panda_core.datasets.own.folder import PREFIX
+from panda_core.datasets.own.images import Source, Understood, write_images
+from panda_core.datasets.own.layout import IMAGES, NAMES
 from panda_core.errors import PandaError, UsageError
 from panda_core.records import cannot_write, read_json, write_json
-from panda_core.runs.store import ENDED, list_runs
+from panda_core.runs.folder import ENDED, list_runs
 
 ABOUT = "upload.json"
 IN_USE = 3600.0  # seconds in which an upload is not removed for want of space

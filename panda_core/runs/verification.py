@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from panda_core.errors import BrokenRun
-from panda_core.generalising import is_generalisation
+from panda_core.few_shot.table import is_generalisation
 from panda_core.methods.stopping import taking_part
-from panda_core.runs.evaluation import Evaluation, Measured, Space
-from panda_core.runs.generalising import generalise, prepare_generalisation
+from panda_core.runs.adapt.evaluate import Evaluation, Measured, Space
+from panda_core.runs.adapt.inputs import Inputs, set_up
+from panda_core.runs.adapt.loop import final_scores, new_learner
+from panda_core.runs.few_shot.loop import generalise, prepare_generalisation
 from panda_core.runs.loaded import LoadedRun
-from panda_core.runs.loop import final_scores, new_learner
 from panda_core.runs.plan import prepare, prepare_segmentation
-from panda_core.runs.segmenting import SegmentSnapshot, segment
-from panda_core.runs.setting_up import Inputs, set_up
+from panda_core.runs.segment.loop import SegmentSnapshot, segment
 from panda_core.runs.tensors import read_head, read_space, read_tail
 
 

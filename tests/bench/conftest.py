@@ -15,7 +15,7 @@ from panda_core.bench.grid import load_grid
 from panda_core.bench.workers import Workers
 from panda_core.events import RunFinished
 from panda_core.records import write_json
-from panda_core.runs.store import RunFolder
+from panda_core.runs.folder import RunFolder
 
 SMALL = {
     "datasets": ["digits"],

@@ -16,8 +16,8 @@ import pytest
 from panda_core.bench.running import DEATHS, run_grid
 from panda_core.bench.worker import compute
 from panda_core.errors import UsageError
+from panda_core.runs.folder import RunFolder
 from panda_core.runs.loaded import load_run
-from panda_core.runs.store import RunFolder
 from tests.bench.conftest import finish
 
 ROOT = Path(__file__).parents[2]

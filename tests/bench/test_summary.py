@@ -17,7 +17,7 @@ from panda_core.bench.grid import load_grid
 from panda_core.bench.published import published_for
 from panda_core.bench.summary import Outcome, Reader, Results, data_form, mean_interval
 from panda_core.bench.writing import FILES, cells_csv, charts_of, class_tables, lines_csv, markdown, page, write_results
-from panda_core.runs.store import RunFolder
+from panda_core.runs.folder import RunFolder
 from tests.bench.conftest import finish
 
 NASTY = "<script>alert(1)</script> | =1+1"

@@ -46,7 +46,7 @@ def row(what: str, measured: str, target: str, how: str) -> Row:
 
 def speed() -> Iterator[Row]:
     """One epoch plus evaluation, and the step alone, against the released loop; the two in turn."""
-    from panda_core.runs.loop import adapt
+    from panda_core.runs.adapt.loop import adapt
     from panda_core.runs.plan import prepare
 
     config = RunConfig(
@@ -104,7 +104,7 @@ def _released_loop(order: str) -> dict[str, float]:
 
 def start() -> Iterator[Row]:
     """From the order to start, to the first point and to a visible collapse, in processes of their own."""
-    from pages.shared.presets import PRESETS
+    from pages.shared.forms.presets import PRESETS
     from panda_core.runs import launch
 
     (broken,) = (preset.settings for preset in PRESETS if preset.key == "break")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from panda_core import Evaluated, RunConfig, RunStarted, run
-from panda_core.runs.store import RunFolder
+from panda_core.runs.folder import RunFolder
 from tests.browser.conftest import FLAGS, WINDOW, Server, Visit
 
 VISITS = 3  # of each page

@@ -11,8 +11,8 @@ import numpy as np
 
 from panda_core import Evaluated, RunConfig, RunStarted, load_run, run
 from panda_core.bench.published import published_for
-from panda_core.methods import find_recipe
 from panda_core.methods.stopping import one_score, taking_part
+from panda_core.methods.table import find_recipe
 from panda_core.metrics import auroc
 
 Figures = tuple[str, str, str, str]  # what, measured, target, how

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from panda_core.runs.store import ENDED, list_runs  # noqa: E402
+from panda_core.runs.folder import ENDED, list_runs  # noqa: E402
 
 STARTS_WITHIN = 60  # seconds
 WINDOW = {"width": 1280, "height": 900}

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from panda_core.datasets.archives import Archive, Ceilings
+from panda_core.datasets.io.archives import Archive, Ceilings
 from panda_core.errors import RefusedArchive, UsageError
 
 MEMBERS = {"good/a.png": b"first", "good/deep/b.JPG": b"second" * 50, "c.tif": b""}

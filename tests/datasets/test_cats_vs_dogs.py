@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from panda_core.datasets.cats_vs_dogs import CATS_VS_DOGS
+from panda_core.datasets.sets.cats_vs_dogs import CATS_VS_DOGS
 from panda_core.errors import DataMissing, UnreadableImage, UsageError
 
 Publish = Callable[[str], Path]

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from panda_core.datasets.cifar10 import CIFAR10, CLASSES
-from panda_core.datasets.cifar_pickle import read_cifar_batch
+from panda_core.datasets.sets.cifar10 import CIFAR10, CLASSES
+from panda_core.datasets.sets.cifar_pickle import read_cifar_batch
 from panda_core.errors import DataMissing, UsageError
 
 

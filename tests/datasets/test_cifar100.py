@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from panda_core.datasets import one_class_task
-from panda_core.datasets.cifar100 import CIFAR100, CLASSES, COARSE_OF_FINE
+from panda_core.datasets.sets.cifar100 import CIFAR100, CLASSES, COARSE_OF_FINE
 from panda_core.errors import DataMissing, UsageError
 
 Publish = Callable[[str], Path]

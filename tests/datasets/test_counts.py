@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from panda_core.datasets import DATASETS, one_class_task
-from panda_core.datasets.counts import ClassCounts, count_images
+from panda_core.datasets.io.counts import ClassCounts, count_images
 from panda_core.errors import DataMissing
 
 

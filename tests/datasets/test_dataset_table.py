@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from panda_core.datasets import DATASETS, Dataset, find_class, find_dataset, one_class_task
-from panda_core.datasets.elpv import ELPV
+from panda_core.datasets.sets.elpv import ELPV
 from panda_core.errors import DataMissing, UsageError
 
 # The classes of ELPV and MVTec are objects of their own, with their own test images; two data sets have one class.

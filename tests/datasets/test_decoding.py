@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panda_core.datasets.decoding import decode_image
+from panda_core.datasets.io.decoding import decode_image
 
 # Red, green, blue and yellow corners: any swap of channels, axes or order shows.
 CORNERS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 0]]], dtype=np.uint8)

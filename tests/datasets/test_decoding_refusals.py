@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from panda_core.datasets import decoding
-from panda_core.datasets.decoding import FORMATS, PIXEL_CEILING, decode_image
+from panda_core.datasets.io import decoding
+from panda_core.datasets.io.decoding import FORMATS, PIXEL_CEILING, decode_image
 from panda_core.errors import UnreadableImage, UsageError
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (12, 9, 3), dtype=np.uint8)

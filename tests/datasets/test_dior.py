@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from panda_core.datasets import find_class, one_class_task
-from panda_core.datasets.decoding import decode_image
-from panda_core.datasets.dior import CLASSES, DIOR
+from panda_core.datasets.io.decoding import decode_image
+from panda_core.datasets.sets.dior import CLASSES, DIOR
 from panda_core.errors import DataMissing, UnreadableImage, UsageError
 
 Publish = Callable[[str], Path]

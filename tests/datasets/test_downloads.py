@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from panda_core.datasets import DATASETS
-from panda_core.datasets.downloads import download
+from panda_core.datasets.io.downloads import download
 from panda_core.errors import PandaError, UsageError
 
 Publish = Callable[[str], Path]
@@ -27,7 +27,7 @@ BY_TORCHVISION = {"cifar10", "cifar100", "fashion_mnist", "flowers102"}
 @pytest.fixture
 def torchvision(monkeypatch: pytest.MonkeyPatch, publish: Publish) -> list[tuple[Any, ...]]:
     """Replace torchvision's data sets by ones that write small copies; return what they are asked for."""
-    from panda_core.datasets import downloads
+    from panda_core.datasets.io import downloads
 
     real = downloads._torchvision_datasets()
     asked: list[tuple[Any, ...]] = []
@@ -75,7 +75,7 @@ def test_what_is_fetched_can_be_opened(key: str, torchvision: list[tuple[Any, ..
 @pytest.fixture
 def official(publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Have torchvision fetch small copies, packed as the real ones are, from a server on this machine."""
-    from panda_core.datasets import downloads
+    from panda_core.datasets.io import downloads
 
     real, folder = downloads._torchvision_datasets(), tmp_path / "official"
     folder.mkdir()

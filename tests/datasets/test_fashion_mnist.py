@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from panda_core.datasets import one_class_task
-from panda_core.datasets.fashion_mnist import CLASSES, FASHION_MNIST
+from panda_core.datasets.sets.fashion_mnist import CLASSES, FASHION_MNIST
 from panda_core.errors import DataMissing, UsageError
 
 Publish = Callable[[str], Path]

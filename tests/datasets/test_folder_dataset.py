@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 from PIL import Image
 
 from panda_core.datasets import find_class, find_dataset, one_class_task
-from panda_core.datasets.folder import folder_dataset
+from panda_core.datasets.own.folder import folder_dataset
 from panda_core.errors import DataMissing, UsageError
 
 Write = Callable[..., None]

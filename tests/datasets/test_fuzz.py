@@ -23,8 +23,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panda_core.datasets.archives import Archive
-from panda_core.datasets.decoding import decode_image
+from panda_core.datasets.io.archives import Archive
+from panda_core.datasets.io.decoding import decode_image
 from panda_core.errors import RefusedArchive, UnreadableImage
 
 ROOT = Path(__file__).resolve().parents[2]

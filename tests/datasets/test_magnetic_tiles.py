@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from panda_core.datasets import DATASETS, one_class_task
-from panda_core.datasets.magnetic_tiles import FOLDERS, MAGNETIC_TILES, NAMES_FILE
+from panda_core.datasets.sets.magnetic_tiles import FOLDERS, MAGNETIC_TILES, NAMES_FILE
 from panda_core.errors import DataMissing, UsageError
 
 ANOMALIES = ["blowhole", "break", "crack", "fray", "uneven"]

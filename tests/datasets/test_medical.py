@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from panda_core.datasets import one_class_task
-from panda_core.datasets.hyper_kvasir import HYPER_KVASIR
-from panda_core.datasets.wbc import CLASSES, WBC
+from panda_core.datasets.sets.hyper_kvasir import HYPER_KVASIR
+from panda_core.datasets.sets.wbc import CLASSES, WBC
 from panda_core.errors import DataMissing, UsageError
 
 Publish = Callable[[str], Path]

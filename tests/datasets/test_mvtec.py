@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from panda_core.datasets import find_class, find_dataset, one_class_task
-from panda_core.datasets.mvtec import CATEGORIES, FOLDERS, MVTEC
+from panda_core.datasets.sets.mvtec import CATEGORIES, FOLDERS, MVTEC
 from panda_core.errors import DataMissing, UsageError
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panda_core.datasets.images import ArrayImages
+from panda_core.datasets.io.images import ArrayImages
 from panda_core.datasets.one_class import LabelledSplits, balanced_subset, one_class_task, stratified_split
 from panda_core.errors import UsageError
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panda_core.datasets import find_dataset, folder_dataset, one_class_task, own_images
-from panda_core.datasets.own_images import LONGEST, Understood, write_images
-from panda_core.datasets.own_layout import ANOMALOUS, BY_FOLDER, CHECKED, MASK, NAMES, NORMAL
+from panda_core.datasets import find_dataset, folder_dataset, one_class_task
+from panda_core.datasets.own import images as own_images
+from panda_core.datasets.own.images import LONGEST, Understood, write_images
+from panda_core.datasets.own.layout import ANOMALOUS, BY_FOLDER, CHECKED, MASK, NAMES, NORMAL
 from panda_core.errors import PandaError, UsageError
 
 ROOM = 10**9

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from panda_core.datasets import one_class_task
-from panda_core.datasets.cub200 import CUB200
-from panda_core.datasets.flowers102 import FLOWERS102, SPECIES
+from panda_core.datasets.sets.cub200 import CUB200
+from panda_core.datasets.sets.flowers102 import FLOWERS102, SPECIES
 from panda_core.errors import DataMissing, UsageError
 
 Publish = Callable[[str], Path]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from panda_core.datasets import ArrayImages, find_dataset, one_class_task, split_digest
-from panda_core.datasets.defects import FAINTEST, KINDS, SHARE, draw_defect
-from panda_core.datasets.synthetic import SyntheticImages, SyntheticMasks
+from panda_core.datasets.sets.defects import FAINTEST, KINDS, SHARE, draw_defect
+from panda_core.datasets.sets.synthetic import SyntheticImages, SyntheticMasks
 from panda_core.errors import DataMissing, UnreadableImage, UsageError
 
 Write = Callable[..., None]

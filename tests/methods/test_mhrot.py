@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from panda_core.backbones import find_backbone
 from panda_core.errors import StopRequested
 from panda_core.features import FeatureNorm
-from panda_core.methods import find_recipe
+from panda_core.methods.geometric_views import HEADS, VIEWS, classes, shifted, view
 from panda_core.methods.learner import Material, Setting
 from panda_core.methods.mhrot import MHRot, heads_loss, neighbour_distances, told
-from panda_core.methods.turns import HEADS, VIEWS, classes, shifted, view
+from panda_core.methods.table import find_recipe
 
 CPU = torch.device("cpu")
 

@@ -12,9 +12,9 @@ from sklearn.svm import OneClassSVM
 from panda_core.errors import StopRequested
 from panda_core.events import CacheProgress
 from panda_core.metrics import auroc
-from panda_core.runs import oracle
-from panda_core.scoring import SCORERS
+from panda_core.runs.adapt import oracle
 from panda_core.scoring.ocsvm import OneClassSVMScorer, squared_distances
+from panda_core.scoring.table import SCORERS
 
 
 def sample(count: int, width: int, seed: int, offset: float = 0.0) -> np.ndarray:

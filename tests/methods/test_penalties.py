@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from panda_core.methods.penalties import ElasticPenalty
+from panda_core.methods.elastic import ElasticPenalty
 
 
 def parameters(seed: int = 0) -> dict[str, torch.Tensor]:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from panda_core.errors import UsageError
-from panda_core.methods import RECIPES, find_recipe
+from panda_core.methods.table import RECIPES, find_recipe
 
 pytestmark = pytest.mark.parametrize("key", sorted(RECIPES))
 

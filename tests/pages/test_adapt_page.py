@@ -12,7 +12,7 @@ import pytest
 from panda_core.config import RunConfig
 from panda_core.events import CacheProgress, Evaluated, RunStarted, Stepped
 from panda_core.figures import Curve
-from panda_core.runs.store import RunFolder
+from panda_core.runs.folder import RunFolder
 
 
 def value_of(at: Any, key: str) -> Any:
@@ -21,7 +21,7 @@ def value_of(at: Any, key: str) -> Any:
 
 def test_every_preset_restores_its_settings_from_the_address(open_page: Any) -> None:
     """Guards against a preset whose link forgets a setting, or a widget that does not read the URL."""
-    from pages.shared.presets import PRESETS, query_of
+    from pages.shared.forms.presets import PRESETS, query_of
 
     for preset in PRESETS:
         at = open_page("adapt", **query_of(preset))
@@ -32,7 +32,7 @@ def test_every_preset_restores_its_settings_from_the_address(open_page: Any) -> 
 
 def test_every_preset_button_fills_the_form(open_page: Any) -> None:
     """Guards against settings of the preset before that stay behind."""
-    from pages.shared.presets import PRESETS
+    from pages.shared.forms.presets import PRESETS
 
     at = open_page("adapt", seed="5", set_k="7")
     for preset in PRESETS:
@@ -47,7 +47,7 @@ def test_every_preset_button_fills_the_form(open_page: Any) -> None:
 
 def test_what_a_preset_leaves_open_is_its_own_recipes_default(open_page: Any) -> None:
     """Guards against another recipe's default of an option of the same name, which the run would take for a wish."""
-    from pages.shared.presets import PRESETS
+    from pages.shared.forms.presets import PRESETS
     from panda_core.runs.plan import options_of
 
     at = open_page("adapt")
@@ -195,7 +195,7 @@ def test_waiting_run_says_how_many_are_ahead(open_page: Any, make_run: Any, runs
 
 def test_progress_names_the_stage() -> None:
     """Guards the sentence over the progress bar at every stage."""
-    from pages.shared.progress import progress_of, waiting
+    from pages.shared.runs.progress import progress_of, waiting
 
     started = RunStarted(run_id="x", config={}, time=0.0)
     read = [CacheProgress(split="train", done=done, total=100, time=float(done)) for done in (10, 30)]
@@ -222,7 +222,7 @@ def point(step: int, time: float) -> Evaluated:
 
 def test_story_follows_the_curve() -> None:
     """Guards the captions of the film: they must not speak of a collapse that has not come, nor miss one."""
-    from pages.shared.story import story_of
+    from pages.shared.player.story import story_of
 
     curve = Curve(
         last_step=4, steps=(0, 1, 2, 3, 4), auroc=(0.91, 0.95, 0.96, 0.85, 0.5),

@@ -37,7 +37,7 @@ def test_scrubbing_to_a_step_shows_its_scores(open_page: Any, make_run: Any) -> 
 
 def test_orders_of_the_gallery(open_page: Any, make_run: Any) -> None:
     """Guards each order: the worst mistakes come first."""
-    from pages.shared.scored import scored
+    from pages.shared.runs.scored import scored
     from panda_core.runs.loaded import LoadedRun
 
     found = scored(LoadedRun(make_run()), "final")

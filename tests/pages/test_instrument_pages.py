@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pages.shared.duel import duel_data, places_at
-from pages.shared.duel_page import DUELLISTS, chosen_runs, duellist
-from pages.shared.presets import STRENGTHS, elastic_settings
-from pages.shared.run_choice import find_run
-from pages.shared.stopping_view import relative_scores
-from pages.shared.story import story_of
-from pages.shared.time_machine import machine_data, place_of
-from pages.shared.time_machine_maps import find_maps, maps_config, same_images, segmentations_of
+from pages.shared.duel.page import DUELLISTS, chosen_runs, duellist
+from pages.shared.duel.race import duel_data, places_at
+from pages.shared.examine.stopping_view import relative_scores
+from pages.shared.forms.presets import STRENGTHS, elastic_settings
+from pages.shared.player.story import story_of
+from pages.shared.player.time_machine import machine_data, place_of
+from pages.shared.player.time_machine_maps import find_maps, maps_config, same_images, segmentations_of
+from pages.shared.runs.choice import find_run
 from panda_core.errors import PandaError
 from panda_core.figures import Curve
 from panda_core.records import write_arrays, write_json
+from panda_core.runs.folder import list_runs
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.plan import resolve
-from panda_core.runs.store import list_runs
 
 
 def test_the_machine_has_pictures_words_and_places(make_run: Any) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from pages.shared.lessons import Lesson, all_lessons, read_lesson
-from pages.shared.lessons_page import GUESSES, answer_of
-from pages.shared.presets import PRESETS
-from pages.shared.run_choice import find_run
-from pages.shared.teaching import PANELS
+from pages.shared.forms.presets import PRESETS
+from pages.shared.frame.teaching import PANELS
+from pages.shared.lessons.content import Lesson, all_lessons, read_lesson
+from pages.shared.lessons.page import GUESSES, answer_of
+from pages.shared.runs.choice import find_run
 from panda_core.errors import PandaError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from panda_core import RunConfig, run
 from panda_core.events import RunStarted
-from panda_core.runs.store import RunFolder
+from panda_core.runs.folder import RunFolder
 
 
 @pytest.fixture

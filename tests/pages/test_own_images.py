@@ -205,7 +205,7 @@ def test_learning_shows_how_far_it_is_and_no_empty_curves(open_page: Any, make_r
 
 def test_files_to_take_away() -> None:
     """A formula in a spreadsheet; a number or a name that is lost; text that no program can read."""
-    from pages.shared.own_files import as_csv, as_json
+    from pages.shared.own.files import as_csv, as_json
 
     rows = [
         {"name": "=1+1.png", "verdict": "anomalous", "score": 2.5, "peak": 3.5, "percentile": 99.0},
@@ -238,7 +238,7 @@ def test_the_detector_can_be_taken_away(kind: str, open_page: Any, make_maps: An
 
 def test_the_file_of_a_detector_is_opened_and_gone(make_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bundle for each click that stays on the server's disk; a reason that is lost."""
-    from pages.shared import detector_file
+    from pages.shared.runs import detector_file
     from panda_core.errors import PandaError
     from panda_core.runs import launch
 

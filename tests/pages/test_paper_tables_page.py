@@ -122,7 +122,7 @@ def test_a_finished_table_is_shown(open_page: Any, make_grid: Any) -> None:
     assert len(at.get("plotly_chart")) == 1
     shown = at.selectbox(key="grid-run")
     assert len(shown.options) == 4
-    from pages.shared.run_choice import find_run
+    from pages.shared.runs.choice import find_run
 
     found = find_run(shown.value)
     assert found is not None and found.path.parent == folder.path
@@ -182,5 +182,5 @@ def test_the_page_never_imports_torch() -> None:
     """Seconds of import, and a gigabyte, in the process that serves pages."""
     import subprocess
 
-    code = "import sys, pages.shared.paper_tables_page; sys.exit('torch' in sys.modules or 'joblib' in sys.modules)"
+    code = "import sys, pages.shared.paper_tables.page; sys.exit('torch' in sys.modules or 'joblib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0

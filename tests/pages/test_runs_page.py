@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pages.shared import wording
-from pages.shared.run_table import differing_settings, row_of
+from pages.shared.frame import wording
+from pages.shared.runs.table import differing_settings, row_of
 from tests.pages.conftest import as_downloaded
 
 
@@ -100,7 +100,7 @@ def test_a_computing_run_is_not_deleted(open_page: Any, make_run: Any) -> None:
 
 def test_archive_leaves_the_weights_out(make_run: Any) -> None:
     """Guards the size of a download, and its content: one folder, named like the run."""
-    from pages.shared.archive import zipped
+    from pages.shared.frame.archive import zipped
 
     folder = make_run()
     (folder.path / "checkpoints").mkdir()
@@ -119,9 +119,9 @@ def test_recorded_runs_cannot_be_changed(open_page: Any) -> None:
 
 def test_recorded_runs_read_like_any_run() -> None:
     """Guards the bundled recording: it improves, collapses, and holds no place of the machine that made it."""
-    from pages.shared.run_choice import RECORDED
+    from pages.shared.runs.choice import RECORDED
+    from panda_core.runs.folder import list_runs
     from panda_core.runs.loaded import LoadedRun
-    from panda_core.runs.store import list_runs
 
     folders = list_runs(RECORDED)
     (broken,) = [folder for folder in folders if folder.run_id == "break-digits-9"]

@@ -16,8 +16,8 @@ from tests.pages.conftest import as_downloaded
 
 def test_archive_holds_maps_and_a_harmless_table(make_maps: Any) -> None:
     """Maps that are not those of the run; a name that a spreadsheet computes."""
-    from pages.shared.segment_archive import maps_zipped
-    from pages.shared.segment_maps import view_of
+    from pages.shared.segment.archive import maps_zipped
+    from pages.shared.segment.maps import view_of
     from panda_core.records import plain_cell
     from panda_core.runs.loaded import LoadedRun
 

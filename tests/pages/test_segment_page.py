@@ -58,8 +58,8 @@ def test_an_adapted_network_can_be_chosen(open_page: Any, make_run: Any, runs_di
 
 def test_every_option_of_a_method_has_its_words() -> None:
     """A new option of a method that ends the form in a KeyError."""
-    from pages.shared.glossary import tip
-    from panda_core.segmentation import SEGMENTERS
+    from pages.shared.frame.glossary import tip
+    from panda_core.segmentation.table import SEGMENTERS
 
     for row in SEGMENTERS.values():
         assert all(len(tip(key)) > 20 for key in row.options)
@@ -82,8 +82,8 @@ def test_counts_follow_the_threshold(open_page: Any, make_maps: Any) -> None:
 
 def test_pixel_counts_are_those_of_the_metrics(make_maps: Any) -> None:
     """Masks and maps of different images that are laid over one another."""
-    from pages.shared.segment_maps import view_of
-    from pages.shared.segment_numbers import _counts
+    from pages.shared.segment.maps import view_of
+    from pages.shared.segment.numbers import _counts
     from panda_core.runs.loaded import LoadedRun
 
     run = LoadedRun(make_maps())
@@ -159,8 +159,8 @@ def test_every_way_of_drawing(dataset: str, held_out: int, open_page: Any, make_
 
 def test_gallery_groups(make_maps: Any) -> None:
     """A filter that shows other images than its name says."""
-    from pages.shared.segment_gallery import HIGHEST, LOWEST, ordered
-    from pages.shared.segment_maps import view_of
+    from pages.shared.segment.gallery import HIGHEST, LOWEST, ordered
+    from pages.shared.segment.maps import view_of
     from panda_core.runs.loaded import LoadedRun
 
     view = view_of(LoadedRun(make_maps()), 0)
@@ -194,7 +194,7 @@ def test_damaged_files_are_a_sentence(name: str, open_page: Any, make_maps: Any)
 
 def test_progress_names_the_stage(open_page: Any, make_maps: Any) -> None:
     """A computing run that seems to hang, or cannot be stopped."""
-    from pages.shared.progress import progress_of_segmentation
+    from pages.shared.runs.progress import progress_of_segmentation
     from panda_core.events import CacheProgress, RunStarted
 
     folder = make_maps("running")

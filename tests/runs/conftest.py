@@ -15,8 +15,8 @@ import pytest
 
 from panda_core import RunConfig
 from panda_core.events import Event
-from panda_core.methods import RECIPES
-from panda_core.runs.store import RunFolder
+from panda_core.methods.table import RECIPES
+from panda_core.runs.folder import RunFolder
 
 
 @pytest.fixture

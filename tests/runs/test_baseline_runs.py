@@ -11,13 +11,13 @@ import torch
 
 from panda_core import RunConfig, load_run
 from panda_core.events import CacheProgress, RunFinished, RunStopped, Stepped
-from panda_core.runs import oracle
-from panda_core.runs.answers import Answered, accuracies, answered
-from panda_core.runs.loop import new_learner
+from panda_core.runs.adapt import oracle
+from panda_core.runs.adapt.answers import Answered, accuracies, answered
+from panda_core.runs.adapt.inputs import Inputs, set_up
+from panda_core.runs.adapt.loop import new_learner
+from panda_core.runs.folder import list_runs
 from panda_core.runs.plan import prepare
-from panda_core.runs.record import resume, run
-from panda_core.runs.setting_up import Inputs, set_up
-from panda_core.runs.store import list_runs
+from panda_core.runs.run import resume, run
 from panda_core.runs.tensors import read_head, read_tail, read_tensors
 
 Tiny = Callable[..., RunConfig]

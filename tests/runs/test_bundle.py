@@ -17,7 +17,7 @@ from panda_core.cli import main
 from panda_core.export import opening
 from panda_core.export.bundle import impersonal, write_bundle
 from panda_core.export.opening import MANIFEST, sealed
-from panda_core.segmentation import SEGMENTERS
+from panda_core.segmentation.table import SEGMENTERS
 
 Tiny = Callable[..., RunConfig]
 Finish = Callable[..., Any]

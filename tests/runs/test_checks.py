@@ -19,9 +19,9 @@ from panda_core.errors import PandaError
 from panda_core.events import RunFinished
 from panda_core.records import write_arrays, write_json
 from panda_core.runs import launch
-from panda_core.runs.known_normals import known_normals
+from panda_core.runs.calibration import known_normals
+from panda_core.runs.folder import RunFolder
 from panda_core.runs.loaded import LoadedRun
-from panda_core.runs.store import RunFolder
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from panda_core import PandaDetector, RunConfig, UnreadableImage, UsageError, load_run
-from panda_core.methods import RECIPES
+from panda_core.methods.table import RECIPES
 from panda_core.metrics import threshold_at
 
 Tiny = Callable[..., RunConfig]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from panda_core.runs.directions import fixed_axes, refitted
+from panda_core.runs.adapt.directions import fixed_axes, refitted
 
 
 def features(rows: int, dims: int, seed: int = 0) -> np.ndarray:

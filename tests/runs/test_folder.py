@@ -14,8 +14,8 @@ import pytest
 
 from panda_core import BrokenRun, RunConfig, UsageError, load_run, run
 from panda_core.events import CheckpointSaved, Evaluated, RunFinished, RunStarted, Stepped
-from panda_core.runs import store
-from panda_core.runs.store import RunFolder, list_runs
+from panda_core.runs import folder as store
+from panda_core.runs.folder import RunFolder, list_runs
 
 Tiny = Callable[..., RunConfig]
 Finish = Callable[..., Any]

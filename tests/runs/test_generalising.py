@@ -13,10 +13,10 @@ from PIL import Image
 
 from panda_core import RunConfig, UsageError, load_run
 from panda_core.events import RunFinished, Stepped
-from panda_core.runs.generalise_data import only_new, open_seen
-from panda_core.runs.generalise_features import abnormal_positions
-from panda_core.runs.generalise_settings import seen_specs
-from panda_core.runs.generalising import prepare_generalisation
+from panda_core.runs.few_shot.data import only_new, open_seen
+from panda_core.runs.few_shot.features import abnormal_positions
+from panda_core.runs.few_shot.loop import prepare_generalisation
+from panda_core.runs.few_shot.settings import seen_specs
 from panda_core.runs.plan import open_task, resolve
 from panda_core.runs.verification import recompute_final_scores
 
@@ -136,7 +136,7 @@ def test_every_level_is_trained_whatever_the_chunk(
 ) -> None:
     """A dropped remainder: the deepest level's flow keeps its first weights and is used all the same."""
     folder, _ = finish(config({"chunk": 8192, "residual": residual, "references": 2}))
-    from panda_core.generalising.model import ResidualModel
+    from panda_core.few_shot.model import ResidualModel
     from panda_core.runs.tensors import read_tensors
 
     plan = prepare_generalisation(load_run(folder.path).config)

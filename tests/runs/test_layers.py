@@ -12,8 +12,8 @@ from safetensors.numpy import save_file
 
 from panda_core.errors import BrokenRun
 from panda_core.records import write_json
-from panda_core.runs.layers import FISHER, layer_name, layers_of, moved_by_layer, summed_by_layer
-from panda_core.runs.store import RunFolder
+from panda_core.runs.adapt.layers import FISHER, layer_name, layers_of, moved_by_layer, summed_by_layer
+from panda_core.runs.folder import RunFolder
 
 RNG = np.random.default_rng(0)
 START = {
@@ -76,5 +76,5 @@ def test_a_run_without_checkpoints_has_no_layers_and_a_damaged_one_says_so(tmp_p
 
 def test_no_torch_is_needed() -> None:
     """Seconds and hundreds of megabytes in the web process for a bar chart."""
-    code = "import sys, panda_core.runs.layers; sys.exit('torch' in sys.modules)"
+    code = "import sys, panda_core.runs.adapt.layers; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -13,8 +13,8 @@ import torch
 from panda_core import RunConfig
 from panda_core.datasets import OneClassTask
 from panda_core.events import CacheProgress, Evaluated, RunFinished, RunStarted, Stepped
-from panda_core.methods import RECIPES
 from panda_core.methods.learner import batch_rows
+from panda_core.methods.table import RECIPES
 from panda_core.runs.plan import prepare
 from panda_core.runs.tensors import read_tensors
 
@@ -77,7 +77,7 @@ def test_the_loss_is_the_spread_around_a_constant_centre(tiny: Tiny, finish: Fin
 @pytest.mark.parametrize("recipe", [key for key, row in RECIPES.items() if row.steps and not row.only_backbones])
 def test_frozen_parts_and_statistics_do_not_move(tiny: Tiny, recipe: str) -> None:
     """BatchNorm statistics that drift because the network trains in training mode; a trunk that is adapted too."""
-    from panda_core.runs.loop import adapt
+    from panda_core.runs.adapt.loop import adapt
 
     plan = prepare(tiny(recipe=recipe, lr=1.0, set={"clip": 1.0} if "clip" in RECIPES[recipe].options else {}))
 

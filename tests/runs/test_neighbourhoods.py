@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from panda_core.runs.neighbourhoods import neighbourhoods, overlap
+from panda_core.runs.adapt.neighbourhoods import neighbourhoods, overlap
 
 
 def slow_overlap(first: np.ndarray, now: np.ndarray) -> float:

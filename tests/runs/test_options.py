@@ -13,11 +13,11 @@ import pytest
 from panda_core import RunConfig, UsageError
 from panda_core.backbones import BACKBONES
 from panda_core.config import Option
-from panda_core.generalising import GENERALISERS
-from panda_core.methods import OWN, RECIPES
+from panda_core.few_shot.table import GENERALISERS
+from panda_core.methods.table import OWN, RECIPES
 from panda_core.runs.plan import options_of, resolve
-from panda_core.scoring import SCORERS
-from panda_core.segmentation import SEGMENTERS
+from panda_core.scoring.table import SCORERS
+from panda_core.segmentation.table import SEGMENTERS
 
 Recorded = dict[str, Any]
 

@@ -13,8 +13,8 @@ import pytest
 
 from panda_core import PandaError, RunConfig, UsageError, run
 from panda_core.events import CheckpointSaved, Evaluated, Event, RunFailed, RunFinished, RunStopped, Stepped
-from panda_core.runs.record import resume
-from panda_core.runs.store import RunFolder, list_runs
+from panda_core.runs.folder import RunFolder, list_runs
+from panda_core.runs.run import resume
 
 Tiny = Callable[..., RunConfig]
 Finish = Callable[..., Any]

@@ -14,7 +14,7 @@ from panda_core.cli import main
 from panda_core.events import RunFinished, RunStarted, RunStopped, Segmented
 from panda_core.metrics import auroc, threshold_at
 from panda_core.pixel_metrics import pixel_metrics
-from panda_core.runs.segment_metrics import resized_mask
+from panda_core.runs.segment.metrics import resized_mask
 from panda_core.segmentation.maps import full_map
 
 Make, Finish = Callable[..., RunConfig], Callable[..., Any]
@@ -121,7 +121,7 @@ def test_a_run_without_maps_is_said_to_have_none(spot: Make, finish: Finish) -> 
 @pytest.mark.parametrize("after", [2, 4, 8, 16])
 def test_a_stop_is_heard_and_the_run_can_go_on(spot: Make, finish: Finish, after: int) -> None:
     """A request that waits for the end; a stopped run whose second half is missing."""
-    from panda_core.runs.record import resume
+    from panda_core.runs.run import resume
 
     asked: list[int] = []
     folder, events = finish(spot(), should_stop=lambda: asked.append(1) or len(asked) >= after)  # type: ignore[func-returns-value]

@@ -15,7 +15,7 @@ from panda_core import PandaError, RunConfig, UsageError, load_run
 from panda_core.cli import main
 from panda_core.events import RunFailed, Segmented
 from panda_core.runs.plan import resolve
-from panda_core.runs.segment_settings import levels_of
+from panda_core.runs.segment.settings import levels_of
 
 Make, Finish = Callable[..., RunConfig], Callable[..., Any]
 

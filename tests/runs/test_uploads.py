@@ -14,7 +14,7 @@ from PIL import Image
 from panda_core.config import RunConfig
 from panda_core.datasets import image_files
 from panda_core.errors import PandaError, UsageError
-from panda_core.runs.store import RunFolder
+from panda_core.runs.folder import RunFolder
 from panda_core.runs.uploads import Upload, delete_upload, find_upload, keep_upload, lifetime, quota, sweep, upload_of
 
 DAY = 86_400

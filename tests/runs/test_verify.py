@@ -12,7 +12,7 @@ import pytest
 
 from panda_core import RunConfig
 from panda_core.cli import main
-from panda_core.methods import RECIPES
+from panda_core.methods.table import RECIPES
 from panda_core.records import read_arrays, write_arrays
 from panda_core.runs.tensors import read_tensors, write_tensors
 

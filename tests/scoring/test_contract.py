@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from panda_core.errors import UsageError
-from panda_core.scoring import SCORERS, find_scorer
+from panda_core.scoring.table import SCORERS, find_scorer
 
 pytestmark = pytest.mark.parametrize("key", sorted(SCORERS))
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from panda_core import RunConfig
-from panda_core.methods import RECIPES
+from panda_core.methods.table import RECIPES
 from panda_core.runs.plan import GIVEN_IMAGES, resolve
-from panda_core.segmentation import SEGMENTERS
+from panda_core.segmentation.table import SEGMENTERS
 
 pytestmark = pytest.mark.parametrize("key", sorted(SEGMENTERS))
 

@@ -1,0 +1,77 @@
+"""The Data page: choose a data set, read what it is, look at some of its images, and have them checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from pages.shared.data.about import show_about, show_how_to_get
+from pages.shared.data.health import show_health
+from pages.shared.data.images import show_counts, show_images
+from pages.shared.forms.form_values import OWN_FOLDER
+from pages.shared.forms.settings import choose_folder
+from pages.shared.frame import wording
+from pages.shared.frame.glossary import tip
+from pages.shared.frame.router import ADAPT
+from panda_core.config import default_data_root
+from panda_core.datasets import DATASETS, Dataset
+from panda_core.errors import PandaError
+
+
+def show() -> None:
+    """Draw the page."""
+    st.title("Which images?")
+    root = Path(default_data_root())
+    choice, facts = st.columns([1, 1.5], gap="large")
+    with choice:
+        dataset = _choose()
+        if dataset is None:
+            return
+        missing = dataset.missing(root)
+        name, seed = _choose_class(dataset, root) if missing is None else ("", 0)
+    with facts:
+        show_about(dataset, here=missing is None)
+    if missing is not None:
+        show_how_to_get(dataset, missing)
+        return
+    try:
+        show_counts(dataset, str(root), name)
+        show_images(dataset, str(root), name, seed)
+        show_health(dataset, str(root), name)
+    except PandaError as error:
+        st.error(wording.sentence(str(error)), icon=":material/broken_image:")
+
+
+def _choose() -> Dataset | None:
+    """Draw the choice among all data sets, and return the chosen one; None while a folder is not named."""
+    key = st.selectbox(
+        "Data set", [*DATASETS, OWN_FOLDER], key="data_dataset", help=tip("data_dataset"), bind="query-params"
+    )
+    return choose_folder("data_folder") if key == OWN_FOLDER else DATASETS[key]
+
+
+def _choose_class(dataset: Dataset, root: Path) -> tuple[str, int]:
+    """Draw the choice of the normal class and of the seed, and return both."""
+    classes = dataset.classes(root)
+    left, right = st.columns([2, 1])
+    name: str = left.selectbox("Normal class", classes, key="data_class", help=tip("class"), bind="query-params")
+    seed = right.number_input(
+        "Seed",
+        min_value=0,
+        max_value=2**31 - 1,
+        value=0,
+        step=1,
+        key="data_seed",
+        help=tip("seed"),
+        bind="query-params",
+    )
+    own = dataset.key not in DATASETS
+    settings = {"dataset": OWN_FOLDER, "folder": dataset.source} if own else {"dataset": dataset.key}
+    st.page_link(
+        ADAPT,
+        label="Adapt to this class",
+        icon=":material/tune:",
+        query_params={**settings, "normal_class": name, "seed": str(int(seed or 0))},
+    )
+    return name, int(seed or 0)

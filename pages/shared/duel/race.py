@@ -1,0 +1,77 @@
+"""A duel: up to four runs under one scrubber, in one chart, with a cloud for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from pages.shared.frame import wording
+from pages.shared.player.time_machine import machine_data
+from panda_core.figures import style
+from panda_core.runs.loaded import LoadedRun
+
+_HERE = Path(__file__).parent
+_PARTS = ("time_machine_cloud.js", "time_machine_charts.js", "time_machine_player.js", "duel.js")
+_DUEL = st.components.v2.component(
+    "panda_duel",
+    html=(_HERE / "duel.html").read_text(encoding="utf-8"),
+    css=(_HERE / "time_machine.css").read_text(encoding="utf-8"),
+    js="\n".join((_HERE / part).read_text(encoding="utf-8") for part in _PARTS),
+)
+MOST = 4
+_NEEDED = ("steps", "auroc", "anomalous_ratio", "clouds", "frame", "words")
+
+
+def show_duel(runs: Sequence[LoadedRun], *, key: str) -> None:
+    """Draw up to four runs; those without a measurement are left out, and named in a line."""
+    ready = [run for run in runs[:MOST] if run.evaluated]
+    if ready:
+        _DUEL(key=key, data=duel_data(ready))
+    for run in runs:
+        if not run.evaluated:
+            st.caption(f"{wording.sentence(label_of(run))}: {run.state().state}, nothing measured yet.")
+
+
+def duel_data(runs: Sequence[LoadedRun]) -> dict[str, Any]:
+    """Return what the browser needs: each run's numbers, and where it stands at each step of all runs together."""
+    numbers = [{name: _data(run)[name] for name in (*_NEEDED, "auroc_range", "ratio_range", "colours")} for run in runs]
+    steps = sorted({step for found in numbers for step in found["steps"]})
+    shown = []
+    for run, found, colour in zip(runs, numbers, style.RUNS, strict=False):
+        at = places_at(found["steps"], steps)
+        shown.append(
+            {name: found[name] for name in _NEEDED}
+            | {"label": label_of(run), "colour": colour, "at": at, "until": steps.index(found["steps"][-1])}
+            | {"final": (run.metrics or {}).get("auroc"), "state": run.state().state}
+        )
+    return {
+        "steps": steps,
+        "runs": shown,
+        "jumps": {},
+        "colours": numbers[0]["colours"],
+        "auroc_range": [min(found["auroc_range"][0] for found in numbers), 1.0],
+        "ratio_range": [0, max(found["ratio_range"][1] for found in numbers)],
+    }
+
+
+def places_at(own: Sequence[int], steps: Sequence[int]) -> list[int]:
+    """Return for each of `steps` which of its own steps a run stands at: the last one not after it."""
+    return [int(np.searchsorted(own, step, side="right")) - 1 for step in steps]
+
+
+def label_of(run: LoadedRun) -> str:
+    """Return a run in a word or two: its own name, else its recipe."""
+    return run.config.name or run.config.recipe
+
+
+def _data(run: LoadedRun) -> dict[str, Any]:
+    return _cached(run.run_id, len(run.evaluated), run.metrics is not None, run)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _cached(run_id: str, points: int, finished: bool, _run: LoadedRun) -> dict[str, Any]:
+    return machine_data(_run)

@@ -1,0 +1,182 @@
+"""The Examine page: scores, threshold and images of one run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from pages.shared.examine.closer_look import show_image
+from pages.shared.examine.stopping_view import show_chosen
+from pages.shared.frame import wording
+from pages.shared.frame.charts import show as show_figure
+from pages.shared.frame.glossary import tip
+from pages.shared.frame.router import ADAPT, SEGMENT
+from pages.shared.runs.choice import all_runs, choose_run, has_maps, opened_run
+from pages.shared.runs.gallery import show_gallery
+from pages.shared.runs.scored import FINAL, Scored, scored
+from panda_core.errors import PandaError
+from panda_core.figures import histogram_figure, spectrum_figure
+from panda_core.runs.adapt.answers import answered
+from panda_core.runs.folder import RunFolder
+from panda_core.runs.loaded import LoadedRun
+
+PICKED = "examined_run"
+
+
+def show() -> None:
+    """Draw the page."""
+    st.title("Examine the images of a run")
+    places = st.columns([1.5, 1, 1], gap="medium")
+    with places[0]:
+        folder = _chosen()
+    if folder is None:
+        st.info("There are no runs with scores yet. Start one, and look at its images here.", icon=":material/info:")
+        st.page_link(ADAPT, label="Adapt a network", icon=":material/tune:")
+        return
+    run = LoadedRun(folder)
+    try:
+        _run(run, places[1:])
+    except PandaError as error:
+        st.error(wording.sentence(str(error)), icon=":material/broken_image:")
+
+
+def _chosen() -> RunFolder | None:
+    """Draw the choice among runs that have scores, and return the chosen one; the URL's comes first."""
+    folders = {folder.run_id: folder for folder in all_runs() if _has_scores(folder)}
+    opened = opened_run()
+    if opened is not None and has_maps(opened):
+        st.info("This run has maps of its images: they are on another page.", icon=":material/info:")
+        query = {"run": opened.run_id}
+        st.page_link(SEGMENT, label="Open it", icon=":material/center_focus_strong:", query_params=query)
+    elif opened is not None and opened.run_id not in folders:
+        st.info("This run has no scores yet: they come with its first evaluation.", icon=":material/hourglass_empty:")
+    return choose_run(folders, opened, PICKED)
+
+
+def _has_scores(folder: RunFolder) -> bool:
+    """Return whether a run has scores for this page; one with maps is shown on a page of its own."""
+    return (folder.path / "split.json").is_file() and not has_maps(folder)
+
+
+def _run(run: LoadedRun, places: list[DeltaGenerator]) -> None:
+    steps: list[int | str] = [event.step for event in run.evaluated]
+    if (run.folder.path / "arrays" / "final.npz").is_file():
+        steps.append(FINAL)
+    if not steps:
+        st.info("This run has no scores yet: they come with its first evaluation.", icon=":material/hourglass_empty:")
+        return
+    with places[0]:
+        step = _step(steps)
+    percent = places[1].slider(
+        "False alarms allowed, %",
+        min_value=1,
+        max_value=50,
+        value=5,
+        key="false_alarms",
+        help=tip("false_alarms"),
+        bind="query-params",
+    )
+    found = scored(run, step)
+    threshold = found.threshold(percent / 100)
+    _scores(run, found, step, percent, threshold)
+    _answers(run)
+    left, right = st.columns([1.7, 1], gap="large")
+    with left:
+        show_chosen(run)
+        show_gallery(run, found, threshold)
+    with right:
+        show_image(run, found, threshold)
+
+
+def _step(steps: list[int | str]) -> int | str:
+    """Draw the slider over steps and return the chosen one; it starts at the final scores."""
+    names = [str(step) for step in steps]
+    if len(names) == 1:
+        st.markdown("Scores at step " + names[0], help=tip("step"))
+        return steps[0]
+    chosen = st.select_slider(
+        "Scores at step", names, value=names[-1], key="step", help=tip("step"), bind="query-params"
+    )
+    return steps[names.index(chosen)] if chosen in names else steps[-1]
+
+
+def _scores(run: LoadedRun, found: Scored, step: int | str, percent: int, threshold: float | None) -> None:
+    chart, numbers = st.columns([1.7, 1], gap="large")
+    with chart:
+        st.markdown("**Scores of the test images**", help=tip("histogram"))
+        show_figure(
+            histogram_figure(found.scores, found.is_anomaly, threshold=threshold),
+            key="histogram",
+            alt=_described(found, threshold),
+        )
+    with numbers:
+        value = found.auroc()
+        undefined = "" if value is not None else f" {tip('undefined')}"
+        st.metric("AUROC of these scores", wording.auroc(value), help=tip("auroc") + undefined, border=True)
+        if threshold is None:
+            st.caption("No normal images were held out of this run, so it has no threshold and gives no verdicts.")
+        else:
+            _count(found, threshold, 0, "Normal test images rejected", "rejected")
+            _count(found, threshold, 1, "Anomalous test images found", "found")
+            least = 100 / (len(found.held_out) + 1)
+            if percent < least:
+                st.caption(
+                    f"Only {wording.count(len(found.held_out), 'normal image')} held out: "
+                    f"they can promise no less than {least:.0f} % false alarms."
+                )
+    more = st.expander("Directions the features use", icon=":material/bar_chart:", on_change="rerun", key="spectrum")
+    if more.open:
+        with more:
+            _spectrum(run, step)
+
+
+def _answers(run: LoadedRun) -> None:
+    """Draw what else was measured when the run ended: answers of a network's heads, the best of a grid of settings."""
+    metrics = run.metrics or {}
+    rows = answered(metrics)
+    if rows:
+        st.markdown("**How often each head is right at the end**", help=tip("answers"))
+        frame = pd.DataFrame(
+            [[row.question, wording.percent(row.normal), wording.percent(row.anomalous)] for row in rows],
+            columns=["Head", "Normal images", "Anomalous images"],
+        )
+        st.dataframe(frame, width="stretch", hide_index=True, key="answers", alt="Accuracy of each head, in percent")
+    if "oracle_grid_auroc" in metrics:
+        value = wording.auroc(metrics["oracle_grid_auroc"])
+        st.caption(f"The best setting of the grid, chosen with the labels of these images, has an AUROC of {value}.")
+
+
+def _count(found: Scored, threshold: float, label: int, title: str, term: str) -> None:
+    above, among = found.above(threshold, label)
+    value = f"{above} of {among}" if among else wording.NONE
+    share = f"{100 * above / among:.1f} %" if among else "there are none"
+    st.metric(title, value, share, delta_color="off", delta_arrow="off", help=tip(term), border=True)
+
+
+def _described(found: Scored, threshold: float | None) -> str:
+    """Return what the histogram shows, in words."""
+    if not len(found.scores):
+        return "An empty chart: there are no test images."
+    parts = [
+        f"{name} images around {wording.amount(float(np.median(members)))}"
+        for name, members in (
+            ("normal", found.scores[found.is_anomaly == 0]),
+            ("anomalous", found.scores[found.is_anomaly == 1]),
+        )
+        if len(members)
+    ]
+    line = "" if threshold is None else f"; threshold at {wording.amount(threshold)}"
+    return f"Histogram of anomaly scores: {' and '.join(parts)}{line}."
+
+
+def _spectrum(run: LoadedRun, step: int | str) -> None:
+    last = run.evaluated[-1].step if step == FINAL else int(step)
+    values, unadapted = (run.arrays(number).get("singular_values", np.empty(0)) for number in (last, 0))
+    st.markdown(f"**How the spread of the training features is shared, step {last}**", help=tip("spectrum"))
+    show_figure(
+        spectrum_figure(values, unadapted),
+        key="spectrum-figure",
+        alt=f"Share of the spread in each direction at step {last}, beside that of the unadapted network.",
+    )

@@ -1,0 +1,323 @@
+"""What every control, number and chart means, in plain words: the one source of all help texts."""
+
+from __future__ import annotations
+
+from pages.shared.frame.glossary_maps import MAP_TERMS
+
+TERMS: dict[str, str] = MAP_TERMS | {
+    # choosing what to adapt to
+    "dataset": "The collection of images. Some are installed with the program; others must be fetched first.",
+    "folder": (
+        "A folder of your own images on this machine: normal images only, or a folder `normal` beside folders of "
+        "anomalies, or `train/…` and `test/…` with a folder for each class."
+    ),
+    "class": "The kind of image that counts as normal. Every other kind in the test set counts as an anomaly.",
+    "data_dataset": "The collection of images to look at, also one that has to be fetched first.",
+    "data_here": "Whether the images lie below the data folder, or came with the installation.",
+    "data_noncommercial": "Its licence or its terms forbid commercial use. Nothing here checks what you do with it.",
+    "data_classes": "How many kinds of image can be the normal one in turn.",
+    "data_train": "Images of the normal class alone: all that a method learns from.",
+    "data_test_normal": "Images of the normal class that no method has learned from.",
+    "data_anomalous": "All other images of the test set: other classes, or defects.",
+    "data_draw": "Ten other images of each kind, at random.",
+    "data_limit": "So many training and so many test images are looked at, drawn by the seed. Fewer are faster.",
+    "data_check": "Decodes the images and compares all training with all test images. Takes seconds to minutes.",
+    "recipe": "How the network is adapted, and what keeps it from going too far.",
+    "steps": (
+        "How many times the weights are changed. Each step looks at one batch of normal images. "
+        "Left empty, the recipe decides."
+    ),
+    "lr": (
+        "Learning rate: how far the weights move at each step. Small values adapt gently; large ones make the "
+        "features collapse. Left empty, the network's own default is used."
+    ),
+    "seed": "The number from which every random choice is drawn. The same seed gives the same run.",
+    "name": "A name of your own for this run, to find it again.",
+    # more settings
+    "backbone": "The pretrained network. Its early stages stay as they are; its late stages are adapted.",
+    "image_size": "The side, in pixels, to which images are scaled. Smaller is faster; larger shows more detail.",
+    "feature_norm": (
+        "What is done to the features before distances are measured. *l2* scales each to length 1; *whiten* gives "
+        "every direction the same weight, as seen in the unadapted training images; *none* leaves them alone."
+    ),
+    "scorer": "How the anomaly score is computed from the features. Higher always means more anomalous.",
+    "batch_size": "How many normal images each step looks at.",
+    "train_limit": "Use at most this many normal training images. Left empty, all of them.",
+    "test_limit": "Use at most this many test images, as many of each class as possible. Left empty, all of them.",
+    "eval_every": "Measure after every so many steps. Step 0 and the last step are always measured.",
+    "set_options": "Settings that belong to the chosen recipe, scorer or network.",
+    "clip": "Upper limit for the size of one change of the weights, before the learning rate is applied.",
+    "momentum": "How much of the previous change is carried over into the next one.",
+    "weight_decay": "How strongly all weights are pulled towards zero at each step.",
+    "whiten_dims": "How many directions are kept, at most, when features are whitened.",
+    "cache_dtype": "How precisely the activations of the frozen stages are stored: *float16* takes half the space.",
+    "calibrate_on": (
+        "Which images set the threshold. *held-out*: a tenth of the normal images, which the network is not adapted "
+        "on. *train*: that tenth is adapted on as well, as in the paper; the threshold then comes out too low."
+    ),
+    "ewc_strength": "How firmly the weights that matter for ImageNet are held at their pretrained values.",
+    "fisher_images": "From how many images it is estimated which weights matter (the Fisher information).",
+    "l2_strength": "How firmly every weight is held at its pretrained value.",
+    "ses": (
+        "What the scores of a checkpoint are divided by, so that checkpoints compare: *A* the spread of the training "
+        "images, *B* the scores of held-out normal images."
+    ),
+    "ses_start": "Whether the unadapted network may be chosen for an image as well.",
+    "k": "How many nearest normal training images count for the score.",
+    "means": "How many group centres are fitted to the normal images.",
+    "outliers": (
+        "Images that are not normal, to adapt against: *imagenet_sample* below the data folder, the path of a folder, "
+        "or the name of another data set. They need not look like the anomalies."
+    ),
+    "outlier_detail": (
+        "*match*: outliers are first shrunk to the size of the normal images where these are small, or else the "
+        "network only learns to tell blurred from sharp. *full*: outliers are used as they are."
+    ),
+    "alpha": "How much contracting the normal images weighs beside classifying ImageNet.",
+    "temperature": "How sharply views are told apart: a small value looks at the nearest ones only.",
+    "angular": "Whether features are also pulled towards their centre, as the released code can do.",
+    "views": (
+        "*fresh*: every step makes two new random views of each image, as published. A number: each image has that "
+        "many views, made once; faster, but not the published method."
+    ),
+    "svm_grid": (
+        "*oracle*: the best result of the paper's grid of settings is reported as well. The labels of the test images "
+        "choose it, which no method may do: it is a limit, not a result."
+    ),
+    "ae_epochs": "How often the autoencoder that prepares the network sees every normal image.",
+    "objective": (
+        "*one-class* pulls all normal images to the centre; *soft-boundary* only those outside of a ball around it."
+    ),
+    "nu": "The share of the normal images that may stay outside of the ball.",
+    "warm_up": "The share of the steps before the ball around the centre gets a size.",
+    "mhrot_score": (
+        "*classify*: how badly the network tells 36 turned and shifted views of the image. *knn*: how far the views "
+        "are from the same views of normal images; *knn-difference* compares that with the other views."
+    ),
+    "answers": (
+        "The network is shown 36 turned and shifted views of each test image and tells which it sees: how it was "
+        "turned, and whether it was shifted across and down. Anomalies show by being told worse."
+    ),
+    "gallery_images": "With how many normal images the views are compared, for the two *knn* scores.",
+    "svm_nu": "The largest share of the normal images that may lie outside of the boundary.",
+    "svm_gamma": "How closely the boundary follows the normal images. 0 chooses it from their spread.",
+    "svm_variance": "The share of the variance that is kept before the boundary is drawn; 1 keeps all.",
+    "svm_contrast": "Whether brightness and contrast of each image are taken out first. Made for pixels.",
+    "cut": "The stage at which the frozen part ends. Stages after it are adapted.",
+    # starting and following
+    "start": "Starts the run in a process of its own. You may close this page: the run goes on.",
+    "stop": "Asks the run to stop before its next batch. What has been measured is kept, and the run can be resumed.",
+    "resume": "Goes on from the last saved step.",
+    "copy_command": "The same run from a terminal, or from a Python program of your own.",
+    "copy_python": "The same run from a Python program of your own.",
+    "new_settings": "Clears the finished run from this page. It stays in the list of runs.",
+    "preset": "Fills in all settings at once. Nothing starts before you press Start.",
+    "stage": "What the run is doing at the moment.",
+    "time_left": "Estimated from the speed so far.",
+    "skipped": "Images that could not be decoded. They take no part in the run.",
+    # curves
+    "distances": (
+        "How far features lie from the centre of the unadapted training images, squared and averaged. All groups move "
+        "towards the centre; good adaptation moves the normal ones faster (Figure 1, left, of the PANDA paper)."
+    ),
+    "ratios": (
+        "The same distances divided by that of the training images (the dotted line at 1). While anomalies rise the "
+        "features improve; when they fall towards 1 the features collapse (Figure 1, right, of the PANDA paper)."
+    ),
+    "auroc": (
+        "The chance that a random anomaly scores higher than a random normal image: 1 is perfect, 0.5 is guessing. "
+        "The band is a 95 % interval for other test images of the same kind. Labels are used here and nowhere else."
+    ),
+    "auroc_short": (
+        "the chance that a random anomaly scores higher than a random normal image; 1 is perfect, 0.5 is guessing."
+    ),
+    "alarm": (
+        "A warning that needs no labels. It asks whether each training image still has the neighbours that it had in "
+        "the unadapted network: when less than half of that is left, the features collapse."
+    ),
+    "effective_rank": (
+        "How many directions the features of the training images really use. It needs no labels; "
+        "in a collapse it falls."
+    ),
+    "final_auroc": "The AUROC of the run's final scores, and its 95 % interval: see the chart.",
+    "unadapted_auroc": "The AUROC at step 0: the pretrained network as it is.",
+    "stop_step": "The step whose features give the final scores; for sample-wise stopping, the median over images.",
+    "oracle": (
+        "The step with the best AUROC. It was chosen with the test labels, which no method may do: "
+        "it shows what a perfect stopping rule could reach."
+    ),
+    "undefined": "Not defined here: the test set lacks normal images or anomalies.",
+    "unknown_yet": "Not measured yet.",
+    "time_machine": (
+        "Keys: left and right arrow, space, Home, End. The two directions of the cloud are fixed at step 0. The twelve "
+        "images are chosen by their scores at step 0, six of each kind."
+    ),
+    "compute_heatmaps": (
+        "Compares every patch of up to 100 test images with patches of normal ones, once with the network of each "
+        "checkpoint. Takes minutes; the heatmap then follows the scrubber like everything else."
+    ),
+    "ses_chosen": (
+        "Sample-wise stopping takes, for each image, the checkpoint at which it stands out most. Images that choose an "
+        "early one would have been lost later."
+    ),
+    "ses_image": (
+        "Scores of different checkpoints compare once each is divided by what a normal image scores there. The ring "
+        "marks the largest, which sample-wise stopping takes."
+    ),
+    "strength": "How firmly weights are held at their pretrained values. 0: not at all.",
+    "fisher_mass": (
+        "The Fisher information says how much the answers of the pretrained network would change with a weight. "
+        "Elastic weights hold most firmly where it is large."
+    ),
+    "moved": (
+        "How far the weights of a layer turned away from the pretrained ones, in percent of their size. A mere change "
+        "of scale is left out: the normalisation behind each layer undoes it."
+    ),
+    "elastic_run": "Starts this run on this machine, with the same settings as the recorded one.",
+    "duel_recipes": "Up to four ways to adapt. All start from the same network, images and seed.",
+    "duel_start": "Starts one run for each recipe. They wait for one another: one computes at a time.",
+    "duel_settings": "Only settings in which these runs differ.",
+    "duel": "One scrubber for all runs: each stands at the step shown, or at its last one before it.",
+    "guess": "Guess first: what surprises you stays in mind. Nobody else sees it.",
+    "reveal": "Compares your guess with what was measured.",
+    "guesses_csv": "Your predictions of this session. They are kept nowhere else.",
+    "lesson_text": "The whole lesson on one page, with all answers.",
+    "share": "The address of this page holds the run and the step.",
+    "spectrum": (
+        "How the spread of the training features is shared among directions. In a collapse few directions hold all."
+    ),
+    # looking at images
+    "run": "The run to look at.",
+    "step": "*final* are the scores that the recipe settles on; a number shows the scores at that step.",
+    "false_alarms": (
+        "The share of held-out normal images that may be rejected. It sets the threshold: 5 % means that about one "
+        "fresh normal image in twenty is rejected."
+    ),
+    "histogram": "How scores are spread. Where the two groups overlap, no threshold can tell them apart.",
+    "rejected": "Normal test images whose score lies above the threshold: false alarms.",
+    "found": "Anomalous test images whose score lies above the threshold.",
+    "gallery": "Which test images are shown, and in which order.",
+    "page": "More images.",
+    "image": "The image to look at closely.",
+    "score": "The anomaly score. Higher is more anomalous; it has no unit and compares within one step only.",
+    "percentile": "The share of held-out normal images that score lower than this image.",
+    "verdict": "Anomalous if the score lies above the threshold, else normal.",
+    "neighbours": (
+        "The normal training images whose features are most alike at this step, with their squared distance. "
+        "In sample-wise stopping it is divided, as the score is, by what a held-out normal image scores at this step."
+    ),
+    # images of one's own
+    "own_images": (
+        "Images of what is as it should be, taken alike; or an archive. In an archive or a folder, `good` or `normal` "
+        "holds normal images, `ground_truth` masks, and every other folder a kind of anomaly."
+    ),
+    "own_folder": "The browser hands over all images in the folder, with the names of the folders in it.",
+    "own_optional": "Nothing is learned from these: they show how well anomalies are told from normal images.",
+    "own_anomalies": "Images with a defect. An archive may hold a folder for each kind.",
+    "own_masks": "Black images, white where the defect is, named as their anomaly (`7.png` or `7_mask.png`).",
+    "own_read": "Decodes the images and shows what they are taken for. Nothing is learned yet.",
+    "own_normals": "Images to learn from. Some are held out to set the threshold.",
+    "own_kinds": "Images that are known to be anomalous. They are used to measure, never to learn.",
+    "own_matched": "Masks whose anomaly was found by its name.",
+    "own_sizes": "Width and height of the smallest and the largest image, as they were dropped.",
+    "own_delete": "Removes these images for good.",
+    "own_method": (
+        "*Patches* compares every part of an image with parts of normal ones, and shows where it differs; it needs "
+        "seconds. *Adapt* changes the network until it sees normal images alike, and gives one score for each image. "
+        "Small defects need patches; adapting suits images that differ as a whole."
+    ),
+    "own_learn": "Starts a run in a process of its own. You may close this page and come back by its address.",
+    "own_new": "Leaves this page's run and begins with other images. Its address still leads back here.",
+    "own_interval": (
+        "The threshold is one of the values of normal images that were not learned from. How many fresh normal images "
+        "lie above it then follows a Beta distribution, whatever the values; more normal images make it narrower. "
+        "It holds for images taken as those were."
+    ),
+    "own_way": "Where the images to score come from.",
+    "own_camera": "A picture from the camera of this device, which the browser asks you to allow.",
+    "own_others": "Images of the same kind, good or bad, taken as the normal ones were.",
+    "own_score": "Has a process score these images with this run.",
+    "own_table": "Name, verdict, score and percentile of each image. Names that look like formulas get an apostrophe.",
+    # runs
+    "compare": "Up to four runs in one chart.",
+    "chosen_run": "The run to rename, download or delete.",
+    "rename": "Saves the name.",
+    "download": "The run's folder as one archive: settings, curves, scores and versions, without the adapted weights.",
+    "detector": (
+        "All that scores new images, as one file: weights or patches, and threshold. No code, and no images. "
+        "`python -m panda_core score FILE IMAGES` uses it, and `panda_core.load_bundle` in Python."
+    ),
+    "detector_too_large": (
+        "More than 400 MB: write it in a terminal, with `python -m panda_core export RUN detector.zip --format bundle`."
+    ),
+    "delete": "Removes the run's folder from this machine for good.",
+    "state": (
+        "queued: waits for its turn. running: computes. finished: reached its end. stopped: on request. "
+        "failed: could not go on. interrupted: its process ended without a word."
+    ),
+    "different_settings": "Only settings in which the chosen runs differ.",
+    # paper tables
+    "grid": "Tables that were ever started on this machine.",
+    "grid_state": (
+        "running: runs are being computed. finished: all that can be run has ended. stopped: on request. interrupted: "
+        "the process ended without a word; start it again, and what is finished is kept."
+    ),
+    "quick_grid": "Computes all recipes with few images, in a process of its own. You may close this page.",
+    "stop_grid": "Asks the runs that are being computed to stop. What is finished is kept.",
+    "grid_chart": (
+        "A dot with its 95 % interval is measured; a diamond is what a paper reports, open where it is not of the same "
+        "classes."
+    ),
+    "grid_measured": "The mean over normal classes of the mean over seeds, in percent.",
+    "grid_interval": "Where the mean would lie with other test images and, with more than one seed, other seeds.",
+    "grid_published": "What a paper reports, in percent; in brackets where it is of other normal classes.",
+    "grid_difference": "Measured minus published, in percentage points, where both are of the same classes.",
+    "grid_runs": "How many of the runs behind this line are finished.",
+    "grid_conditions": "The form and number of images, network, image size, limits, steps and seeds.",
+    "grid_run": "One of the runs behind this table, to open on its own page.",
+    "grid_download": "The table as a file; the HTML one opens anywhere, with no network.",
+    # new classes
+    "new_classes_section": "Judge a new class with a model that is there, or train another model.",
+    "new_class": "The class that is not trained on. Its normal images give references.",
+    "new_references": (
+        "Normal images of the new class, 2 to 8. Every place of an image is compared with the most similar place in "
+        "all of them, so different views of what is normal help most."
+    ),
+    "new_others": "Images of the same kind of thing. Each is judged on its own.",
+    "new_judge": "Compares the images with the references. Nothing is trained.",
+    "new_example": "Trains a small model on monocrystalline solar cells; the new class are polycrystalline ones.",
+    "new_steps": "How many batches the model is trained on. Left empty, 100.",
+    "new_train": "Starts the training in a process of its own. You may close this page: it goes on.",
+    "new_auroc": (
+        "The chance that a random anomalous image of the new class scores above a random normal one, the mean over "
+        "the draws of references that were measured. 50 % is guessing."
+    ),
+    "residual_auroc": (
+        "The same chance where an image's score is how far its places lie from the references, without what was "
+        "learned."
+    ),
+    "seen": (
+        "What is trained on: `CLASS@DATASET`, separated by commas, for instance `mono@elpv`; `CLASS/KIND@DATASET` "
+        "for one kind of anomaly alone. Left empty, other classes of the same data set. Nothing of it is tested on."
+    ),
+    "references": "How many normal images of a class it is compared with. More help; 4 are usual.",
+    "draw": "Which references of the new class are drawn: another number, other images.",
+    "draws": "Over how many draws of references the result is measured. The maps are those of the first.",
+    "residual": (
+        "What is left of a feature at its nearest reference. *signed*: the difference, as in ResAD; *squared*: its "
+        "square, as in ResAD++; *none*: the feature itself, for comparison, which does not carry over to new classes."
+    ),
+    "anomalies": (
+        "What the seen classes' normal images are told apart from. *labelled*: anomalies of the data set whose place "
+        "is known; *drawn*: defects drawn into normal images; *auto*: the first where there are any, else the second."
+    ),
+    "seen_limit": "At most so many normal images of each seen class, and as many anomalies.",
+    "blocks": "How deep the model of likelihoods is: coupling blocks of each level's flow.",
+    "position_width": "How finely the place in the image is told to the flow: length of its code.",
+    "chunk": "How many places a flow sees at once. Smaller makes more, noisier steps.",
+}
+
+
+def tip(term: str) -> str:
+    """Return the help text of `term`."""
+    return TERMS[term]

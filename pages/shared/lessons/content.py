@@ -1,0 +1,120 @@
+"""Lessons as files: Markdown with a few marked lines, and how they are read.
+
+A lesson is `# title`, a line about it, and steps `## title`. In a step, lines that begin with these words are marked:
+
+    Predict: question | auroc or final | run | step      a number to guess, taken from a recorded run
+    Choose: question | answer | right answer* | answer   a choice; the star marks what is right
+    Reveal: what is said after the guess
+    Show: run | step | panels                            the time machine with these panels, after the guess
+    See: run | step | panels                             the same, before the guess
+    Do: label | page | query                             a link to a page
+
+Marked lines may go on until a blank line. Everything else is text.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from pages.shared.frame.router import ASSETS
+from panda_core.errors import PandaError
+
+FOLDER = ASSETS / "lessons"
+_MARKED = re.compile(r"^(Predict|Choose|Reveal|Show|See|Do): ?(.*)", re.S)
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """A prediction: among `choices`, of which `right` is right, or a number of a recorded run (metric, run, step)."""
+
+    text: str
+    choices: tuple[str, ...] = ()
+    right: str = ""
+    number: tuple[str, str, str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Link:
+    """A way to a page: its label, the page's name, and the query."""
+
+    label: str
+    page: str
+    query: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One step of a lesson. shown: run, step and panels of the time machine, or None; first: before the guess."""
+
+    title: str
+    text: str
+    question: Question | None = None
+    reveal: str = ""
+    shown: tuple[str, int, tuple[str, ...]] | None = None
+    first: bool = False
+    links: tuple[Link, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Lesson:
+    """A lesson of `assets/lessons`; key: its name in an address."""
+
+    key: str
+    title: str
+    about: str
+    steps: tuple[Step, ...]
+
+
+def all_lessons(folder: Path = FOLDER) -> list[Lesson]:
+    """Return all lessons in the order of their file names."""
+    return [read_lesson(path) for path in sorted(folder.glob("*.md"))]
+
+
+def read_lesson(path: Path) -> Lesson:
+    """Return the lesson of a file; one that cannot be understood raises `PandaError` with the place."""
+    head, *parts = re.split(r"^## ", path.read_text(encoding="utf-8"), flags=re.M)
+    title, _, about = head.strip().partition("\n")
+    steps = tuple(_step(part, path) for part in parts)
+    if not title.startswith("# ") or not steps:
+        raise PandaError(f"`{path.name}` is no lesson: it needs `# title` and at least one `## step`.")
+    return Lesson(path.stem.split("-", 1)[-1], title[2:].strip(), about.strip(), steps)
+
+
+def _step(part: str, path: Path) -> Step:
+    title, _, body = part.partition("\n")
+    step = Step(title.strip(), "")
+    text: list[str] = []
+    for block in re.split(r"\n\s*\n|\n(?=Do: )", body.strip()):
+        marked = _MARKED.match(block.strip())
+        if marked is None:
+            text.append(block.strip())
+            continue
+        word, rest = marked[1], " ".join(marked[2].split())
+        fields = [field.strip() for field in rest.split("|")]
+        try:
+            step = _with(step, word, rest, fields)
+        except (ValueError, IndexError):
+            where = f"`{path.name}`, step `{step.title}`"
+            raise PandaError(f"{where}: the line `{word}: {rest}` is not understood.") from None
+    return dataclasses.replace(step, text="\n\n".join(text))
+
+
+def _with(step: Step, word: str, rest: str, fields: list[str]) -> Step:
+    """Return the step with one marked line added."""
+    if word == "Predict":
+        question, metric, run, at = fields
+        return dataclasses.replace(step, question=Question(question, number=(metric, run, at)))
+    if word == "Choose":
+        choices = tuple(field.removesuffix("*") for field in fields[1:])
+        (right,) = (field.removesuffix("*") for field in fields[1:] if field.endswith("*"))
+        return dataclasses.replace(step, question=Question(fields[0], choices, right))
+    if word == "Reveal":
+        return dataclasses.replace(step, reveal=rest)
+    if word in ("Show", "See"):
+        run, at, panels = fields
+        return dataclasses.replace(step, shown=(run, int(at), tuple(panels.split(","))), first=word == "See")
+    label, page, query = fields
+    return dataclasses.replace(step, links=(*step.links, Link(label, page, dict(parse_qsl(query)))))

@@ -1,0 +1,206 @@
+"""The Lessons page: text, a prediction, the answer, and something to do; every step has an address of its own."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from pages.shared.forms.presets import PRESETS, query_of
+from pages.shared.frame import router, wording
+from pages.shared.frame.glossary import tip
+from pages.shared.frame.teaching import PANELS
+from pages.shared.lessons.content import Lesson, Link, Question, Step, all_lessons
+from pages.shared.player.time_machine import show_time_machine
+from pages.shared.runs.choice import find_run
+from panda_core.errors import PandaError
+from panda_core.runs.loaded import LoadedRun
+
+LESSON, STEP, WHOLE = "lesson", "step", "all"  # query parameters; the step that stands for the whole text
+GUESSES = "lesson_guesses"  # (lesson, step) -> (question, guess, answer), of this session alone
+START = 0.75  # where the slider of a guess begins
+
+
+def show() -> None:
+    """Draw the page: the step of the address, or the list of lessons."""
+    lessons = {lesson.key: lesson for lesson in all_lessons()}
+    lesson = lessons.get(st.query_params.get(LESSON, ""))
+    if lesson is None:
+        _overview(lessons)
+        return
+    text = st.query_params.get(STEP, "1")
+    st.title(lesson.title)
+    if text == WHOLE:
+        _whole(lesson)
+        return
+    place = int(text) - 1 if text.isascii() and text.isdigit() and 0 < int(text[:4]) <= len(lesson.steps) else 0
+    _one(lesson, place, list(lessons.values()))
+
+
+def _overview(lessons: dict[str, Lesson]) -> None:
+    st.title("Lessons")
+    st.markdown("Four short lessons, a few minutes each. Guess before you look: it is remembered in this session only.")
+    with st.grid(4, min_column_width=230):
+        for number, lesson in enumerate(lessons.values(), 1):
+            with st.container(border=True, height="stretch"):
+                st.markdown(f"**{number}. {lesson.title}**")
+                st.markdown(lesson.about)
+                st.space("stretch")
+                _link(lesson, 0, "Begin", ":material/arrow_forward:")
+                st.page_link(
+                    router.LESSONS,
+                    label="Read it as text",
+                    icon=":material/article:",
+                    query_params={LESSON: lesson.key, STEP: WHOLE},
+                    help=tip("lesson_text"),
+                )
+    _guesses()
+
+
+def _whole(lesson: Lesson) -> None:
+    """Draw a lesson as text, answers included: nothing needs a click."""
+    st.markdown(lesson.about)
+    for number, step in enumerate(lesson.steps, 1):
+        st.header(f"{number}. {step.title}")
+        st.markdown(step.text)
+        if step.question is not None:
+            st.markdown(f"*{step.question.text}* **{_shown(answer_of(step.question))}.** {step.reveal}")
+        _links(step.links)
+    st.page_link(router.LESSONS, label="All lessons", icon=":material/school:", query_params={})
+
+
+def _one(lesson: Lesson, place: int, lessons: list[Lesson]) -> None:
+    step = lesson.steps[place]
+    st.progress((place + 1) / len(lesson.steps), text=f"Step {place + 1} of {len(lesson.steps)}")
+    st.header(step.title)
+    left, right = st.columns([1.25, 1], gap="large") if step.question else (st.container(), None)
+    left.markdown(step.text)
+    if step.question is not None and right is not None:
+        with right, st.container(border=True):
+            _ask(lesson, place, step, step.question)
+    # Most pictures would give the answer away: they come after the guess.
+    guessed = step.question is None or (lesson.key, place) in st.session_state.get(GUESSES, {})
+    if step.shown is not None and (guessed or step.first):
+        _picture(lesson, place, step)
+    if guessed:
+        _links(step.links)
+    with st.container(horizontal=True):
+        if place > 0:
+            _link(lesson, place - 1, "Back", ":material/arrow_back:")
+        following = lessons.index(lesson) + 1
+        if place + 1 < len(lesson.steps):
+            _link(lesson, place + 1, "Next step", ":material/arrow_forward:")
+        elif following < len(lessons):
+            _link(lessons[following], 0, f"Next lesson: {lessons[following].title}", ":material/arrow_forward:")
+        st.page_link(router.LESSONS, label="All lessons", icon=":material/school:", query_params={})
+    if place + 1 == len(lesson.steps):
+        _guesses()
+
+
+def _ask(lesson: Lesson, place: int, step: Step, question: Question) -> None:
+    """Draw a prediction; once it is made, the answer."""
+    guesses = st.session_state.setdefault(GUESSES, {})
+    name = f"{lesson.key}-{place}"
+    st.markdown(f"**Your prediction.** {question.text}")
+    given = guesses.get((lesson.key, place))
+    guess: str | float | None
+    about = {"key": f"guess-{name}", "help": tip("guess"), "disabled": given is not None}
+    if question.choices:
+        guess = st.radio("Your guess", question.choices, index=None, **about)
+    else:
+        guess = st.slider("Your guess", 0.5, 1.0, START, 0.01, **about)
+    if given is None:
+        if st.button(
+            "Show the answer", key=f"reveal-{name}", type="primary", help=tip("reveal"), disabled=guess is None
+        ):
+            st.session_state[GUESSES] = {**guesses, (lesson.key, place): (question.text, guess, answer_of(question))}
+            st.rerun()
+        return
+    _, guess, answer = given
+    st.markdown(f"{_verdict(guess, answer)} {step.reveal}")
+
+
+def _verdict(guess: str | float, answer: str | float | None) -> str:
+    """Return the answer beside the guess, in words."""
+    if isinstance(guess, float) and isinstance(answer, float):
+        return f"**{answer:.2f}**; you said {guess:.2f}, {abs(guess - answer):.2f} off."
+    return "**Right.**" if guess == answer else f"**{_shown(answer)}**, not *{guess}*."
+
+
+def answer_of(question: Question) -> str | float | None:
+    """Return the right answer; that of a number is read from its recorded run, None if it is not there."""
+    if question.number is None:
+        return question.right
+    metric, run_id, at = question.number
+    folder = find_run(run_id)
+    if folder is None:
+        return None
+    run = LoadedRun(folder)
+    try:
+        if metric == "final":
+            value = (run.metrics or {}).get("auroc")
+        else:
+            value = next((event.auroc for event in run.evaluated if str(event.step) == at), None)
+    except PandaError:
+        return None
+    return None if value is None else float(value)
+
+
+def _shown(answer: str | float | None) -> str:
+    return wording.NONE if answer is None else f"{answer:.2f}" if isinstance(answer, float) else answer
+
+
+def _picture(lesson: Lesson, place: int, step: Step) -> None:
+    run_id, at, panels = step.shown or ("", 0, ())
+    folder = find_run(run_id)
+    try:
+        if folder is None:
+            raise PandaError("the recorded run is not here.")
+        hidden = [panel for panel in PANELS if panel not in panels]
+        show_time_machine(LoadedRun(folder), key=f"lesson-{lesson.key}-{place}", plays=False, at=at, hidden=hidden)
+    except PandaError as error:
+        st.info(f"The picture of this step is missing: {wording.sentence(str(error))}")
+
+
+def _links(links: tuple[Link, ...]) -> None:
+    for link in links:
+        query = dict(link.query)
+        for preset in PRESETS:
+            if query.get("preset") == preset.key:
+                query = query_of(preset)
+        page = str(router.ROOT / "pages" / f"{link.page}.py")
+        st.page_link(page, label=link.label, icon=":material/arrow_forward:", query_params=query)
+
+
+def _link(lesson: Lesson, place: int, label: str, icon: str) -> None:
+    query = {LESSON: lesson.key, STEP: str(place + 1)}
+    st.page_link(router.LESSONS, label=label, icon=icon, query_params=query)
+
+
+def _guesses() -> None:
+    """Show the guesses of this session, and offer them as a table to keep."""
+    guesses = st.session_state.get(GUESSES, {})
+    if not guesses:
+        return
+    rows = [
+        {"Question": question, "Your guess": _shown(guess), "Answer": _shown(answer), "Error": _error(guess, answer)}
+        for question, guess, answer in guesses.values()
+    ]
+    st.header("Your predictions")
+    frame = pd.DataFrame(rows)
+    st.dataframe(frame, hide_index=True, key="guesses", alt="Your predictions in this session beside the answers")
+    st.download_button(
+        "Download as CSV",
+        frame.to_csv(index=False),
+        file_name="predictions.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        key="download-guesses",
+        help=tip("guesses_csv"),
+    )
+
+
+def _error(guess: str | float, answer: str | float | None) -> str:
+    if isinstance(guess, float) and isinstance(answer, float):
+        return f"{abs(guess - answer):.2f}"
+    return "right" if guess == answer else "wrong"

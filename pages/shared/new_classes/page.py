@@ -1,0 +1,193 @@
+"""The New classes page: a trained model, a few normal references of something new, and images to judge with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from pages.shared.frame import wording
+from pages.shared.frame.glossary import tip
+from pages.shared.new_classes.live import show_training
+from pages.shared.new_classes.start import show_example, show_start
+from pages.shared.own.drop import kept_for, show_left_out
+from pages.shared.own.results import show_results
+from pages.shared.own.score import CHECK, PHOTOS
+from pages.shared.runs.choice import all_runs, choose_run, open_run, opened_run
+from pages.shared.runs.live import show_ending, show_heading
+from panda_core.datasets.own.images import Source
+from panda_core.datasets.own.layout import CHECKED
+from panda_core.errors import PandaError
+from panda_core.few_shot.table import is_generalisation
+from panda_core.records import write_json
+from panda_core.runs import launch as launching
+from panda_core.runs.folder import ENDED, RunFolder
+from panda_core.runs.loaded import LoadedRun
+from panda_core.runs.uploads import Upload, keep_upload
+
+FEWEST, MOST = 2, 8  # references: with one alone nothing says how much normal images differ; the papers go up to 8
+RATE = 0.05
+TRY, TRAIN = "try a trained model", "train one"
+SECTION, PICKED, MESSAGE = "new_classes", "new_classes_run", "new_classes_message"
+
+
+def show() -> None:
+    """Draw the page."""
+    st.title("A class it has never seen")
+    st.markdown(
+        "A model that was trained on some classes judges another one, without training, beside a few normal images of "
+        "it: what counts is how each place differs from the most similar place of these references."
+    )
+    section = st.segmented_control(
+        "What to do",
+        (TRY, TRAIN),
+        default=TRY,
+        key=SECTION,
+        help=tip("new_classes_section"),
+        bind="query-params",
+        required=True,
+        label_visibility="collapsed",
+    )
+    if message := st.session_state.pop(MESSAGE, ""):
+        st.error(wording.sentence(message), icon=":material/error:")
+    if section == TRAIN:
+        show_start(_launched)
+        return
+    folders, opened = {folder.run_id: folder for folder in all_runs() if _generalises(folder)}, opened_run()
+    if not folders:
+        st.info("No model has been trained for new classes yet.", icon=":material/info:")
+        show_example(_launched)
+        return
+    if opened is not None and opened.run_id not in folders:
+        st.info("The run in this address knows one class alone. Pick one that generalises.", icon=":material/info:")
+    folder = choose_run(folders, opened, PICKED)
+    if folder is None:
+        return
+    try:
+        _run(folder)
+    except PandaError as error:
+        st.error(wording.sentence(str(error)), icon=":material/broken_image:")
+
+
+def _launched(run_id: str) -> None:
+    """Open a run that was just started; for callbacks."""
+    open_run(run_id)
+    for name in (CHECK, "image"):
+        st.query_params.pop(name, None)
+    st.session_state[SECTION] = TRY
+
+
+def _generalises(folder: RunFolder) -> bool:
+    try:
+        return is_generalisation(folder.config())
+    except PandaError:  # the Runs page says what is wrong with it
+        return False
+
+
+def _run(folder: RunFolder) -> None:
+    state = folder.state()
+    if state.state not in ENDED:
+        show_training(folder)
+        return
+    run = LoadedRun(folder)
+    if state.state != "finished":
+        show_heading(run.config, state)
+        show_ending(folder, state, finished=run.metrics is not None)
+        return
+    _learned(run)
+    launching.keep_ready()  # while people choose images, a process imports what judging needs
+    _drop(folder)
+    token = st.query_params.get(CHECK, "")
+    if token:
+        show_results(run, token, RATE)
+
+
+def _learned(run: LoadedRun) -> None:
+    """Say what a model was trained on, and how well it did on a class that it had not seen."""
+    metrics: dict[str, Any] = run.metrics or {}
+    seen = ", ".join(f"**{wording.sentence(name)}** ({_amounts(one)})" for name, one in metrics["seen"].items())
+    st.markdown(f"Trained on {seen}.", help=tip("seen"))
+    draws = metrics["draws"]
+    words = f"{wording.sentence(str(run.config.normal_class))} of {wording.sentence(run.config.dataset)}"
+    cells = st.columns(3)
+    for cell, label, value, term in (
+        (cells[0], f"Image AUROC on {words}", _mean(draws, "image_auroc"), "new_auroc"),
+        (cells[1], "Without training", _mean(draws, "residual_auroc"), "residual_auroc"),
+        (cells[2], "Pixel AUROC", metrics["pixel_auroc"], "pixel_auroc"),
+    ):
+        shown = wording.NONE if value is None else f"{100 * value:.1f} %"
+        cell.metric(label, shown, help=tip(term), border=True, height="stretch")
+
+
+def _amounts(one: dict[str, Any]) -> str:
+    return f"{wording.count(int(one['normals']), 'normal image')}, anomalies: {wording.sentence(one['anomalies_are'])}"
+
+
+def _mean(draws: list[dict[str, Any]], key: str) -> float | None:
+    values = [one[key] for one in draws if one[key] is not None]
+    return sum(values) / len(values) if values else None
+
+
+def _drop(folder: RunFolder) -> None:
+    """Draw both fields and the button that has the images judged."""
+    first, second = st.columns(2, gap="medium")
+    with first.container(border=True, height="stretch"):
+        st.markdown("**1. What is normal in the new class**")
+        references = st.file_uploader(
+            f"{FEWEST} to {MOST} normal images",
+            accept_multiple_files=True,
+            key="new_references",
+            help=tip("new_references"),
+        )
+    with second.container(border=True, height="stretch"):
+        st.markdown("**2. What is to be judged**")
+        others = st.file_uploader(
+            "Other images of that class",
+            accept_multiple_files=True,
+            key="new_others",
+            help=tip("new_others"),
+        )
+    count = len(references or [])
+    enough = FEWEST <= count <= MOST
+    if count and not enough:
+        st.warning(f"{wording.count(count, 'reference')}; {FEWEST} to {MOST} are needed.", icon=":material/info:")
+    if st.button(
+        "Judge them",
+        icon=":material/fact_check:",
+        type="primary",
+        key="new-judge",
+        disabled=not (enough and others),
+        help=tip("new_judge"),
+    ):
+        _judge(folder, list(references or []), list(others or []))
+    st.caption(kept_for())
+
+
+def _judge(folder: RunFolder, references: list[Any], others: list[Any]) -> None:
+    """Keep both kinds of images and have a process judge the others beside the references."""
+    try:
+        with st.spinner("Reading images"):
+            known, judged = (_kept(files) for files in (references, others))
+        if known.understood.checked < FEWEST:
+            words = f"Only {wording.count(known.understood.checked, 'reference')} can be read; {FEWEST} are needed."
+            st.error(words, icon=":material/error:")
+            show_left_out(known.understood)
+            return
+        if not judged.understood.checked:
+            st.error("None of the images to judge can be read.", icon=":material/error:")
+            show_left_out(judged.understood)
+            return
+        output = launching.check(folder, judged.images, known.images)
+        write_json(output / PHOTOS, {"upload": judged.token, "references": known.token})
+    except PandaError as error:
+        st.error(wording.sentence(str(error)), icon=":material/error:")
+        return
+    open_run(folder.run_id)
+    st.query_params[CHECK] = output.name
+    st.query_params.pop("image", None)
+    st.rerun()
+
+
+def _kept(files: list[Any]) -> Upload:
+    sources: list[Source] = [(CHECKED, one.name, one) for one in files]
+    return keep_upload(sources)

@@ -1,0 +1,198 @@
+"""What a detector said of new images: verdicts, the most anomalous of them, maps, and files to take away."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from pages.shared.frame import wording
+from pages.shared.frame.glossary import tip
+from pages.shared.frame.thumbnails import square
+from pages.shared.own.drop import show_left_out
+from pages.shared.own.files import show_downloads
+from pages.shared.own.score import PHOTOS, output_of
+from pages.shared.runs.live import LOOK_EVERY
+from pages.shared.segment.look import choose_look
+from pages.shared.segment.maps import Looked, joined, picture_of
+from pages.shared.segment.viewer import show_viewer
+from panda_core.datasets import FileImages, image_files
+from panda_core.errors import BrokenRun, PandaError
+from panda_core.metrics import percentile_among, threshold_at
+from panda_core.records import read_arrays, read_json
+from panda_core.runs.calibration import known_normals
+from panda_core.runs.launch import how_check_ended
+from panda_core.runs.loaded import LoadedRun
+from panda_core.runs.uploads import Upload, find_upload
+
+SLOW = 120  # seconds without progress after which people are told that something may be wrong
+SHOWN, SIDE = 12, 120  # pictures of the highest scores, and their side in pixels
+_TOKEN = re.compile(r"[0-9a-f]{16,64}")
+
+Row = dict[str, Any]
+
+
+def show_results(run: LoadedRun, token: str, rate: float | None) -> None:
+    """Draw what a check found at the threshold of `rate`; until it has ended, how far it is."""
+    output = output_of(run.folder, token)
+    if not _TOKEN.fullmatch(token) or not output.is_dir():
+        st.info("There is no check with the name in this address. Drop the images again.", icon=":material/search_off:")
+        return
+    if not (output / "result.json").is_file():
+        st.fragment(_wait, run_every=LOOK_EVERY)(output)
+        return
+    try:
+        result = read_json(output / "result.json")
+        if result.get("error"):
+            st.error(wording.sentence(str(result["error"])), icon=":material/error:")
+            return
+        upload = find_upload(str(read_json(output / PHOTOS)["upload"]))
+        _found(run, output, upload, judged(run, result["rows"], upload, rate), rate)
+    except (PandaError, KeyError, TypeError, IndexError) as error:
+        words = str(error) if isinstance(error, PandaError) else "The result of this check is damaged. Score again."
+        st.error(wording.sentence(words), icon=":material/broken_image:")
+
+
+def _wait(output: Path) -> None:
+    if (output / "result.json").is_file():
+        st.rerun()
+    if problem := how_check_ended(output):
+        st.error(problem, icon=":material/error:")
+        return
+    done, total, told = 0, 0, output.stat().st_mtime
+    with contextlib.suppress(PandaError, KeyError, OSError):
+        progress = read_json(output / "progress.json")
+        done, total = int(progress["done"]), int(progress["total"])
+        told = (output / "progress.json").stat().st_mtime
+    spent = told - (output / PHOTOS).stat().st_mtime if done and (output / PHOTOS).exists() else 0
+    left = f", about {wording.duration(spent / done * (total - done))} left" if spent > 2 else ""
+    st.progress(done / max(total, 1), text=f"scoring: {done} of {total}{left}" if total else "loading the detector")
+    if time.time() - told > SLOW:
+        st.caption("This takes longer than it should. The process may have been ended: press Score again.")
+
+
+def judged(run: LoadedRun, rows: list[Row], upload: Upload | None, rate: float | None) -> list[Row]:
+    """Return the rows of a check under people's own names, with value, percentile and verdict at the threshold."""
+    known, names = known_normals(run), upload.names() if upload is not None else {}
+    threshold = threshold_at(known, rate) if rate is not None else None
+    found = []
+    for row in rows:
+        value = row["score"]
+        verdict = row["verdict"] if value is None else wording.NONE
+        if value is not None and threshold is not None:
+            verdict = "anomalous" if value > threshold else "normal"
+        percentile = None if value is None or not len(known) else float(percentile_among(known, np.array([value]))[0])
+        name = names.get(row["path"], row["path"])
+        found.append({**row, "name": name, "percentile": percentile, "verdict": verdict})
+    return found
+
+
+def _found(run: LoadedRun, output: Path, upload: Upload | None, rows: list[Row], rate: float | None) -> None:
+    st.subheader("What was found")
+    scored = [row for row in rows if row["score"] is not None]
+    rejected = sum(row["verdict"] == "anomalous" for row in scored)
+    if rate is not None:
+        st.markdown(f"**{rejected} of {wording.count(len(scored), 'image')}** rejected.")
+    _table(run, rows)
+    for dropped in (upload, _references_of(output)):
+        if dropped is not None:
+            show_left_out(dropped.understood)
+    view = None
+    if upload is None:
+        st.info("The images themselves have been removed since; their scores are here.", icon=":material/info:")
+    elif scored and run.is_segmentation:
+        view = _view(run, output, upload, [row for row in scored if row["map_row"] is not None], rate)
+    show_downloads(output.name, rows, view)
+    if view is not None:
+        look = choose_look(view.found, view.found.threshold(rate) if rate is not None else None)
+        show_viewer(view, look, 0, [0])
+    elif scored and upload is not None:
+        _pictures(output, upload, scored)
+
+
+def _table(run: LoadedRun, rows: list[Row]) -> None:
+    lines = [
+        {
+            "Image": row["name"],
+            "Verdict": row["verdict"],
+            "Score": row["score"],
+            "Higher than % of normals": row["percentile"],
+            **({"Highest map value": row["peak"]} if run.is_segmentation else {}),
+        }
+        for row in rows
+    ]
+    st.dataframe(
+        pd.DataFrame(lines).sort_values("Score", ascending=False, na_position="last"),
+        width="stretch",
+        hide_index=True,
+        height=min(400, 38 + 35 * len(lines)),
+        key="own-table",
+        alt="Verdict, value and percentile of each image, the most anomalous first",
+        column_config={
+            "Verdict": st.column_config.TextColumn(help=tip("verdict")),
+            "Score": st.column_config.NumberColumn(format="%.3g", help=tip("score")),
+            "Highest map value": st.column_config.NumberColumn(format="%.3g", help=tip("map_peak")),
+            "Higher than % of normals": st.column_config.NumberColumn(format="%.0f", help=tip("percentile")),
+        },
+    )
+
+
+def _pictures(output: Path, upload: Upload, rows: list[Row]) -> None:
+    """Draw the images with the highest scores."""
+    rows = sorted(rows, key=lambda row: -row["score"])[:SHOWN]
+    images = FileImages.below(upload.images, [row["path"] for row in rows])
+    st.caption("The highest scores first" + (f"; {SHOWN} of them are shown" if len(rows) == SHOWN else ""))
+    with st.grid(6, min_column_width=110, gap="small"):
+        for place, row in enumerate(rows):
+            picture = picture_of(images, f"{output.name}-{row['path']}", place, SIDE)
+            with st.container(gap="xsmall"):
+                if picture is not None:
+                    st.image(square(picture, SIDE), width="stretch", alt=f"{row['name']}, {row['verdict']}")
+                icon = ":material/warning:" if row["verdict"] == "anomalous" else ":material/circle:"
+                st.caption(f"{icon} {wording.amount(row['score'])} {wording.sentence(row['name'])}")
+
+
+def _view(run: LoadedRun, output: Path, upload: Upload, rows: list[Row], rate: float | None) -> Looked:
+    """Return images with their maps, calibrated by all known normal images of the run."""
+    places = np.array([int(row["map_row"]) for row in rows])
+    maps = {name: array[places] for name, array in read_arrays(output / "maps.npz").items() if name != "names"}
+    if not run.segmented:
+        raise BrokenRun(f"Run `{run.run_id}` has no maps of its own to compare with. Compute it again.")
+    known = {"held_out_scores": known_normals(run), "held_out_peaks": known_normals(run, "peaks")}
+    found = joined(
+        run,
+        [row["name"] for row in rows],
+        np.array([row["score"] for row in rows]),
+        np.array([row["peak"] for row in rows]),
+        maps,
+        known,
+        run.maps(run.segmented[-1].step)["held_out_grids"],
+    )
+    images = FileImages.below(upload.images, [row["path"] for row in rows])
+    known_class = _references(output)
+    unmarked = np.zeros(len(rows), bool)
+    threshold = threshold_at(known["held_out_scores"], rate) if rate is not None else None
+    key = f"{run.run_id}/{output.name}"
+    return Looked(run, key, found, images, "", None, None, unmarked, known_class, threshold)
+
+
+def _references(output: Path) -> FileImages | None:
+    """Return the references that a check came with, in the order in which they were compared; None without."""
+    upload = _references_of(output)
+    return None if upload is None else FileImages.below(upload.images, image_files(upload.images))
+
+
+def _references_of(output: Path) -> Upload | None:
+    record = read_json(output / PHOTOS)
+    if "references" not in record:
+        return None
+    upload = find_upload(str(record["references"]))
+    if upload is None:
+        raise BrokenRun("The references of this check have been removed since. Drop them again.")
+    return upload

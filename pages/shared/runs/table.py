@@ -1,0 +1,99 @@
+"""Runs as rows of a table, whatever state their folders are in."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from pages.shared.frame import wording
+from pages.shared.runs.choice import is_recorded
+from panda_core.config import RunConfig
+from panda_core.errors import PandaError
+from panda_core.figures import Curve, curve_of
+from panda_core.runs.folder import RunFolder
+from panda_core.runs.loaded import LoadedRun
+from panda_core.runs.uploads import upload_of
+
+NOT_COMPARED = ("name", "runs_dir", "data_root", "device")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A run in the table. problem: why its folder cannot be read; all else is then empty."""
+
+    folder: RunFolder
+    config: RunConfig
+    state: str
+    metrics: dict[str, Any]
+    curve: Curve
+    problem: str = ""
+
+    @property
+    def label(self) -> str:
+        """The run in a few words; the end of its id tells apart runs of the same name."""
+        if is_recorded(self.folder):
+            return f"{wording.run_title(self.config)} (recorded)"
+        return f"{wording.run_title(self.config)} ({self.folder.run_id[-4:]})"
+
+    def cells(self) -> dict[str, Any]:
+        recorded = is_recorded(self.folder)
+        return {
+            "Name": wording.run_title(self.config),
+            "Dataset": "dropped images" if upload_of(self.config) else self.config.dataset,
+            "Normal class": str(self.config.normal_class),
+            "Recipe": self.config.recipe,
+            "State": "recorded" if recorded else self.state,
+            "AUROC": wording.auroc(self.metrics.get("auroc")),
+            "Unadapted": wording.auroc(self.metrics.get("unadapted_auroc", _first(self.curve.auroc))),
+            "Steps": wording.step(self.config.steps),
+            "Started": "with the program" if recorded else wording.started(self.folder),
+        }
+
+
+def row_of(folder: RunFolder) -> Row:
+    """Return the row of a run; a folder that cannot be read gives a row that says so."""
+    run = LoadedRun(folder)
+    try:
+        config, metrics = run.config, run.metrics or {}
+        curve = curve_of(run.evaluated, label=wording.run_title(config), last_step=config.steps, metrics=metrics)
+        row = Row(folder, config, folder.state().state, metrics, curve)
+        return dataclasses.replace(row, curve=dataclasses.replace(curve, label=row.label))
+    except (PandaError, TypeError, KeyError, AttributeError) as error:
+        reason = str(error) if isinstance(error, PandaError) else f"Run `{folder.run_id}` is damaged: {error}."
+        return Row(folder, RunConfig(), "broken", {}, Curve(), reason)
+
+
+def differing_settings(rows: Sequence[Row]) -> list[dict[str, str]]:
+    """Return one line for each setting in which the runs differ: its name, and its value in each run."""
+    flat = [_flat(row.config) for row in rows]
+    lines = []
+    for key in sorted({key for settings in flat for key in settings}):
+        values = [settings.get(key) for settings in flat]
+        if len(set(values)) > 1:
+            shown = [_shown(value) for value in values]
+            if len(set(shown)) < len(set(values)):  # they differ further down than three digits
+                shown = [str(value) for value in values]
+            lines.append(
+                {"Setting": wording.setting(key[1])}
+                | {row.label: value for row, value in zip(rows, shown, strict=True)}
+            )
+    return lines
+
+
+def _flat(config: RunConfig) -> dict[tuple[bool, str], Any]:
+    """Return fields and options by whether they are an option, and their key: fields come first."""
+    record = config.to_json()
+    options = record.pop("set")
+    fields = {(False, key): value for key, value in record.items() if key not in NOT_COMPARED}
+    return fields | {(True, key): value for key, value in options.items()}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() else wording.amount(value)
+    return wording.NONE if value is None else str(value)
+
+
+def _first(values: Sequence[float | None]) -> float | None:
+    return values[0] if values else None

@@ -1,0 +1,213 @@
+"""What a segmentation run says of a set of images, and where those images are: all that the viewer needs."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+
+import numpy as np
+import streamlit as st
+
+from pages.shared.frame.thumbnails import enlarged
+from pages.shared.runs.choice import find_run
+from pages.shared.runs.images import find_images
+from panda_core.datasets import FileImages, Images, Masks
+from panda_core.errors import BrokenRun, PandaError, UnreadableImage
+from panda_core.figures.heatmaps import Scale, fixed_scale
+from panda_core.metrics import percentile_among, threshold_at
+from panda_core.runs.loaded import LoadedRun
+from panda_core.segmentation.maps import full_map
+
+LARGE = 640  # pixels, the longer side of the large picture
+_ARRAYS = ("grids", "held_out_grids")
+
+
+@dataclasses.dataclass(frozen=True)
+class Mapped:
+    """M images at one step. scores, peaks: (M,), the image's score and the highest value of its full map.
+
+    grids: (M, g, g). distances, origins: for each group of levels, (M, h, w, k) and (M, h, w, k, 4). held_out_...:
+    the same of the held-out normal images, which set the threshold and the colours; empty where there are none, as are
+    distances and origins of a recorded run that is there for its maps alone.
+    """
+
+    names: list[str]
+    scores: np.ndarray
+    peaks: np.ndarray
+    grids: np.ndarray
+    distances: tuple[np.ndarray, ...]
+    origins: tuple[np.ndarray, ...]
+    held_out_grids: np.ndarray
+    held_out_scores: np.ndarray
+    held_out_peaks: np.ndarray
+    size: int
+    sigma: float
+
+    def full(self, image: int) -> np.ndarray:
+        """Return the map (size, size) of one image."""
+        return full_map(self.grids[image], self.size, self.sigma)
+
+    def threshold(self, false_alarm_rate: float) -> float | None:
+        """Return the map value that at most this share of fresh normal images exceeds; None without held-out ones."""
+        return threshold_at(self.held_out_peaks, false_alarm_rate) if len(self.held_out_peaks) else None
+
+    def scale(self, threshold: float | None) -> Scale:
+        """Return the colours of all images of the run."""
+        known = threshold is not None and self.held_out_grids.size
+        return fixed_scale(self.held_out_grids if known else self.grids, threshold)
+
+    def percentile(self, image: int) -> float | None:
+        """Return the percentage of held-out normal images that score below an image; None without held-out ones."""
+        if not len(self.held_out_scores):
+            return None
+        return float(percentile_among(self.held_out_scores, self.scores[image : image + 1])[0])
+
+    def hottest(self, image: int) -> tuple[int, int]:
+        """Return the row and column of the patch with the highest value."""
+        row, column = np.unravel_index(int(self.grids[image].argmax()), self.grids[image].shape)
+        return int(row), int(column)
+
+
+@dataclasses.dataclass(frozen=True)
+class Looked:
+    """The images that are looked at: a run's test images, or others that were checked with it.
+
+    key: of these images among all that are kept in memory. is_anomaly (M,) and kinds (M,): None where unknown.
+    marked (M,): whether it is known which pixels are defective. references: the normal images that patches were
+    compared with, where these are not the run's own. score_threshold: None where images are judged by their maps.
+    """
+
+    run: LoadedRun
+    key: str
+    found: Mapped
+    images: Images | None
+    note: str
+    is_anomaly: np.ndarray | None
+    kinds: np.ndarray | None
+    marked: np.ndarray
+    references: FileImages | None = None
+    score_threshold: float | None = None
+
+    def rejected(self, image: int, map_threshold: float | None) -> bool | None:
+        """Return whether an image is rejected: by its score where that has a threshold, else by its map's."""
+        if self.score_threshold is not None:
+            return bool(self.found.scores[image] > self.score_threshold)
+        return None if map_threshold is None else bool(self.found.peaks[image] > map_threshold)
+
+    def picture(self, image: int, side: int = LARGE) -> np.ndarray | None:
+        """Return an image as RGB with its longer side `side`, or None if it cannot be read."""
+        return None if self.images is None else picture_of(self.images, self.key, image, side)
+
+    def mask(self, image: int) -> np.ndarray | None:
+        """Return which pixels are defective, bool of any size, or None where nobody knows."""
+        return _mask(self.run.run_id, image) if self.marked[image] else None
+
+    def truth(self, image: int) -> str:
+        """Return what the image is called in its data set, "normal", or nothing where that is unknown."""
+        if self.is_anomaly is None:
+            return ""
+        if not self.is_anomaly[image]:
+            return "normal"
+        return str(self.kinds[image]) if self.kinds is not None else "anomalous"
+
+    @cached_property
+    def names_of_kinds(self) -> list[str]:
+        """The kinds of anomalies among these images."""
+        if self.kinds is None or self.is_anomaly is None:
+            return []
+        return sorted({str(kind) for kind in self.kinds[self.is_anomaly == 1]})
+
+
+def view_of(run: LoadedRun, step: int) -> Looked:
+    """Return the test images of a run, compared with the network at `step`."""
+    images, note = find_images(run, "test")
+    split, found = run.split, mapped(run, step)
+    kinds = _kinds(run.run_id) if images is not None else None
+    is_anomaly = np.asarray(split["is_anomaly"], int)
+    if len(is_anomaly) != len(found.scores):
+        raise BrokenRun(f"Run `{run.run_id}` lists other images than it has maps for. Compute it again.")
+    marked = np.asarray(split.get("has_mask", np.zeros(len(is_anomaly))), bool)
+    if images is None:
+        marked = np.zeros(len(is_anomaly), bool)
+    return Looked(run, run.run_id, found, images, note, is_anomaly, kinds, marked)
+
+
+def mapped(run: LoadedRun, step: int) -> Mapped:
+    """Return the maps of a run's test images at a step."""
+    path = run.folder.path / "maps" / f"{step:06d}.npz"
+    return _mapped(run.run_id, step, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def _mapped(run_id: str, step: int, changed: int) -> Mapped:
+    """Return the maps; changed: when their file was written, so that a run computed anew is read anew."""
+    run = opened(run_id)
+    arrays, maps = run.arrays(step), run.maps(step)
+    absent = [name for name in _ARRAYS if name not in maps] + [
+        name for name in ("peaks", "held_out_peaks") if name not in arrays
+    ]
+    if absent:
+        raise BrokenRun(f"Run `{run_id}` lacks {', '.join(absent)} among its maps. Compute it again.")
+    return joined(run, list(run.split["test"]), arrays["scores"], arrays["peaks"], maps, arrays, maps["held_out_grids"])
+
+
+def joined(
+    run: LoadedRun,
+    names: list[str],
+    scores: np.ndarray,
+    peaks: np.ndarray,
+    maps: dict[str, np.ndarray],
+    held_out: dict[str, np.ndarray],
+    held_out_grids: np.ndarray,
+) -> Mapped:
+    """Return the parts of a set of maps as one; held_out: the run's own arrays, which calibrate all others."""
+    groups = range(sum(name.startswith("distances_") for name in maps))
+    return Mapped(
+        names=names,
+        scores=np.asarray(scores, np.float64),
+        peaks=np.asarray(peaks, np.float64),
+        grids=np.asarray(maps["grids"], np.float32),
+        distances=tuple(maps[f"distances_{group}"] for group in groups),
+        origins=tuple(maps[f"origins_{group}"] for group in groups),
+        held_out_grids=held_out_grids,
+        held_out_scores=held_out["held_out_scores"],
+        held_out_peaks=held_out["held_out_peaks"],
+        size=int(run.config.image_size or 224),
+        sigma=float(run.config.set.get("sigma", 0)),
+    )
+
+
+def opened(run_id: str) -> LoadedRun:
+    """Return the run called `run_id`; `PandaError` if it is gone."""
+    folder = find_run(run_id)
+    if folder is None:
+        raise PandaError("The run is gone.")
+    return LoadedRun(folder)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _kinds(run_id: str) -> np.ndarray | None:
+    return opened(run_id).kinds()
+
+
+@st.cache_data(max_entries=1500, max_size="200MB", show_spinner=False)
+def _mask(run_id: str, image: int) -> np.ndarray | None:
+    masks = _masks(run_id)
+    try:
+        return None if masks is None else masks.load(image)
+    except UnreadableImage:
+        return None
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _masks(run_id: str) -> Masks | None:
+    return opened(run_id).masks()
+
+
+@st.cache_data(max_entries=600, max_size="200MB", show_spinner=False)
+def picture_of(_images: Images, key: str, image: int, side: int) -> np.ndarray | None:
+    """Return an image as RGB with its longer side `side`, or None; key: what these images are called in memory."""
+    try:
+        return enlarged(_images.load(image), side)
+    except UnreadableImage:
+        return None

@@ -1,0 +1,147 @@
+"""How good a segmentation run is: what its threshold rejects, its metrics, and the same for each kind of defect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from pages.shared.frame import wording
+from pages.shared.frame.glossary import tip
+from pages.shared.segment.look import Look
+from pages.shared.segment.maps import Looked, opened, view_of
+from panda_core.events import Segmented
+from panda_core.pixel_metrics import PixelCounts, at_threshold
+
+MANY = 200  # images; for more, counting pixels takes seconds and waits to be asked for
+
+
+def show_counts(view: Looked, look: Look, step: int) -> None:
+    """Say how many images, and how many pixels, the threshold rejects rightly and wrongly."""
+    if look.threshold is None or view.is_anomaly is None:
+        return
+    rejected = view.found.peaks > look.threshold
+    cells = st.columns(5)
+    for cell, label, title, term in (
+        (cells[0], 0, "Normal images rejected", "map_rejected"),
+        (cells[1], 1, "Anomalies found", "map_found"),
+    ):
+        members = rejected[view.is_anomaly == label]
+        value = f"{members.sum()} of {len(members)}" if len(members) else wording.NONE
+        share = f"{100 * members.mean():.1f} %" if len(members) else "there are none"
+        cell.metric(
+            title, value, share, delta_color="off", delta_arrow="off", help=tip(term), border=True, height="stretch"
+        )
+    marked = view.marked & (view.is_anomaly == 1)
+    counts, note = None, "no defect is marked"
+    if marked.any():
+        counts, note = _counts_if_cheap(view, look.threshold, step), "of all marked images"
+    for cell, title, value in (
+        (cells[2], "Pixel precision", counts.precision if counts else None),
+        (cells[3], "Pixel recall", counts.recall if counts else None),
+        (cells[4], "Pixel overlap (IoU)", counts.iou if counts else None),
+    ):
+        term = {"Pixel precision": "pixel_precision", "Pixel recall": "pixel_recall"}.get(title, "pixel_iou")
+        cell.metric(
+            title,
+            wording.percent(value),
+            note,
+            delta_color="off",
+            delta_arrow="off",
+            help=tip(term),
+            border=True,
+            height="stretch",
+        )
+    if held_out := len(view.found.held_out_peaks):
+        st.caption(
+            f"The threshold comes from {wording.count(held_out, 'held-out normal image')}, "
+            f"which can promise no less than {100 / (held_out + 1):.1f} % false alarms."
+        )
+
+
+def _counts_if_cheap(view: Looked, threshold: float, step: int) -> PixelCounts | None:
+    if view.marked.sum() > MANY and not st.toggle(
+        "Count pixels as well (some seconds for each threshold)", key="map_pixels", help=tip("map_pixels")
+    ):
+        return None
+    return _counts(view.run.run_id, step, round(threshold, 4))
+
+
+@st.cache_data(max_entries=256, show_spinner="Counting pixels")
+def _counts(run_id: str, step: int, threshold: float) -> PixelCounts:
+    view = view_of(opened(run_id), step)
+
+    def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for image in np.nonzero(view.marked)[0]:
+            mask = view.mask(int(image))
+            if mask is not None:
+                size = (view.found.size, view.found.size)
+                yield (
+                    view.found.full(int(image)),
+                    cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0,
+                )
+
+    return at_threshold(pairs, threshold)
+
+
+def show_metrics(view: Looked, event: Segmented) -> None:
+    """Draw the metrics of a step in one row, and what the search found if it was not exact."""
+    cells = st.columns(5)
+    interval = wording.interval(event.image_auroc_low, event.image_auroc_high)
+    for cell, title, value, note, term in (
+        (cells[0], "Image AUROC", event.image_auroc, interval, "image_auroc"),
+        (cells[1], "Pixel AUROC", event.pixel_auroc, "all pixels", "pixel_auroc"),
+        (cells[2], "AUPRO", event.aupro, "up to 30 % false", "aupro"),
+        (cells[3], "Average precision", event.pixel_average_precision, "all pixels", "pixel_ap"),
+        (cells[4], "Oracle F1", event.oracle_pixel_f1, "chosen with the masks", "oracle_f1"),
+    ):
+        undefined = "" if value is not None else f" {tip('undefined_map')}"
+        cell.metric(
+            title,
+            wording.auroc(value),
+            note,
+            delta_color="off",
+            delta_arrow="off",
+            help=tip(term) + undefined,
+            border=True,
+            height="stretch",
+        )
+    recall = (view.run.metrics or {}).get("recall")
+    if recall is not None and recall < 1:
+        st.caption(
+            f"The search for nearest patches is approximate: it finds the nearest of {100 * recall:.1f} % of them.",
+            help=tip("recall"),
+        )
+
+
+def show_kinds(view: Looked) -> None:
+    """Draw a line for each kind of defect."""
+    kinds = (view.run.metrics or {}).get("kinds") or {}
+    if not kinds:
+        return
+    st.markdown("**Kind by kind**", help=tip("kinds"))
+    rows = [
+        {
+            "Kind": name,
+            "Images": found.get("images"),
+            "Image AUROC": wording.auroc(found.get("image_auroc")),
+            "Pixel AUROC": wording.auroc(found.get("pixel_auroc")),
+            "AUPRO": wording.auroc(found.get("aupro")),
+        }
+        for name, found in kinds.items()
+    ]
+    st.dataframe(
+        pd.DataFrame(rows),
+        width="stretch",
+        hide_index=True,
+        height="content",
+        key="map-kinds",
+        alt="Image AUROC, pixel AUROC and AUPRO for each kind of defect",
+        column_config={
+            name: st.column_config.TextColumn(help=tip(term), alignment="right")
+            for name, term in (("Image AUROC", "image_auroc"), ("Pixel AUROC", "pixel_auroc"), ("AUPRO", "aupro"))
+        },
+    )

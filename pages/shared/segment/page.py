@@ -1,0 +1,119 @@
+"""The Segment page: maps of where the defect is, of a run that is there, or of a new one."""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from pages.shared.frame import wording
+from pages.shared.frame.glossary import tip
+from pages.shared.frame.router import OWN
+from pages.shared.runs.choice import all_runs, choose_run, has_maps, opened_run
+from pages.shared.runs.detector_file import can_score, download_detector
+from pages.shared.runs.live import show_ending, show_heading, show_skipped
+from pages.shared.segment.archive import download_maps
+from pages.shared.segment.live import show_computing
+from pages.shared.segment.look import choose_look, choose_threshold
+from pages.shared.segment.maps import view_of
+from pages.shared.segment.numbers import show_counts, show_kinds, show_metrics
+from pages.shared.segment.start import LOOK, NEW, SECTION, show_example, show_start
+from pages.shared.segment.viewer import show_viewer
+from panda_core.errors import PandaError
+from panda_core.runs.folder import ENDED, RunFolder
+from panda_core.runs.loaded import LoadedRun
+
+PICKED = "segmented_run"
+
+
+def show() -> None:
+    """Draw the page."""
+    st.title("Where is the defect?")
+    section = st.segmented_control(
+        "What to do",
+        (LOOK, NEW),
+        default=LOOK,
+        key=SECTION,
+        help=tip("segment_section"),
+        bind="query-params",
+        required=True,
+        label_visibility="collapsed",
+    )
+    if message := st.session_state.pop("segment_message", ""):
+        st.error(wording.sentence(message), icon=":material/error:")
+    if section == NEW:
+        show_start()
+        return
+    folders = {folder.run_id: folder for folder in all_runs() if has_maps(folder)}
+    top = st.columns([1.5, 1.7], gap="medium")
+    with top[0]:
+        folder = _chosen(folders)
+    if folder is None:
+        _invite()
+        return
+    try:
+        _run(folder, top[1])
+    except PandaError as error:
+        st.error(wording.sentence(str(error)), icon=":material/broken_image:")
+
+
+def _chosen(folders: dict[str, RunFolder]) -> RunFolder | None:
+    """Draw the choice among segmentation runs, and return the chosen one; the URL's comes first."""
+    opened = opened_run()
+    if opened is not None and opened.run_id not in folders:
+        st.info(
+            "This run adapts a network and has no maps. Look at one that has, or start one that uses its network.",
+            icon=":material/info:",
+        )
+    return choose_run(folders, opened, PICKED)
+
+
+def _invite() -> None:
+    st.info(
+        "There are no maps yet. They come from comparing every patch of an image with patches of normal ones.",
+        icon=":material/info:",
+    )
+    show_example()
+
+
+def _run(folder: RunFolder, place: DeltaGenerator) -> None:
+    state = folder.state()
+    if state.state not in ENDED:
+        show_computing(folder)
+        return
+    run = LoadedRun(folder)
+    events = {event.step: event for event in run.segmented}
+    if state.state != "finished":
+        show_heading(run.config, state)
+        show_ending(folder, state, finished=run.metrics is not None)
+    if not events:
+        st.info("This run ended before it had maps.", icon=":material/hourglass_empty:")
+        return
+    places = place.columns(2 if len(events) > 1 else 1, gap="medium")
+    step = _step(list(events), places[0])
+    view = view_of(run, step)
+    threshold = choose_threshold(view.found, places[-1])
+    look = choose_look(view.found, threshold)
+    show_viewer(view, look, step, list(events))
+    st.subheader("How good is it?")
+    show_counts(view, look, step)
+    show_metrics(view, events[step])
+    if step == run.segmented[-1].step:
+        show_kinds(view)
+    show_skipped(run)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        download_maps(view, view.run.run_id)
+        if can_score(folder):
+            download_detector(folder)
+            query = {"run": folder.run_id}
+            st.page_link(OWN, label="Score other images", icon=":material/fact_check:", query_params=query)
+
+
+def _step(steps: list[int], place: DeltaGenerator) -> int:
+    """Draw the slider over checkpoints of the adapted network, where there are several, and return the chosen one."""
+    if len(steps) == 1:
+        return steps[0]
+    names = [str(step) for step in steps]
+    chosen = place.select_slider(
+        "Network at step", names, value=names[-1], key="map_step", help=tip("map_step"), bind="query-params"
+    )
+    return int(chosen) if chosen in names else steps[-1]

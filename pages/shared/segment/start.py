@@ -1,0 +1,215 @@
+"""Starting a segmentation run: the form, and the example that takes one click."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from pages.shared.forms.form_values import OWN_FOLDER
+from pages.shared.forms.presets import EXAMPLE
+from pages.shared.forms.run_as_code import show_as_code
+from pages.shared.forms.settings import choose_dataset, choose_options
+from pages.shared.frame import wording
+from pages.shared.frame.glossary import tip
+from pages.shared.frame.router import OWN
+from pages.shared.runs.choice import all_runs, has_maps, label_of, open_run
+from panda_core.backbones import BACKBONES
+from panda_core.config import RunConfig, default_data_root
+from panda_core.datasets import DATASETS
+from panda_core.datasets.sets.synthetic import PREFIX as SYNTHETIC
+from panda_core.datasets.sets.synthetic import synthetic_dataset
+from panda_core.errors import PandaError
+from panda_core.runs.folder import RunFolder
+from panda_core.runs.launch import keep_ready, start
+from panda_core.runs.plan import options_of, resolve
+from panda_core.segmentation.table import SEGMENTERS
+
+SECTION = "segment"  # the key of the choice below
+LOOK, NEW = "look at maps", "start a run"
+PRETRAINED = "pretrained"
+FORM = "seg_"  # of the keys of this form's widgets
+WITH_MASKS = ("magnetic_tiles", "mvtec")  # for other datasets, defects are drawn unless people say no
+_OFTEN = ("levels", "top", "sigma", "rotations", "coreset", "nearest_images")  # options that are shown first
+_ELSEWHERE = ("adapted", "checkpoint")  # options with a place of their own
+
+
+def show_example() -> None:
+    """Offer the run that starts with one click, and photos of one's own."""
+    first, second = st.columns(2)
+    with first.container(border=True, height="stretch"):
+        st.markdown("**See it on solar cells**")
+        st.caption(
+            "Learns from 40 normal solar cells, then looks at 24 others with and without a defect. About 15 seconds."
+        )
+        st.button(
+            "Run the example",
+            icon=":material/play_arrow:",
+            type="primary",
+            key="segment-example",
+            help=tip("segment_example"),
+            on_click=launch_example,
+        )
+    with second.container(border=True, height="stretch"):
+        st.markdown("**Use your own photos**")
+        st.caption("Eight or more of what is normal are enough to begin; then drop others to check.")
+        st.page_link(OWN, label="Drop images", icon=":material/add_photo_alternate:", help=tip("segment_own"))
+
+
+def go_to(section: str) -> None:
+    """Switch to another section of the page; for callbacks."""
+    st.session_state[SECTION] = section
+
+
+def launch_example() -> None:
+    """Start the example; for callbacks. Its folders are those of now, not those of when this file was read."""
+    launch(RunConfig(**EXAMPLE))
+
+
+def launch(config: RunConfig) -> None:
+    """Start a run, put it into the URL and switch to its maps; for callbacks."""
+    try:
+        folder = start(config)
+    except PandaError as error:
+        st.session_state["segment_message"] = str(error)
+        return
+    open_run(folder.run_id)
+    st.query_params.pop("image", None)
+    go_to(LOOK)
+
+
+def show_start() -> None:
+    """Draw the form and its button."""
+    keep_ready()  # while people look at the form, a process imports what a run needs
+    left, right = st.columns([1, 1.25], gap="large")
+    problem, config = "", None
+    try:
+        with left:
+            dataset, normal_class = _data()
+        with right:
+            config = _method(dataset, normal_class)
+            resolve(config)
+    except PandaError as error:
+        problem = str(error)
+    with right:
+        waiting = st.session_state.get(f"{FORM}dataset") == OWN_FOLDER and not dataset_named()
+        if problem and not waiting:
+            st.warning(wording.sentence(problem), icon=":material/info:")
+        st.button(
+            "Start",
+            type="primary",
+            icon=":material/play_arrow:",
+            width="stretch",
+            key="segment-start",
+            disabled=bool(problem) or config is None,
+            help=tip("segment_start"),
+            on_click=launch,
+            args=(config,),
+        )
+        if config is not None and not problem:
+            with st.popover("Copy as command or Python", icon=":material/terminal:", width="stretch"):
+                show_as_code(config)
+    show_example()
+
+
+def dataset_named() -> bool:
+    """Return whether the form's own folder has been given a path."""
+    return bool(str(st.session_state.get(f"{FORM}folder", "")).strip())
+
+
+def _data() -> tuple[str, str | None]:
+    """Draw the choice of images, and return the key of the dataset and its normal class."""
+    dataset = choose_dataset(FORM, first="elpv")
+    if dataset is None:
+        raise PandaError("Give the folder of your images.")
+    unmarked = dataset.key in DATASETS and dataset.key not in WITH_MASKS
+    drawn = st.toggle(
+        "Draw defects into normal images",
+        value=unmarked,
+        key=f"{FORM}synthetic-{dataset.key}",
+        help=tip("synthetic"),
+    )
+    classes = dataset.classes(Path(default_data_root()))
+    chosen = st.selectbox("Normal class", classes, key=f"{FORM}class", help=tip("class"), bind="query-params")
+    if drawn:
+        st.caption(synthetic_dataset(dataset).about)
+    return (f"{SYNTHETIC}{dataset.key}" if drawn else dataset.key), chosen
+
+
+def _method(dataset: str, normal_class: str | None) -> RunConfig:
+    """Draw method, network and limits, and return the run they describe."""
+    method = st.selectbox("Method", list(SEGMENTERS), key=f"{FORM}method", help=tip("segmenter"), bind="query-params")
+    st.caption(f"**{SEGMENTERS[method].title}.** {SEGMENTERS[method].about} {SEGMENTERS[method].source}.")
+    adapted = {folder.run_id: folder for folder in all_runs() if _has_network(folder)}
+    network = st.selectbox(
+        "Network",
+        [PRETRAINED, *adapted],
+        key=f"{FORM}network",
+        format_func=lambda key: "as pretrained" if key == PRETRAINED else label_of(adapted[key]),
+        help=tip("adapted"),
+    )
+    settings: dict[str, int | float | str] = {}
+    if network == PRETRAINED:
+        backbone = st.selectbox(
+            "Backbone", list(BACKBONES), key=f"{FORM}backbone", help=tip("backbone"), bind="query-params"
+        )
+        st.caption(BACKBONES[backbone].missing() or f"{BACKBONES[backbone].title}.")
+    else:
+        backbone = adapted[network].config().backbone
+        which = st.segmented_control(
+            "Of that run",
+            ("last", "all"),
+            default="last",
+            key=f"{FORM}checkpoint",
+            help=tip("checkpoint"),
+            required=True,
+        )
+        settings = {"adapted": str(adapted[network].path.resolve()), "checkpoint": which or "last"}
+    first, second, third = st.columns(3)
+    size = _whole(first, "Image size", "image_size", 32, 1024, 32, "224")
+    train = _whole(second, "Training images", "train_limit", 2, 10_000_000, 50, "all")
+    test = _whole(third, "Test images", "test_limit", 1, 10_000_000, 50, "all")
+    with st.expander("More settings", icon=":material/tune:"):
+        first, second = st.columns(2)
+        seed = _whole(first, "Seed", "seed", 0, 2**31 - 1, 1, "0")
+        name = second.text_input("Name", key=f"{FORM}name", max_chars=80, help=tip("name"))
+        settings |= _options(method, backbone)
+    return RunConfig(
+        recipe=method,
+        dataset=dataset,
+        normal_class=normal_class,
+        backbone=backbone,
+        image_size=size,
+        train_limit=train,
+        test_limit=test,
+        seed=seed or 0,
+        name=name.strip(),
+        set=settings,
+    )
+
+
+def _options(method: str, backbone: str) -> dict[str, int | float | str]:
+    """Draw the options of the method, those often changed first, and return the ones that were."""
+    options = options_of(RunConfig(recipe=method, backbone=backbone))
+    order = [key for key in _OFTEN if key in options] + [key for key in options if key not in _OFTEN]
+    return choose_options({key: options[key] for key in order if key not in _ELSEWHERE}, f"{FORM}set_")
+
+
+def _has_network(folder: RunFolder) -> bool:
+    """Return whether a run is an adaptation whose weights are there."""
+    return not has_maps(folder) and any((folder.path / "checkpoints").glob("*.safetensors"))
+
+
+def _whole(place: object, label: str, key: str, low: int, high: int, step: int, empty: str) -> int | None:
+    value = place.number_input(  # type: ignore[attr-defined]
+        label,
+        min_value=low,
+        max_value=high,
+        value=None,
+        step=step,
+        key=f"{FORM}{key}",
+        placeholder=empty,
+        help=tip(key),
+        bind="query-params",
+    )
+    return None if value is None else int(value)

@@ -1,0 +1,111 @@
+"""One image in large, with its map; the gallery it comes from; and the argument behind its hottest patch."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.shared.frame import wording
+from pages.shared.frame.charts import show as show_figure
+from pages.shared.frame.glossary import tip
+from pages.shared.segment.gallery import show_gallery
+from pages.shared.segment.look import Look
+from pages.shared.segment.maps import Looked, mapped
+from pages.shared.segment.patches import choose_patch, clicked_patch, show_neighbours
+from panda_core.figures import followed_figure, legend_figure, picture_figure
+from panda_core.figures.heatmaps import marked
+
+
+def show_viewer(view: Looked, look: Look, step: int, steps: list[int]) -> None:
+    """Draw the gallery, the chosen image, and the normal patches that its map was made from."""
+    if not len(view.found.scores):
+        st.info("There are no images to look at.", icon=":material/info:")
+        return
+    if view.images is None:
+        st.info(wording.sentence(view.note), icon=":material/hide_image:")
+    left, right = st.columns([1, 1.6], gap="large")
+    with left:
+        image = show_gallery(view, look)
+    with right:
+        _large(view, look, image, step)
+        _facts(view, look, image)
+        if len(steps) > 1 and view.key == view.run.run_id:
+            _followed(view, image, step, steps)
+    show_neighbours(view, look, image, step)
+
+
+def _large(view: Looked, look: Look, image: int, step: int) -> None:
+    """Draw the large picture, on which patches are chosen, and the legend of its colours."""
+    name, values = view.found.names[image], view.found.full(image)
+    st.markdown(f"**{wording.sentence(name)}**", help=tip("map_click"))
+    picture = view.picture(image)
+    patch = choose_patch(view, image)
+    if picture is not None:
+        clicked_patch(
+            picture_figure(look.drawn(picture, values), view.found.grids[image], patch),
+            view,
+            image,
+            alt=f"{name} with its map as {look.way}; the chosen patch is in row {patch[0] + 1}, column {patch[1] + 1}",
+        )
+    scale, peak = look.scale_of(values), float(view.found.peaks[image])
+    threshold = f", threshold {scale.middle:.2f}" if scale.threshold else ""
+    show_figure(
+        legend_figure(scale, peak),
+        key="map-legend",
+        alt=f"Colours of the map from {scale.low:.2f} to {scale.high:.2f}{threshold}; highest here {peak:.2f}.",
+    )
+    st.caption("◇ the highest value of this image. " + tip("map_unit"))
+
+
+def _facts(view: Looked, look: Look, image: int) -> None:
+    """Say what the image is, what the run says of it, and where people marked a defect."""
+    score, peak, truth = float(view.found.scores[image]), float(view.found.peaks[image]), view.truth(image)
+    words, beside = st.columns([1, 1], gap="medium")
+    with words:
+        if truth:
+            st.markdown(f"In truth **{wording.sentence(truth)}**.")
+        st.markdown(f"Score **{wording.amount(score)}**.", help=tip("map_score"))
+        percentile = view.found.percentile(image)
+        if percentile is not None:
+            st.markdown(f"Above **{percentile:.0f} %** of held-out normals.", help=tip("percentile"))
+        if view.score_threshold is not None:
+            verdict, sign = ("Rejected", ">") if view.rejected(image, None) else ("Accepted", "≤")
+            st.markdown(f"**{verdict}**: score {wording.amount(score)} {sign} {wording.amount(view.score_threshold)}.")
+        elif look.threshold is None:
+            st.markdown(f"Highest map value **{peak:.2f}**.", help=tip("map_peak"))
+        else:
+            verdict = "rejected" if peak > look.threshold else "accepted"
+            sign = ">" if peak > look.threshold else "≤"
+            st.markdown(
+                f"**{verdict.capitalize()}**: highest map value {peak:.2f} {sign} {look.threshold:.2f}.",
+                help=tip("map_verdict"),
+            )
+    with beside:
+        _truth(view, image, truth)
+
+
+def _truth(view: Looked, image: int, truth: str) -> None:
+    picture = view.picture(image)
+    if picture is None:
+        return
+    mask, name = view.mask(image), view.found.names[image]
+    if mask is not None and mask.any():
+        st.image(marked(picture, mask), width="stretch", alt=f"{name} with the outline of its marked defect")
+        st.caption("In green: the defect as it was marked.", help=tip("ground_truth"))
+        return
+    st.image(picture, width="stretch", alt=f"{name} without its map")
+    if truth == "normal":
+        st.caption("The image alone: it is normal, there is nothing to mark.", help=tip("ground_truth"))
+    else:
+        st.caption("The image alone: nobody has marked where a defect is.", help=tip("ground_truth"))
+
+
+def _followed(view: Looked, image: int, step: int, steps: list[int]) -> None:
+    """Draw the image's highest map value over the steps of the adapted network."""
+    found = [mapped(view.run, number) for number in steps]
+    peaks = [float(one.peaks[image]) for one in found]
+    st.markdown("**This image while the network was adapted**", help=tip("map_followed"))
+    show_figure(
+        followed_figure(steps, peaks, [one.threshold(0.05) for one in found], step),
+        key="map-followed",
+        alt=f"Highest map value of this image: {peaks[0]:.2f} at step {steps[0]}, {peaks[-1]:.2f} at step {steps[-1]}.",
+    )

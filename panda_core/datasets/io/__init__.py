@@ -1,0 +1,1 @@
+"""From files to arrays: images, masks, archives, downloads."""

@@ -1,0 +1,128 @@
+"""The two kinds of `Images`: arrays in memory and files on disk; and the listing of image files in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from panda_core.datasets.io.decoding import IMAGE_SUFFIXES, decode_image
+from panda_core.datasets.io.places import uploads_folder
+from panda_core.errors import DataMissing, PandaError, UnreadableImage, UsageError
+
+Rows = Sequence[int] | np.ndarray
+
+
+class ArrayImages:
+    """uint8 images in memory: an array (N, H, W) or (N, H, W, 3), or N arrays of sizes of their own."""
+
+    def __init__(self, arrays: Sequence[np.ndarray] | np.ndarray, names: Sequence[str]) -> None:
+        _check_names(names, len(arrays))
+        self._arrays = [arrays[row] for row in range(len(arrays))]  # views: the pixels are shared
+        self.names: Sequence[str] = tuple(names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def load(self, index: int) -> np.ndarray:
+        """Return a copy of the image as uint8 (H, W, 3), RGB; `UnreadableImage` where it has no or too many pixels."""
+        return np.array(decode_image(self._arrays[index], self.names[index]))
+
+    def digest(self, index: int) -> bytes:
+        """Return the SHA-256 of the shape and the pixels."""
+        array = self._arrays[index]
+        return hashlib.sha256(repr(array.shape).encode() + array.tobytes()).digest()
+
+    def subset(self, indices: Rows) -> ArrayImages:
+        """Return the images at `indices`, in that order; pixels are shared, not copied."""
+        return ArrayImages([self._arrays[row] for row in indices], [self.names[row] for row in indices])
+
+
+class FileImages:
+    """Image files, decoded when asked for."""
+
+    def __init__(self, paths: Sequence[str | os.PathLike[str]], names: Sequence[str]) -> None:
+        _check_names(names, len(paths))
+        self.paths: Sequence[str] = tuple(os.fspath(path) for path in paths)
+        self.names: Sequence[str] = tuple(names)
+
+    @staticmethod
+    def below(folder: Path, places: Sequence[str]) -> FileImages:
+        """Return the images at `places` in `folder`, as `image_files` gives them, shown by these places."""
+        return FileImages([f"{folder}/{place}" for place in places], [shown_name(place) for place in places])
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def load(self, index: int) -> np.ndarray:
+        """Return the image as uint8 (H, W, 3), RGB; `UnreadableImage` where it cannot be decoded."""
+        return decode_image(self.paths[index], self.names[index])
+
+    def digest(self, index: int) -> bytes:
+        """Return the SHA-256 of the file; `UnreadableImage` where the file cannot be opened."""
+        try:
+            with open(self.paths[index], "rb") as file:
+                return hashlib.file_digest(file, "sha256").digest()
+        except OSError as error:
+            raise UnreadableImage(f"`{self.names[index]}` cannot be read: {error.strerror}.") from error
+
+    def subset(self, indices: Rows) -> FileImages:
+        """Return the images at `indices`, in that order."""
+        return FileImages([self.paths[row] for row in indices], [self.names[row] for row in indices])
+
+
+def shown_name(place: str) -> str:
+    """Return a path as text that can be encoded: bytes of a file name that are no UTF-8 become `\\udcXX`."""
+    return place.encode("utf-8", "backslashreplace").decode()
+
+
+def image_files(folder: Path) -> list[str]:
+    """Return the places in `folder`, with forward slashes and sorted, of all files named like images.
+
+    Folders are searched to any depth. Hidden files and folders (a leading dot) and files with other endings than
+    `IMAGE_SUFFIXES` are left out; a file that ends like an image but is none stays, so that it is counted when
+    decoding fails. A link that leads out of `folder`, or to a folder, raises `UsageError`: a data set must not reach
+    files that its owner did not put there. Uploads are left out unless `folder` lies within one: whoever knows its
+    random name may open an upload, and a listing of all of them would hand out the names.
+    """
+    root, uploads = os.path.realpath(folder), os.path.realpath(uploads_folder())
+    found: list[str] = []
+    waiting = [""]  # places of folders, each with its final slash
+    while waiting:
+        place = waiting.pop()
+        if os.path.normpath(f"{root}/{place}") == uploads:
+            continue
+        for entry in _visible_entries(f"{folder}/{place}"):
+            if entry.is_dir():
+                if entry.is_symlink():
+                    raise _refused_link(entry.path, "a link to a folder")
+                waiting.append(f"{place}{entry.name}/")
+            elif entry.name.lower().endswith(IMAGE_SUFFIXES):
+                if entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(root):
+                    raise _refused_link(entry.path, "a link that leads out of the folder")
+                found.append(place + entry.name)
+    return sorted(found)
+
+
+def _visible_entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataMissing(f"`{folder}` cannot be listed: {error.strerror}. Check who may read it.") from error
+
+
+def _refused_link(path: str, what: str) -> UsageError:
+    return UsageError(f"`{path}` is {what}, which is not followed. Copy the images there or remove the link.")
+
+
+def _check_names(names: Sequence[str], count: int) -> None:
+    if len(names) != count:
+        raise PandaError(f"{count} images need {count} names; got {len(names)}.")
+    if len(set(names)) != count:
+        twice = Counter(names).most_common(1)[0][0]
+        raise PandaError(f"Image names must be unique; `{twice}` occurs twice.")

@@ -1,0 +1,1 @@
+"""Images of one's own: folders, dropped files, and what can be understood of them."""

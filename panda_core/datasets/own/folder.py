@@ -1,0 +1,240 @@
+"""`folder:PATH`: images of the user's own, in one of four layouts told apart by the names of the folders.
+
+| layout | normal class | test set |
+|---|---|---|
+| `*.png` | `normal` | 30 % of the images; no anomalies, hence no AUROC |
+| `good/`, other folders | `good` (or `normal`, `ok`) | 30 % of the normals, and all images of the other folders |
+| `train/<class>/`, `test/<class>/` | any class of `train` | all of `test`; a folder of another name is anomalous |
+| `train/good/`, `test/<type>/`, `ground_truth/` (MVTec) | `good` | the same; the masks are not images of the data set |
+
+Masks are found by name: `ground_truth/scratch/000_mask.png`, or `000.png`, belongs to `test/scratch/000.png` (in the
+second layout, to `scratch/000.png`).
+
+What is held out is chosen by the seed. Images may lie deeper inside a class folder. Where the names leave open
+what is normal, nothing is guessed: the error says how to arrange the folders.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import shlex
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from panda_core.datasets.io.decoding import IMAGE_SUFFIXES
+from panda_core.datasets.io.images import FileImages, image_files
+from panda_core.datasets.io.masks import FileMasks
+from panda_core.datasets.one_class import Dataset, LabelledSplits, stratified_split
+from panda_core.errors import DataMissing, PandaError, UsageError, unknown_name
+
+PREFIX = "folder:"
+NORMAL_NAMES = ("normal", "good", "ok")
+MASKS = "ground_truth"
+TRAIN_FRACTION = 0.7
+IMAGE_SIZE = 128
+
+_LAYOUTS = (
+    "Arrange it as one folder of normal images; as `normal/` beside folders of anomalies; or as `train/<class>/` and "
+    "`test/<class>/`."
+)
+
+_Labelled = list[tuple[str, str]]  # (place in the folder, label)
+_Groups = dict[str, list[str]]  # places by the name of a folder; "" for those in none
+
+
+@dataclasses.dataclass(frozen=True)
+class _Layout:
+    """A folder as it was understood.
+
+    told: the understanding, in a sentence. classes: what can be the normal class, a name of `NORMAL_NAMES` first.
+    split: (normal class, seed) -> (train, test), what each consists of. masks: places of masks in the folder.
+    """
+
+    told: str
+    classes: tuple[str, ...]
+    split: Callable[[str, int], tuple[_Labelled, _Labelled]]
+    masks: tuple[str, ...] = ()
+
+
+def folder_dataset(path: str | Path) -> Dataset:
+    """Return the dataset of the images in folder `path`; `about` tells how the folder was understood.
+
+    Neither a folder that is not there nor one that cannot be understood raises here: `missing` returns the sentence
+    that `classes` and `open` raise.
+    """
+    folder = Path(os.path.expanduser(path))  # noqa: PTH111  pathlib raises for a user it does not know
+
+    def open_splits(root: Path, normal_class: str, seed: int) -> LabelledSplits:
+        layout = _understand(folder)
+        if normal_class not in layout.classes:
+            raise unknown_name(f"class of `{folder}`", normal_class, layout.classes, "--normal-class")
+        halves = layout.split(normal_class, seed)
+        train, test = (FileImages.below(folder, [place for place, _ in half]) for half in halves)
+        train_labels, test_labels = (np.array([label for _, label in half], dtype=str) for half in halves)
+        masks = _masks_of(folder, layout.masks, halves[1], normal_class)
+        return LabelledSplits(train, train_labels, test, test_labels, normal_class, masks)
+
+    def missing(root: Path) -> str | None:
+        try:
+            _understand(folder)
+        except PandaError as error:
+            return str(error)
+        return None
+
+    try:
+        about = _understand(folder).told
+    except PandaError as error:
+        about = str(error)
+    return Dataset(
+        key=f"{PREFIX}{path}",
+        title=folder.absolute().name,
+        about=about,
+        source=str(folder),
+        licence="your own images",
+        citation="",
+        image_size=IMAGE_SIZE,
+        classes=lambda root: _understand(folder).classes,
+        open=open_splits,
+        missing=missing,
+    )
+
+
+def _understand(folder: Path) -> _Layout:
+    """Return the layout of `folder`, or raise a sentence that says what to change."""
+    if not os.path.exists(folder):  # noqa: PTH110  pathlib raises for names that are too long
+        raise DataMissing(f"`{folder}` does not exist. Give an existing folder of images: `--dataset {PREFIX}PATH`.")
+    if not folder.is_dir():
+        raise UsageError(f"`{folder}` is a file. Give the folder it lies in: {_flag(folder.parent)}.")
+    places = image_files(folder)
+    is_mask = [place.split("/")[0].casefold() == MASKS for place in places]
+    layout = _arranged(folder, [place for place, mask in zip(places, is_mask, strict=True) if not mask])
+    return dataclasses.replace(layout, masks=tuple(itertools.compress(places, is_mask)))
+
+
+def _arranged(folder: Path, places: list[str]) -> _Layout:
+    """Return the layout of the images at `places` in `folder`."""
+    if not places:
+        raise UsageError(f"`{folder}` holds no images ({', '.join(IMAGE_SUFFIXES)}). Give a folder that does.")
+    groups = _by_folder(places)
+    if set(groups) == {""}:
+        return _only_normals(places, "normal", f"All {len(places)} images are taken as normal")
+    if "" in groups:
+        beside = groups.pop("")[0]
+        raise UsageError(f"`{folder}` holds images in {_listed(groups)} and also beside, as `{beside}`. {_LAYOUTS}")
+    halves = {name.casefold(): name for name in groups}
+    if set(halves) == {"train", "test"} and len(groups) == 2:
+        train, test = (_by_folder(groups[halves[half]], depth=1) for half in ("train", "test"))
+        return _train_and_test(folder, train, test)
+    if "train" in halves or "test" in halves:
+        raise UsageError(f"`{folder}` holds images in {_listed(groups)}, not in `train` and `test` alone. {_LAYOUTS}")
+    return _normals_and_others(folder, groups)
+
+
+def _only_normals(places: list[str], label: str, told: str) -> _Layout:
+    def split(normal_class: str, seed: int) -> tuple[_Labelled, _Labelled]:
+        train, test = stratified_split(np.full(len(places), label), TRAIN_FRACTION, seed)
+        return [(places[row], label) for row in train], [(places[row], label) for row in test]
+
+    told += "; 30 %, chosen by the seed, are held out to be scored. There are no anomalies, so there is no AUROC."
+    return _Layout(told, (label,), split)
+
+
+def _normals_and_others(folder: Path, groups: _Groups) -> _Layout:
+    normals = [name for name in groups if name.casefold() in NORMAL_NAMES]
+    if len(normals) != 1:
+        for name, places in groups.items():
+            if "train" in _by_folder(places, depth=1):  # the parent of MVTec's categories, for instance
+                raise UsageError(f"`{folder}` holds several data sets. Give one: {_flag(folder / name)}.")
+        if len(groups) == 1:
+            (name,) = groups
+            raise UsageError(f"`{folder}` holds images in `{name}` alone. If they are normal: {_flag(folder / name)}.")
+        what = f"{_listed(normals)} could all be the normal one" if normals else "none is called normal, good or ok"
+        raise UsageError(f"`{folder}` holds images in {_listed(groups)}, of which {what}. {_LAYOUTS}")
+    (normal,) = normals
+    others = [name for name in groups if name != normal]
+    alone = _only_normals(groups[normal], normal, f"The {len(groups[normal])} images in `{normal}` are normal")
+    if not others:
+        return alone
+    anomalies = [(place, name) for name in others for place in groups[name]]
+
+    def split(normal_class: str, seed: int) -> tuple[_Labelled, _Labelled]:
+        train, held_out = alone.split(normal_class, seed)
+        return train, held_out + anomalies
+
+    return _Layout(
+        f"The {len(groups[normal])} images in `{normal}` are normal; 30 % of them, chosen by the seed, are held out "
+        f"for the test set. The {len(anomalies)} images in {_listed(others)} are anomalous.",
+        (normal,),
+        split,
+    )
+
+
+def _train_and_test(folder: Path, train: _Groups, test: _Groups) -> _Layout:
+    for half in (train, test):
+        if "" in half:
+            raise UsageError(f"`{half[''][0]}` in `{folder}` must lie in the folder of its class. {_LAYOUTS}")
+    classes = tuple(sorted(train, key=lambda name: (name.casefold() not in NORMAL_NAMES, name)))
+    labels = {name: _label_of_test(name, classes) for name in test}
+    halves = (
+        [(place, name) for name, places in train.items() for place in places],
+        [(place, labels[name]) for name, places in test.items() for place in places],
+    )
+    told = f"Normal is the chosen class of {_listed(classes)} in `train`; every other folder in `test` is anomalous."
+    if len(classes) == 1:
+        anomalous = _listed(name for name in test if labels[name] != classes[0])
+        told = f"Normal is `{classes[0]}`; anomalous in `test`: {anomalous or 'nothing, hence no AUROC'}."
+    untested = [name for name in classes if name not in labels.values()]
+    if untested:
+        told += f" `test` has no normal images, hence gives no AUROC, for {_listed(untested)}."
+    return _Layout(told, classes, lambda normal_class, seed: halves)
+
+
+def _label_of_test(name: str, classes: tuple[str, ...]) -> str:
+    """Return the class of `train` that a folder of `test` belongs to: `Good` and `ok` are `good`; else its own name."""
+    if name in classes:
+        return name
+    for known in classes:
+        if known.casefold() == name.casefold():
+            return known
+    normals = [known for known in classes if known.casefold() in NORMAL_NAMES]
+    return normals[0] if name.casefold() in NORMAL_NAMES and len(normals) == 1 else name
+
+
+def _masks_of(folder: Path, masks: tuple[str, ...], test: _Labelled, normal: str) -> FileMasks | None:
+    """Return the masks of the images of `test`, or None for a folder without masks."""
+    if not masks:
+        return None
+    known = {_stem(place.split("/", 1)[1]): f"{folder}/{place}" for place in masks}
+
+    def find(place: str) -> str | None:
+        first, _, rest = place.partition("/")
+        stem = _stem(rest if first.casefold() == "test" else place)
+        return known.get(f"{stem}_mask", known.get(stem))
+
+    return FileMasks([find(place) for place, _ in test], [label == normal for _, label in test])
+
+
+def _stem(place: str) -> str:
+    return place.rpartition(".")[0]
+
+
+def _by_folder(places: list[str], depth: int = 0) -> _Groups:
+    """Return `places` by the folder they lie in, `depth` folders down."""
+    groups: _Groups = {}
+    for place in places:
+        folders = place.split("/")[depth:-1]
+        groups.setdefault(folders[0] if folders else "", []).append(place)
+    return groups
+
+
+def _listed(names: Iterable[str], most: int = 12) -> str:
+    shown = [f"`{name}`" for name in names]
+    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
+
+
+def _flag(folder: Path) -> str:
+    return f"`--dataset {shlex.quote(f'{PREFIX}{folder}')}`"

@@ -1,0 +1,1 @@
+"""Runs that adapt a network, or score its frozen features."""

@@ -1,0 +1,1 @@
+"""Runs that learn from some classes and judge another from a few references."""

@@ -1,0 +1,203 @@
+"""The run folder: the one interface between computing and everything else. No torch is needed to read one.
+
+    config.json  environment.json  split.json  events.jsonl  state.json  space.safetensors
+    checkpoints/NNNNNN.safetensors   galleries/NNNNNN.safetensors   momentum/NNNNNN.safetensors
+    arrays/NNNNNN.npz  arrays/final.npz
+
+A log line is appended after the files it refers to, so a line proves its files. While a process computes a run it
+holds the lock `lock`; a run whose state says `running` and whose lock is free was interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from panda_core.config import RunConfig
+from panda_core.errors import BrokenRun, PandaError, UsageError
+from panda_core.events import Event
+from panda_core.records import append_line, cannot_write, read_arrays, read_json, read_lines, write_json
+
+STATES = ("queued", "running", "finished", "stopped", "failed", "interrupted")
+ENDED = ("finished", "stopped", "failed", "interrupted")
+# Seconds in which the process of a queued run has begun: it imports torch, on a busy machine slowly.
+STARTS_WITHIN = 120.0
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """What `state.json` says, corrected by the lock. since: seconds since 1970."""
+
+    state: str
+    since: float = 0.0
+    reason: str = ""
+
+
+class ComputedFolder:
+    """A folder that one process computes and others look at: its state, its lock, and how that process is stopped."""
+
+    starts_within: float  # seconds in which the process of a queued folder has begun
+    cut_short: str  # the reason that is given where its process is gone
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write_state(self, state: str, reason: str = "") -> None:
+        write_json(self.path / "state.json", {"state": state, "since": time.time(), "reason": reason})
+
+    def state(self) -> State:
+        """Return the state; `queued` and `running` without a living process are `interrupted`."""
+        try:
+            record = read_json(self.path / "state.json")
+            state = State(str(record["state"]), float(record["since"]), str(record.get("reason", "")))
+        except (PandaError, KeyError, TypeError, ValueError):
+            return State("interrupted", reason="Its state cannot be read.")
+        just_made = state.state == "queued" and time.time() - state.since < self.starts_within
+        if state.state in ("queued", "running") and not just_made and not self.is_locked():
+            return State("interrupted", state.since, self.cut_short)
+        return state
+
+    def is_locked(self) -> bool:
+        try:
+            with FileLock(self.path / "lock").acquire(timeout=0):
+                return False
+        except (Timeout, OSError):
+            return True
+
+    def request_stop(self) -> None:
+        """Ask the computing process, whatever it is, to stop; it looks before every batch, or cell of a grid."""
+        try:
+            (self.path / "stop").touch()
+        except OSError as error:
+            raise cannot_write(self.path / "stop", error) from error
+
+    def stop_requested(self) -> bool:
+        return (self.path / "stop").exists()
+
+    def clear_stop_request(self) -> None:
+        (self.path / "stop").unlink(missing_ok=True)
+
+
+class RunFolder(ComputedFolder):
+    """One run's folder, to read and to write."""
+
+    starts_within = STARTS_WITHIN
+    cut_short = "Its process ended without a word: killed, or the machine went down. It can be resumed."
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    @staticmethod
+    def create(config: RunConfig) -> RunFolder:
+        """Return a new folder under `config.runs_dir`, its config written and its state `queued`.
+
+        The id starts with the time, so that names sort by age, and ends with random letters: whoever knows the id
+        can open the run, nobody can guess it.
+        """
+        words = re.sub(r"[^a-z0-9]+", "-", f"{Path(config.dataset).name} {config.normal_class} {config.recipe}".lower())
+        run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{words.strip('-')[:40]}-{secrets.token_hex(8)}"
+        folder = RunFolder(Path(config.runs_dir) / run_id)
+        try:
+            folder.path.mkdir(parents=True)
+        except OSError as error:
+            raise cannot_write(folder.path, error) from error
+        folder.write_config(config)
+        folder.write_state("queued")
+        return folder
+
+    @staticmethod
+    def open(run: str | os.PathLike[str], runs_dir: str | os.PathLike[str] = "runs") -> RunFolder:
+        """Return the folder of `run`: a path, or an id below `runs_dir`. `UsageError` if there is none."""
+        for path in (Path(run), Path(runs_dir) / run):
+            if (path / "config.json").is_file():
+                return RunFolder(path)
+        raise UsageError(f"There is no run `{run}`. `python -m panda_core list` shows the runs of a folder.")
+
+    @staticmethod
+    def by_id(run_id: str, runs_dir: str | os.PathLike[str]) -> RunFolder | None:
+        """Return the run called exactly `run_id` in `runs_dir`, or None. Paths and other tricks are no ids."""
+        if not _ID.fullmatch(run_id):
+            return None
+        path = Path(runs_dir) / run_id
+        return RunFolder(path) if (path / "config.json").is_file() else None
+
+    # config, environment, split
+
+    def write_config(self, config: RunConfig) -> None:
+        write_json(self.path / "config.json", config.to_json())
+
+    def config(self) -> RunConfig:
+        try:
+            return RunConfig.from_json(read_json(self.path / "config.json"))
+        except (PandaError, TypeError) as error:
+            raise BrokenRun(f"Run `{self.run_id}` has no readable config: {error}") from error
+
+    def read(self, name: str) -> Any:
+        """Return a JSON file of the run, or None if it is not there yet."""
+        path = self.path / name
+        return read_json(path) if path.exists() else None
+
+    # state
+
+    def state(self) -> State:
+        """Return the state. `running` or `queued` without a living process is `interrupted`."""
+        state = super().state()
+        if state.state not in STATES:
+            return State("interrupted", reason=f"Its state `{state.state}` is unknown.")
+        return state
+
+    def lock(self) -> FileLock:
+        """Return the lock that a computing process holds; not yet acquired."""
+        return FileLock(self.path / "lock", timeout=3)
+
+    # events
+
+    def append(self, event: Event) -> None:
+        append_line(self.path / "events.jsonl", event.to_json())
+
+    def events(self, offset: int = 0) -> Iterator[tuple[Event, int]]:
+        """Yield (event, offset after it) from byte `offset` on; kinds this version does not know are passed over."""
+        for record, after in read_lines(self.path / "events.jsonl", offset):
+            event = Event.from_json(record)
+            if event is not None:
+                yield event, after
+
+    # arrays
+
+    def arrays(self, step: int | str) -> dict[str, np.ndarray]:
+        """Return the arrays of a step (or of "final"): see `panda_core.runs.adapt.evaluate`."""
+        path = (
+            self.path / "arrays" / f"{step:06d}.npz" if isinstance(step, int) else self.path / "arrays" / f"{step}.npz"
+        )
+        arrays = read_arrays(path)
+        absent = {"scores", "held_out_scores", "normaliser" if isinstance(step, int) else "step"} - set(arrays)
+        if absent:
+            raise BrokenRun(f"`{path}` lacks {', '.join(sorted(absent))}. The run must be computed again.")
+        return arrays
+
+    def delete(self) -> None:
+        """Remove the folder; refused while a process computes the run."""
+        if self.is_locked():
+            raise UsageError(f"Run `{self.run_id}` is being computed. Stop it first.")
+        shutil.rmtree(self.path)
+
+
+def list_runs(runs_dir: str | os.PathLike[str]) -> list[RunFolder]:
+    """Return the run folders in `runs_dir`, newest first. A folder without a config is no run."""
+    try:
+        paths = [path for path in Path(runs_dir).iterdir() if (path / "config.json").is_file()]
+    except OSError:
+        return []
+    return [RunFolder(path) for path in sorted(paths, key=lambda path: path.name, reverse=True)]

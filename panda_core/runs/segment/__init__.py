@@ -1,0 +1,1 @@
+"""Runs that compare patches, and give maps."""

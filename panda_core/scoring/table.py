@@ -1,0 +1,89 @@
+"""Scorers: from the features of normal images to an anomaly score. Higher is more anomalous, everywhere.
+
+Adding one: a file with a class that has `fit` and `score`, and a line in `SCORERS`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from panda_core.config import Option
+from panda_core.errors import unknown_name
+from panda_core.scoring.kmeans import KMeansScorer
+from panda_core.scoring.knn import KNNScorer, nearest
+from panda_core.scoring.mahalanobis import MahalanobisScorer
+from panda_core.scoring.mean import MeanScorer
+from panda_core.scoring.ocsvm import OneClassSVMScorer
+
+
+class Scorer(Protocol):
+    """fit(features (N, D)) -> self; score(queries (M, D)) -> float32 (M,), higher = more anomalous."""
+
+    def fit(self, features: np.ndarray) -> Scorer: ...
+
+    def score(self, queries: np.ndarray) -> np.ndarray: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ScorerRow:
+    """A row of `SCORERS`. build(seed=..., **options) -> an unfitted scorer."""
+
+    title: str
+    source: str
+    build: Callable[..., Any]
+    options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
+
+
+SCORERS: dict[str, ScorerRow] = {
+    "knn": ScorerRow(
+        "k nearest neighbours: sum of the squared distances",
+        "PANDA, Sec. 3; released code",
+        KNNScorer,
+        {"k": Option(default=2, low=1, high=1000, help="how many nearest normal images count")},
+    ),
+    "mean": ScorerRow("distance to the mean of the normal features", "PANDA, Sec. 4.2.3", MeanScorer),
+    "kmeans": ScorerRow(
+        "distance to the nearest of k means",
+        "PANDA, Sec. 4.2.3",
+        KMeansScorer,
+        {"means": Option(default=10, low=1, high=1000, help="number of means fitted to the normal features")},
+    ),
+    "mahalanobis": ScorerRow(
+        "Mahalanobis distance, covariance shrunk",
+        "Ledoit & Wolf, J. Multivariate Analysis 2004",
+        MahalanobisScorer,
+    ),
+    "ocsvm": ScorerRow(
+        "one-class SVM: outside of a boundary around the normal features",
+        "Schoelkopf et al., Neural Computation 2001; PANDA, Table 1",
+        OneClassSVMScorer,
+        {
+            "svm_nu": Option(default=0.1, low=1e-3, high=1.0, help="largest share of normal images outside (nu)"),
+            "svm_gamma": Option(
+                default=0.0, low=0.0, high=1e6, help="width of the kernel (gamma); 0 is 1 / (dimensions x variance)"
+            ),
+            "svm_variance": Option(
+                default=0.95, low=0.01, high=1.0, help="share of the variance whose principal components are kept"
+            ),
+            "svm_contrast": Option(
+                default="no",
+                choices=("no", "yes"),
+                help="L1 contrast normalisation of each image's features first, made for pixels",
+            ),
+        },
+    ),
+}
+
+
+def find_scorer(key: str) -> ScorerRow:
+    """Return the row called `key`; an unknown name raises `UsageError`."""
+    if key not in SCORERS:
+        raise unknown_name("scorer", key, SCORERS, "--scorer")
+    return SCORERS[key]
+
+
+__all__ = ["SCORERS", "Scorer", "ScorerRow", "find_scorer", "nearest"]

@@ -1,0 +1,94 @@
+"""Where the defect is: distances of patches to normal patches, as maps. Higher = more anomalous.
+
+Two methods, each a row of `SEGMENTERS`; adding one: a file with a class like `PatchCore`, and a row here. Importing
+this package loads no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from panda_core.config import Option, whiten_dims
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmenter:
+    """A row of `SEGMENTERS`. It is named where a recipe is: a segmentation run adapts nothing."""
+
+    title: str
+    about: str
+    source: str
+    options: Mapping[str, Option]
+
+
+_PATCHES = {
+    "levels": Option(default="", help="stages whose maps are compared, for instance blocks.4,blocks.5 (the network's)"),
+    "neighbourhood": Option(default=3, low=1, high=9, help="side of the square over which patches are averaged"),
+    "border": Option(
+        default="inside",
+        choices=("inside", "zeros"),
+        help="what patches at the border are averaged over: places inside the image, or zeros as well, as in the paper",
+        needs={"neighbourhood": ("3", "5", "7", "9")},
+    ),
+    "whiten_dims": whiten_dims(512),
+    "sigma": Option(default=4.0, low=0.0, high=64.0, help="blur of the map, in pixels of an input of side 224"),
+    "memory_gb": Option(default=2.0, low=0.01, high=1024.0, help="refuse to start if the patches need more memory"),
+    "adapted": Option(default="", help="run whose adapted network is used instead of the pretrained one"),
+    "checkpoint": Option(default="last", help="step of that run: a number, last, or all (a map for each)"),
+}
+
+SEGMENTERS: dict[str, Segmenter] = {
+    "patchcore": Segmenter(
+        title="PatchCore",
+        about="Every patch is compared with one bank of normal patches, thinned to those that cover the rest.",
+        source="Roth et al., CVPR 2022",
+        options=_PATCHES
+        | {
+            "merge": Option(
+                default="separate",
+                choices=("separate", "concat"),
+                help="separate: a bank and a map for each level; concat: levels side by side, as in the paper",
+            ),
+            "coreset": Option(default=0.1, low=1e-6, high=1.0, help="share of the normal patches that is kept"),
+            "bank_rows": Option(default=5000, low=1, high=10_000_000, help="largest number of patches kept"),
+            "candidates": Option(
+                default=20_000,
+                low=1,
+                high=100_000_000,
+                help="patches, drawn at random, among which the kept are chosen",
+            ),
+            "exact_rows": Option(
+                default=200_000, low=1, high=100_000_000, help="above so many patches the search is approximate"
+            ),
+            "image_score": Option(
+                default="part-or-whole",
+                choices=("part-or-whole", "part"),
+                help="part: the mean of the highest patches; part-or-whole: that, or the mean of all patches where "
+                "it stands out more among held-out normal images",
+            ),
+            "top": Option(
+                default=0.1,
+                low=0.0,
+                high=1.0,
+                help="share of the patches that count as the highest; 0: one alone",
+            ),
+            "reweight": Option(
+                default=0, low=0, high=1000, help="neighbours for the paper's re-weighting of the highest; 0: off"
+            ),
+            "position": Option(
+                default=0.0, low=0.0, high=100.0, help="how much a patch's place counts, relative to its features"
+            ),
+            "rotations": Option(default=1, low=1, high=8, help="turned copies of each normal image: 1, 2, 4 or 8"),
+        },
+    ),
+    "spade": Segmenter(
+        title="SPADE",
+        about="The most similar normal images are found first; patches are compared with theirs alone.",
+        source="Cohen & Hoshen 2020; PANDA's own segmentation",
+        options=_PATCHES
+        | {"nearest_images": Option(default=50, low=1, high=10_000, help="how many similar images are compared with")},
+    ),
+}
+
+__all__ = ["SEGMENTERS", "Segmenter"]
