@@ -27,7 +27,7 @@ from panda_core.datasets.io.archives import Archive
 from panda_core.datasets.io.decoding import decode_image
 from panda_core.errors import RefusedArchive, UnreadableImage
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 INPUTS = {"images": 7000, "archives": 3000}
 LONGEST = 2.0  # seconds of processor time an input
 MOST_MEMORY = 300_000  # KiB above that of whole files

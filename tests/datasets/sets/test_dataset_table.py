@@ -104,7 +104,7 @@ NOTICE = {
 
 def test_notice_names_every_data_set() -> None:
     """Guards: a data set added without its licence in NOTICE, or told to be free there and not in the table."""
-    lines = (Path(__file__).parents[2] / "NOTICE").read_text().splitlines()
+    lines = (Path(__file__).parents[3] / "NOTICE").read_text().splitlines()
     assert set(NOTICE) == set(DATASETS)
     for key, title in NOTICE.items():
         (place,) = [place for place, line in enumerate(lines) if line.startswith(f"  {title}")]
