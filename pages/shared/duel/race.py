@@ -15,12 +15,18 @@ from panda_core.figures import style
 from panda_core.runs.loaded import LoadedRun
 
 _HERE = Path(__file__).parent
-_PARTS = ("time_machine_cloud.js", "time_machine_charts.js", "time_machine_player.js", "duel.js")
+_PLAYER = _HERE.parent / "player"
+_PARTS = (
+    _PLAYER / "time_machine_cloud.js",
+    _PLAYER / "time_machine_charts.js",
+    _PLAYER / "time_machine_player.js",
+    _HERE / "duel.js",
+)
 _DUEL = st.components.v2.component(
     "panda_duel",
     html=(_HERE / "duel.html").read_text(encoding="utf-8"),
-    css=(_HERE / "time_machine.css").read_text(encoding="utf-8"),
-    js="\n".join((_HERE / part).read_text(encoding="utf-8") for part in _PARTS),
+    css=(_PLAYER / "time_machine.css").read_text(encoding="utf-8"),
+    js="\n".join(part.read_text(encoding="utf-8") for part in _PARTS),
 )
 MOST = 4
 _NEEDED = ("steps", "auroc", "anomalous_ratio", "clouds", "frame", "words")
