@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "panda_core"
 LAYERS = {
-    **dict.fromkeys(("errors", "records"), 0),
+    **dict.fromkeys(("errors", "records", "torchvision_operators"), 0),
     **dict.fromkeys(("config", "events", "metrics", "pixel_metrics"), 1),
     **dict.fromkeys(("backbones", "datasets", "scoring"), 2),
     **dict.fromkeys(("features", "segmentation", "few_shot"), 3),

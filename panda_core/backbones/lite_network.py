@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from panda_core.backbones.backbone import Preprocessing
 from panda_core.backbones.network import INPUT, Network, freeze
-from panda_core.backbones.torchvision_operators import load_timm
+from panda_core.torchvision_operators import load_timm
 
 # The whole image is seen: a centre crop would hide the rim, where defects are as likely as elsewhere.
 PREPROCESSING = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bicubic", crop=1.0)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from panda_core.backbones.backbone import Preprocessing
 from panda_core.backbones.cutting import split
 from panda_core.backbones.network import Network, digest, freeze
-from panda_core.backbones.torchvision_operators import load_timm
 from panda_core.errors import DataMissing, UsageError
+from panda_core.torchvision_operators import load_timm
 
 
 def default_cut(network: nn.Module) -> str:

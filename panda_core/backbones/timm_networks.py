@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from panda_core.backbones.backbone import Backbone
-from panda_core.backbones.torchvision_operators import load_timm
 from panda_core.errors import UsageError
+from panda_core.torchvision_operators import load_timm
 
 if TYPE_CHECKING:
     from panda_core.backbones.network import Network

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from panda_core.backbones import BACKBONES
-from panda_core.backbones.torchvision_operators import declare_operators
 from panda_core.cli.output import print_json, print_table, print_text
 from panda_core.config import Option, default_runs_dir
 from panda_core.datasets import DATASETS, Dataset
@@ -28,6 +27,7 @@ from panda_core.few_shot.table import GENERALISERS, Generaliser
 from panda_core.methods.table import RECIPES, Recipe
 from panda_core.scoring.table import SCORERS
 from panda_core.segmentation.table import SEGMENTERS, Segmenter
+from panda_core.torchvision_operators import declare_operators
 
 
 def datasets(parsed: argparse.Namespace) -> int:

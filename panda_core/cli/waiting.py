@@ -13,11 +13,11 @@ import os
 import sys
 from pathlib import Path
 
-from panda_core.backbones.torchvision_operators import load_timm
 from panda_core.cli import main as command_line
 from panda_core.cli import wait_without_spinning
 from panda_core.cli.checking import main as check
 from panda_core.cli.exporting import bundle_main as bundle
+from panda_core.torchvision_operators import load_timm
 
 
 def main() -> int:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from panda_core.backbones.torchvision_operators import declare_operators
+from panda_core.torchvision_operators import declare_operators
 
 declare_operators()  # before the first import of torchvision
 

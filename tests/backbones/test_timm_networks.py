@@ -108,7 +108,7 @@ def test_weights_that_cannot_be_downloaded_are_one_sentence(tmp_path: object, mo
 def test_torchvision_repair_leaves_a_working_library_alone() -> None:
     """Operators declared twice where torchvision's compiled library loads; an import that fails where it does not."""
     program = (
-        "import panda_core.backbones.torchvision_operators as repair, torch\n"
+        "import panda_core.torchvision_operators as repair, torch\n"
         "assert repair.load_timm().__name__ == 'timm'\n"
         "loads = repair._compiled_library_loads()\n"
         "assert (repair.declare_operators() is None) == loads\n"

@@ -35,7 +35,6 @@ import torch
 
 from panda_core.backbones.efficientnet_lite import weights_file
 from panda_core.backbones.lite_network import PREPROCESSING, whole_network
-from panda_core.backbones.torchvision_operators import load_timm
 from panda_core.config import RunConfig
 from panda_core.datasets import ArrayImages, OneClassTask, find_dataset, one_class_task
 from panda_core.datasets.io.masks import Masks
@@ -47,6 +46,7 @@ from panda_core.runs.segment.loop import joined
 from panda_core.segmentation.calibration import fit_calibrated
 from panda_core.segmentation.maps import full_map
 from panda_core.segmentation.model import Patches, PatchModel
+from panda_core.torchvision_operators import load_timm
 
 SIZE = 224
 LAYERS = ("blocks.2", "blocks.4")  # strides 8 and 16: the places of a ResNet's layer2 and layer3

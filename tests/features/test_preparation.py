@@ -32,7 +32,7 @@ def test_every_size_gives_the_square(preparation: Preprocessing, size: tuple[int
 @pytest.mark.parametrize("size", [(300, 400), (400, 300), (256, 256), (31, 90)])
 def test_the_papers_crop_is_torchvisions(size: tuple[int, int]) -> None:
     """Another crop than "short side to 256, centre crop of 224": off by one row, or the long side resized."""
-    from panda_core.backbones.torchvision_operators import load_timm
+    from panda_core.torchvision_operators import load_timm
 
     load_timm()
     from torchvision.transforms import CenterCrop, Compose, Resize

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panda_core.backbones.torchvision_operators import declare_operators
 from panda_core.errors import PandaError, UsageError
+from panda_core.torchvision_operators import declare_operators
 
 if TYPE_CHECKING:  # `one_class` would import this module through the data sets otherwise
     from panda_core.datasets.one_class import Dataset

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from panda_core.backbones.torchvision_operators import load_timm
 from panda_core.datasets.io.images import FileImages, image_files
+from panda_core.torchvision_operators import load_timm
 
 FOLDERS = ("imagenet_sample", "imagenet", "imagenet/train")
 _SYNSET = re.compile(r"n\d{8}")
