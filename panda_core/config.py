@@ -30,13 +30,18 @@ def default_runs_dir() -> str:
 class Option:
     """One `--set key=value` that a recipe, scorer or backbone understands.
 
-    A value is an int, a float or a str, as `default` is; numbers lie in [low, high], a str is one of `choices`
-    where there are any. needs: other option, or field of the config -> values with which alone this option has an
-    effect; with others only its default is accepted.
+    default: what it is where nothing is set. A value is an int, a float or a str, as this one is.
+    help: what it is, in the words of the field, for the command line.
+    plain: what it is, in plain words, for the app's tooltips (Markdown).
+    low, high: numbers lie in [low, high].
+    choices: a str is one of these, where there are any.
+    needs: other option, or field of the config -> values with which alone this option has an effect; with others
+        only its default is accepted.
     """
 
     default: int | float | str
     help: str
+    plain: str
     low: float = -math.inf
     high: float = math.inf
     choices: tuple[str, ...] = ()
@@ -73,6 +78,7 @@ def whiten_dims(default: int) -> Option:
         low=1,
         high=4096,
         help="largest number of directions kept by whitening",
+        plain="How many directions are kept, at most, when features are whitened.",
         needs={"feature_norm": ("whiten",)},
     )
 

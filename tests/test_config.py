@@ -123,12 +123,12 @@ def test_defaults_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("option", "value", "parsed"),
     [
-        (Option(default=2, low=1, high=9, help=""), "3", 3),
-        (Option(default=2, low=1, high=9, help=""), 9, 9),
-        (Option(default=0.5, low=0, high=9, help=""), "1e-3", 0.001),
-        (Option(default=0.5, low=0, high=9, help=""), 3, 3.0),
-        (Option(default="A", choices=("A", "B"), help=""), "B", "B"),
-        (Option(default="", help=""), "layer2", "layer2"),
+        (Option(default=2, low=1, high=9, help="", plain=""), "3", 3),
+        (Option(default=2, low=1, high=9, help="", plain=""), 9, 9),
+        (Option(default=0.5, low=0, high=9, help="", plain=""), "1e-3", 0.001),
+        (Option(default=0.5, low=0, high=9, help="", plain=""), 3, 3.0),
+        (Option(default="A", choices=("A", "B"), help="", plain=""), "B", "B"),
+        (Option(default="", help="", plain=""), "layer2", "layer2"),
     ],
 )
 def test_options_take_the_type_of_their_default(option: Option, value: object, parsed: object) -> None:
@@ -141,12 +141,12 @@ def test_options_take_the_type_of_their_default(option: Option, value: object, p
 def test_bad_options_are_refused_in_one_sentence(value: object) -> None:
     """A whole number out of range, or text, where `--set` wants a number."""
     with pytest.raises(UsageError, match=r"`k` must be a whole number in \[1, 9\].*--set k=2"):
-        Option(default=2, low=1, high=9, help="").parse("k", value)
+        Option(default=2, low=1, high=9, help="", plain="").parse("k", value)
     with pytest.raises(UsageError, match=r"`clip` must be a number"):
-        Option(default=2.0, low=2.5, high=9, help="").parse("clip", "inf")
+        Option(default=2.0, low=2.5, high=9, help="", plain="").parse("clip", "inf")
 
 
 def test_an_unknown_choice_lists_the_known_ones() -> None:
     """A choice refused without saying what there is."""
     with pytest.raises(UsageError, match="`ses` `C`; known: `A`, `B`"):
-        Option(default="A", choices=("A", "B"), help="").parse("ses", "C")
+        Option(default="A", choices=("A", "B"), help="", plain="").parse("ses", "C")

@@ -58,5 +58,10 @@ class Backbone:
     @property
     def options(self) -> Mapping[str, Option]:
         """The `--set` options of every backbone."""
-        about = "stage with which the frozen trunk ends; later stages are adapted"
-        return {"cut": Option(default=self.cut, help=about, choices=self.cuts)}
+        cut = Option(
+            default=self.cut,
+            help="stage with which the frozen trunk ends; later stages are adapted",
+            plain="The stage at which the frozen part ends. Stages after it are adapted.",
+            choices=self.cuts,
+        )
+        return {"cut": cut}

@@ -38,8 +38,9 @@ from panda_core.export.opening import (
     network_of,
     sealed,
 )
+from panda_core.methods.options import OWN
 from panda_core.methods.stopping import taking_part
-from panda_core.methods.table import OWN, find_recipe
+from panda_core.methods.table import find_recipe
 from panda_core.records import append_line, cannot_write, write_atomically, write_json
 from panda_core.runs.detector import FALSE_ALARM_RATE, PandaDetector
 from panda_core.runs.loaded import LoadedRun

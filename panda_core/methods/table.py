@@ -10,13 +10,25 @@ import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from panda_core.config import Option, whiten_dims
+from panda_core.config import Option
 from panda_core.errors import unknown_name
+from panda_core.methods.options import (
+    CONTRASTIVE,
+    FISHER,
+    JOINT,
+    L2,
+    MHROT,
+    OUTLIERS,
+    OWN,
+    SES,
+    SPACE,
+    SVDD,
+    SVM_GRID,
+    TRAINING,
+)
 
 if TYPE_CHECKING:
     from panda_core.methods.learner import Learner
-
-OWN = "own"  # in place of a scorer's key: the anomaly score that belongs to the recipe itself
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,41 +70,6 @@ class Recipe:
     cut: str | None = None
 
 
-# Common to every recipe that trains. Values: PANDA's released code (the paper gives batch, clip and length alone).
-_TRAINING = {
-    "clip": Option(default=1e-3, low=1e-12, high=1e6, help="largest L2 norm of the whole gradient in one step"),
-    "momentum": Option(default=0.9, low=0.0, high=0.999, help="momentum of SGD"),
-    "weight_decay": Option(default=5e-5, low=0.0, high=1.0, help="weight decay of SGD, added after the clip"),
-}
-# Common to all recipes.
-_SPACE = {
-    "whiten_dims": whiten_dims(1024),
-    "cache_dtype": Option(
-        default="float16", choices=("float16", "float32"), help="number format of the cached trunk activations"
-    ),
-    "calibrate_on": Option(
-        default="held-out",
-        choices=("held-out", "train"),
-        help="held-out: a tenth of the normal images takes no part in the adaptation and calibrates the threshold; "
-        "train: that tenth is adapted on and compared with as well, as in the paper, and the threshold comes out wrong",
-    ),
-}
-_FISHER = {
-    "ewc_strength": Option(default=1e4, low=0.0, high=1e12, help="weight of the penalty (10 for bundled networks)"),
-    "fisher_images": Option(default=500, low=1, high=100_000, help="images from which the Fisher diagonal is taken"),
-}
-_SES = {
-    "ses": Option(
-        default="B",
-        choices=("A", "B"),
-        help="what a checkpoint's scores are divided by: A the mean compactness loss of the training images (Sec. 3), "
-        "B the mean score of held-out normal images (App. D)",
-    ),
-    "ses_start": Option(
-        default="exclude", choices=("exclude", "include"), help="whether the unadapted network is a checkpoint too"
-    ),
-}
-
 RECIPES: dict[str, Recipe] = {
     "frozen": Recipe(
         title="No adaptation",
@@ -101,7 +78,7 @@ RECIPES: dict[str, Recipe] = {
         steps=0,
         paper_steps=0,
         evaluations=1,
-        options=_SPACE,
+        options=SPACE,
     ),
     "panda-early": Recipe(
         title="PANDA, early stopping",
@@ -110,7 +87,7 @@ RECIPES: dict[str, Recipe] = {
         steps=80,
         paper_steps=2300,
         evaluations=8,
-        options=_SPACE | _TRAINING,
+        options=SPACE | TRAINING,
     ),
     "panda-ses": Recipe(
         title="PANDA, sample-wise early stopping",
@@ -120,7 +97,7 @@ RECIPES: dict[str, Recipe] = {
         steps=160,
         paper_steps=4700,
         evaluations=8,
-        options=_SPACE | _TRAINING | _SES,
+        options=SPACE | TRAINING | SES,
     ),
     "panda-alarm": Recipe(
         title="PANDA, stopped by the alarm",
@@ -130,7 +107,7 @@ RECIPES: dict[str, Recipe] = {
         steps=160,
         paper_steps=7800,
         evaluations=20,
-        options=_SPACE | _TRAINING,
+        options=SPACE | TRAINING,
     ),
     "panda-ewc": Recipe(
         title="PANDA, elastic weights (EWC)",
@@ -140,7 +117,7 @@ RECIPES: dict[str, Recipe] = {
         steps=160,
         paper_steps=7800,
         evaluations=8,
-        options=_SPACE | _TRAINING | _FISHER,
+        options=SPACE | TRAINING | FISHER,
         # Airplane, 1,000 train images at 128 px: 91.08 unadapted, 91.19 at the paper's 1e4, which hardly lets the
         # weights of EfficientNet-Lite0 move, 91.43 at 100, 91.81 at 10, and 91.96 with nothing to hold them.
         tuned={"ewc_strength": 10.0},
@@ -153,9 +130,7 @@ RECIPES: dict[str, Recipe] = {
         steps=160,
         paper_steps=7800,
         evaluations=8,
-        options=_SPACE
-        | _TRAINING
-        | {"l2_strength": Option(default=1.0, low=0.0, high=1e12, help="weight of the penalty (not in the paper)")},
+        options=SPACE | TRAINING | L2,
     ),
     "panda-oe": Recipe(
         title="PANDA, outlier exposure",
@@ -169,22 +144,7 @@ RECIPES: dict[str, Recipe] = {
         lr=0.1,
         paper_lr=0.1,
         scorer=OWN,
-        options=_SPACE
-        | {
-            "clip": _TRAINING["clip"],
-            "momentum": _TRAINING["momentum"],
-            "weight_decay": dataclasses.replace(_TRAINING["weight_decay"], default=0.0),
-            "outliers": Option(
-                default="imagenet_sample",
-                help="images that are not normal: imagenet_sample, a folder, or the key of another data set",
-            ),
-            "outlier_detail": Option(
-                default="match",
-                choices=("match", "full"),
-                help="match: outliers are first shrunk to the size of normal images that are smaller than the "
-                "network's input, or else blur alone tells the two apart; full: as they are",
-            ),
-        },
+        options=SPACE | OUTLIERS,
     ),
     "joint": Recipe(
         title="Joint optimisation",
@@ -195,13 +155,7 @@ RECIPES: dict[str, Recipe] = {
         steps=160,
         paper_steps=2300,
         evaluations=8,
-        options=_SPACE
-        | _TRAINING
-        | {
-            "alpha": Option(
-                default=1.0, low=0.0, high=1e9, help="weight of the compactness loss beside the classification"
-            )
-        },
+        options=SPACE | TRAINING | JOINT,
     ),
     "msc": Recipe(
         title="Mean-shifted contrastive",
@@ -215,21 +169,7 @@ RECIPES: dict[str, Recipe] = {
         lr=0.01,  # automobile, deer, truck at 64 px: 85.5 unadapted, 86.5 after 12 steps; 0.001 and 0.003 gain less
         paper_lr=1e-5,
         feature_norm="l2",
-        options=_SPACE
-        | {
-            "momentum": dataclasses.replace(_TRAINING["momentum"], default=0.0),
-            "weight_decay": _TRAINING["weight_decay"],
-            "temperature": Option(default=0.25, low=1e-3, high=100.0, help="temperature of the contrastive loss"),
-            "angular": Option(
-                default="no", choices=("no", "yes"), help="add the pull towards the centre, as the code can"
-            ),
-            "views": Option(
-                default="fresh",
-                choices=("fresh", "2", "4", "8", "16"),
-                help="fresh: two new random views of every image in every step, as published; a number: so many views "
-                "of each image, made once, which is faster and not the published method",
-            ),
-        },
+        options=SPACE | CONTRASTIVE,
     ),
     "ocsvm": Recipe(
         title="One-class SVM",
@@ -241,16 +181,7 @@ RECIPES: dict[str, Recipe] = {
         backbone="pixels",
         scorer="ocsvm",
         feature_norm="none",
-        options=_SPACE
-        | {
-            "svm_grid": Option(
-                default="none",
-                choices=("none", "oracle"),
-                help="oracle: report besides the best AUROC of the paper's grid over nu and gamma, chosen with the "
-                "labels of the test images, which no method may do; the scores stay those of the fixed setting",
-                needs={"scorer": ("ocsvm",)},
-            )
-        },
+        options=SPACE | SVM_GRID,
     ),
     "deep-svdd": Recipe(
         title="DeepSVDD",
@@ -267,35 +198,7 @@ RECIPES: dict[str, Recipe] = {
         only_backbones=("lenet", "lenet_bias"),
         scorer=OWN,
         feature_norm="none",
-        options=_SPACE
-        | {
-            "weight_decay": dataclasses.replace(_TRAINING["weight_decay"], default=5e-7, help="weight decay of Adam"),
-            "ae_epochs": Option(
-                default=10,
-                low=0,
-                high=10_000,
-                help="epochs of the autoencoder that comes first; 350 as published, fewer for two cores",
-            ),
-            "objective": Option(
-                default="one-class",
-                choices=("one-class", "soft-boundary"),
-                help="one-class: all distances to the centre; soft-boundary: those outside of a ball",
-            ),
-            "nu": Option(
-                default=0.1,
-                low=1e-3,
-                high=1.0,
-                help="share of the images outside of the soft ball",
-                needs={"objective": ("soft-boundary",)},
-            ),
-            "warm_up": Option(
-                default=0.067,
-                low=0.0,
-                high=1.0,
-                help="share of the steps in which the soft ball has radius 0 (10 of 150 epochs)",
-                needs={"objective": ("soft-boundary",)},
-            ),
-        },
+        options=SPACE | SVDD,
     ),
     "mhrot": Recipe(
         title="MHRot",
@@ -310,25 +213,7 @@ RECIPES: dict[str, Recipe] = {
         scorer=OWN,
         feature_norm="none",
         cut="input",
-        options=_SPACE
-        | {
-            "momentum": dataclasses.replace(_TRAINING["momentum"], help="Nesterov momentum of SGD"),
-            "weight_decay": dataclasses.replace(_TRAINING["weight_decay"], default=5e-4, help="weight decay of SGD"),
-            "mhrot_score": Option(
-                default="classify",
-                choices=("classify", "knn", "knn-difference"),
-                help="classify: how badly 36 views are told; knn: distance to normal images in the same view; "
-                "knn-difference: that minus the distance to normal images in other views",
-                needs={"scorer": (OWN,)},
-            ),
-            "gallery_images": Option(
-                default=500,
-                low=1,
-                high=100_000,
-                help="normal images that are compared with, for the two kNN scores",
-                needs={"mhrot_score": ("knn", "knn-difference")},
-            ),
-        },
+        options=SPACE | MHROT,
     ),
 }
 

@@ -20,8 +20,9 @@ from panda_core.errors import BrokenRun, UsageError
 from panda_core.events import RunStarted
 from panda_core.features import FeatureNorm, compute_trunk, space_features
 from panda_core.methods.learner import Learner
+from panda_core.methods.options import OWN
 from panda_core.methods.stopping import one_score, taking_part
-from panda_core.methods.table import OWN, find_recipe
+from panda_core.methods.table import find_recipe
 from panda_core.metrics import percentile_among, threshold_at
 from panda_core.runs.adapt.loop import new_learner
 from panda_core.runs.calibration import known_normals

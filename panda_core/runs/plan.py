@@ -19,7 +19,8 @@ from panda_core.datasets import DATASETS, Images, OneClassTask, find_class, find
 from panda_core.datasets.sets.imagenet import missing_imagenet
 from panda_core.errors import DataMissing, UsageError, unknown_name
 from panda_core.few_shot.table import GENERALISERS, is_generalisation
-from panda_core.methods.table import OWN, RECIPES, Recipe, find_recipe
+from panda_core.methods.options import OWN
+from panda_core.methods.table import RECIPES, Recipe, find_recipe
 from panda_core.runs.few_shot.settings import generalisation_options, resolve_generalisation
 from panda_core.runs.segment.settings import (
     check_needs,

@@ -43,14 +43,30 @@ SCORERS: dict[str, ScorerRow] = {
         "k nearest neighbours: sum of the squared distances",
         "PANDA, Sec. 3; released code",
         KNNScorer,
-        {"k": Option(default=2, low=1, high=1000, help="how many nearest normal images count")},
+        {
+            "k": Option(
+                default=2,
+                low=1,
+                high=1000,
+                help="how many nearest normal images count",
+                plain="How many nearest normal training images count for the score.",
+            )
+        },
     ),
     "mean": ScorerRow("distance to the mean of the normal features", "PANDA, Sec. 4.2.3", MeanScorer),
     "kmeans": ScorerRow(
         "distance to the nearest of k means",
         "PANDA, Sec. 4.2.3",
         KMeansScorer,
-        {"means": Option(default=10, low=1, high=1000, help="number of means fitted to the normal features")},
+        {
+            "means": Option(
+                default=10,
+                low=1,
+                high=1000,
+                help="number of means fitted to the normal features",
+                plain="How many group centres are fitted to the normal images.",
+            )
+        },
     ),
     "mahalanobis": ScorerRow(
         "Mahalanobis distance, covariance shrunk",
@@ -62,17 +78,32 @@ SCORERS: dict[str, ScorerRow] = {
         "Schoelkopf et al., Neural Computation 2001; PANDA, Table 1",
         OneClassSVMScorer,
         {
-            "svm_nu": Option(default=0.1, low=1e-3, high=1.0, help="largest share of normal images outside (nu)"),
+            "svm_nu": Option(
+                default=0.1,
+                low=1e-3,
+                high=1.0,
+                help="largest share of normal images outside (nu)",
+                plain="The largest share of the normal images that may lie outside of the boundary.",
+            ),
             "svm_gamma": Option(
-                default=0.0, low=0.0, high=1e6, help="width of the kernel (gamma); 0 is 1 / (dimensions x variance)"
+                default=0.0,
+                low=0.0,
+                high=1e6,
+                help="width of the kernel (gamma); 0 is 1 / (dimensions x variance)",
+                plain="How closely the boundary follows the normal images. 0 chooses it from their spread.",
             ),
             "svm_variance": Option(
-                default=0.95, low=0.01, high=1.0, help="share of the variance whose principal components are kept"
+                default=0.95,
+                low=0.01,
+                high=1.0,
+                help="share of the variance whose principal components are kept",
+                plain="The share of the variance that is kept before the boundary is drawn; 1 keeps all.",
             ),
             "svm_contrast": Option(
                 default="no",
                 choices=("no", "yes"),
                 help="L1 contrast normalisation of each image's features first, made for pixels",
+                plain="Whether brightness and contrast of each image are taken out first. Made for pixels.",
             ),
         },
     ),

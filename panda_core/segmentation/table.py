@@ -23,19 +23,51 @@ class Segmenter:
 
 
 _PATCHES = {
-    "levels": Option(default="", help="stages whose maps are compared, for instance blocks.4,blocks.5 (the network's)"),
-    "neighbourhood": Option(default=3, low=1, high=9, help="side of the square over which patches are averaged"),
+    "levels": Option(
+        default="",
+        help="stages whose maps are compared, for instance blocks.4,blocks.5 (the network's)",
+        plain="Stages of the network whose maps are compared, separated by commas. Left empty, the network's own.",
+    ),
+    "neighbourhood": Option(
+        default=3,
+        low=1,
+        high=9,
+        help="side of the square over which patches are averaged",
+        plain="Side of the square of neighbours over which each patch is averaged; an odd number.",
+    ),
     "border": Option(
         default="inside",
         choices=("inside", "zeros"),
         help="what patches at the border are averaged over: places inside the image, or zeros as well, as in the paper",
+        plain="What patches at the border are averaged over: only places inside the image, or zeros "
+        "outside of it too, as the paper's code does.",
         needs={"neighbourhood": ("3", "5", "7", "9")},
     ),
     "whiten_dims": whiten_dims(512),
-    "sigma": Option(default=4.0, low=0.0, high=64.0, help="blur of the map, in pixels of an input of side 224"),
-    "memory_gb": Option(default=2.0, low=0.01, high=1024.0, help="refuse to start if the patches need more memory"),
-    "adapted": Option(default="", help="run whose adapted network is used instead of the pretrained one"),
-    "checkpoint": Option(default="last", help="step of that run: a number, last, or all (a map for each)"),
+    "sigma": Option(
+        default=4.0,
+        low=0.0,
+        high=64.0,
+        help="blur of the map, in pixels of an input of side 224",
+        plain="How much the finished map is blurred, in pixels of an image of 224 pixels.",
+    ),
+    "memory_gb": Option(
+        default=2.0,
+        low=0.01,
+        high=1024.0,
+        help="refuse to start if the patches need more memory",
+        plain="The run refuses to start if its patches need more memory than this, in gigabytes.",
+    ),
+    "adapted": Option(
+        default="",
+        help="run whose adapted network is used instead of the pretrained one",
+        plain="The network whose features are compared: as pretrained on ImageNet, or as one of your runs adapted it.",
+    ),
+    "checkpoint": Option(
+        default="last",
+        help="step of that run: a number, last, or all (a map for each)",
+        plain="The last checkpoint of that run, or all of them in turn, to see the maps change while it adapts.",
+    ),
 }
 
 SEGMENTERS: dict[str, Segmenter] = {
@@ -49,37 +81,73 @@ SEGMENTERS: dict[str, Segmenter] = {
                 default="separate",
                 choices=("separate", "concat"),
                 help="separate: a bank and a map for each level; concat: levels side by side, as in the paper",
+                plain="*separate* compares each level with a bank of its own; *concat* joins the levels, as in the "
+                "paper.",
             ),
-            "coreset": Option(default=0.1, low=1e-6, high=1.0, help="share of the normal patches that is kept"),
-            "bank_rows": Option(default=5000, low=1, high=10_000_000, help="largest number of patches kept"),
+            "coreset": Option(
+                default=0.1,
+                low=1e-6,
+                high=1.0,
+                help="share of the normal patches that is kept",
+                plain="The share of the normal patches that is kept: those that best cover the others.",
+            ),
+            "bank_rows": Option(
+                default=5000,
+                low=1,
+                high=10_000_000,
+                help="largest number of patches kept",
+                plain="The largest number of normal patches that is kept.",
+            ),
             "candidates": Option(
                 default=20_000,
                 low=1,
                 high=100_000_000,
                 help="patches, drawn at random, among which the kept are chosen",
+                plain="Among how many patches, drawn at random, the kept ones are chosen.",
             ),
             "exact_rows": Option(
-                default=200_000, low=1, high=100_000_000, help="above so many patches the search is approximate"
+                default=200_000,
+                low=1,
+                high=100_000_000,
+                help="above so many patches the search is approximate",
+                plain="Above so many normal patches the search becomes approximate, and faster.",
             ),
             "image_score": Option(
                 default="part-or-whole",
                 choices=("part-or-whole", "part"),
                 help="part: the mean of the highest patches; part-or-whole: that, or the mean of all patches where "
                 "it stands out more among held-out normal images",
+                plain="*part*: the mean of the hottest patches. *part-or-whole*: that, or the mean of all patches "
+                "where it stands out more among held-out normal images.",
             ),
             "top": Option(
                 default=0.1,
                 low=0.0,
                 high=1.0,
                 help="share of the patches that count as the highest; 0: one alone",
+                plain="The share of the patches that count as the hottest of an image. 0 takes one alone.",
             ),
             "reweight": Option(
-                default=0, low=0, high=1000, help="neighbours for the paper's re-weighting of the highest; 0: off"
+                default=0,
+                low=0,
+                high=1000,
+                help="neighbours for the paper's re-weighting of the highest; 0: off",
+                plain="Number of neighbours for the paper's re-weighting of the hottest patch; 0 turns it off.",
             ),
             "position": Option(
-                default=0.0, low=0.0, high=100.0, help="how much a patch's place counts, relative to its features"
+                default=0.0,
+                low=0.0,
+                high=100.0,
+                help="how much a patch's place counts, relative to its features",
+                plain="How much the place of a patch counts beside its look: more where all images are aligned alike.",
             ),
-            "rotations": Option(default=1, low=1, high=8, help="turned copies of each normal image: 1, 2, 4 or 8"),
+            "rotations": Option(
+                default=1,
+                low=1,
+                high=8,
+                help="turned copies of each normal image: 1, 2, 4 or 8",
+                plain="Turned copies of each normal image that are learned as well: 1, 2, 4 or 8.",
+            ),
         },
     ),
     "spade": Segmenter(
@@ -87,7 +155,15 @@ SEGMENTERS: dict[str, Segmenter] = {
         about="The most similar normal images are found first; patches are compared with theirs alone.",
         source="Cohen & Hoshen 2020; PANDA's own segmentation",
         options=_PATCHES
-        | {"nearest_images": Option(default=50, low=1, high=10_000, help="how many similar images are compared with")},
+        | {
+            "nearest_images": Option(
+                default=50,
+                low=1,
+                high=10_000,
+                help="how many similar images are compared with",
+                plain="With how many of the most similar normal images the patches are compared.",
+            )
+        },
     ),
 }
 

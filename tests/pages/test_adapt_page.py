@@ -164,7 +164,7 @@ def test_ended_early_says_why_and_can_go_on(
     """Guards against an end state that is a lie, and a resume button that does nothing."""
     folder = make_run(state if state != "interrupted" else "running")
     resumed: list[str] = []
-    monkeypatch.setattr("pages.shared.live.continue_run", lambda folder: resumed.append(folder.run_id))
+    monkeypatch.setattr("pages.shared.runs.live.continue_run", lambda folder: resumed.append(folder.run_id))
     at = open_page("adapt", run=folder.run_id)
     told = [element.value for element in (*at.warning, *at.error)]
     words = {"stopped": "Stopped on request", "failed": "memory is full", "interrupted": "process ended"}

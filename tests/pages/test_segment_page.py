@@ -22,7 +22,7 @@ def test_without_runs_the_recorded_one_is_shown(open_page: Any) -> None:
 
 def test_nothing_at_all_invites(open_page: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An empty page where the recorded run is missing; an example that does not start."""
-    monkeypatch.setattr("pages.shared.run_choice.RECORDED", tmp_path / "nothing")
+    monkeypatch.setattr("pages.shared.runs.choice.RECORDED", tmp_path / "nothing")
     at = open_page("segment")
     at.button(key="segment-example").click().run()
     assert not at.exception
@@ -54,15 +54,6 @@ def test_an_adapted_network_can_be_chosen(open_page: Any, make_run: Any, runs_di
     made = next(path for path in runs_dir.iterdir() if path != folder.path)
     options = json.loads((made / "config.json").read_text())["set"]
     assert options["adapted"] == str(folder.path.resolve()) and options["checkpoint"] == "last"
-
-
-def test_every_option_of_a_method_has_its_words() -> None:
-    """A new option of a method that ends the form in a KeyError."""
-    from pages.shared.frame.glossary import tip
-    from panda_core.segmentation.table import SEGMENTERS
-
-    for row in SEGMENTERS.values():
-        assert all(len(tip(key)) > 20 for key in row.options)
 
 
 def test_counts_follow_the_threshold(open_page: Any, make_maps: Any) -> None:

@@ -18,7 +18,8 @@ from panda_core.backbones import BACKBONES
 from panda_core.config import FEATURE_NORMS, Option, RunConfig, default_data_root
 from panda_core.datasets import DATASETS, Dataset, find_dataset
 from panda_core.errors import PandaError
-from panda_core.methods.table import OWN, RECIPES
+from panda_core.methods.options import OWN
+from panda_core.methods.table import RECIPES
 from panda_core.runs.plan import options_of, resolve, with_defaults
 from panda_core.scoring.table import SCORERS
 
@@ -239,7 +240,7 @@ def choose_option(place: Any, key: str, option: Option, prefix: str = PREFIX) ->
     """Draw one option of a recipe, scorer, network or method, and return its value."""
     label = wording.setting(key)
     shared: dict[str, Any] = {"key": prefix + key, "bind": "query-params", "disabled": is_locked(prefix + key)}
-    about = tip(key)
+    about = option.plain
     if option.choices:
         index = option.choices.index(str(option.default))
         chosen: str = place.selectbox(label, option.choices, index=index, help=about, **shared)

@@ -46,64 +46,10 @@ TERMS: dict[str, str] = MAP_TERMS | {
     "test_limit": "Use at most this many test images, as many of each class as possible. Left empty, all of them.",
     "eval_every": "Measure after every so many steps. Step 0 and the last step are always measured.",
     "set_options": "Settings that belong to the chosen recipe, scorer or network.",
-    "clip": "Upper limit for the size of one change of the weights, before the learning rate is applied.",
-    "momentum": "How much of the previous change is carried over into the next one.",
-    "weight_decay": "How strongly all weights are pulled towards zero at each step.",
-    "whiten_dims": "How many directions are kept, at most, when features are whitened.",
-    "cache_dtype": "How precisely the activations of the frozen stages are stored: *float16* takes half the space.",
-    "calibrate_on": (
-        "Which images set the threshold. *held-out*: a tenth of the normal images, which the network is not adapted "
-        "on. *train*: that tenth is adapted on as well, as in the paper; the threshold then comes out too low."
-    ),
-    "ewc_strength": "How firmly the weights that matter for ImageNet are held at their pretrained values.",
-    "fisher_images": "From how many images it is estimated which weights matter (the Fisher information).",
-    "l2_strength": "How firmly every weight is held at its pretrained value.",
-    "ses": (
-        "What the scores of a checkpoint are divided by, so that checkpoints compare: *A* the spread of the training "
-        "images, *B* the scores of held-out normal images."
-    ),
-    "ses_start": "Whether the unadapted network may be chosen for an image as well.",
-    "k": "How many nearest normal training images count for the score.",
-    "means": "How many group centres are fitted to the normal images.",
-    "outliers": (
-        "Images that are not normal, to adapt against: *imagenet_sample* below the data folder, the path of a folder, "
-        "or the name of another data set. They need not look like the anomalies."
-    ),
-    "outlier_detail": (
-        "*match*: outliers are first shrunk to the size of the normal images where these are small, or else the "
-        "network only learns to tell blurred from sharp. *full*: outliers are used as they are."
-    ),
-    "alpha": "How much contracting the normal images weighs beside classifying ImageNet.",
-    "temperature": "How sharply views are told apart: a small value looks at the nearest ones only.",
-    "angular": "Whether features are also pulled towards their centre, as the released code can do.",
-    "views": (
-        "*fresh*: every step makes two new random views of each image, as published. A number: each image has that "
-        "many views, made once; faster, but not the published method."
-    ),
-    "svm_grid": (
-        "*oracle*: the best result of the paper's grid of settings is reported as well. The labels of the test images "
-        "choose it, which no method may do: it is a limit, not a result."
-    ),
-    "ae_epochs": "How often the autoencoder that prepares the network sees every normal image.",
-    "objective": (
-        "*one-class* pulls all normal images to the centre; *soft-boundary* only those outside of a ball around it."
-    ),
-    "nu": "The share of the normal images that may stay outside of the ball.",
-    "warm_up": "The share of the steps before the ball around the centre gets a size.",
-    "mhrot_score": (
-        "*classify*: how badly the network tells 36 turned and shifted views of the image. *knn*: how far the views "
-        "are from the same views of normal images; *knn-difference* compares that with the other views."
-    ),
     "answers": (
         "The network is shown 36 turned and shifted views of each test image and tells which it sees: how it was "
         "turned, and whether it was shifted across and down. Anomalies show by being told worse."
     ),
-    "gallery_images": "With how many normal images the views are compared, for the two *knn* scores.",
-    "svm_nu": "The largest share of the normal images that may lie outside of the boundary.",
-    "svm_gamma": "How closely the boundary follows the normal images. 0 chooses it from their spread.",
-    "svm_variance": "The share of the variance that is kept before the boundary is drawn; 1 keeps all.",
-    "svm_contrast": "Whether brightness and contrast of each image are taken out first. Made for pixels.",
-    "cut": "The stage at which the frozen part ends. Stages after it are adapted.",
     # starting and following
     "start": "Starts the run in a process of its own. You may close this page: the run goes on.",
     "stop": "Asks the run to stop before its next batch. What has been measured is kept, and the run can be resumed.",
@@ -296,25 +242,6 @@ TERMS: dict[str, str] = MAP_TERMS | {
         "The same chance where an image's score is how far its places lie from the references, without what was "
         "learned."
     ),
-    "seen": (
-        "What is trained on: `CLASS@DATASET`, separated by commas, for instance `mono@elpv`; `CLASS/KIND@DATASET` "
-        "for one kind of anomaly alone. Left empty, other classes of the same data set. Nothing of it is tested on."
-    ),
-    "references": "How many normal images of a class it is compared with. More help; 4 are usual.",
-    "draw": "Which references of the new class are drawn: another number, other images.",
-    "draws": "Over how many draws of references the result is measured. The maps are those of the first.",
-    "residual": (
-        "What is left of a feature at its nearest reference. *signed*: the difference, as in ResAD; *squared*: its "
-        "square, as in ResAD++; *none*: the feature itself, for comparison, which does not carry over to new classes."
-    ),
-    "anomalies": (
-        "What the seen classes' normal images are told apart from. *labelled*: anomalies of the data set whose place "
-        "is known; *drawn*: defects drawn into normal images; *auto*: the first where there are any, else the second."
-    ),
-    "seen_limit": "At most so many normal images of each seen class, and as many anomalies.",
-    "blocks": "How deep the model of likelihoods is: coupling blocks of each level's flow.",
-    "position_width": "How finely the place in the image is told to the flow: length of its code.",
-    "chunk": "How many places a flow sees at once. Smaller makes more, noisier steps.",
 }
 
 

@@ -83,31 +83,7 @@ MAP_TERMS: dict[str, str] = {
         "Uses the normal images alone and draws defects into half of the test images, so that there are exact masks "
         "to measure with. It measures how well these defects are found, not real ones."
     ),
-    "adapted": (
-        "The network whose features are compared: as pretrained on ImageNet, or as one of your runs adapted it."
-    ),
-    "checkpoint": "The last checkpoint of that run, or all of them in turn, to see the maps change while it adapts.",
     "segment_start": "Starts the run in a process of its own. You may close this page: the run goes on.",
     "segment_example": "Starts a small run on solar cells that come with the program.",
     "segment_own": "Opens the page for images of your own.",
-    "levels": "Stages of the network whose maps are compared, separated by commas. Left empty, the network's own.",
-    "border": "What patches at the border are averaged over: only places inside the image, or zeros outside of it too, "
-    "as the paper's code does.",
-    "neighbourhood": "Side of the square of neighbours over which each patch is averaged; an odd number.",
-    "sigma": "How much the finished map is blurred, in pixels of an image of 224 pixels.",
-    "memory_gb": "The run refuses to start if its patches need more memory than this, in gigabytes.",
-    "merge": "*separate* compares each level with a bank of its own; *concat* joins the levels, as in the paper.",
-    "coreset": "The share of the normal patches that is kept: those that best cover the others.",
-    "bank_rows": "The largest number of normal patches that is kept.",
-    "candidates": "Among how many patches, drawn at random, the kept ones are chosen.",
-    "exact_rows": "Above so many normal patches the search becomes approximate, and faster.",
-    "top": "The share of the patches that count as the hottest of an image. 0 takes one alone.",
-    "image_score": (
-        "*part*: the mean of the hottest patches. *part-or-whole*: that, or the mean of all patches where it stands "
-        "out more among held-out normal images."
-    ),
-    "reweight": "Number of neighbours for the paper's re-weighting of the hottest patch; 0 turns it off.",
-    "position": "How much the place of a patch counts beside its look: more where all images are aligned alike.",
-    "rotations": "Turned copies of each normal image that are learned as well: 1, 2, 4 or 8.",
-    "nearest_images": "With how many of the most similar normal images the patches are compared.",
 }

@@ -18,7 +18,7 @@ from pages.shared.runs.live import show_ending, show_heading
 from panda_core.datasets.own.images import Source
 from panda_core.datasets.own.layout import CHECKED
 from panda_core.errors import PandaError
-from panda_core.few_shot.table import is_generalisation
+from panda_core.few_shot.table import GENERALISERS, is_generalisation
 from panda_core.records import write_json
 from panda_core.runs import launch as launching
 from panda_core.runs.folder import ENDED, RunFolder
@@ -106,7 +106,7 @@ def _learned(run: LoadedRun) -> None:
     """Say what a model was trained on, and how well it did on a class that it had not seen."""
     metrics: dict[str, Any] = run.metrics or {}
     seen = ", ".join(f"**{wording.sentence(name)}** ({_amounts(one)})" for name, one in metrics["seen"].items())
-    st.markdown(f"Trained on {seen}.", help=tip("seen"))
+    st.markdown(f"Trained on {seen}.", help=GENERALISERS["resad"].options["seen"].plain)
     draws = metrics["draws"]
     words = f"{wording.sentence(str(run.config.normal_class))} of {wording.sentence(run.config.dataset)}"
     cells = st.columns(3)

@@ -146,7 +146,7 @@ def _method(dataset: str, normal_class: str | None) -> RunConfig:
         [PRETRAINED, *adapted],
         key=f"{FORM}network",
         format_func=lambda key: "as pretrained" if key == PRETRAINED else label_of(adapted[key]),
-        help=tip("adapted"),
+        help=SEGMENTERS[method].options["adapted"].plain,
     )
     settings: dict[str, int | float | str] = {}
     if network == PRETRAINED:
@@ -161,7 +161,7 @@ def _method(dataset: str, normal_class: str | None) -> RunConfig:
             ("last", "all"),
             default="last",
             key=f"{FORM}checkpoint",
-            help=tip("checkpoint"),
+            help=SEGMENTERS[method].options["checkpoint"].plain,
             required=True,
         )
         settings = {"adapted": str(adapted[network].path.resolve()), "checkpoint": which or "last"}
