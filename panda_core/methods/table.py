@@ -220,7 +220,7 @@ RECIPES: dict[str, Recipe] = {
 
 def find_learner(key: str) -> type[Learner]:
     """Return the learner of the recipe called `key`. Imports torch."""
-    module = importlib.import_module(f"panda_core.methods.table.{find_recipe(key).learner}")
+    module = importlib.import_module(f"panda_core.methods.{find_recipe(key).learner}")
     learner: type[Learner] = module.LEARNER
     return learner
 

@@ -13,10 +13,11 @@ from torch import nn
 from panda_core.backbones import find_backbone
 from panda_core.backbones.lenet import LeNet, contrast_normalised
 from panda_core.features import FeatureNorm
+from panda_core.methods import autoencoder
 from panda_core.methods.autoencoder import Decoder
 from panda_core.methods.deep_svdd import DeepSVDD, kept_from_zero, soft_boundary_loss
 from panda_core.methods.learner import Material, Setting
-from panda_core.methods.table import autoencoder, find_recipe
+from panda_core.methods.table import find_recipe
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,7 @@ from panda_core import PandaError, RunConfig, UnreadableImage, UsageError, load_
 from panda_core.backbones import BACKBONES
 from panda_core.datasets import ArrayImages, OneClassTask
 from panda_core.events import Evaluated, Event, ImagesSkipped, RunFailed
-from panda_core.methods.table import compactness
+from panda_core.methods import compactness
 from panda_core.runs.folder import RunFolder, list_runs
 
 Tiny = Callable[..., RunConfig]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from panda_core import RunConfig
 from panda_core.events import CacheProgress, RunStopped
-from panda_core.methods.table import fisher
+from panda_core.methods import fisher
 
 Tiny = Callable[..., RunConfig]
 Finish = Callable[..., Any]
