@@ -10,15 +10,14 @@ from torch import Tensor, nn
 
 from panda_core.backbones import Preprocessing
 from panda_core.errors import UsageError
-from panda_core.features import FeatureNorm
+from panda_core.features.space import FeatureNorm
 from panda_core.methods.deep_svdd import DeepSVDD
 from panda_core.methods.outlier_exposure import OutlierExposure
 from panda_core.methods.stopping import SMALLEST_SPREAD
 from panda_core.runs.detector import Adapted, Checkpoint, PandaDetector
-from panda_core.scoring.kmeans import KMeansScorer
 from panda_core.scoring.knn import KNNScorer
 from panda_core.scoring.mahalanobis import MahalanobisScorer
-from panda_core.scoring.mean import MeanScorer
+from panda_core.scoring.means import KMeansScorer, MeanScorer
 
 INSTEAD = "Use `--format bundle`, which keeps every run whole."
 

@@ -14,7 +14,7 @@ import torch
 
 from panda_core.errors import BrokenRun, PandaError, UsageError
 from panda_core.export.graph import ScoreGraph, score_graph
-from panda_core.features.preparation import squared
+from panda_core.features.trunk import squared
 from panda_core.records import write_atomically
 from panda_core.runs.detector import FALSE_ALARM_RATE, Adapted, PandaDetector
 from panda_core.runs.loaded import LoadedRun

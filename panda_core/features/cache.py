@@ -26,15 +26,11 @@ from panda_core.backbones.network import Network
 from panda_core.datasets import Images, split_digest
 from panda_core.errors import PandaError, UnreadableImage, UsageError
 from panda_core.events import CacheProgress, ImagesSkipped
-from panda_core.features.preparation import network_input, squared
+from panda_core.features.trunk import compute_trunk
 from panda_core.records import cannot_write, read_json, write_json
 
 LAYOUT = 1  # raise when the meaning of an entry changes: old entries are then never hit
 BATCH = 64
-# Pixels that go through the trunk together on a processor: 4 images of 224 px. The activations of more leave the
-# processor's cache, and are so large that the C library asks the system for fresh pages each time: 16 images took 1.6
-# times longer each, for the same bits.
-PIXELS = 4 * 224 * 224
 PROGRESS_LINES = 20
 ABANDONED_AFTER = 24 * 3600.0  # seconds after which a half-filled entry of a killed process is removed
 
@@ -123,20 +119,6 @@ def trunk_activations(
         names, reasons = map(list, zip(*found.skipped, strict=True))
         yield ImagesSkipped(split=split, count=len(names), names=names, reasons=reasons)
     yield found
-
-
-def compute_trunk(
-    images: list[np.ndarray], network: Network, *, image_size: int, dtype: str, device: torch.device
-) -> np.ndarray:
-    """Return the trunk's activations (B, C, h, w) of decoded images, rounded to `dtype` as the cache rounds them."""
-    together = max(1, PIXELS // image_size**2) if device.type == "cpu" else len(images)
-    parts = []
-    for start in range(0, len(images), together):
-        chunk = [squared(image, image_size, network.preprocessing) for image in images[start : start + together]]
-        with torch.inference_mode():
-            values = network.trunk(network_input(np.stack(chunk), network.preprocessing).to(device))
-        parts.append(values.to(torch.float32).cpu().numpy().astype(dtype))
-    return np.concatenate(parts)
 
 
 def _fill(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from panda_core.backbones.network import Network
 from panda_core.config import RunConfig
 from panda_core.errors import UsageError
-from panda_core.features.preparation import network_input, squared
+from panda_core.features.trunk import network_input, squared
 from panda_core.few_shot.constraintor import Constraintor
 from panda_core.few_shot.flow import PositionFlow, position_code
 from panda_core.few_shot.residuals import References, residual

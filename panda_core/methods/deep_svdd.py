@@ -4,24 +4,34 @@ First an autoencoder, then the ball around the mean of what its encoder makes of
 mean of |phi(x) - c|^2. `soft-boundary`: R^2 + (1 / nu) mean max(0, |phi(x) - c|^2 - R^2), where R is not trained but
 set to the (1 - nu) quantile of a batch's distances, after a warm-up in which it is 0. The score is |phi(x) - c|^2,
 minus R^2 where there is one, so that 0 is the surface of the ball.
+
+The autoencoder learns to draw the normal images from 128 numbers. Its decoder mirrors the network and is thrown away
+afterwards. As in the released code: Adam at 1e-4, a tenth of it after 5/7 of the way (250 of 350 epochs), batches of
+200, weight decay 5e-7, squared error summed over an image.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from panda_core.backbones.lenet import LeNet
+from panda_core.backbones.lenet import EPSILON, FEATURES, LeNet
 from panda_core.backbones.network import start_anew
-from panda_core.methods.autoencoder import pretrain
-from panda_core.methods.learner import Learner, Material
+from panda_core.features.trunk import activation_batch
+from panda_core.methods.learner import Learner, Material, Setting, batch_rows
 
 NEAREST_TO_ZERO = 0.1  # a smaller component of the centre could be reached with weights of 0 (released code)
 ROUNDING = 1e-5  # what is smaller counts as exactly 0 and stays: all of a whitened space's centre
 SOFT = "soft-boundary"
+AE_LR, AE_WEIGHT_DECAY = 1e-4, 5e-7  # released code
+AE_MILESTONE = 5 / 7  # from there on a tenth of the rate: 250 of 350 epochs (released code)
+AE_STREAM = 8  # shuffles the images apart from the order of the steps that follow
+DECODER_WIDTHS = (FEATURES // 16, 128, 64, 32, 3)  # channels; the first are the 128 features on 4 x 4 places
 
 
 def kept_from_zero(center: Tensor) -> Tensor:
@@ -35,6 +45,46 @@ def soft_boundary_loss(distances: Tensor, radius: Tensor, nu: float) -> Tensor:
     return radius**2 + (distances - radius**2).clamp(min=0).mean() / nu
 
 
+class Decoder(nn.Module):
+    """(B, 128) -> images (B, 3, 32, 32) in [0, 1]."""
+
+    def __init__(self, bias: bool) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(FEATURES, eps=EPSILON, affine=bias)
+        pairs = itertools.pairwise(DECODER_WIDTHS)
+        self.convolutions = nn.ModuleList(nn.ConvTranspose2d(a, b, 5, padding=2, bias=bias) for a, b in pairs)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width, eps=EPSILON, affine=bias) for width in DECODER_WIDTHS[1:-1])
+
+    def forward(self, features: Tensor) -> Tensor:
+        x = F.leaky_relu(self.norm(features).view(len(features), DECODER_WIDTHS[0], 4, 4))
+        *earlier, last = self.convolutions
+        for convolution, norm in zip(earlier, self.norms, strict=True):
+            x = F.interpolate(F.leaky_relu(norm(convolution(x))), scale_factor=2)
+        return torch.sigmoid(last(x))
+
+
+def pretrain_autoencoder(tail: LeNet, values: np.ndarray, setting: Setting, epochs: int) -> Iterator[tuple[int, int]]:
+    """Train `tail` to encode the normal images `values` (N, 3, 32, 32), yielding (steps done, all steps)."""
+    decoder = start_anew(Decoder(bias=tail.last.bias is not None), setting.seed + 1).to(setting.device)
+    parameters = [*tail.parameters(), *decoder.parameters()]
+    optimiser = torch.optim.Adam(parameters, lr=AE_LR, weight_decay=AE_WEIGHT_DECAY)
+    rows = np.arange(len(values))
+    total = epochs * -(-len(rows) // setting.batch_size)
+    tail.train()
+    for step in range(total):
+        chosen = batch_rows(rows, setting.batch_size, setting.seed, step, AE_STREAM)
+        if len(chosen) == 1:  # BatchNorm knows no spread of a single image: it is shown twice
+            chosen = chosen.repeat(2)
+        images = tail.prepared(activation_batch(values, chosen, setting.device))
+        loss = (decoder(tail.encoded(images)) - images).square().sum(dim=(1, 2, 3)).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.param_groups[0]["lr"] = AE_LR if step < AE_MILESTONE * total else 0.1 * AE_LR
+        optimiser.step()
+        yield step + 1, total
+    tail.eval()
+
+
 class DeepSVDD(Learner):
     """The tail is the whole network; it starts from the run's seed and is trained with moving BatchNorm statistics."""
 
@@ -46,7 +96,7 @@ class DeepSVDD(Learner):
             raise TypeError("DeepSVDD trains its own network.")
         start_anew(tail, self.setting.seed)
         tail.fit_range(values)
-        yield from pretrain(tail, values, self.setting, int(self.setting.options["ae_epochs"]))
+        yield from pretrain_autoencoder(tail, values, self.setting, int(self.setting.options["ae_epochs"]))
 
     def adjusted(self, center: Tensor) -> Tensor:
         return kept_from_zero(center)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from panda_core.features import activation_batch
+from panda_core.features.trunk import activation_batch
 from panda_core.methods.compactness import compactness_loss
 from panda_core.methods.learner import Learner, Material, batch_rows
 

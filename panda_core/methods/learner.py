@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from panda_core.backbones.network import Network
-from panda_core.features import FeatureNorm, activation_batch
+from panda_core.features.space import FeatureNorm
+from panda_core.features.trunk import activation_batch
 
 
 @dataclasses.dataclass(frozen=True)

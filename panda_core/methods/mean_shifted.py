@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from panda_core.features.preparation import network_input
+from panda_core.features.trunk import network_input
 from panda_core.methods.learner import Learner, Material, Setting, batch_rows
-from panda_core.methods.views import random_view
+from panda_core.methods.random_views import random_view
 
 VIEW_STREAM = 7  # draws the views apart from the order of the images
 FRESH = "fresh"  # value of `views`: two new ones in every step, as published

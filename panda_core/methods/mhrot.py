@@ -28,7 +28,7 @@ from torch import Tensor
 
 from panda_core.backbones.network import start_anew
 from panda_core.errors import StopRequested
-from panda_core.features import activation_batch
+from panda_core.features.trunk import activation_batch
 from panda_core.methods.geometric_views import HEADS, NAMES, STEPS, TURNS, VIEWS, classes, shifted, view
 from panda_core.methods.learner import Learner, Material
 

@@ -18,7 +18,8 @@ from panda_core.config import RunConfig
 from panda_core.datasets import ArrayImages, ImageSource, OneClassTask, decode_image
 from panda_core.errors import BrokenRun, UsageError
 from panda_core.events import RunStarted
-from panda_core.features import FeatureNorm, compute_trunk, space_features
+from panda_core.features.space import FeatureNorm, space_features
+from panda_core.features.trunk import compute_trunk
 from panda_core.methods.learner import Learner
 from panda_core.methods.options import OWN
 from panda_core.methods.stopping import one_score, taking_part

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from panda_core.errors import UsageError
-from panda_core.scoring.gallery import checked
+from panda_core.scoring.validation import check_features
 
 
 def nearest(gallery: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -40,10 +40,10 @@ class KNNScorer:
         self.k = k
 
     def fit(self, features: np.ndarray) -> KNNScorer:
-        self.gallery_ = checked(features)
+        self.gallery_ = check_features(features)
         return self
 
     def score(self, queries: np.ndarray) -> np.ndarray:
-        distances, _ = nearest(self.gallery_, checked(queries), self.k)
+        distances, _ = nearest(self.gallery_, check_features(queries), self.k)
         # faiss finds ||a - b||^2 through a product and can land just under zero for equal vectors.
         return np.maximum(distances, 0).sum(axis=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from panda_core.scoring.gallery import checked
+from panda_core.scoring.validation import check_features
 
 
 class MahalanobisScorer:
@@ -20,7 +20,7 @@ class MahalanobisScorer:
     def fit(self, features: np.ndarray) -> MahalanobisScorer:
         from sklearn.covariance import LedoitWolf
 
-        features = checked(features, at_least=2).astype(np.float64)
+        features = check_features(features, at_least=2).astype(np.float64)
         estimate = LedoitWolf(store_precision=False).fit(features)
         variance, directions = np.linalg.eigh(estimate.covariance_)
         # Fully collapsed features have no variance left but the rounding of float32; the floor keeps scores finite.
@@ -31,5 +31,5 @@ class MahalanobisScorer:
         return self
 
     def score(self, queries: np.ndarray) -> np.ndarray:
-        whitened = (checked(queries) - self.mean_) @ self.whitening_
+        whitened = (check_features(queries) - self.mean_) @ self.whitening_
         return np.square(whitened).sum(axis=1).astype(np.float32)

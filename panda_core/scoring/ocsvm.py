@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from panda_core.scoring.gallery import checked
+from panda_core.scoring.validation import check_features
 
 TOLERANCE = 1e-6  # of the solver; with its own 1e-3, scores would depend on the order of the images
 
@@ -41,7 +41,7 @@ class OneClassSVMScorer:
     def fit(self, features: np.ndarray) -> OneClassSVMScorer:
         from sklearn.svm import OneClassSVM
 
-        rows = self._contrasted(checked(features))
+        rows = self._contrasted(check_features(features))
         self.mean_ = rows.mean(axis=0)
         self.directions_ = self._principal(rows - self.mean_) if self.variance < 1 else None
         self.rows_ = self._projected(rows)
@@ -52,7 +52,7 @@ class OneClassSVMScorer:
         return self
 
     def score(self, queries: np.ndarray) -> np.ndarray:
-        rows = self._projected(self._contrasted(checked(queries)))
+        rows = self._projected(self._contrasted(check_features(queries)))
         kernel = np.exp(-self.gamma_ * squared_distances(rows, self.rows_))
         return -self.svm_.decision_function(kernel).astype(np.float32)
 

@@ -13,10 +13,9 @@ import numpy as np
 
 from panda_core.config import Option
 from panda_core.errors import unknown_name
-from panda_core.scoring.kmeans import KMeansScorer
 from panda_core.scoring.knn import KNNScorer, nearest
 from panda_core.scoring.mahalanobis import MahalanobisScorer
-from panda_core.scoring.mean import MeanScorer
+from panda_core.scoring.means import KMeansScorer, MeanScorer
 from panda_core.scoring.ocsvm import OneClassSVMScorer
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from panda_core.backbones.network import Network
 from panda_core.config import RunConfig
-from panda_core.features import FeatureNorm
-from panda_core.features.preparation import network_input, squared
+from panda_core.features.space import FeatureNorm
+from panda_core.features.trunk import network_input, squared
 from panda_core.segmentation.maps import turned
 from panda_core.segmentation.patchcore import PatchCore
 from panda_core.segmentation.patches import PatchSpace, aligned_patches

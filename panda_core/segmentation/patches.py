@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from panda_core.features import FeatureNorm
+from panda_core.features.space import FeatureNorm
 
 NORM_SAMPLE = 100_000  # patches from which the whitening is estimated
 LENGTHY = "whiten-raw"  # the kind of norm that keeps the length of patches

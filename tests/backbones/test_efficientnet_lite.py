@@ -15,7 +15,7 @@ from panda_core.backbones import BACKBONES, Preprocessing, find_backbone
 from panda_core.backbones.efficientnet_lite import CUTS, weights_file
 from panda_core.backbones.lite_network import Tail, Trunk, block_prefixes, timm_name
 from panda_core.datasets import imagenet_images
-from panda_core.features.preparation import network_input, squared
+from panda_core.features.trunk import network_input, squared
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

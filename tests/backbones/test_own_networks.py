@@ -11,8 +11,7 @@ import torch
 from panda_core import RunConfig, UsageError
 from panda_core.backbones import BACKBONES, find_backbone, timm_loading
 from panda_core.backbones.network import start_anew
-from panda_core.features import compute_trunk
-from panda_core.features.preparation import network_input
+from panda_core.features.trunk import compute_trunk, network_input
 from panda_core.methods.table import RECIPES
 from panda_core.runs.plan import prepare, resolve
 

@@ -38,7 +38,7 @@ from panda_core.backbones.lite_network import PREPROCESSING, whole_network
 from panda_core.config import RunConfig
 from panda_core.datasets import ArrayImages, OneClassTask, find_dataset, one_class_task
 from panda_core.datasets.io.masks import Masks
-from panda_core.features.preparation import network_input, squared
+from panda_core.features.trunk import network_input, squared
 from panda_core.metrics import auroc
 from panda_core.pixel_metrics import pixel_metrics
 from panda_core.runs.plan import GIVEN_IMAGES, prepare_segmentation

@@ -11,7 +11,7 @@ from panda_core.backbones.backbone import Preprocessing
 from panda_core.backbones.efficientnet_lite import weights_file
 from panda_core.backbones.lite_network import whole_network
 from panda_core.datasets import imagenet_images
-from panda_core.features.preparation import network_input, squared
+from panda_core.features.trunk import network_input, squared
 
 BATCH = 50
 

@@ -12,7 +12,7 @@ import torch
 
 from panda_core.datasets import ArrayImages
 from panda_core.errors import UnreadableImage
-from panda_core.features import TrunkActivations, trunk_activations
+from panda_core.features.cache import TrunkActivations, trunk_activations
 
 
 class CountedImages:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from panda_core.features import FeatureNorm, activation_batch, space_features, tail_features
+from panda_core.features.space import FeatureNorm, space_features, tail_features
+from panda_core.features.trunk import activation_batch
 
 CPU = torch.device("cpu")
 

@@ -12,10 +12,9 @@ from torch import nn
 
 from panda_core.backbones import find_backbone
 from panda_core.backbones.lenet import LeNet, contrast_normalised
-from panda_core.features import FeatureNorm
-from panda_core.methods import autoencoder
-from panda_core.methods.autoencoder import Decoder
-from panda_core.methods.deep_svdd import DeepSVDD, kept_from_zero, soft_boundary_loss
+from panda_core.features.space import FeatureNorm
+from panda_core.methods import deep_svdd
+from panda_core.methods.deep_svdd import Decoder, DeepSVDD, kept_from_zero, soft_boundary_loss
 from panda_core.methods.learner import Material, Setting
 from panda_core.methods.table import find_recipe
 
@@ -149,8 +148,8 @@ def test_the_autoencoder_learns_to_draw(make: Callable[..., DeepSVDD], monkeypat
             super().__init__(bias)
             drawing.append(self)
 
-    monkeypatch.setattr(autoencoder, "Decoder", Watched)
-    monkeypatch.setattr(autoencoder, "LR", 2e-3)
+    monkeypatch.setattr(deep_svdd, "Decoder", Watched)
+    monkeypatch.setattr(deep_svdd, "AE_LR", 2e-3)
     learner, values = make(ae_epochs=15), pictures(8)
     steps = learner.pretrain(values)
     tail = learner.setting.network.tail

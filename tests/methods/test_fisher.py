@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from panda_core.methods.fisher import fisher_diagonal
+from panda_core.methods.elastic import fisher_diagonal
 
 CPU = torch.device("cpu")
 LABELS = np.array([0, 2, 1, 1, 0, 2])

@@ -10,7 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from panda_core.features import FeatureNorm, activation_batch
+from panda_core.features.space import FeatureNorm
+from panda_core.features.trunk import activation_batch
 from panda_core.methods.compactness import compactness_loss
 from panda_core.methods.joint import Joint
 from panda_core.methods.learner import Beside, Material, Setting

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from panda_core.methods.mean_shifted import angular_loss, contrastive_loss, shifted
-from panda_core.methods.views import random_view
+from panda_core.methods.random_views import random_view
 from panda_core.metrics import auroc
 from panda_core.scoring.table import find_scorer
 

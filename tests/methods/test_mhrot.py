@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from panda_core.backbones import find_backbone
 from panda_core.errors import StopRequested
-from panda_core.features import FeatureNorm
+from panda_core.features.space import FeatureNorm
 from panda_core.methods.geometric_views import HEADS, VIEWS, classes, shifted, view
 from panda_core.methods.learner import Material, Setting
 from panda_core.methods.mhrot import MHRot, heads_loss, neighbour_distances, told

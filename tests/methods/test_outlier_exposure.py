@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from panda_core.features import FeatureNorm
+from panda_core.features.space import FeatureNorm
 from panda_core.methods.learner import Beside, Material, Setting
 from panda_core.methods.outlier_exposure import OutlierExposure, exposure_loss
 from panda_core.metrics import auroc

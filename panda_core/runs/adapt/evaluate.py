@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from panda_core.events import Evaluated
-from panda_core.features import FeatureNorm, space_features, tail_features
+from panda_core.features.space import FeatureNorm, space_features, tail_features
 from panda_core.methods.alarm import alarm
 from panda_core.methods.learner import Learner
 from panda_core.metrics import auroc, auroc_interval, effective_rank, spectrum

@@ -16,10 +16,8 @@ from panda_core.datasets import Images, imagenet_images, split_digest
 from panda_core.datasets.io.smaller import SmallerImages, typical_side
 from panda_core.errors import PandaError
 from panda_core.events import CacheProgress, ImagesSkipped
-from panda_core.features import TrunkActivations, default_cache_dir, trunk_activations
-from panda_core.features.cache import cache_key
-from panda_core.methods.elastic import ElasticPenalty
-from panda_core.methods.fisher import fisher_diagonal
+from panda_core.features.cache import TrunkActivations, cache_key, default_cache_dir, trunk_activations
+from panda_core.methods.elastic import ElasticPenalty, fisher_diagonal
 from panda_core.methods.learner import Beside
 from panda_core.records import write_atomically
 from panda_core.runs.plan import Plan, held_out_rows, outliers_of

@@ -13,7 +13,7 @@ from PIL import Image
 
 from panda_core import RunConfig
 from panda_core.events import CacheProgress, RunStopped
-from panda_core.methods import fisher
+from panda_core.methods import elastic
 
 Tiny = Callable[..., RunConfig]
 Finish = Callable[..., Any]
@@ -81,7 +81,7 @@ def test_a_cached_diagonal_is_the_computed_one(
         raise AssertionError("computed again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(fisher.torch, "multinomial", never)
+        patch.setattr(elastic.torch, "multinomial", never)
         assert contents(finish(config)[0]) == first
     finish(config.replace(seed=1))
     finish(config.replace(set={**config.set, "fisher_images": 8}))

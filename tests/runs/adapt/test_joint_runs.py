@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from panda_core import RunConfig
 from panda_core.datasets import imagenet_images
-from panda_core.features import compute_trunk
+from panda_core.features.trunk import compute_trunk
 from panda_core.runs.tensors import read_head, read_tail
 
 

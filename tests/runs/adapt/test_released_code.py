@@ -15,7 +15,7 @@ from panda_core import RunConfig
 from panda_core.backbones.efficientnet_lite import weights_file
 from panda_core.backbones.lite_network import whole_network
 from panda_core.events import Stepped
-from panda_core.features.preparation import network_input, squared
+from panda_core.features.trunk import network_input, squared
 from panda_core.methods.learner import batch_rows
 from panda_core.runs.plan import prepare
 from panda_core.runs.tensors import read_tensors

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from panda_core.features import FeatureNorm
+from panda_core.features.space import FeatureNorm
 
 WIDTHS = (5, 7)
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from panda_core.backbones import Preprocessing
-from panda_core.features.preparation import network_input, squared
+from panda_core.features.trunk import network_input, squared
 
 WHOLE = Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic", 1.0)
 PAPER = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear", 0.875)

@@ -7,7 +7,7 @@ import numpy as np
 from panda_core.errors import UsageError
 
 
-def checked(features: np.ndarray, at_least: int = 1) -> np.ndarray:
+def check_features(features: np.ndarray, at_least: int = 1) -> np.ndarray:
     """Return features (N, D) as contiguous float32, or raise `UsageError` for a wrong shape, too few rows or NaN."""
     features = np.ascontiguousarray(features, np.float32)
     if features.ndim != 2 or len(features) < at_least:

@@ -1,11 +1,25 @@
-"""Distance to the nearest of k means (PANDA, Sec. 4.2.3)."""
+"""Distance to the mean of the normal features, or to the nearest of k means (PANDA, Sec. 4.2.3)."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from panda_core.errors import UsageError
-from panda_core.scoring.gallery import checked
+from panda_core.scoring.validation import check_features
+
+
+class MeanScorer:
+    """Squared distance to the mean of the normal features; the paper does not say squared or not (same order)."""
+
+    def __init__(self, *, seed: int = 0) -> None:
+        pass
+
+    def fit(self, features: np.ndarray) -> MeanScorer:
+        self.mean_ = check_features(features).mean(axis=0)
+        return self
+
+    def score(self, queries: np.ndarray) -> np.ndarray:
+        return np.square(check_features(queries) - self.mean_).sum(axis=1)
 
 
 class KMeansScorer:
@@ -18,7 +32,7 @@ class KMeansScorer:
     def fit(self, features: np.ndarray) -> KMeansScorer:
         from sklearn.cluster import KMeans
 
-        features = checked(features)
+        features = check_features(features)
         if self.means > len(features):
             raise UsageError(
                 f"`means` must be in [1, {len(features)}], the number of normal images; got {self.means}. "
@@ -28,5 +42,5 @@ class KMeansScorer:
         return self
 
     def score(self, queries: np.ndarray) -> np.ndarray:
-        distances = [np.square(checked(queries) - mean).sum(axis=1) for mean in self.means_]
+        distances = [np.square(check_features(queries) - mean).sum(axis=1) for mean in self.means_]
         return np.min(distances, axis=0).astype(np.float32)
