@@ -6,6 +6,6 @@ from pages.shared.frame.router import start_page
 
 start_page()
 
-from pages.shared import adapt_page  # noqa: E402  after the navigation: see `router`
+from pages.shared.adapt import page as adapt_page  # noqa: E402  after the navigation: see `router`
 
 adapt_page.show()

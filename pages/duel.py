@@ -6,6 +6,6 @@ from pages.shared.frame.router import start_page
 
 start_page()
 
-from pages.shared.duel.race import page as duel_page  # noqa: E402  after the navigation: see `router`
+from pages.shared.duel import page as duel_page  # noqa: E402  after the navigation: see `router`
 
 duel_page.show()

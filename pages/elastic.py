@@ -6,6 +6,6 @@ from pages.shared.frame.router import start_page
 
 start_page()
 
-from pages.shared.elastic import page as elastic_page  # noqa: E402  after the navigation: see `router`
+from pages.shared import elastic_page  # noqa: E402  after the navigation: see `router`
 
 elastic_page.show()

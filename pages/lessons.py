@@ -6,6 +6,6 @@ from pages.shared.frame.router import start_page
 
 start_page()
 
-from pages.shared.lessons.content import page as lessons_page  # noqa: E402  after the navigation: see `router`
+from pages.shared.lessons import page as lessons_page  # noqa: E402  after the navigation: see `router`
 
 lessons_page.show()

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.shared.elastic.layers_view import show_layers
-from pages.shared.forms.run_as_code import show_as_code
+from pages.shared.forms.starting import show_as_code
 from pages.shared.frame import wording
-from pages.shared.frame.archive import zipped
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import ADAPT, EXAMINE
-from pages.shared.player.alarm_view import show_alarm
+from pages.shared.player.alarm import show_alarm
+from pages.shared.player.layers import show_layers
 from pages.shared.player.time_machine import show_time_machine, title_of
 from pages.shared.player.time_machine_maps import offer_maps
 from pages.shared.runs.choice import all_runs, choose_run, has_maps, opened_run
+from pages.shared.runs.downloads import zipped
 from panda_core.errors import PandaError
 from panda_core.runs.adapt.layers import MOVED
 from panda_core.runs.folder import RunFolder

@@ -6,12 +6,11 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.frame import wording
-from pages.shared.frame.archive import zipped
 from pages.shared.frame.charts import show as show_figure
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import ADAPT, EXAMINE, OWN, SEGMENT
 from pages.shared.runs.choice import all_runs, has_maps, is_recorded
-from pages.shared.runs.detector_file import can_score, download_detector
+from pages.shared.runs.downloads import can_score, download_detector, zipped
 from pages.shared.runs.table import Row, differing_settings, row_of
 from panda_core.errors import PandaError
 from panda_core.figures import compare_figure

@@ -69,7 +69,7 @@ def test_start_makes_a_run_of_the_form_and_opens_it(open_page: Any, monkeypatch:
         return RunFolder.create(resolve(config))
 
     monkeypatch.setattr("panda_core.runs.launch.start", start)
-    monkeypatch.setattr("pages.shared.adapt_page.start", start)
+    monkeypatch.setattr("pages.shared.forms.starting.start", start)
     at = open_page("adapt", normal_class="8", recipe="panda-ewc", steps="12", lr="0.25", seed="3", set_k="5")
     at.button(key="start").click().run()
     assert not at.exception

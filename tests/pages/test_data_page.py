@@ -137,7 +137,7 @@ def test_the_page_needs_no_torch() -> None:
     import sys
 
     root = Path(__file__).resolve().parents[2]
-    code = "import sys; from pages.shared import data_about, data_health, data_images; print('torch' in sys.modules)"
+    code = "import sys; from pages.shared.data import health, images, page; print('torch' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "False"
     assert importlib.util.find_spec("torch") is not None

@@ -238,7 +238,7 @@ def test_the_detector_can_be_taken_away(kind: str, open_page: Any, make_maps: An
 
 def test_the_file_of_a_detector_is_opened_and_gone(make_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bundle for each click that stays on the server's disk; a reason that is lost."""
-    from pages.shared.runs import detector_file
+    from pages.shared.runs import downloads
     from panda_core.errors import PandaError
     from panda_core.runs import launch
 
@@ -249,12 +249,12 @@ def test_the_file_of_a_detector_is_opened_and_gone(make_run: Any, monkeypatch: p
         out.write_bytes(b"bundle")
 
     monkeypatch.setattr(launch, "bundle", write)
-    with detector_file.bundled(make_run()) as file:
+    with downloads.bundled(make_run()) as file:
         assert as_downloaded(file) == b"bundle"
     assert not places[0].parent.exists()
     monkeypatch.setattr(launch, "bundle", lambda folder, out: (_ for _ in ()).throw(PandaError("no checkpoint")))
     with pytest.raises(PandaError, match="no checkpoint"):
-        detector_file.bundled(make_run(name="second"))
+        downloads.bundled(make_run(name="second"))
 
 
 def test_a_check_is_started_and_its_death_is_told(

@@ -100,7 +100,7 @@ def test_a_computing_run_is_not_deleted(open_page: Any, make_run: Any) -> None:
 
 def test_archive_leaves_the_weights_out(make_run: Any) -> None:
     """Guards the size of a download, and its content: one folder, named like the run."""
-    from pages.shared.frame.archive import zipped
+    from pages.shared.runs.downloads import zipped
 
     folder = make_run()
     (folder.path / "checkpoints").mkdir()

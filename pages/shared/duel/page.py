@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from pages.shared.duel.race import MOST, show_duel
-from pages.shared.forms.settings import choose_dataset
+from pages.shared.forms.choices import choose_dataset
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.teaching import is_locked
@@ -31,7 +33,7 @@ DUELLISTS = [
     if recipe.steps and recipe.beside is None and recipe.backbone == RECIPES["panda-early"].backbone
 ]
 FIRST = ("panda-early", "panda-ses", "panda-ewc")
-SHARED = {"image_size": 64, "test_limit": 300, "train_limit": 300}
+SHARED: Mapping[str, Any] = {"image_size": 64, "test_limit": 300, "train_limit": 300}
 OPTIONS = {"cut": "blocks.2", "momentum": 0.0}
 EVALUATIONS = 15
 RECORDED = ("break-digits-9", "ses-digits-9", "ewc-digits-9")

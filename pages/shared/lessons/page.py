@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -103,7 +105,7 @@ def _ask(lesson: Lesson, place: int, step: Step, question: Question) -> None:
     st.markdown(f"**Your prediction.** {question.text}")
     given = guesses.get((lesson.key, place))
     guess: str | float | None
-    about = {"key": f"guess-{name}", "help": tip("guess"), "disabled": given is not None}
+    about: dict[str, Any] = {"key": f"guess-{name}", "help": tip("guess"), "disabled": given is not None}
     if question.choices:
         guess = st.radio("Your guess", question.choices, index=None, **about)
     else:

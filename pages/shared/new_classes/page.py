@@ -8,13 +8,12 @@ import streamlit as st
 
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
-from pages.shared.new_classes.live import show_training
-from pages.shared.new_classes.start import show_example, show_start
+from pages.shared.new_classes.start import show_example, show_form
 from pages.shared.own.drop import kept_for, show_left_out
 from pages.shared.own.results import show_results
 from pages.shared.own.score import CHECK, PHOTOS
 from pages.shared.runs.choice import all_runs, choose_run, open_run, opened_run
-from pages.shared.runs.live import show_ending, show_heading
+from pages.shared.runs.live import show_computing, show_ending, show_heading
 from panda_core.datasets.own.images import Source
 from panda_core.datasets.own.layout import CHECKED
 from panda_core.errors import PandaError
@@ -28,7 +27,8 @@ from panda_core.runs.uploads import Upload, keep_upload
 FEWEST, MOST = 2, 8  # references: with one alone nothing says how much normal images differ; the papers go up to 8
 RATE = 0.05
 TRY, TRAIN = "try a trained model", "train one"
-SECTION, PICKED, MESSAGE = "new_classes", "new_classes_run", "new_classes_message"
+SECTION, PICKED = "new_classes", "new_classes_run"
+NEXT = "new_classes_next"  # in the session: the section to switch to, before its widget is drawn again
 
 
 def show() -> None:
@@ -38,6 +38,8 @@ def show() -> None:
         "A model that was trained on some classes judges another one, without training, beside a few normal images of "
         "it: what counts is how each place differs from the most similar place of these references."
     )
+    if NEXT in st.session_state:
+        st.session_state[SECTION] = st.session_state.pop(NEXT)
     section = st.segmented_control(
         "What to do",
         (TRY, TRAIN),
@@ -48,15 +50,13 @@ def show() -> None:
         required=True,
         label_visibility="collapsed",
     )
-    if message := st.session_state.pop(MESSAGE, ""):
-        st.error(wording.sentence(message), icon=":material/error:")
     if section == TRAIN:
-        show_start(_launched)
+        _open(show_form())
         return
     folders, opened = {folder.run_id: folder for folder in all_runs() if _generalises(folder)}, opened_run()
     if not folders:
         st.info("No model has been trained for new classes yet.", icon=":material/info:")
-        show_example(_launched)
+        _open(show_example())
         return
     if opened is not None and opened.run_id not in folders:
         st.info("The run in this address knows one class alone. Pick one that generalises.", icon=":material/info:")
@@ -69,12 +69,15 @@ def show() -> None:
         st.error(wording.sentence(str(error)), icon=":material/broken_image:")
 
 
-def _launched(run_id: str) -> None:
-    """Open a run that was just started; for callbacks."""
+def _open(run_id: str | None) -> None:
+    """Put a run that was just started, if any, into the URL and switch to it."""
+    if run_id is None:
+        return
     open_run(run_id)
     for name in (CHECK, "image"):
         st.query_params.pop(name, None)
-    st.session_state[SECTION] = TRY
+    st.session_state[NEXT] = TRY
+    st.rerun()
 
 
 def _generalises(folder: RunFolder) -> bool:
@@ -87,7 +90,7 @@ def _generalises(folder: RunFolder) -> bool:
 def _run(folder: RunFolder) -> None:
     state = folder.state()
     if state.state not in ENDED:
-        show_training(folder)
+        show_computing(folder)
         return
     run = LoadedRun(folder)
     if state.state != "finished":

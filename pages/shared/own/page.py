@@ -16,10 +16,8 @@ from pages.shared.own.results import show_results
 from pages.shared.own.score import CHECK, show_score
 from pages.shared.own.threshold import choose_rate
 from pages.shared.runs.choice import PARAMETER, UPLOAD, has_maps, open_run, opened_run
-from pages.shared.runs.detector_file import can_score, show_use
-from pages.shared.runs.live import show_ending, show_heading, show_until_ended
-from pages.shared.runs.progress import progress_of
-from pages.shared.segment.live import show_computing
+from pages.shared.runs.downloads import can_score, show_use
+from pages.shared.runs.live import show_computing, show_ending, show_heading
 from panda_core.config import RunConfig
 from panda_core.datasets.own.images import FEWEST
 from panda_core.datasets.own.layout import IMAGES
@@ -114,7 +112,10 @@ def _run(folder: RunFolder, upload: Upload | None) -> None:
         show_understood(upload, folded=True)
     state = folder.state()
     if state.state not in ENDED:
-        (show_computing if has_maps(folder) else _adapting)(folder)
+        show_computing(folder)
+        if not has_maps(folder):  # what labels say of an adaptation is elsewhere: images of one's own mostly have none
+            query = {PARAMETER: folder.run_id}
+            st.page_link(ADAPT_PAGE, label="Watch its curves", icon=":material/monitoring:", query_params=query)
         return
     run = LoadedRun(folder)
     show_heading(run.config, state)
@@ -141,19 +142,6 @@ def _run(folder: RunFolder, upload: Upload | None) -> None:
     if token:
         show_results(run, token, rate)
     show_use(folder, maps=run.is_segmentation)
-
-
-def _adapting(folder: RunFolder) -> None:
-    """Draw how far an adaptation is. Its curves measure it against labels, which images of one's own mostly lack."""
-    show_until_ended(
-        folder,
-        lambda run: progress_of(run.events(), int(run.config.steps or 0)),
-        "The network is changed, step by step, until it sees your normal images alike; it stops before its features "
-        "collapse. You may close this page and come back by its address.",
-    )
-    st.page_link(
-        ADAPT_PAGE, label="Watch its curves", icon=":material/monitoring:", query_params={PARAMETER: folder.run_id}
-    )
 
 
 def _begin_anew() -> None:

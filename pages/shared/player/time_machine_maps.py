@@ -13,7 +13,7 @@ from pages.shared.frame.glossary import tip
 from pages.shared.frame.thumbnails import enlarged
 from pages.shared.runs.choice import all_runs, is_recorded
 from pages.shared.runs.images import find_images
-from pages.shared.segment.live import show_computing
+from pages.shared.runs.live import show_computing
 from panda_core.backbones import find_backbone
 from panda_core.config import RunConfig
 from panda_core.errors import PandaError, UnreadableImage, UsageError

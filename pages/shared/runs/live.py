@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import streamlit as st
 
 from pages.shared.frame import wording
@@ -11,16 +9,36 @@ from pages.shared.frame.charts import four_curves
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import EXAMINE, INSTRUMENT, SEGMENT
 from pages.shared.runs.choice import is_recorded
-from pages.shared.runs.progress import Progress, progress_of, waiting
+from pages.shared.runs.progress import (
+    Progress,
+    progress_of,
+    progress_of_generalisation,
+    progress_of_segmentation,
+    waiting,
+)
 from panda_core.config import RunConfig
 from panda_core.errors import PandaError
+from panda_core.few_shot.table import is_generalisation
 from panda_core.figures import Curve, curve_of
 from panda_core.runs.folder import ENDED, RunFolder, State
 from panda_core.runs.launch import continue_run
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.queue import runs_ahead
+from panda_core.runs.segment.settings import checkpoints_of
 
 LOOK_EVERY = 0.4  # seconds
+_ADAPTING = (
+    "The network is changed, step by step, until it sees your normal images alike; it stops before its features "
+    "collapse. You may close this page and come back by its address."
+)
+_MAPPING = (
+    "The normal images are read and cut into patches; a bank of patches is drawn from them; then every patch of the "
+    "test images is compared with the bank. The maps appear here."
+)
+_TRAINING = (
+    "The features of the seen classes are read once; then every step compares a few images with references drawn "
+    "anew. You may close this page: the training goes on."
+)
 
 
 def show_run(folder: RunFolder) -> None:
@@ -77,27 +95,43 @@ def _look(folder: RunFolder, computing: bool) -> None:
         )
 
 
-def show_until_ended(folder: RunFolder, progress_of_run: Callable[[LoadedRun], Progress], about: str) -> None:
-    """Draw the progress of a run that has not ended; when it has, draw the whole page again.
-
-    progress_of_run: read once the run has left the queue; about: what it does meanwhile, in a few sentences.
-    """
-    st.fragment(_look_until_ended, run_every=LOOK_EVERY)(folder, progress_of_run, about)
+def show_computing(folder: RunFolder) -> None:
+    """Draw the progress alone of a run that has not ended; when it has, draw the whole page again."""
+    st.fragment(_look_until_ended, run_every=LOOK_EVERY)(folder)
 
 
-def _look_until_ended(folder: RunFolder, progress_of_run: Callable[[LoadedRun], Progress], about: str) -> None:
+def _look_until_ended(folder: RunFolder) -> None:
     state, run = folder.state(), LoadedRun(folder)
     if state.state in ENDED:
         st.rerun()  # the whole page, which then shows what came of it
     try:
         show_heading(run.config, state)
-        progress = waiting(runs_ahead(folder)) if state.state == "queued" else progress_of_run(run)
+        progress = waiting(runs_ahead(folder)) if state.state == "queued" else _progress(run)
     except PandaError as error:
         st.error(wording.sentence(str(error)), icon=":material/broken_image:")
         return
     show_progress(folder, progress)
     show_skipped(run)
-    st.caption(about)
+    st.caption(_about(run))
+
+
+def _progress(run: LoadedRun) -> Progress:
+    """Return what a run of any kind is doing."""
+    if not run.is_segmentation and not is_generalisation(run.config):
+        return progress_of(run.events(), int(run.config.steps or 0))
+    if is_generalisation(run.config):
+        return progress_of_generalisation(run.events(), int(run.config.steps or 1))
+    try:
+        networks = len(checkpoints_of(run.config))
+    except PandaError:  # the adapted run is gone; how many there were is of no further use
+        networks = 1
+    return progress_of_segmentation(run.events(), networks)
+
+
+def _about(run: LoadedRun) -> str:
+    if is_generalisation(run.config):
+        return _TRAINING
+    return _MAPPING if run.is_segmentation else _ADAPTING
 
 
 def show_heading(config: RunConfig, state: State) -> None:

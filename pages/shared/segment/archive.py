@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import streamlit as st
 
-from pages.shared.frame.archive import downloadable
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.thumbnails import enlarged
+from pages.shared.runs.downloads import downloadable
 from pages.shared.segment.maps import Looked
 from panda_core.errors import UnreadableImage, UsageError
 from panda_core.figures.heatmaps import heated

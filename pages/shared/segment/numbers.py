@@ -39,15 +39,14 @@ def show_counts(view: Looked, look: Look, step: int) -> None:
     counts, note = None, "no defect is marked"
     if marked.any():
         counts, note = _counts_if_cheap(view, look.threshold, step), "of all marked images"
-    for cell, title, value in (
-        (cells[2], "Pixel precision", counts.precision if counts else None),
-        (cells[3], "Pixel recall", counts.recall if counts else None),
-        (cells[4], "Pixel overlap (IoU)", counts.iou if counts else None),
+    for cell, title, quality, term in (
+        (cells[2], "Pixel precision", counts.precision if counts else None, "pixel_precision"),
+        (cells[3], "Pixel recall", counts.recall if counts else None, "pixel_recall"),
+        (cells[4], "Pixel overlap (IoU)", counts.iou if counts else None, "pixel_iou"),
     ):
-        term = {"Pixel precision": "pixel_precision", "Pixel recall": "pixel_recall"}.get(title, "pixel_iou")
         cell.metric(
             title,
-            wording.percent(value),
+            wording.percent(quality),
             note,
             delta_color="off",
             delta_arrow="off",

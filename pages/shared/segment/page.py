@@ -9,14 +9,13 @@ from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import OWN
 from pages.shared.runs.choice import all_runs, choose_run, has_maps, opened_run
-from pages.shared.runs.detector_file import can_score, download_detector
-from pages.shared.runs.live import show_ending, show_heading, show_skipped
+from pages.shared.runs.downloads import can_score, download_detector
+from pages.shared.runs.live import show_computing, show_ending, show_heading, show_skipped
 from pages.shared.segment.archive import download_maps
-from pages.shared.segment.live import show_computing
 from pages.shared.segment.look import choose_look, choose_threshold
 from pages.shared.segment.maps import view_of
 from pages.shared.segment.numbers import show_counts, show_kinds, show_metrics
-from pages.shared.segment.start import LOOK, NEW, SECTION, show_example, show_start
+from pages.shared.segment.start import LOOK, NEW, NEXT, SECTION, show_example, show_form
 from pages.shared.segment.viewer import show_viewer
 from panda_core.errors import PandaError
 from panda_core.runs.folder import ENDED, RunFolder
@@ -28,6 +27,8 @@ PICKED = "segmented_run"
 def show() -> None:
     """Draw the page."""
     st.title("Where is the defect?")
+    if NEXT in st.session_state:
+        st.session_state[SECTION] = st.session_state.pop(NEXT)
     section = st.segmented_control(
         "What to do",
         (LOOK, NEW),
@@ -38,10 +39,8 @@ def show() -> None:
         required=True,
         label_visibility="collapsed",
     )
-    if message := st.session_state.pop("segment_message", ""):
-        st.error(wording.sentence(message), icon=":material/error:")
     if section == NEW:
-        show_start()
+        show_form()
         return
     folders = {folder.run_id: folder for folder in all_runs() if has_maps(folder)}
     top = st.columns([1.5, 1.7], gap="medium")

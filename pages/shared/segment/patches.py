@@ -12,6 +12,7 @@ from pages.shared.frame.glossary import tip
 from pages.shared.runs.images import find_images
 from pages.shared.segment.look import Look
 from pages.shared.segment.maps import Looked, picture_of
+from panda_core.datasets import Images
 from panda_core.few_shot.table import is_generalisation
 from panda_core.figures.heatmaps import framed
 from panda_core.segmentation.maps import turned
@@ -137,10 +138,12 @@ def _level(group: int, distances: tuple[np.ndarray, ...]) -> str:
 
 def _nearest(view: Looked, distances: np.ndarray, origins: np.ndarray, side: tuple[int, int]) -> None:
     run = view.run
-    images, names, key = view.references, [], f"{view.key}/references"
-    if images is None:
+    if view.references is not None:
+        images: Images | None = view.references
+        names, key = list(view.references.names), f"{view.key}/references"
+    else:
         images, names, key = find_images(run, "train")[0], run.split["train"], f"{run.run_id}/train"
-    names, turns = names or list(images.names if images is not None else []), int(run.config.set.get("rotations", 1))
+    turns = int(run.config.set.get("rotations", 1))
     with st.grid(3, min_column_width=100, gap="small"):
         for distance, (image, turn, row, column) in zip(distances, origins.tolist(), strict=True):
             name = str(names[image])

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.shared.forms.form_values import OWN_FOLDER
+from pages.shared.forms.choices import awaits_folder, choose_dataset, choose_options, choose_whole
 from pages.shared.forms.presets import EXAMPLE
-from pages.shared.forms.run_as_code import show_as_code
-from pages.shared.forms.settings import choose_dataset, choose_options
-from pages.shared.frame import wording
+from pages.shared.forms.starting import show_start, start_run
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import OWN
 from pages.shared.runs.choice import all_runs, has_maps, label_of, open_run
@@ -21,11 +19,12 @@ from panda_core.datasets.sets.synthetic import PREFIX as SYNTHETIC
 from panda_core.datasets.sets.synthetic import synthetic_dataset
 from panda_core.errors import PandaError
 from panda_core.runs.folder import RunFolder
-from panda_core.runs.launch import keep_ready, start
+from panda_core.runs.launch import keep_ready
 from panda_core.runs.plan import options_of, resolve
 from panda_core.segmentation.table import SEGMENTERS
 
 SECTION = "segment"  # the key of the choice below
+NEXT = "segment_next"  # in the session: the section to switch to, before its widget is drawn again
 LOOK, NEW = "look at maps", "start a run"
 PRETRAINED = "pretrained"
 FORM = "seg_"  # of the keys of this form's widgets
@@ -42,47 +41,35 @@ def show_example() -> None:
         st.caption(
             "Learns from 40 normal solar cells, then looks at 24 others with and without a defect. About 15 seconds."
         )
-        st.button(
+        if st.button(
             "Run the example",
             icon=":material/play_arrow:",
             type="primary",
             key="segment-example",
             help=tip("segment_example"),
-            on_click=launch_example,
-        )
+        ):
+            _open(start_run(RunConfig(**EXAMPLE)))
     with second.container(border=True, height="stretch"):
         st.markdown("**Use your own photos**")
         st.caption("Eight or more of what is normal are enough to begin; then drop others to check.")
         st.page_link(OWN, label="Drop images", icon=":material/add_photo_alternate:", help=tip("segment_own"))
 
 
-def go_to(section: str) -> None:
-    """Switch to another section of the page; for callbacks."""
-    st.session_state[SECTION] = section
-
-
-def launch_example() -> None:
-    """Start the example; for callbacks. Its folders are those of now, not those of when this file was read."""
-    launch(RunConfig(**EXAMPLE))
-
-
-def launch(config: RunConfig) -> None:
-    """Start a run, put it into the URL and switch to its maps; for callbacks."""
-    try:
-        folder = start(config)
-    except PandaError as error:
-        st.session_state["segment_message"] = str(error)
+def _open(run_id: str | None) -> None:
+    """Put a run that was just started, if any, into the URL and switch to its maps."""
+    if run_id is None:
         return
-    open_run(folder.run_id)
+    open_run(run_id)
     st.query_params.pop("image", None)
-    go_to(LOOK)
+    st.session_state[NEXT] = LOOK
+    st.rerun()
 
 
-def show_start() -> None:
+def show_form() -> None:
     """Draw the form and its button."""
     keep_ready()  # while people look at the form, a process imports what a run needs
     left, right = st.columns([1, 1.25], gap="large")
-    problem, config = "", None
+    config, problem = None, ""
     try:
         with left:
             dataset, normal_class = _data()
@@ -90,31 +77,12 @@ def show_start() -> None:
             config = _method(dataset, normal_class)
             resolve(config)
     except PandaError as error:
-        problem = str(error)
+        config, problem = None, str(error)
+    if awaits_folder(FORM):
+        problem = ""
     with right:
-        waiting = st.session_state.get(f"{FORM}dataset") == OWN_FOLDER and not dataset_named()
-        if problem and not waiting:
-            st.warning(wording.sentence(problem), icon=":material/info:")
-        st.button(
-            "Start",
-            type="primary",
-            icon=":material/play_arrow:",
-            width="stretch",
-            key="segment-start",
-            disabled=bool(problem) or config is None,
-            help=tip("segment_start"),
-            on_click=launch,
-            args=(config,),
-        )
-        if config is not None and not problem:
-            with st.popover("Copy as command or Python", icon=":material/terminal:", width="stretch"):
-                show_as_code(config)
+        _open(show_start(config, problem, key="segment-start", about=tip("segment_start")))
     show_example()
-
-
-def dataset_named() -> bool:
-    """Return whether the form's own folder has been given a path."""
-    return bool(str(st.session_state.get(f"{FORM}folder", "")).strip())
 
 
 def _data() -> tuple[str, str | None]:
@@ -155,7 +123,7 @@ def _method(dataset: str, normal_class: str | None) -> RunConfig:
         )
         st.caption(BACKBONES[backbone].missing() or f"{BACKBONES[backbone].title}.")
     else:
-        backbone = adapted[network].config().backbone
+        backbone = str(adapted[network].config().backbone)
         which = st.segmented_control(
             "Of that run",
             ("last", "all"),
@@ -166,12 +134,12 @@ def _method(dataset: str, normal_class: str | None) -> RunConfig:
         )
         settings = {"adapted": str(adapted[network].path.resolve()), "checkpoint": which or "last"}
     first, second, third = st.columns(3)
-    size = _whole(first, "Image size", "image_size", 32, 1024, 32, "224")
-    train = _whole(second, "Training images", "train_limit", 2, 10_000_000, 50, "all")
-    test = _whole(third, "Test images", "test_limit", 1, 10_000_000, 50, "all")
+    size = choose_whole(first, "Image size", "image_size", 32, 1024, 32, "224", FORM)
+    train = choose_whole(second, "Training images", "train_limit", 2, 10_000_000, 50, "all", FORM)
+    test = choose_whole(third, "Test images", "test_limit", 1, 10_000_000, 50, "all", FORM)
     with st.expander("More settings", icon=":material/tune:"):
         first, second = st.columns(2)
-        seed = _whole(first, "Seed", "seed", 0, 2**31 - 1, 1, "0")
+        seed = choose_whole(first, "Seed", "seed", 0, 2**31 - 1, 1, "0", FORM)
         name = second.text_input("Name", key=f"{FORM}name", max_chars=80, help=tip("name"))
         settings |= _options(method, backbone)
     return RunConfig(
@@ -198,18 +166,3 @@ def _options(method: str, backbone: str) -> dict[str, int | float | str]:
 def _has_network(folder: RunFolder) -> bool:
     """Return whether a run is an adaptation whose weights are there."""
     return not has_maps(folder) and any((folder.path / "checkpoints").glob("*.safetensors"))
-
-
-def _whole(place: object, label: str, key: str, low: int, high: int, step: int, empty: str) -> int | None:
-    value = place.number_input(  # type: ignore[attr-defined]
-        label,
-        min_value=low,
-        max_value=high,
-        value=None,
-        step=step,
-        key=f"{FORM}{key}",
-        placeholder=empty,
-        help=tip(key),
-        bind="query-params",
-    )
-    return None if value is None else int(value)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.shared.forms.form_values import FIELDS, PREFIX, fill, values_of
+from pages.shared.adapt.form import form
+from pages.shared.adapt.form_values import FIELDS, fill, values_of
+from pages.shared.forms.choices import PREFIX, awaits_folder
 from pages.shared.forms.presets import PRESETS
-from pages.shared.forms.run_as_code import show_as_code
-from pages.shared.forms.settings import form
+from pages.shared.forms.starting import show_start
 from pages.shared.frame import wording
 from pages.shared.frame.charts import first_curve
 from pages.shared.frame.glossary import tip
@@ -18,7 +19,7 @@ from panda_core.config import RunConfig
 from panda_core.errors import PandaError
 from panda_core.methods.table import RECIPES
 from panda_core.runs.folder import RunFolder
-from panda_core.runs.launch import keep_ready, start
+from panda_core.runs.launch import keep_ready
 from panda_core.runs.plan import resolve
 
 FILLED = "form_filled_from"  # the run whose settings the form took over last
@@ -65,37 +66,19 @@ def _take_settings_of(folder: RunFolder) -> None:
 
 
 def _described_run() -> RunConfig | None:
-    """Draw the form and its buttons; return what it describes, or None where that cannot be run."""
+    """Draw the form and its button; return what it describes, or None where that cannot be run."""
     config, problem = None, ""
     try:
         config = form()
         resolve(config)
     except PandaError as error:
-        problem = str(error)
-    folder_missing = st.session_state.get("dataset") == "folder" and not str(st.session_state.get("folder", "")).strip()
-    if problem and not folder_missing:
-        st.warning(wording.sentence(problem), icon=":material/info:")
-    pressed = st.button(
-        "Start",
-        type="primary",
-        icon=":material/play_arrow:",
-        width="stretch",
-        key="start",
-        disabled=bool(problem),
-        help=tip("start"),
-    )
-    if config is None or problem:
-        return None
-    with st.popover("Copy as command or Python", icon=":material/terminal:", width="stretch", help=tip("copy_command")):
-        show_as_code(config)
-    if pressed:
-        try:
-            folder = start(config)
-        except PandaError as error:
-            st.error(wording.sentence(str(error)), icon=":material/error:")
-            return None
-        st.session_state[FILLED] = folder.run_id
-        open_run(folder.run_id)
+        config, problem = None, str(error)
+    if awaits_folder():
+        problem = ""
+    started = show_start(config, problem, key="start", about=tip("start"))
+    if started is not None:
+        st.session_state[FILLED] = started
+        open_run(started)
         st.rerun()
     return config
 

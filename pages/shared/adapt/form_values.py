@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from pages.shared.forms.choices import OWN_FOLDER, PREFIX
 from panda_core.backbones import BACKBONES
 from panda_core.config import RunConfig, default_data_root
 from panda_core.datasets import DATASETS
@@ -17,9 +18,7 @@ from panda_core.methods.table import RECIPES
 from panda_core.runs.plan import options_of, resolve
 from panda_core.scoring.table import SCORERS
 
-OWN_FOLDER = "folder"
 AUTOMATIC = "automatic"
-PREFIX = "set_"  # of the keys of a recipe's, scorer's or backbone's own options
 FIELDS: dict[str, Any] = {
     "dataset": "digits",
     "folder": "",
@@ -65,7 +64,7 @@ def _option_defaults(values: Mapping[str, Any]) -> dict[str, int | float | str]:
     tables = [row.options for row in RECIPES.values()] + [row.options for row in SCORERS.values()]
     tables += [row.options for row in BACKBONES.values()]
     names = {key: values.get(key, FIELDS[key]) for key in ("recipe", "scorer", "backbone")}
-    chosen = {key: None if name == AUTOMATIC else name for key, name in names.items()}
+    chosen: dict[str, Any] = {key: None if name == AUTOMATIC else name for key, name in names.items()}
     with contextlib.suppress(PandaError):  # a name that is no more; the form says so
         tables.append(options_of(RunConfig(**chosen)))
     return {PREFIX + key: option.default for options in tables for key, option in options.items()}

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from pages.shared.forms.data_licence import licence_line
-from pages.shared.forms.form_values import AUTOMATIC, FIELDS, OWN_FOLDER, PREFIX
-from pages.shared.frame import wording
+from pages.shared.adapt.form_values import AUTOMATIC, FIELDS
+from pages.shared.forms.choices import choose_dataset, choose_options, choose_whole
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.teaching import is_locked
 from panda_core.backbones import BACKBONES
-from panda_core.config import FEATURE_NORMS, Option, RunConfig, default_data_root
-from panda_core.datasets import DATASETS, Dataset, find_dataset
+from panda_core.config import FEATURE_NORMS, RunConfig, default_data_root
+from panda_core.datasets import Dataset
 from panda_core.errors import PandaError
 from panda_core.methods.options import OWN
 from panda_core.methods.table import RECIPES
@@ -98,51 +95,6 @@ def form() -> RunConfig:
     )
 
 
-def choose_dataset(prefix: str = "", first: str = FIELDS["dataset"]) -> Dataset | None:
-    """Draw the choice of images, and return the dataset; None while a folder is not named or not understood.
-
-    prefix: of the widgets' keys, for forms on other pages; first: the dataset that is chosen at first.
-    """
-    root = Path(default_data_root())
-    missing = {key: dataset.missing(root) for key, dataset in DATASETS.items()}
-    here = [key for key, sentence in missing.items() if sentence is None]
-    key = st.selectbox(
-        "Dataset",
-        [*here, OWN_FOLDER],
-        index=here.index(first) if first in here else 0,
-        key=f"{prefix}dataset",
-        disabled=is_locked(f"{prefix}dataset"),
-        help=tip("dataset"),
-        bind="query-params",
-    )
-    if key == OWN_FOLDER:
-        dataset = choose_folder(f"{prefix}folder")
-        if dataset is None:
-            return None
-        st.caption(dataset.about.replace("$", r"\$"))
-        return None if dataset.missing(root) else dataset
-    st.caption(f"**{DATASETS[key].title}.** {DATASETS[key].about}")
-    st.caption(licence_line(DATASETS[key]))
-    absent = {name: sentence for name, sentence in missing.items() if sentence is not None}
-    if absent:
-        with st.expander(f"{len(absent)} more, to be fetched first", icon=":material/download:"):
-            for name, sentence in absent.items():
-                st.markdown(f"**{DATASETS[name].title}** (`{name}`)")
-                st.caption(sentence)
-    return DATASETS[key]
-
-
-def choose_folder(key: str) -> Dataset | None:
-    """Draw the field for a folder of images, and return it as a dataset; None while it is not named."""
-    path = st.text_input(
-        "Folder of images", key=key, placeholder="/home/me/good-parts", help=tip("folder"), bind="query-params"
-    )
-    if not path.strip():
-        st.caption("Images of your own, on the machine that runs this program.")
-        return None
-    return find_dataset(f"folder:{path.strip()}")
-
-
 def _automatic(dataset: Dataset | None, normal_class: str | None, recipe: str) -> RunConfig:
     """Return what fields left empty will become, as far as it is known."""
     state = st.session_state
@@ -174,11 +126,11 @@ def _more(automatic: RunConfig) -> dict[str, Any]:
     st.caption("The recipe's own score." if key == OWN else f"{SCORERS[key].title.capitalize()}.")
     left, right = st.columns(2)
     rest: dict[str, Any] = {
-        "image_size": _whole(left, "Image size", "image_size", 16, 1024, 16, _shown(automatic.image_size)),
-        "batch_size": _whole(right, "Batch size", "batch_size", 1, 4096, 8, _shown(filled.batch_size)),
-        "eval_every": _whole(left, "Measure every", "eval_every", 1, 1_000_000, 1, _shown(automatic.eval_every)),
-        "train_limit": _whole(right, "Training images", "train_limit", 2, 10_000_000, 50, "all"),
-        "test_limit": _whole(left, "Test images", "test_limit", 1, 10_000_000, 50, "all"),
+        "image_size": choose_whole(left, "Image size", "image_size", 16, 1024, 16, _shown(automatic.image_size)),
+        "batch_size": choose_whole(right, "Batch size", "batch_size", 1, 4096, 8, _shown(filled.batch_size)),
+        "eval_every": choose_whole(left, "Measure every", "eval_every", 1, 1_000_000, 1, _shown(automatic.eval_every)),
+        "train_limit": choose_whole(right, "Training images", "train_limit", 2, 10_000_000, 50, "all"),
+        "test_limit": choose_whole(left, "Test images", "test_limit", 1, 10_000_000, 50, "all"),
     }
     name = right.text_input("Name", key="name", max_chars=80, help=tip("name"), bind="query-params")
     return {
@@ -197,68 +149,6 @@ def _one_of(label: str, key: str, options: list[str], about: str) -> str:
         label, options, index=index, key=key, help=about, bind="query-params", disabled=is_locked(key)
     )
     return chosen
-
-
-def _whole(place: Any, label: str, key: str, low: int, high: int, step: int, empty: str) -> int | None:
-    value = place.number_input(
-        label,
-        min_value=low,
-        max_value=high,
-        value=FIELDS[key],
-        step=step,
-        key=key,
-        disabled=is_locked(key),
-        placeholder=empty,
-        help=tip(key),
-        bind="query-params",
-    )
-    return None if value is None else int(value)
-
-
-def choose_options(
-    options: Mapping[str, Option], prefix: str = PREFIX, fields: Mapping[str, str | None] | None = None
-) -> dict[str, int | float | str]:
-    """Draw options in two columns, and return those that differ from their defaults. prefix: of the widgets' keys.
-
-    fields: of the config, as far as they are chosen. An option that they, or the options drawn before it, leave
-    without effect is not drawn.
-    """
-    changed: dict[str, int | float | str] = {}
-    chosen: dict[str, object] = {name: value for name, value in (fields or {}).items() if value is not None}
-    places, drawn = st.columns(2), 0
-    for key, option in options.items():
-        if option.unmet(chosen) in chosen:
-            continue
-        value = choose_option(places[drawn % 2], key, option, prefix)
-        chosen[key], drawn = option.default if value is None else value, drawn + 1
-        if value is not None and value != option.default:
-            changed[key] = value
-    return changed
-
-
-def choose_option(place: Any, key: str, option: Option, prefix: str = PREFIX) -> int | float | str | None:
-    """Draw one option of a recipe, scorer, network or method, and return its value."""
-    label = wording.setting(key)
-    shared: dict[str, Any] = {"key": prefix + key, "bind": "query-params", "disabled": is_locked(prefix + key)}
-    about = option.plain
-    if option.choices:
-        index = option.choices.index(str(option.default))
-        chosen: str = place.selectbox(label, option.choices, index=index, help=about, **shared)
-        return chosen
-    if isinstance(option.default, str):
-        return str(place.text_input(label, value=option.default, help=about, **shared))
-    kind = type(option.default)
-    number: int | float | None = place.number_input(
-        label,
-        min_value=None if math.isinf(option.low) else kind(option.low),
-        max_value=None if math.isinf(option.high) else kind(option.high),
-        value=option.default,
-        step=1 if kind is int else max(float(option.default) / 10, 1e-6),
-        format=None if kind is int else "%g",
-        help=about,
-        **shared,
-    )
-    return number
 
 
 def _shown(value: float | None) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
-from pages.shared.elastic.layers_view import show_layers
-from pages.shared.forms.form_values import PREFIX
+from pages.shared.forms.choices import PREFIX
 from pages.shared.forms.presets import STRENGTHS, address_of, elastic_settings, strength_key
 from pages.shared.frame import wording
 from pages.shared.frame.charts import show as show_figure
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import ADAPT
+from pages.shared.player.layers import show_layers
 from pages.shared.player.time_machine import show_time_machine, title_of
 from pages.shared.runs.choice import RECORDED
 from panda_core.config import RunConfig
@@ -98,9 +100,9 @@ def _real_run(strength: float) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Run it for real", icon=":material/play_arrow:", key="elastic_run", help=tip("elastic_run")):
             options = {key.removeprefix(PREFIX): value for key, value in settings.items() if key.startswith(PREFIX)}
-            fields = {key: value for key, value in settings.items() if not key.startswith(PREFIX)}
+            fields: dict[str, Any] = {key: value for key, value in settings.items() if not key.startswith(PREFIX)}
             try:
-                st.session_state[STARTED] = start(RunConfig(**fields, set=options)).run_id  # type: ignore[arg-type]
+                st.session_state[STARTED] = start(RunConfig(**fields, set=options)).run_id
             except PandaError as error:
                 st.error(wording.sentence(str(error)), icon=":material/error:")
         if started := st.session_state.get(STARTED):

@@ -1,8 +1,9 @@
-"""The detector of a finished run as one file to take away, and how it is used elsewhere."""
+"""What can be taken away of a run: its folder as one zip file, and its detector, with how that is used elsewhere."""
 
 from __future__ import annotations
 
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -10,11 +11,45 @@ import streamlit as st
 
 from pages.shared.frame.glossary import tip
 from pages.shared.runs.choice import is_recorded
+from panda_core.errors import UsageError
 from panda_core.runs import launch as launching
 from panda_core.runs.folder import RunFolder
 
-KEPT = ("checkpoints", "galleries", "banks")  # folders of a run that make up most of a bundle
-MOST_BYTES = 400_000_000  # the server holds a download in memory
+LARGE_FOLDERS = ("checkpoints", "galleries", "banks")  # folders of a run that make up most of a bundle
+MOST_DETECTOR_BYTES = 400_000_000  # the server holds a download in memory
+# Large, and made again by running the same settings.
+LEFT_OUT = ("checkpoints", "galleries", "momentum", "banks", "checks")
+MOST_RUN_BYTES = 200_000_000
+
+
+def zipped(folder: RunFolder) -> BinaryIO:
+    """Return an open temporary file with the run's folder, without the adapted weights; it vanishes when closed.
+
+    It grows on the disk, not in memory. More than `MOST_RUN_BYTES` raises `UsageError`.
+    """
+    paths = [
+        path
+        for path in sorted(folder.path.rglob("*"))
+        if path.is_file() and not path.is_symlink() and path.relative_to(folder.path).parts[0] not in LEFT_OUT
+    ]
+    if sum(path.stat().st_size for path in paths) > MOST_RUN_BYTES:
+        raise UsageError(
+            f"Run `{folder.run_id}` is larger than {MOST_RUN_BYTES // 1_000_000} MB. Copy its folder by hand instead."
+        )
+    file = downloadable()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in paths:
+            archive.write(path, f"{folder.run_id}/{path.relative_to(folder.path).as_posix()}")
+    file.seek(0)
+    return file
+
+
+def downloadable() -> BinaryIO:
+    """Return a new temporary file to write and then hand to a download button; it vanishes when closed.
+
+    Without a buffer: of the files that Python opens for reading and writing, Streamlit takes no other kind.
+    """
+    return cast(BinaryIO, tempfile.TemporaryFile(buffering=0))
 
 
 def can_score(folder: RunFolder) -> bool:
@@ -29,7 +64,8 @@ def file_name(folder: RunFolder) -> str:
 
 def download_detector(folder: RunFolder) -> None:
     """Draw the button that has the bundle of a run written, by a process of its own, and downloads it."""
-    large = sum(path.stat().st_size for kept in KEPT for path in (folder.path / kept).glob("*")) > MOST_BYTES
+    files = (path for name in LARGE_FOLDERS for path in (folder.path / name).glob("*"))
+    large = sum(path.stat().st_size for path in files) > MOST_DETECTOR_BYTES
     st.download_button(
         "Download detector",
         data=lambda: bundled(folder),
