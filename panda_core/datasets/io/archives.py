@@ -26,7 +26,8 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import IO, Any, BinaryIO, cast
 
-from panda_core.datasets.io.decoding import BYTE_CEILING, IMAGE_SUFFIXES
+from panda_core.datasets.io.decoding import BYTE_CEILING
+from panda_core.datasets.io.opening import IMAGE_SUFFIXES
 from panda_core.errors import RefusedArchive
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")

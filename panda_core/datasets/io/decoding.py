@@ -2,16 +2,17 @@
 
 Rules, so that the same picture gives the same array in whatever form it arrives:
 
-- The content decides the format, not the name: PNG, JPEG, WebP, BMP and TIFF. Others are refused, GIF and SVG too:
-  every further decoder is a further way in for a hostile file.
+- The content decides the format, not the name; `FORMATS` are those that Pillow reads in its own wheel, without another
+  library or program. SVG, PDF, PSD and their like are refused: every further decoder is a way in for a hostile file.
 - At most `PIXEL_CEILING` pixels and `BYTE_CEILING` bytes, both checked before anything is decoded.
 - The EXIF orientation is applied. A damaged EXIF block counts as absent.
-- Grey and 1-bit give three equal channels. 16 bits become 8 by keeping the high byte, so 65535 becomes 255 and
-  brightness stays comparable between images (no stretching image by image). 32-bit integers and floats have no
-  agreed white and are refused.
+- Grey and 1-bit give three equal channels. 9 to 16 bits become 8 by keeping the highest 8, so white becomes 255 and
+  brightness stays comparable between images (no stretching image by image). `levels` choose other values for black and
+  white, the same ones for all images of a data set; 8-bit images are then refused. Signed, real and 32-bit samples
+  have no agreed white: without `levels` they are refused.
 - Transparency, palettes' too, is laid over white. CMYK is converted without its colour profile.
-- Of several frames or pages (animated PNG and WebP, TIFF) the first counts; of an open PIL image the frame it
-  stands at.
+- Of several frames or pages (animated PNG, WebP, AVIF and GIF, TIFF) the first counts; of an open PIL image the frame
+  it stands at.
 - A damaged or truncated image is refused, never filled up with grey. What follows the end of an image is not read.
 """
 
@@ -20,122 +21,235 @@ from __future__ import annotations
 import io
 import os
 import stat
-import threading
-import warnings
 from pathlib import Path
+from typing import NoReturn
 
+import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
+from panda_core.datasets.io import tiff
+from panda_core.datasets.io.opening import FORMATS, FORMATS_TOLD, without_warnings
+from panda_core.datasets.io.samples import Levels, Samples
 from panda_core.errors import UnreadableImage, UsageError
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
 PIXEL_CEILING = 25_000_000
 BYTE_CEILING = 4 * PIXEL_CEILING  # the largest image allowed, uncompressed with transparency
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 
 _EIGHT_BIT_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
-# `warnings.catch_warnings` swaps process-wide filters, so two threads must not be inside it at once.
-_opening = threading.Lock()
 
 
-def decode_image(source: ImageSource, name: str = "") -> np.ndarray:
+def decode_image(source: ImageSource, name: str = "", levels: Levels | None = None) -> np.ndarray:
     """Return `source` as uint8 (H, W, 3), RGB; `UnreadableImage`, with `name` and the reason, where that fails.
 
     source: a path, the bytes of an image file, a PIL image, or a uint8 array (H, W), (H, W, 1), (H, W, 3) or
     (H, W, 4), channels in RGB(A) order; an array of another kind is the caller's mistake and raises `UsageError`.
+    levels: the sample values that become 0 and 255, for images of more than 8 bits; None for their whole range.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source, name or "the array")
-    if isinstance(source, Image.Image):
-        return _from_pil(source, name or getattr(source, "filename", "") or "the image")
-    if isinstance(source, bytes):
-        return _from_bytes(source, name or "the image")
+    name = name or name_of(source)
+    stored = open_stored(source, name)
+    try:
+        if isinstance(stored, Samples):
+            return _rgb(_eight_bits(stored, name, levels))
+        if levels is not None:
+            raise _too_shallow(name)
+        return _rgb(upright(stored))
+    except UnreadableImage:
+        raise
+    except Exception as error:
+        raise _damaged(name, error) from error
+
+
+def name_of(source: ImageSource) -> str:
+    """Return what to call a source in front of a person, where the caller has no name for it."""
     if isinstance(source, (str, os.PathLike)):
-        name = name or os.fspath(source)
+        return os.fspath(source)
+    return str(getattr(source, "filename", "") or "the image")
+
+
+def unreadable(name: str, reason: str) -> UnreadableImage:
+    """Return the error that says why `name` is not read."""
+    return UnreadableImage(f"`{name}` cannot be read: {reason}.")
+
+
+def open_stored(source: ImageSource, name: str) -> Samples | Image.Image:
+    """Return an image as it is stored: samples of more than 8 bits, not yet turned, or a loaded PIL image.
+
+    Ceilings and formats are those of `decode_image`; damage raises `UnreadableImage`.
+    """
+    if isinstance(source, (str, os.PathLike)):
         return _from_bytes(_read(source, name), name)
+    if isinstance(source, bytes):
+        return _from_bytes(source, name)
+    if isinstance(source, Image.Image):
+        if isinstance(source, TiffImagePlugin.TiffImageFile) and not _pillow_is_right(source):
+            raise unreadable(name, "Pillow does not read its kind of samples; hand over its path or its bytes")
+        return _from_pil(source, name)
     raise UsageError(
         f"An image must be a path, bytes, a PIL image or a uint8 array (H, W, 3); got {type(source).__name__}."
     )
 
 
-def _unreadable(name: str, reason: str) -> UnreadableImage:
-    return UnreadableImage(f"`{name}` cannot be read: {reason}.")
+def _too_shallow(name: str) -> UnreadableImage:
+    return unreadable(name, "8 bits a sample are read of it, and `range` is for more; leave `--set range=` out")
+
+
+def _damaged(name: str, error: Exception) -> UnreadableImage:
+    return unreadable(name, f"it is damaged or cut off ({error})")
 
 
 def _read(path: str | os.PathLike[str], name: str) -> bytes:
     try:
         status = Path(path).stat()
         if not stat.S_ISREG(status.st_mode):  # reading a named pipe would wait for ever
-            raise _unreadable(name, "it is not a file")
+            raise unreadable(name, "it is not a file")
         _check_bytes(status.st_size, name)
         with open(path, "rb") as file:
             return file.read(BYTE_CEILING + 1)  # a file that grows meanwhile is caught by the next check
     except OSError as error:
-        raise _unreadable(name, error.strerror or str(error)) from error
+        raise unreadable(name, error.strerror or str(error)) from error
     except ValueError as error:  # a NUL in the path
-        raise _unreadable(name, str(error)) from error
+        raise unreadable(name, str(error)) from error
 
 
 def _check_bytes(count: int, name: str) -> None:
     if count == 0:
-        raise _unreadable(name, "the file is empty")
+        raise unreadable(name, "the file is empty")
     if count > BYTE_CEILING:
-        raise _unreadable(name, f"it has more than {BYTE_CEILING // 1_000_000} MB; save it smaller")
+        raise unreadable(name, f"it has more than {BYTE_CEILING // 1_000_000} MB; save it smaller")
 
 
 def _check_pixels(width: int, height: int, name: str) -> None:
     if width < 1 or height < 1:
-        raise _unreadable(name, "it has no pixels")
+        raise unreadable(name, "it has no pixels")
     if width * height > PIXEL_CEILING:
         allowed = PIXEL_CEILING // 1_000_000
-        raise _unreadable(name, f"it has {width} x {height} pixels, more than {allowed} million; save it smaller")
+        raise unreadable(name, f"it has {width} x {height} pixels, more than {allowed} million; save it smaller")
 
 
-def _from_bytes(content: bytes, name: str) -> np.ndarray:
+def _from_bytes(content: bytes, name: str) -> Samples | Image.Image:
     _check_bytes(len(content), name)
-    try:
-        with _opening, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks on odd metadata
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _unreadable(name, f"more than {PIXEL_CEILING // 1_000_000} million pixels; save it smaller") from error
-    except Exception as error:  # a damaged header raises whatever the decoder stumbled over
-        reason = "it is not a PNG, JPEG, WebP, BMP or TIFF image, or its beginning is damaged"
-        raise _unreadable(name, reason) from error
-    with image:
+    if content.startswith(tiff.STARTS):
+        return _from_tiff(content, name)
+    with open_image(content, name) as image:
+        if image.format == "PNG" and content[24:26] in (b"\x10\x02", b"\x10\x06"):  # 16 bits of colour: Pillow keeps 8
+            _check_pixels(*image.size, name)
+            return _deep_png(content, image, name)
         return _from_pil(image, name)
 
 
-def _from_pil(image: Image.Image, name: str) -> np.ndarray:
+def open_image(content: bytes, name: str) -> Image.Image:
+    """Return the opened file: its size is known and checked, its pixels are not yet decoded."""
+    try:
+        with without_warnings():
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise unreadable(name, f"more than {PIXEL_CEILING // 1_000_000} million pixels; save it smaller") from error
+    except Exception as error:  # a damaged header raises whatever the decoder stumbled over
+        raise unreadable(name, f"it is not a {FORMATS_TOLD} image, or its beginning is damaged") from error
+    return image
+
+
+def _from_tiff(content: bytes, name: str) -> Samples | Image.Image:
+    def refuse(reason: str) -> UnreadableImage:
+        return unreadable(name, reason)
+
+    try:
+        tags = tiff.read_tags(content)
+    except Exception as error:
+        raise unreadable(name, f"it is not a {FORMATS_TOLD} image, or its beginning is damaged") from error
+    _check_pixels(tags.width, tags.height, name)
+    if tags.pillow_is_right:
+        with open_image(content, name) as image:
+            return _from_pil(image, name)
+    try:
+        return tiff.read_samples(content, tags, refuse)
+    except UnreadableImage:
+        raise
+    except Exception as error:
+        raise _damaged(name, error) from error
+
+
+def _deep_png(content: bytes, image: Image.Image, name: str) -> Samples:
+    """Return the 16-bit samples of a colour PNG, which Pillow would cut to 8."""
+    image.load()  # Pillow checks every checksum, OpenCV not all
+    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+    values = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    if values is None or values.dtype != np.uint16 or values.shape[:2] != (image.height, image.width):
+        raise unreadable(name, "it is damaged or cut off")
+    order = [2, 1, 0, 3][: values.shape[2]]
+    return Samples(values[:, :, order], "rgb", "straight" if len(order) == 4 else "", 16, 65535, orientation(image))
+
+
+def _from_pil(image: Image.Image, name: str) -> Samples | Image.Image:
     _check_pixels(*image.size, name)
     try:
         image.load()
-        return _rgb(_upright(image), name)
-    except UnreadableImage:
-        raise
     except Exception as error:  # decoders raise a dozen kinds for truncated or damaged content
-        raise _unreadable(name, f"it is damaged or cut off ({error})") from error
+        raise _damaged(name, error) from error
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):  # a deep PGM fills 16 bits
+        values = np.asarray(image).astype(np.uint16)[:, :, None]
+        return Samples(values, "grey", "", 16, 65535, orientation(image))
+    if image.mode in ("I", "F"):
+        return Samples(np.asarray(image)[:, :, None], "grey", "", 32, None, orientation(image))
+    if image.mode not in _EIGHT_BIT_MODES:
+        raise unreadable(name, f"its pixels are of kind `{image.mode}`; save it as RGB or grey")
+    return image
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _pillow_is_right(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Return whether the samples of an opened TIFF file are as Pillow gives them, those of 16 bits included."""
+    tags = image.tag_v2
+    bits, kinds = tags.get(258, (1,)), tags.get(339, (1,))
+    deep = tuple(bits) == (16,) and tags.get(262) == 1
+    shallow = set(bits) <= {1, 2, 4, 8} and tags.get(284, 1) == 1
+    return set(kinds) == {1} and (shallow or deep)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Return a PIL image turned as its EXIF orientation says."""
     try:
-        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
-            return image  # `exif_transpose` would copy it
-        return ImageOps.exif_transpose(image)
+        return image if orientation(image) == 1 else ImageOps.exif_transpose(image)
     except Exception:  # EXIF is free-form; pixels that decode are worth more than a broken tag
         return image
 
 
-def _rgb(image: Image.Image, name: str) -> np.ndarray:
-    """Return the pixels of a loaded, upright image as uint8 (H, W, 3)."""
-    if image.mode.startswith("I;16"):
-        return _three_channels((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode not in _EIGHT_BIT_MODES:
-        raise _unreadable(name, f"its pixels are of kind `{image.mode}`; save it with 8 or 16 bits a channel")
+def orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation of an image, 1 to 8; 1 where there is none or it is damaged."""
+    try:
+        found = int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        return 1
+    return found if 1 <= found <= 8 else 1
+
+
+def _eight_bits(stored: Samples, name: str, levels: Levels | None) -> Image.Image:
+    if stored.white is None and levels is None:
+        _refuse_without_white(stored, name)
+    if levels is not None and stored.bits == 8 and stored.white is not None:
+        raise _too_shallow(name)
+    if levels is not None and stored.colour == "cmyk":
+        raise unreadable(name, "`range` is for grey and RGB, and it is CMYK; save it as RGB")
+    if stored.white is None and not np.isfinite(stored.opaque).all():
+        raise unreadable(name, "some of its samples are not finite numbers; save it without them")
+    return stored.image(levels)
+
+
+def _refuse_without_white(stored: Samples, name: str) -> NoReturn:
+    kind = {"f": "real", "i": "signed"}.get(stored.values.dtype.kind, "whole")
+    raise unreadable(
+        name,
+        f"its samples are {stored.bits}-bit {kind} numbers, which have no agreed white; set `--set range=data`, or "
+        "save it with 8 or 16 bits a channel",
+    )
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """Return the pixels of a loaded, upright image of 8 bits a sample as uint8 (H, W, 3)."""
     if image.has_transparency_data:
         image = _over_white(image)
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
@@ -159,7 +273,7 @@ def _from_array(array: np.ndarray, name: str) -> np.ndarray:
         )
     _check_pixels(array.shape[1], array.shape[0], name)
     if channels == 4:
-        return _rgb(Image.fromarray(array), name)
+        return _rgb(Image.fromarray(array))
     if channels == 1:
         return _three_channels(array.reshape(array.shape[:2]))
     return np.ascontiguousarray(array)  # `bgr[..., ::-1]` has negative strides, which torch does not take

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from panda_core.datasets.io.decoding import IMAGE_SUFFIXES, decode_image
+from panda_core.datasets.io.decoding import decode_image
+from panda_core.datasets.io.opening import IMAGE_SUFFIXES
 from panda_core.datasets.io.places import uploads_folder
 from panda_core.errors import DataMissing, PandaError, UnreadableImage, UsageError
 

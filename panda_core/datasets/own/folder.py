@@ -25,9 +25,9 @@ from pathlib import Path
 
 import numpy as np
 
-from panda_core.datasets.io.decoding import IMAGE_SUFFIXES
 from panda_core.datasets.io.images import FileImages, image_files
 from panda_core.datasets.io.masks import FileMasks
+from panda_core.datasets.io.opening import IMAGE_SUFFIXES
 from panda_core.datasets.one_class import Dataset, LabelledSplits, stratified_split
 from panda_core.errors import DataMissing, PandaError, UsageError, unknown_name
 

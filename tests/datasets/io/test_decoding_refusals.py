@@ -18,7 +18,8 @@ import pytest
 from PIL import Image, ImageFile
 
 from panda_core.datasets.io import decoding
-from panda_core.datasets.io.decoding import FORMATS, PIXEL_CEILING, decode_image
+from panda_core.datasets.io.decoding import PIXEL_CEILING, decode_image
+from panda_core.datasets.io.opening import FORMATS
 from panda_core.errors import UnreadableImage, UsageError
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (12, 9, 3), dtype=np.uint8)
@@ -46,7 +47,7 @@ def png_header(width: int, height: int) -> bytes:
 def test_pixels_without_a_known_white_are_refused(kind: str) -> None:
     """Guards: float or 32-bit TIFFs silently clipped to black and white."""
     content = picture_as("TIFF", np.full((4, 4), 0.5).astype(kind))
-    with pytest.raises(UnreadableImage, match=r"`x.tif` .*8 or 16 bits"):
+    with pytest.raises(UnreadableImage, match=r"`x.tif` .*32-bit .*no agreed white.*8 or 16 bits"):
         decode_image(content, "x.tif")
 
 
@@ -56,7 +57,8 @@ def test_pixels_without_a_known_white_are_refused(kind: str) -> None:
         (b"", "the file is empty"),
         (b"not an image at all", "it is not a PNG"),
         (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "it is not a PNG"),
-        (picture_as("GIF"), "it is not a PNG"),
+        (picture_as("TGA"), "it is not a PNG"),
+        (picture_as("GIF")[:-60], "damaged or cut off"),
         (b"\x89PNG\r\n\x1a\n", "it is not a PNG"),
         (picture_as("JPEG")[:-40], "damaged or cut off"),
         (picture_as("PNG")[:200], "damaged or cut off"),
@@ -80,12 +82,13 @@ def test_what_follows_an_image_is_not_read(form: str, tail: bytes) -> None:
 
 
 def test_every_truncation_is_refused_or_whole() -> None:
-    """Guards: any other exception than `UnreadableImage`, at whatever byte a file was cut."""
+    """Guards: any other exception than `UnreadableImage`, at whatever byte a file was cut; half an image, then grey."""
     for form in FORMATS:
         content = picture_as(form)
+        whole = decode_image(content)
         for length in range(0, len(content), 5):
             with contextlib.suppress(UnreadableImage):
-                assert decode_image(content[:length]).shape == PICTURE.shape
+                np.testing.assert_array_equal(decode_image(content[:length]), whole)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
