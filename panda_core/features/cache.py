@@ -29,7 +29,7 @@ from panda_core.events import CacheProgress, ImagesSkipped
 from panda_core.features.trunk import compute_trunk
 from panda_core.records import cannot_write, read_json, write_json
 
-LAYOUT = 1  # raise when the meaning of an entry changes: old entries are then never hit
+LAYOUT = 2  # raise when the meaning of an entry changes: old entries are then never hit
 BATCH = 64
 PROGRESS_LINES = 20
 ABANDONED_AFTER = 24 * 3600.0  # seconds after which a half-filled entry of a killed process is removed
@@ -160,7 +160,8 @@ def _fill(
             f"the first: {skipped[0][1] if skipped else 'the split is empty'}. Check the files."
         )
     file.flush()  # type: ignore[attr-defined]
-    write_json(part / "entry.json", {"kept": kept, "skipped": skipped, "dtype": dtype, "made": time.time()})
+    # No reasons: they name files, and the next to find this entry may be another user with files of other names.
+    write_json(part / "entry.json", {"kept": kept, "dtype": dtype, "made": time.time()})
     return False
 
 
@@ -224,20 +225,31 @@ def _open(entry: Path, images: Images) -> TrunkActivations | None:
         record = read_json(entry / "entry.json")
         values = np.load(entry / "activations.npy", mmap_mode="r", allow_pickle=False)
         kept = np.asarray(record["kept"], np.int64)
-        reasons = [str(reason) for _, reason in record["skipped"]]
         dtype = str(record.get("dtype", values.dtype))
     except (PandaError, OSError, EOFError, ValueError, KeyError, TypeError):
         return None
     unread = np.setdiff1d(np.arange(len(images)), kept)
-    if len(values) != len(images) or values.dtype != dtype or len(unread) != len(reasons):
+    if len(values) != len(images) or values.dtype != dtype or len(kept) + len(unread) != len(images):
         return None
-    if len(kept) + len(unread) != len(images):
+    skipped = _why_unread(images, unread)
+    if skipped is None:
         return None
     with contextlib.suppress(OSError):  # a cache that others own can be read all the same
         os.utime(entry / "entry.json")
-    # Names may have changed since (the key covers contents only): take today's.
-    skipped = tuple((images.names[index], reason) for index, reason in zip(unread, reasons, strict=True))
     return TrunkActivations(values[: len(kept)], kept, skipped)
+
+
+def _why_unread(images: Images, rows: np.ndarray) -> tuple[tuple[str, str], ...] | None:
+    """Return (name, reason) of the images at `rows` as they are called today, or None where one can be decoded."""
+    told = []
+    for index in rows:
+        try:
+            images.load(int(index))
+        except UnreadableImage as error:
+            told.append((images.names[index], str(error)))
+        else:
+            return None
+    return tuple(told)
 
 
 def _evict(cache_dir: Path, cap: int, keep: Path) -> None:
