@@ -1,9 +1,9 @@
 """Record the runs that come with the program: `python assets/record_runs.py`.
 
-Each is made by the project's own `run` command, from the settings of a preset, and then stripped of what only
-computing needs: what is left is read as any run folder is. Takes some ten minutes on two cores. CIFAR-10 must lie in
-the data root for its runs; where it does not, those recorded before stay. `python assets/record_runs.py ewc-10` records
-one. `maps-elpv-mono` comes with `break-elpv-mono`, whose checkpoints it needs.
+Each is made by the project's own `run` command, from the settings of a preset, stripped of what only computing needs,
+and packed into one archive: unpacked, it is read as any run folder is. Takes some ten minutes on two cores. CIFAR-10
+must lie in the data root for its runs; where it does not, those recorded before stay. `python assets/record_runs.py
+ewc-10` records one. `maps-elpv-mono` comes with `break-elpv-mono`, whose checkpoints it needs.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from panda_core.config import RunConfig  # noqa: E402
 from panda_core.errors import DataMissing  # noqa: E402
 from panda_core.records import read_arrays, read_json, read_lines, write_arrays, write_json  # noqa: E402
 from panda_core.runs.adapt.layers import FISHER, MOVED, moved_by_layer  # noqa: E402
+from panda_core.runs.archives import pack  # noqa: E402
 from panda_core.runs.folder import RunFolder  # noqa: E402
 from panda_core.runs.loaded import LoadedRun  # noqa: E402
 from panda_core.runs.plan import open_task, resolve  # noqa: E402
@@ -78,20 +79,20 @@ def main() -> None:
             print(f"{key} stays as it is. {error}")
             continue
         record(key, runs[key])
-    size = sum(path.stat().st_size for path in RECORDED.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in RECORDED.iterdir())
     print(f"{size / 1e6:.2f} MB in {RECORDED.relative_to(ROOT)}")
     if size > MOST_BYTES:
         sys.exit("That is too much to ship: record fewer evaluations or test images.")
 
 
 def record(key: str, config: RunConfig) -> None:
-    """Compute a run and keep it under the name `key`."""
+    """Compute a run and keep it as `key`.zip."""
     with tempfile.TemporaryDirectory() as runs_dir:
         made = computed(config.replace(runs_dir=runs_dir))
-        keep(made, RECORDED / key)
+        keep(made, key)
         if key in WITH_MAPS:
             maps = maps_config(LoadedRun(RunFolder(made))).replace(runs_dir=runs_dir, test_limit=48)
-            keep(computed(maps), RECORDED / WITH_MAPS[key], adapted=key)
+            keep(computed(maps), WITH_MAPS[key], adapted=key)
 
 
 def computed(config: RunConfig) -> Path:
@@ -109,13 +110,20 @@ def fields_of(settings: Any) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if not key.startswith("set_")} | {"set": options}
 
 
-def keep(made: Path, target: Path, adapted: str = "") -> None:
-    """Copy the run folder `made` to `target` without what only computing needs, and without places of this machine.
+def keep(made: Path, key: str, adapted: str = "") -> None:
+    """Pack the run folder `made` without what only computing needs, and without places of this machine.
 
     adapted: the recorded run whose checkpoints a segmentation used; of its maps, the values alone are then kept.
     """
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(made, target, ignore=shutil.ignore_patterns(*DROPPED))
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / key
+        shutil.copytree(made, target, ignore=shutil.ignore_patterns(*DROPPED))
+        strip(made, target, adapted)
+        pack(target, RECORDED / f"{key}.zip")
+
+
+def strip(made: Path, target: Path, adapted: str) -> None:
+    """Rewrite the files of `target`, a copy of the run folder `made`, as `keep` says."""
     if (made / FISHER).is_file():
         write_json(target / MOVED, moved_by_layer(RunFolder(made)))
     config = read_json(target / "config.json") | {"data_root": "data", "runs_dir": "runs"}

@@ -26,6 +26,11 @@ def default_runs_dir() -> str:
     return os.environ.get("PANDA_RUNS") or "runs"
 
 
+def default_cache_dir() -> Path:
+    """Return `$PANDA_CACHE_DIR`, else `~/.cache/panda_core/cache`."""
+    return Path(os.environ.get("PANDA_CACHE_DIR") or Path("~/.cache/panda_core/cache").expanduser())
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Option:
     """One `--set key=value` that a recipe, scorer or backbone understands.

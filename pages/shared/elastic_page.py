@@ -14,7 +14,7 @@ from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import ADAPT
 from pages.shared.player.layers import show_layers
 from pages.shared.player.time_machine import show_time_machine, title_of
-from pages.shared.runs.choice import RECORDED
+from pages.shared.runs.choice import recorded_runs
 from panda_core.config import RunConfig
 from panda_core.errors import PandaError
 from panda_core.figures import Curve, curve_of, strengths_figure
@@ -64,7 +64,7 @@ def show() -> None:
 
 def recorded_strengths() -> dict[float, LoadedRun]:
     """Return strength -> its recorded run, the weakest first, of those that are here."""
-    folders = {strength: RunFolder.by_id(strength_key(strength), RECORDED) for strength in STRENGTHS}
+    folders = {strength: RunFolder.by_id(strength_key(strength), recorded_runs()) for strength in STRENGTHS}
     return {strength: LoadedRun(folder) for strength, folder in folders.items() if folder is not None}
 
 

@@ -9,7 +9,7 @@ from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import ADAPT, EXAMINE, INSTRUMENT, LESSONS
 from pages.shared.frame.teaching import hidden_panels
 from pages.shared.player.time_machine import show_time_machine, title_of
-from pages.shared.runs.choice import RECORDED
+from pages.shared.runs.choice import recorded_runs
 from panda_core.errors import PandaError
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.loaded import LoadedRun
@@ -54,7 +54,7 @@ def _presets() -> None:
 def _film() -> None:
     """Show the recorded run, which plays at once."""
     try:
-        run = LoadedRun(RunFolder.open(FILM, RECORDED))
+        run = LoadedRun(RunFolder.open(FILM, recorded_runs()))
         show_time_machine(run, key="film", plays=True)
     except PandaError:
         st.info("The recorded run is missing from this copy of the program. Start one of your own below.")

@@ -13,7 +13,7 @@ from typing import Any
 
 from panda_core.backbones import BACKBONES
 from panda_core.cli.output import print_json, print_table, print_text
-from panda_core.config import Option, default_runs_dir
+from panda_core.config import Option, default_cache_dir, default_runs_dir
 from panda_core.datasets import DATASETS, Dataset
 from panda_core.datasets.io.counts import count_images
 from panda_core.datasets.own.outliers import (
@@ -271,8 +271,6 @@ def _device() -> str:
 
 
 def _writable(which: str) -> str:
-    from panda_core.features.cache import default_cache_dir
-
     folder = default_cache_dir() if which == "PANDA_CACHE_DIR" else Path(default_runs_dir())
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):

@@ -48,11 +48,6 @@ class TrunkActivations:
     skipped: tuple[tuple[str, str], ...]
 
 
-def default_cache_dir() -> Path:
-    """Return `$PANDA_CACHE_DIR`, else `~/.cache/panda_core/cache`."""
-    return Path(os.environ.get("PANDA_CACHE_DIR") or Path("~/.cache/panda_core/cache").expanduser())
-
-
 def cache_cap() -> int:
     """Return the cap in bytes, from `PANDA_CACHE_GB` (10)."""
     text = os.environ.get("PANDA_CACHE_GB") or "10"

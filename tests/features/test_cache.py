@@ -18,11 +18,11 @@ import pytest
 import torch
 
 from panda_core.backbones import Preprocessing
+from panda_core.config import default_cache_dir
 from panda_core.datasets import split_digest
 from panda_core.errors import PandaError, UsageError
 from panda_core.events import CacheProgress, ImagesSkipped
 from panda_core.features import cache
-from panda_core.features.cache import default_cache_dir
 from panda_core.features.trunk import compute_trunk
 
 

@@ -48,7 +48,6 @@ def runs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder for runs that no other test sees; caches of the pages start empty."""
     monkeypatch.setenv("PANDA_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("PANDA_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("PANDA_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr("panda_core.runs.launch._spawn", _no_process)
     monkeypatch.setattr("panda_core.runs.launch._waiting", None)  # or the stand-in would outlive the test

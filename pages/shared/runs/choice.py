@@ -14,33 +14,39 @@ from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import ASSETS
 from panda_core.bench.folder import list_grids
-from panda_core.config import default_runs_dir
+from panda_core.config import default_cache_dir, default_runs_dir
 from panda_core.errors import PandaError
+from panda_core.runs.archives import unpacked
 from panda_core.runs.folder import RunFolder, list_runs
 from panda_core.runs.segment.settings import is_segmentation
 from panda_core.runs.uploads import upload_of
 
-RECORDED = ASSETS / "recorded"
+RECORDED = ASSETS / "recorded"  # an archive for each run that comes with the program
 PARAMETER, UPLOAD = "run", "upload"  # query parameters
 _KNOWN = "known_uploads"  # in the session: tokens of uploads whose runs may be listed to it
 
 
 def find_run(run_id: str) -> RunFolder | None:
     """Return the run called `run_id` among the user's own, the recorded ones and those behind the paper tables."""
-    places = [Path(default_runs_dir()), RECORDED, *(grid.path for grid in list_grids(default_runs_dir()))]
+    places = [Path(default_runs_dir()), recorded_runs(), *(grid.path for grid in list_grids(default_runs_dir()))]
     return next((found for place in places if (found := RunFolder.by_id(run_id, place)) is not None), None)
+
+
+def recorded_runs() -> Path:
+    """Return the folder of the runs that come with the program."""
+    return unpacked(RECORDED, default_cache_dir())
 
 
 def is_recorded(folder: RunFolder) -> bool:
     """Return whether a run came with the program; such a run is read, never changed."""
-    return folder.path.parent == RECORDED
+    return folder.path.parent == recorded_runs()
 
 
 def all_runs() -> list[RunFolder]:
     """Return the runs that may be listed to this session, newest first, then the recorded ones."""
     known = _known_uploads()
     own = [folder for folder in list_runs(default_runs_dir()) if (_upload_of(folder) or "") in known | {""}]
-    return [*own, *list_runs(Path(RECORDED))]
+    return [*own, *list_runs(recorded_runs())]
 
 
 def _known_uploads() -> set[str]:

@@ -12,11 +12,12 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from panda_core.config import default_cache_dir
 from panda_core.datasets import Images, imagenet_images, split_digest
 from panda_core.datasets.io.smaller import SmallerImages, typical_side
 from panda_core.errors import PandaError
 from panda_core.events import CacheProgress, ImagesSkipped
-from panda_core.features.cache import TrunkActivations, cache_key, default_cache_dir, trunk_activations
+from panda_core.features.cache import TrunkActivations, cache_key, trunk_activations
 from panda_core.methods.elastic import ElasticPenalty, fisher_diagonal
 from panda_core.methods.learner import Beside
 from panda_core.records import write_atomically
