@@ -17,6 +17,8 @@ from panda_core.figures import compare_figure
 from panda_core.runs.folder import ENDED, RunFolder
 
 MOST = 4
+COMPARE = "compare"  # query parameter, and key of the widget: ids of the compared runs
+CHOSEN = "chosen_run_id"  # in the session
 
 
 def show() -> None:
@@ -42,7 +44,7 @@ def show() -> None:
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.warning(wording.sentence(row.problem), icon=":material/broken_image:")
                 if not is_recorded(row.folder):
-                    _delete(row.folder, "Delete this broken run")
+                    _delete(row.folder, "Delete this broken run", row.folder.run_id)
 
 
 def _table(rows: list[Row]) -> None:
@@ -65,21 +67,26 @@ def _table(rows: list[Row]) -> None:
 
 
 def _compare(good: dict[str, Row]) -> None:
-    labels = {row.label: row for row in good.values() if row.curve.steps}
-    if len(labels) < 2:
+    curved = {run_id: row for run_id, row in good.items() if row.curve.steps}
+    if len(curved) < 2:
         return
     st.header("Compare")
+    if COMPARE not in st.session_state:
+        asked = [run_id for run_id in st.query_params.get(COMPARE, "").split(",") if run_id in curved]
+        st.session_state[COMPARE] = asked[:MOST] or list(curved)[:2]
+    # By id: a name can change, and an address or a choice that holds names is then of no run.
+    st.session_state[COMPARE] = [run_id for run_id in st.session_state[COMPARE] if run_id in curved]
     chosen = st.multiselect(
         "Runs in one chart",
-        list(labels),
-        default=list(labels)[:2],
+        list(curved),
         max_selections=MOST,
-        key="compare",
+        key=COMPARE,
+        format_func=lambda run_id: curved[run_id].label,
         help=tip("compare"),
         placeholder="Choose two to four runs",
-        bind="query-params",
+        on_change=_address_comparison,
     )
-    rows = [labels[label] for label in chosen[:MOST] if label in labels]
+    rows = [curved[run_id] for run_id in chosen[:MOST]]
     if not rows:
         return
     curves = [row.curve for row in rows]
@@ -105,10 +112,24 @@ def _compare(good: dict[str, Row]) -> None:
         st.caption("These runs have the same settings.")
 
 
+def _address_comparison() -> None:
+    """Put the ids of the compared runs into the address."""
+    st.query_params[COMPARE] = ",".join(st.session_state[COMPARE])
+
+
 def _one(good: dict[str, Row]) -> None:
+    """Draw the choice of a run, and what can be done with it."""
     st.header("One run")
+    # Set at every look: a list whose names have changed would go back to its first run, which nobody chose.
+    chosen = st.session_state.get(CHOSEN)
+    st.session_state["chosen_run"] = chosen if chosen in good else next(iter(good))
     run_id = st.selectbox(
-        "Run", list(good), format_func=lambda run_id: good[run_id].label, key="chosen_run", help=tip("chosen_run")
+        "Run",
+        list(good),
+        format_func=lambda run_id: good[run_id].label,
+        key="chosen_run",
+        help=tip("chosen_run"),
+        on_change=_choose,
     )
     row = good[run_id]
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -133,26 +154,33 @@ def _one(good: dict[str, Row]) -> None:
             download_detector(row.folder)
         if not is_recorded(row.folder):
             _rename(row)
-            _delete(row.folder, "Delete")
+            _delete(row.folder, "Delete", row.label)
+
+
+def _choose() -> None:
+    st.session_state[CHOSEN] = st.session_state["chosen_run"]
 
 
 def _rename(row: Row) -> None:
-    with st.popover("Rename", icon=":material/edit:"):
-        key = f"name-{row.folder.run_id}"
-        name = st.text_input("Name", value=row.config.name, max_chars=80, key=key, help=tip("name"))
-        if st.button("Save", key="rename", type="primary", help=tip("rename")):
+    run_id = row.folder.run_id
+    with st.popover("Rename", icon=":material/edit:", key=f"rename-popover-{run_id}"):
+        st.caption(f"{wording.sentence(row.label)}. Id: `{run_id}`")
+        name = st.text_input("Name", value=row.config.name, max_chars=80, key=f"name-{run_id}", help=tip("name"))
+        if st.button("Save", key=f"rename-{run_id}", type="primary", help=tip("rename")):
             try:
                 row.folder.write_config(row.config.replace(name=name.strip()))
             except PandaError as error:
                 st.error(wording.sentence(str(error)))
                 return
+            st.session_state[CHOSEN] = run_id
             st.session_state["runs_message"] = "Renamed."
             st.rerun()
 
 
-def _delete(folder: RunFolder, label: str) -> None:
-    with st.popover(label, icon=":material/delete:"):
-        st.markdown("This removes the run's folder from this machine. There is no way back.")
+def _delete(folder: RunFolder, label: str, name: str) -> None:
+    with st.popover(label, icon=":material/delete:", key=f"delete-popover-{folder.run_id}"):
+        st.markdown(f"This removes **{wording.sentence(name)}** from this machine. There is no way back.")
+        st.caption(f"Id: `{folder.run_id}`")
         if st.button("Delete for good", key=f"delete-{folder.run_id}", type="primary", help=tip("delete")):
             try:
                 folder.delete()

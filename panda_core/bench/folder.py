@@ -23,6 +23,7 @@ from panda_core.records import cannot_write, read_json, write_json
 from panda_core.runs.folder import ComputedFolder, RunFolder
 
 PARENT = "bench"  # below the folder of runs
+PLAN = "grid.json"  # in the folder of a grid
 STARTS_WITHIN = 60.0  # seconds in which the process of a grid has begun
 _NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,80}")
 
@@ -71,11 +72,11 @@ class GridFolder(ComputedFolder):
         }
         grid = plan.grid
         record = {"name": grid.name, "title": grid.title, "about": grid.about, "lines": lines, "cells": cells}
-        write_json(self.path / "grid.json", record)
+        write_json(self.path / PLAN, record)
 
     def plan(self) -> dict[str, Any]:
         """Return `grid.json`; a folder without one, or with a damaged one, raises `PandaError`."""
-        record = read_json(self.path / "grid.json")
+        record = read_json(self.path / PLAN)
         if not isinstance(record, Mapping) or not {"title", "lines", "cells"} <= set(record):
             raise PandaError(f"`{self.path / 'grid.json'}` is not the plan of a grid. Run the grid again.")
         return dict(record)
@@ -116,7 +117,7 @@ class Counted:
 def list_grids(runs_dir: str | os.PathLike[str]) -> list[GridFolder]:
     """Return the grids that were ever started below a folder of runs, by name."""
     try:
-        paths = [path for path in (Path(runs_dir) / PARENT).iterdir() if (path / "grid.json").is_file()]
+        paths = [path for path in (Path(runs_dir) / PARENT).iterdir() if (path / PLAN).is_file()]
     except OSError:
         return []
     return [GridFolder(path) for path in sorted(paths)]

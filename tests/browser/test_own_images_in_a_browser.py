@@ -54,6 +54,8 @@ def test_from_dropped_photos_to_files_to_take_away(shared_server: Any, visit: An
     names = {Path(path).name for path in defective}
     assert {row["name"] for row in csv.DictReader(downloaded("Verdicts as CSV").open())} == names
     assert {row["name"] for row in json.loads(downloaded("Verdicts as JSON").read_text())} == names
+    page.get_by_role("button", name="Write detector").click()
+    page.get_by_role("button", name="Download detector").wait_for(timeout=120_000)
     for label, member in (("Download all maps", "overlays/0001.png"), ("Download detector", "manifest.json")):
         with zipfile.ZipFile(downloaded(label)) as archive:
             assert member in archive.namelist() and archive.testzip() is None

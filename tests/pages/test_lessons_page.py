@@ -86,7 +86,7 @@ def test_the_answer_comes_after_the_guess(open_page: Any) -> None:
     reveal = "This is **collapse**"
     assert not any(reveal in element.value for element in at.markdown)
     at.slider[0].set_value(0.9)
-    at.button[0].click().run()
+    at.button(key="reveal-collapse-0").click().run()
     assert not at.exception
     assert any(reveal in element.value for element in at.markdown)
     _, guess, answer = at.session_state[GUESSES][("collapse", 0)]
@@ -100,7 +100,7 @@ def test_a_lesson_is_whole_without_a_click(lesson: Lesson, open_page: Any) -> No
     words = " ".join(element.value for element in at.markdown)
     for step in lesson.steps:
         assert step.reveal in words
-    assert not at.button and not at.slider
+    assert [button.label for button in at.button] == ["All lessons"] and not at.slider
 
 
 @pytest.mark.parametrize(
@@ -109,3 +109,22 @@ def test_a_lesson_is_whole_without_a_click(lesson: Lesson, open_page: Any) -> No
 def test_an_address_that_means_nothing_falls_back(lesson: str, step: str, open_page: Any) -> None:
     """A stale link that ends in an error."""
     assert len(open_page("lessons", lesson=lesson, step=step).title) == 1
+
+
+def test_a_lesson_is_gone_through_by_its_buttons(open_page: Any) -> None:
+    """A link to the page that is shown: it leaves the address alone, and the next click lands on another step."""
+    at = open_page("lessons")
+    at.button(key="go-Begin-better-1").click().run()
+    lesson = next(lesson for lesson in LESSONS if lesson.key == "better")
+    for number, step in enumerate(lesson.steps, 1):
+        assert (at.query_params["lesson"], at.query_params["step"]) == ("better", str(number))
+        assert step.title in [header.value for header in at.header]
+        if at.radio:
+            at.radio[0].set_value(at.radio[0].options[0]).run()
+        at.button(key=f"reveal-better-{number - 1}").click().run()
+        assert step.title in [header.value for header in at.header]
+        assert any(step.reveal in element.value for element in at.markdown)
+        if number < len(lesson.steps):
+            at.button(key=f"go-Next step-better-{number + 1}").click().run()
+    at.button(key="go-All lessons--").click().run()
+    assert at.title[0].value == "Lessons" and "step" not in at.query_params

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import pickle
+import threading
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +21,6 @@ from panda_core.metrics import threshold_at
 from panda_core.records import write_arrays, write_json
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.uploads import Upload, keep_upload
-from tests.pages.conftest import as_downloaded
 
 
 def png(seed: int) -> bytes:
@@ -226,8 +227,7 @@ def test_the_detector_can_be_taken_away(kind: str, open_page: Any, make_maps: An
     folder = make_maps() if kind == "maps" else make_run()
     (folder.path / ("banks" if kind == "maps" else "checkpoints")).mkdir(exist_ok=True)
     at = open_page("own_images", run=folder.run_id)
-    (button,) = [one for one in at.get("download_button") if one.proto.label == "Download detector"]
-    assert not button.proto.disabled
+    assert not at.button(key="detector").disabled
     terminal, python = (block.value for block in at.code)
     command = terminal.partition(" > ")[0].split()[3:]
     parsed = parser().parse_args(command)
@@ -236,25 +236,52 @@ def test_the_detector_can_be_taken_away(kind: str, open_page: Any, make_maps: An
     compile(python, "shown", "exec")
 
 
-def test_the_file_of_a_detector_is_opened_and_gone(make_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bundle for each click that stays on the server's disk; a reason that is lost."""
-    from pages.shared.runs import downloads
+def test_a_detector_is_written_and_then_downloaded(
+    open_page: Any, make_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A click that shows nothing for half a minute; a file of each click that stays on the server's disk."""
+    from panda_core.runs import launch
+
+    folder, written, goes_on = make_run(), list[Path](), threading.Event()
+    (folder.path / "checkpoints").mkdir()
+
+    def write(folder: Any, out: Path) -> None:
+        goes_on.wait(30)
+        out.write_bytes(b"bundle")
+        written.append(out)
+
+    monkeypatch.setattr(launch, "bundle", write)
+    at = open_page("own_images", run=folder.run_id)
+    at.button(key="detector").click().run()
+    assert at.button(key="detector").disabled and at.button(key="detector").label.startswith("Starting")
+    goes_on.set()
+    writing = at.session_state[f"detector-of-{folder.run_id}"]
+    writing.ended.result(30)
+    at.run()
+    assert [one.proto.label for one in at.get("download_button")] == ["Download detector"]
+    assert writing.file.read_bytes() == b"bundle"
+    writing.folder.cleanup()  # as the end of the session does
+    assert not written[0].parent.exists()
+
+
+def test_why_there_is_no_detector_is_told(open_page: Any, make_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download that fails in silence while something computes."""
     from panda_core.errors import PandaError
     from panda_core.runs import launch
 
-    places: list[Path] = []
+    def fail(folder: Any, out: Path) -> None:
+        raise PandaError("The bundle took over 120 s.")
 
-    def write(folder: Any, out: Path) -> None:
-        places.append(out)
-        out.write_bytes(b"bundle")
-
-    monkeypatch.setattr(launch, "bundle", write)
-    with downloads.bundled(make_run()) as file:
-        assert as_downloaded(file) == b"bundle"
-    assert not places[0].parent.exists()
-    monkeypatch.setattr(launch, "bundle", lambda folder, out: (_ for _ in ()).throw(PandaError("no checkpoint")))
-    with pytest.raises(PandaError, match="no checkpoint"):
-        downloads.bundled(make_run(name="second"))
+    monkeypatch.setattr(launch, "bundle", fail)
+    folder = make_run()
+    (folder.path / "checkpoints").mkdir()
+    at = open_page("own_images", run=folder.run_id)
+    at.button(key="detector").click().run()
+    with contextlib.suppress(PandaError):
+        at.session_state[f"detector-of-{folder.run_id}"].ended.result(30)
+    at.run()
+    assert any("The bundle took over 120 s" in error.value for error in at.error)
+    assert not at.button(key="detector").disabled
 
 
 def test_a_check_is_started_and_its_death_is_told(

@@ -78,13 +78,16 @@ def test_an_empty_machine_says_how_to_begin(open_page: Any) -> None:
 
 
 def test_the_button_starts_the_quick_grid(open_page: Any, spawned: list[list[str]], runs_dir: Path) -> None:
-    """A button that starts nothing, computes in the server, or puts the runs where no page looks."""
+    """A button that starts nothing, computes in the server, shows nothing for 25 seconds, or puts runs elsewhere."""
     at = open_page("paper_tables")
     at.button(key="start-quick").click().run()
     assert not at.exception
     (command,) = spawned
     assert command[:2] == ["bench", "quick"] and command[command.index("--runs-dir") + 1] == str(runs_dir)
     assert GridFolder.below(runs_dir, "quick").state().state == "queued"
+    assert [str(bar.proto.text).partition(":")[0] for bar in at.get("progress")] == ["starting"]
+    assert at.selectbox(key="grid").value == "quick"
+    assert "start-quick" not in [button.key for button in at.button]
 
 
 def test_a_grid_that_is_computed_is_not_started_twice(runs_dir: Path, spawned: list[list[str]]) -> None:

@@ -76,16 +76,32 @@ def test_numbers_are_written_as_people_write_them(value: float | None, words: st
     assert wording.amount(value) == words
 
 
-def test_rename_and_delete(open_page: Any, make_run: Any) -> None:
-    """Guards against a name that is not kept, and a run that is deleted without being asked for."""
-    folder = make_run()
+def test_what_is_renamed_is_what_is_deleted_next(open_page: Any, make_run: Any) -> None:
+    """A list that goes back to its first run once a name in it changes: *Delete* then aims at a run nobody chose."""
+    older, newer = make_run(name="older"), make_run(name="newer")
     at = open_page("runs")
-    at.text_input(key=f"name-{folder.run_id}").set_value("My run")
-    at.button(key="rename").click().run()
-    assert folder.config().name == "My run"
-    assert folder.path.exists()
-    at.button(key=f"delete-{folder.run_id}").click().run()
-    assert not at.exception and not folder.path.exists()
+    at.selectbox(key="chosen_run").set_value(older.run_id).run()
+    at.text_input(key=f"name-{older.run_id}").set_value("My run")
+    at.button(key=f"rename-{older.run_id}").click().run()
+    assert older.config().name == "My run"
+    assert at.selectbox(key="chosen_run").value == older.run_id
+    assert any("removes **My run" in element.value for element in at.markdown)
+    at.button(key=f"delete-{older.run_id}").click().run()
+    assert not at.exception and not older.path.exists() and newer.path.exists()
+    assert at.selectbox(key="chosen_run").value == newer.run_id
+
+
+def test_a_comparison_survives_a_new_name(open_page: Any, make_run: Any) -> None:
+    """An address, or a choice, that holds the names of runs and not their ids."""
+    first, second, third = make_run(name="a"), make_run(name="b"), make_run(name="c")
+    at = open_page("runs", compare=f"{first.run_id},{third.run_id},no-run")
+    assert at.multiselect(key="compare").value == [first.run_id, third.run_id]
+    at.multiselect(key="compare").set_value([first.run_id, second.run_id]).run()
+    address = at.query_params["compare"]
+    first.write_config(first.config().replace(name="another name"))
+    assert at.run().multiselect(key="compare").value == [first.run_id, second.run_id]
+    at = open_page("runs", compare=address)
+    assert at.multiselect(key="compare").value == [first.run_id, second.run_id]
 
 
 def test_a_computing_run_is_not_deleted(open_page: Any, make_run: Any) -> None:

@@ -42,6 +42,16 @@ def test_the_form_starts_what_it_says(open_page: Any, runs_dir: Path) -> None:
     assert (config["recipe"], config["train_limit"], config["steps"]) == ("spade", 12, None)
 
 
+def test_start_takes_what_was_typed_last(open_page: Any, runs_dir: Path) -> None:
+    """A button whose callback starts what the form described before its last field was changed."""
+    at = open_page("segment", segment="start a run")
+    at.number_input(key="seg_train_limit").set_value(12)
+    at.button(key="segment-start").click().run()  # one run for both, as where somebody types and presses at once
+    assert not at.exception
+    (made,) = runs_dir.iterdir()
+    assert json.loads((made / "config.json").read_text())["train_limit"] == 12
+
+
 def test_an_adapted_network_can_be_chosen(open_page: Any, make_run: Any, runs_dir: Path) -> None:
     """A run that was adapted and is not used."""
     folder = make_run()

@@ -127,6 +127,10 @@ TERMS: dict[str, str] = MAP_TERMS | {
     "guess": "Guess first: what surprises you stays in mind. Nobody else sees it.",
     "reveal": "Compares your guess with what was measured.",
     "guesses_csv": "Your predictions of this session. They are kept nowhere else.",
+    "lesson_begin": "Opens the first step of this lesson. Every step has an address of its own.",
+    "lesson_next": "Opens the next step of this lesson.",
+    "lesson_back": "Opens the step before this one. Guesses are kept.",
+    "lesson_all": "Opens the list of lessons.",
     "lesson_text": "The whole lesson on one page, with all answers.",
     "share": "The address of this page holds the run and the step.",
     "spectrum": (

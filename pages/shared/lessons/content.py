@@ -28,11 +28,17 @@ _MARKED = re.compile(r"^(Predict|Choose|Reveal|Show|See|Do): ?(.*)", re.S)
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """A prediction: among `choices`, of which `right` is right, or a number of a recorded run (metric, run, step)."""
+    """A prediction to make.
+
+    text: the question.
+    choices: among which to choose, empty where a number is asked for.
+    correct: the right one of them.
+    number: (metric, run, step) of a recorded run, where a number is asked for.
+    """
 
     text: str
     choices: tuple[str, ...] = ()
-    right: str = ""
+    correct: str = ""
     number: tuple[str, str, str] | None = None
 
 
@@ -47,7 +53,12 @@ class Link:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One step of a lesson. shown: run, step and panels of the time machine, or None; first: before the guess."""
+    """One step of a lesson.
+
+    reveal: what is said after the guess.
+    shown: run, step and panels of the time machine, or None.
+    first: whether they are shown before the guess.
+    """
 
     title: str
     text: str
@@ -109,8 +120,8 @@ def _with(step: Step, word: str, rest: str, fields: list[str]) -> Step:
         return dataclasses.replace(step, question=Question(question, number=(metric, run, at)))
     if word == "Choose":
         choices = tuple(field.removesuffix("*") for field in fields[1:])
-        (right,) = (field.removesuffix("*") for field in fields[1:] if field.endswith("*"))
-        return dataclasses.replace(step, question=Question(fields[0], choices, right))
+        (correct,) = (field.removesuffix("*") for field in fields[1:] if field.endswith("*"))
+        return dataclasses.replace(step, question=Question(fields[0], choices, correct))
     if word == "Reveal":
         return dataclasses.replace(step, reveal=rest)
     if word in ("Show", "See"):

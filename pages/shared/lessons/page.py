@@ -34,8 +34,8 @@ def show() -> None:
     if text == WHOLE:
         _whole(lesson)
         return
-    place = int(text) - 1 if text.isascii() and text.isdigit() and 0 < int(text[:4]) <= len(lesson.steps) else 0
-    _one(lesson, place, list(lessons.values()))
+    index = int(text) - 1 if text.isascii() and text.isdigit() and 0 < int(text[:4]) <= len(lesson.steps) else 0
+    _one(lesson, index, list(lessons.values()))
 
 
 def _overview(lessons: dict[str, Lesson]) -> None:
@@ -47,14 +47,8 @@ def _overview(lessons: dict[str, Lesson]) -> None:
                 st.markdown(f"**{number}. {lesson.title}**")
                 st.markdown(lesson.about)
                 st.space("stretch")
-                _link(lesson, 0, "Begin", ":material/arrow_forward:")
-                st.page_link(
-                    router.LESSONS,
-                    label="Read it as text",
-                    icon=":material/article:",
-                    query_params={LESSON: lesson.key, STEP: WHOLE},
-                    help=tip("lesson_text"),
-                )
+                _go(lesson, "1", "Begin", ":material/arrow_forward:", tip("lesson_begin"))
+                _go(lesson, WHOLE, "Read it as text", ":material/article:", tip("lesson_text"))
     _guesses()
 
 
@@ -67,43 +61,44 @@ def _whole(lesson: Lesson) -> None:
         if step.question is not None:
             st.markdown(f"*{step.question.text}* **{_shown(answer_of(step.question))}.** {step.reveal}")
         _links(step.links)
-    st.page_link(router.LESSONS, label="All lessons", icon=":material/school:", query_params={})
+    _go(None, "", "All lessons", ":material/school:", tip("lesson_all"))
 
 
-def _one(lesson: Lesson, place: int, lessons: list[Lesson]) -> None:
-    step = lesson.steps[place]
-    st.progress((place + 1) / len(lesson.steps), text=f"Step {place + 1} of {len(lesson.steps)}")
+def _one(lesson: Lesson, index: int, lessons: list[Lesson]) -> None:
+    step = lesson.steps[index]
+    st.progress((index + 1) / len(lesson.steps), text=f"Step {index + 1} of {len(lesson.steps)}")
     st.header(step.title)
     left, right = st.columns([1.25, 1], gap="large") if step.question else (st.container(), None)
     left.markdown(step.text)
     if step.question is not None and right is not None:
         with right, st.container(border=True):
-            _ask(lesson, place, step, step.question)
+            _ask(lesson, index, step, step.question)
     # Most pictures would give the answer away: they come after the guess.
-    guessed = step.question is None or (lesson.key, place) in st.session_state.get(GUESSES, {})
+    guessed = step.question is None or (lesson.key, index) in st.session_state.get(GUESSES, {})
     if step.shown is not None and (guessed or step.first):
-        _picture(lesson, place, step)
+        _picture(lesson, index, step)
     if guessed:
         _links(step.links)
     with st.container(horizontal=True):
-        if place > 0:
-            _link(lesson, place - 1, "Back", ":material/arrow_back:")
+        if index > 0:
+            _go(lesson, str(index), "Back", ":material/arrow_back:", tip("lesson_back"))
         following = lessons.index(lesson) + 1
-        if place + 1 < len(lesson.steps):
-            _link(lesson, place + 1, "Next step", ":material/arrow_forward:")
+        if index + 1 < len(lesson.steps):
+            _go(lesson, str(index + 2), "Next step", ":material/arrow_forward:", tip("lesson_next"))
         elif following < len(lessons):
-            _link(lessons[following], 0, f"Next lesson: {lessons[following].title}", ":material/arrow_forward:")
-        st.page_link(router.LESSONS, label="All lessons", icon=":material/school:", query_params={})
-    if place + 1 == len(lesson.steps):
+            title = f"Next lesson: {lessons[following].title}"
+            _go(lessons[following], "1", title, ":material/arrow_forward:", tip("lesson_begin"))
+        _go(None, "", "All lessons", ":material/school:", tip("lesson_all"))
+    if index + 1 == len(lesson.steps):
         _guesses()
 
 
-def _ask(lesson: Lesson, place: int, step: Step, question: Question) -> None:
+def _ask(lesson: Lesson, index: int, step: Step, question: Question) -> None:
     """Draw a prediction; once it is made, the answer."""
     guesses = st.session_state.setdefault(GUESSES, {})
-    name = f"{lesson.key}-{place}"
+    name = f"{lesson.key}-{index}"
     st.markdown(f"**Your prediction.** {question.text}")
-    given = guesses.get((lesson.key, place))
+    given = guesses.get((lesson.key, index))
     guess: str | float | None
     about: dict[str, Any] = {"key": f"guess-{name}", "help": tip("guess"), "disabled": given is not None}
     if question.choices:
@@ -114,7 +109,7 @@ def _ask(lesson: Lesson, place: int, step: Step, question: Question) -> None:
         if st.button(
             "Show the answer", key=f"reveal-{name}", type="primary", help=tip("reveal"), disabled=guess is None
         ):
-            st.session_state[GUESSES] = {**guesses, (lesson.key, place): (question.text, guess, answer_of(question))}
+            st.session_state[GUESSES] = {**guesses, (lesson.key, index): (question.text, guess, answer_of(question))}
             st.rerun()
         return
     _, guess, answer = given
@@ -131,7 +126,7 @@ def _verdict(guess: str | float, answer: str | float | None) -> str:
 def answer_of(question: Question) -> str | float | None:
     """Return the right answer; that of a number is read from its recorded run, None if it is not there."""
     if question.number is None:
-        return question.right
+        return question.correct
     metric, run_id, at = question.number
     folder = find_run(run_id)
     if folder is None:
@@ -151,14 +146,14 @@ def _shown(answer: str | float | None) -> str:
     return wording.NONE if answer is None else f"{answer:.2f}" if isinstance(answer, float) else answer
 
 
-def _picture(lesson: Lesson, place: int, step: Step) -> None:
+def _picture(lesson: Lesson, index: int, step: Step) -> None:
     run_id, at, panels = step.shown or ("", 0, ())
     folder = find_run(run_id)
     try:
         if folder is None:
             raise PandaError("the recorded run is not here.")
         hidden = [panel for panel in PANELS if panel not in panels]
-        show_time_machine(LoadedRun(folder), key=f"lesson-{lesson.key}-{place}", plays=False, at=at, hidden=hidden)
+        show_time_machine(LoadedRun(folder), key=f"lesson-{lesson.key}-{index}", plays=False, at=at, hidden=hidden)
     except PandaError as error:
         st.info(f"The picture of this step is missing: {wording.sentence(str(error))}")
 
@@ -173,9 +168,22 @@ def _links(links: tuple[Link, ...]) -> None:
         st.page_link(page, label=link.label, icon=":material/arrow_forward:", query_params=query)
 
 
-def _link(lesson: Lesson, place: int, label: str, icon: str) -> None:
-    query = {LESSON: lesson.key, STEP: str(place + 1)}
-    st.page_link(router.LESSONS, label=label, icon=icon, query_params=query)
+def _go(lesson: Lesson | None, step: str, label: str, icon: str, about: str) -> None:
+    """Draw a button that leads to a step of a lesson, or to all lessons.
+
+    No link: one to the page that is shown draws it anew but leaves the address alone, and the next click on anything
+    lands where the address still is.
+    """
+    key = f"go-{label.partition(':')[0]}-{lesson.key if lesson else ''}-{step}"
+    st.button(label, icon=icon, key=key, type="tertiary", help=about, on_click=_show_step, args=(lesson, step))
+
+
+def _show_step(lesson: Lesson | None, step: str) -> None:
+    for name, value in ((LESSON, lesson.key if lesson else ""), (STEP, step)):
+        if value:
+            st.query_params[name] = value
+        else:
+            st.query_params.pop(name, None)
 
 
 def _guesses() -> None:

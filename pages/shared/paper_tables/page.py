@@ -9,7 +9,7 @@ import streamlit as st
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.paper_tables.results import show_results
-from panda_core.bench.folder import GridFolder, list_grids
+from panda_core.bench.folder import PLAN, GridFolder, list_grids
 from panda_core.bench.grid import load_grid
 from panda_core.bench.launch import start_grid
 from panda_core.bench.summary import Results
@@ -17,6 +17,7 @@ from panda_core.config import default_data_root, default_runs_dir
 from panda_core.errors import PandaError
 
 QUICK = "quick"
+COMPUTING = ("queued", "running")
 LOOK_EVERY = 2.0  # seconds
 CHOSEN = "grid"  # query parameter: the grid that is shown
 
@@ -29,9 +30,11 @@ def show() -> None:
         "report. Each line says how it was measured; the papers used larger networks and all of the data."
     )
     grids = {folder.name: folder for folder in list_grids(default_runs_dir())}
-    quick = grids.get(QUICK)
-    if quick is None or quick.state().state not in ("queued", "running"):
-        _offer_quick(begun=quick is not None)
+    quick = GridFolder.below(default_runs_dir(), QUICK)
+    if quick.path.is_dir() and quick.state().state in COMPUTING:
+        grids[QUICK] = quick  # as soon as it is asked for: its plan is written seconds later
+    else:
+        _offer_quick(begun=QUICK in grids)
     if message := st.session_state.pop("grid_error", ""):
         st.error(message, icon=":material/error:")
     if not grids:
@@ -85,19 +88,24 @@ def _title(folder: GridFolder) -> str:
     try:
         return f"{folder.plan()['title']} ({folder.name})"
     except PandaError:
+        if folder.state().state in COMPUTING:
+            return f"{folder.name} (starting)"
         return f"{folder.name} (cannot be read)"
 
 
 def _show_grid(folder: GridFolder) -> None:
     """Draw a grid; while it is computed, look at its folder again and again until it has ended."""
-    computing = folder.state().state in ("queued", "running")
+    computing = folder.state().state in COMPUTING
     st.fragment(_look, run_every=LOOK_EVERY if computing else None)(folder, computing)
 
 
 def _look(folder: GridFolder, computing: bool) -> None:
     state = folder.state()
-    if computing and state.state not in ("queued", "running"):
+    if computing and state.state not in COMPUTING:
         st.rerun()  # the whole page, which no longer looks again
+    if computing and not (folder.path / PLAN).is_file():
+        st.progress(0.0, text="starting: a process of its own loads the networks and lays out the runs")
+        return
     try:
         plan = folder.plan()
     except PandaError as error:

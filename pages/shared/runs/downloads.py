@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import zipfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import streamlit as st
 
+from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.runs.choice import is_recorded
 from panda_core.errors import UsageError
@@ -17,6 +20,8 @@ from panda_core.runs.folder import RunFolder
 
 LARGE_FOLDERS = ("checkpoints", "galleries", "banks")  # folders of a run that make up most of a bundle
 MOST_DETECTOR_BYTES = 400_000_000  # the server holds a download in memory
+LOOK_EVERY = 0.5  # seconds
+DETECTOR = "detector.zip"
 # Large, and made again by running the same settings.
 LEFT_OUT = ("checkpoints", "galleries", "momentum", "banks", "checks")
 MOST_RUN_BYTES = 200_000_000
@@ -62,29 +67,84 @@ def file_name(folder: RunFolder) -> str:
     return f"{folder.run_id}-detector.zip"
 
 
+@dataclasses.dataclass(frozen=True)
+class Writing:
+    """A bundle that a process writes for one session.
+
+    folder: where; it vanishes with the session.
+    ended: done once the process has ended, with its `PandaError` if there is no bundle.
+    """
+
+    folder: tempfile.TemporaryDirectory[str]
+    ended: Future[None]
+
+    @property
+    def file(self) -> Path:
+        return Path(self.folder.name) / DETECTOR
+
+
 def download_detector(folder: RunFolder) -> None:
-    """Draw the button that has the bundle of a run written, by a process of its own, and downloads it."""
+    """Draw the button that has the bundle of a run written, by a process of its own, and then the one to download it.
+
+    Two buttons, because a browser says nothing while a file is made after a click, nor why there is none: beside a run
+    that computes, that is half a minute.
+    """
+    pending = _pending(folder)
+    st.fragment(_detector, run_every=LOOK_EVERY if pending else None)(folder, pending)
+
+
+def _detector(folder: RunFolder, looks_again: bool) -> None:
+    pending = _pending(folder)
+    if pending != looks_again:
+        st.rerun()  # the whole page, which then looks again, or no longer does
+    if pending:
+        st.button("Starting: writes the detector", icon="spinner", key="detector", disabled=True, help=tip("detector"))
+        return
+    writing: Writing | None = st.session_state.get(_key(folder))
+    problem = None if writing is None else writing.ended.exception()
+    if writing is not None and problem is None:
+        st.download_button(
+            "Download detector",
+            data=writing.file.read_bytes,
+            file_name=file_name(folder),
+            mime="application/zip",
+            icon=":material/download:",
+            on_click="ignore",
+            key="detector-file",
+            help=tip("detector"),
+        )
+        return
+    if problem is not None:
+        st.error(wording.sentence(f"There is no detector. {problem}"), icon=":material/error:")
     files = (path for name in LARGE_FOLDERS for path in (folder.path / name).glob("*"))
     large = sum(path.stat().st_size for path in files) > MOST_DETECTOR_BYTES
-    st.download_button(
-        "Download detector",
-        data=lambda: bundled(folder),
-        file_name=file_name(folder),
-        mime="application/zip",
+    if st.button(
+        "Write detector",
         icon=":material/deployed_code:",
-        on_click="ignore",
         disabled=large,
         key="detector",
         help=tip("detector_too_large" if large else "detector"),
-    )
+    ):
+        place = tempfile.TemporaryDirectory(prefix="panda-detector-")
+        ended = _writers().submit(launching.bundle, folder, Path(place.name) / DETECTOR)
+        st.session_state[_key(folder)] = Writing(place, ended)
+        st.rerun()
 
 
-def bundled(folder: RunFolder) -> BinaryIO:
-    """Return the bundle of a run as an open file that vanishes when it is closed."""
-    with tempfile.TemporaryDirectory(prefix="panda-detector-") as place:
-        out = Path(place) / "detector.zip"
-        launching.bundle(folder, out)
-        return cast(BinaryIO, open(out, "rb"))
+def _pending(folder: RunFolder) -> bool:
+    """Return whether the bundle of a run is being written for this session."""
+    writing: Writing | None = st.session_state.get(_key(folder))
+    return writing is not None and not writing.ended.done()
+
+
+def _key(folder: RunFolder) -> str:
+    return f"detector-of-{folder.run_id}"
+
+
+@st.cache_resource(show_spinner=False)
+def _writers() -> ThreadPoolExecutor:
+    """Return the threads that wait for processes which write bundles."""
+    return ThreadPoolExecutor(max_workers=4, thread_name_prefix="detector")
 
 
 def show_use(folder: RunFolder, *, maps: bool) -> None:
