@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import betaincinv
 
 from panda_core.errors import UsageError
+from panda_core.linalg import singular_values
 
 
 def auroc(scores: np.ndarray, is_anomaly: np.ndarray) -> float | None:
@@ -68,13 +69,11 @@ def _auroc_of_counts(order: np.ndarray, starts: np.ndarray, positive: np.ndarray
 
 
 def spectrum(features: np.ndarray) -> np.ndarray:
-    """Return the singular values of the centred features (N, D), descending: (min(N, D),), in feature units.
+    """Return the singular values of the centered features (N, D), descending: (min(N, D),), in feature units.
 
     A value under the resolution of float32 is rounding noise of features that coincide, and is returned as 0.
     """
-    centred = np.asarray(features, np.float64) - np.mean(features, axis=0, dtype=np.float64)
-    gram = centred.T @ centred if centred.shape[0] >= centred.shape[1] else centred @ centred.T
-    values = np.sqrt(np.clip(np.linalg.eigvalsh(gram)[::-1], 0, None))
+    values = singular_values(features)
     noise = np.finfo(np.float32).eps * np.linalg.norm(features)
     return np.where(values > noise, values, 0.0)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from panda_core.backbones import Preprocessing
 from panda_core.errors import UsageError
 from panda_core.features.space import FeatureNorm
+from panda_core.linalg import center_of
 from panda_core.methods.deep_svdd import DeepSVDD
 from panda_core.methods.outlier_exposure import OutlierExposure
 from panda_core.methods.stopping import SMALLEST_SPREAD
@@ -29,13 +30,12 @@ def _kept(values: np.ndarray | Tensor, dtype: torch.dtype = torch.float32) -> Te
 class Nearest(nn.Module):
     """Features (B, D) -> (B,): sum of the squared distances to the k nearest of `rows` (N, D).
 
-    A product finds the nearest; their distances are then differences. Both around the mean of the rows, as in
-    `panda_core.scoring.knn.nearest`: far from the origin a product loses the digits that differ.
+    A product finds the nearest; their distances are then differences. Both around the center of the rows.
     """
 
     def __init__(self, rows: np.ndarray, k: int) -> None:
         super().__init__()
-        center = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+        center = center_of(rows)
         self.k = k
         self.register_buffer("center", _kept(center))
         self.register_buffer("rows", _kept(rows.astype(np.float32) - center))

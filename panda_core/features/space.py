@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from panda_core.errors import StopRequested
 from panda_core.features.trunk import activation_batch
+from panda_core.linalg import center_of, principal_components, whitening
 
 BATCH = 64  # larger batches fall out of the processor's cache and are slower on two cores
+SMALLEST_VARIANCE = 1e-24  # features that are all one point have none at all, and must not become infinite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,17 +45,17 @@ class FeatureNorm:
         """Return the norm for unadapted training features (N, D)."""
         if kind not in ("whiten", "whiten-raw"):
             return FeatureNorm(kind, level_widths)
-        scaled = _scaled(kind, features, level_widths).double()
-        mean = scaled.mean(dim=0)
-        variance, directions = _principal(scaled - mean)
-        # The centred features of N images span N - 1 directions; the ridge is the mean over those.
+        scaled = _scaled(kind, features, level_widths).numpy()
+        variances, directions = principal_components(scaled)
+        # The centered features of N images span N - 1 directions; the ridge is the mean over those.
         rank = min(len(scaled) - 1, scaled.shape[1])
-        kept = min(rank, dims)
-        ridge = variance.sum() / rank
-        projection = directions[:, :kept] / torch.sqrt(variance[:kept] + ridge).clamp(min=1e-12)
+        largest = min(rank, dims)
+        ridge = variances.sum() / max(rank, 1)
+        projection = whitening(variances[:largest] + ridge, directions[:, :largest], SMALLEST_VARIANCE)
         # In rows, as it is read back: in columns, some processors sum a product up in another order, and a run that is
         # resumed, or a detector that is loaded, would differ from the first one in the last digit.
-        return FeatureNorm(kind, level_widths, mean.float(), projection.float().contiguous())
+        projection = np.ascontiguousarray(projection, np.float32)
+        return FeatureNorm(kind, level_widths, torch.from_numpy(center_of(scaled)), torch.from_numpy(projection))
 
     def __call__(self, features: Tensor) -> Tensor:
         scaled = _scaled(self.kind, features, self.level_widths)
@@ -70,15 +72,6 @@ class FeatureNorm:
     def from_tensors(kind: str, level_widths: tuple[int, ...], tensors: Mapping[str, Tensor]) -> FeatureNorm:
         """Return the norm that `tensors()` describes."""
         return FeatureNorm(kind, level_widths, tensors.get("mean"), tensors.get("projection"))
-
-
-def _principal(centred: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the variances, descending, and the directions (D, ...) of centred features (N, D)."""
-    if 2 * len(centred) < centred.shape[1]:  # seconds faster than the (D, D) covariance where images are few
-        _, lengths, directions = torch.linalg.svd(centred, full_matrices=False)
-        return lengths.square() / len(centred), directions.T
-    variance, directions = torch.linalg.eigh(centred.T @ centred / len(centred))  # ascending
-    return variance.flip(0).clamp(min=0), directions.flip(1)
 
 
 def _scaled(kind: str, features: Tensor, level_widths: tuple[int, ...]) -> Tensor:

@@ -29,6 +29,7 @@ from torch import Tensor
 from panda_core.backbones.network import start_anew
 from panda_core.errors import StopRequested
 from panda_core.features.trunk import activation_batch
+from panda_core.linalg import center_of
 from panda_core.methods.geometric_views import HEADS, NAMES, STEPS, TURNS, VIEWS, classes, shifted, view
 from panda_core.methods.learner import Learner, Material
 
@@ -58,7 +59,7 @@ def right(logits: Tensor, wanted: tuple[int, int, int]) -> Tensor:
 
 def neighbour_distances(gallery: Tensor, queries: Tensor) -> Tensor:
     """Return the sum of the squared distances to the two nearest rows: (M,). gallery: (G, D), queries: (M, D)."""
-    center = gallery.mean(dim=0)  # as the kNN scorer: far from the origin a product loses the digits that differ
+    center = center_of(gallery)  # `cdist` finds distances through a product
     distances = torch.cdist(queries - center, gallery - center).square()
     return distances.topk(min(NEIGHBOURS, len(gallery)), largest=False).values.sum(dim=1)
 

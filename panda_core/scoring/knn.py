@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from panda_core.errors import UsageError
+from panda_core.linalg import center_of
 from panda_core.scoring.validation import check_features
 
 
@@ -21,9 +22,7 @@ def nearest(gallery: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarra
             "Set it with `--set k=2`."
         )
     index = faiss.IndexFlatL2(gallery.shape[1])
-    # A large search finds ||a - b||^2 through a product, which loses digits far from the origin, where raw features
-    # and collapsed ones lie: around their mean the distances are as large as the vectors.
-    center = gallery.mean(axis=0, dtype=np.float64).astype(np.float32)
+    center = center_of(gallery)  # faiss finds large searches through a product
     index.add(gallery - center)
     distances, indices = index.search(queries - center, k)
     return distances, indices

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from panda_core.linalg import whitening
 from panda_core.scoring.validation import check_features
 
 
@@ -22,12 +23,13 @@ class MahalanobisScorer:
 
         features = check_features(features, at_least=2).astype(np.float64)
         estimate = LedoitWolf(store_precision=False).fit(features)
-        variance, directions = np.linalg.eigh(estimate.covariance_)
+        # Not its own `mahalanobis`: that leaves out directions of little variance, of which a collapse leaves many.
+        variances, directions = np.linalg.eigh(estimate.covariance_)  # ascending
         # Fully collapsed features have no variance left but the rounding of float32; the floor keeps scores finite.
         rounding = np.finfo(np.float32).eps ** 2 * max(np.square(features).mean(), 1e-12)
-        floor = max(variance[-1] * 1e-12, rounding)
+        floor = max(variances[-1] * 1e-12, rounding)
         self.mean_ = estimate.location_
-        self.whitening_ = directions / np.sqrt(np.maximum(variance, floor))  # (D, D)
+        self.whitening_ = whitening(variances, directions, floor)  # (D, D)
         return self
 
     def score(self, queries: np.ndarray) -> np.ndarray:

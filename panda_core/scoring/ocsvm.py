@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from panda_core.linalg import principal_components
 from panda_core.scoring.validation import check_features
 
 TOLERANCE = 1e-6  # of the solver; with its own 1e-3, scores would depend on the order of the images
-
-
-def squared_distances(queries: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """Return float64 (M, N): ||q - x||^2 of queries (M, D) and features (N, D), through a product."""
-    center = features.mean(axis=0, dtype=np.float64)  # far from the origin the product loses the digits that differ
-    a, b = queries - center, features - center
-    distances = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * (a @ b.T)
-    return np.maximum(distances, 0, out=distances)
 
 
 class OneClassSVMScorer:
@@ -43,18 +36,14 @@ class OneClassSVMScorer:
 
         rows = self._contrasted(check_features(features))
         self.mean_ = rows.mean(axis=0)
-        self.directions_ = self._principal(rows - self.mean_) if self.variance < 1 else None
-        self.rows_ = self._projected(rows)
-        variance = self.rows_.var() * self.rows_.shape[1]
-        self.gamma_ = self.gamma or 1 / max(variance, 1e-12)
-        kernel = np.exp(-self.gamma_ * squared_distances(self.rows_, self.rows_))
-        self.svm_ = OneClassSVM(kernel="precomputed", nu=self.nu, tol=TOLERANCE).fit(kernel)
+        self.components_ = self._components(rows) if self.variance < 1 else None
+        svm = OneClassSVM(gamma=self.gamma or "scale", nu=self.nu, tol=TOLERANCE)  # an RBF kernel
+        self.svm_ = svm.fit(self._projected(rows))
         return self
 
     def score(self, queries: np.ndarray) -> np.ndarray:
         rows = self._projected(self._contrasted(check_features(queries)))
-        kernel = np.exp(-self.gamma_ * squared_distances(rows, self.rows_))
-        return -self.svm_.decision_function(kernel).astype(np.float32)
+        return -self.svm_.decision_function(rows).astype(np.float32)
 
     def _contrasted(self, rows: np.ndarray) -> np.ndarray:
         """Return float64 rows (N, D), each minus its mean and over its mean absolute deviation where asked for."""
@@ -64,16 +53,11 @@ class OneClassSVMScorer:
         rows -= rows.mean(axis=1, keepdims=True)
         return rows / np.maximum(np.abs(rows).mean(axis=1, keepdims=True), 1e-12)
 
-    def _principal(self, centred: np.ndarray) -> np.ndarray:
+    def _components(self, rows: np.ndarray) -> np.ndarray:
         """Return the directions (D, D') of largest variance that together hold the wanted share of it."""
-        few = len(centred) < centred.shape[1]  # then X X' has the same variances as X' X, and is smaller
-        variance, directions = np.linalg.eigh(centred @ centred.T if few else centred.T @ centred)  # ascending
-        variance, directions = np.maximum(variance[::-1], 0), directions[:, ::-1]
-        share = np.cumsum(variance) / max(variance.sum(), 1e-300)
-        kept = int(np.searchsorted(share, self.variance)) + 1
-        if few:
-            return centred.T @ (directions[:, :kept] / np.sqrt(np.maximum(variance[:kept], 1e-300)))
-        return directions[:, :kept]
+        variances, directions = principal_components(rows)
+        shares = np.cumsum(variances) / max(variances.sum(), 1e-300)
+        return directions[:, : int(np.searchsorted(shares, self.variance)) + 1]
 
     def _projected(self, rows: np.ndarray) -> np.ndarray:
-        return rows if self.directions_ is None else (rows - self.mean_) @ self.directions_
+        return rows if self.components_ is None else (rows - self.mean_) @ self.components_

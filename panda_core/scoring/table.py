@@ -13,7 +13,7 @@ import numpy as np
 
 from panda_core.config import Option
 from panda_core.errors import unknown_name
-from panda_core.scoring.knn import KNNScorer, nearest
+from panda_core.scoring.knn import KNNScorer
 from panda_core.scoring.mahalanobis import MahalanobisScorer
 from panda_core.scoring.means import KMeansScorer, MeanScorer
 from panda_core.scoring.ocsvm import OneClassSVMScorer
@@ -114,6 +114,3 @@ def find_scorer(key: str) -> ScorerRow:
     if key not in SCORERS:
         raise unknown_name("scorer", key, SCORERS, "--scorer")
     return SCORERS[key]
-
-
-__all__ = ["SCORERS", "Scorer", "ScorerRow", "find_scorer", "nearest"]

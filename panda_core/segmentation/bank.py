@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from panda_core.linalg import center_of
+
 SHOWN = 3  # nearest normal patches that are kept for a person to look at
 RECALL_SAMPLE = 500
 
@@ -23,8 +25,7 @@ class Bank:
     def __init__(self, features: np.ndarray, origins: np.ndarray, *, exact_rows: int, seed: int) -> None:
         self.features = np.ascontiguousarray(features, np.float32)
         self.origins = np.ascontiguousarray(origins, np.int32)
-        # A search finds |a - b|^2 through a product, which loses digits far from the origin.
-        self._centre = self.features.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self._center = center_of(self.features)  # faiss finds distances through a product
         self.recall = 1.0
         if len(features) > exact_rows:
             self._index = self._approximate(seed)
@@ -37,7 +38,7 @@ class Bank:
 
         A bank of fewer than k patches gives its last neighbour repeatedly.
         """
-        flat = np.ascontiguousarray(patches.reshape(-1, patches.shape[-1]) - self._centre, np.float32)
+        flat = np.ascontiguousarray(patches.reshape(-1, patches.shape[-1]) - self._center, np.float32)
         squares, rows = self._index.search(flat, min(k, len(self.features)))
         lacking = (rows < 0).any(axis=1)
         if lacking.any():  # the cells that were looked into hold fewer than k patches
@@ -52,7 +53,7 @@ class Bank:
         import faiss
 
         index = faiss.IndexFlatL2(self.features.shape[1])
-        index.add(self.features - self._centre)
+        index.add(self.features - self._center)
         return index
 
     def _approximate(self, seed: int) -> Any:
@@ -62,9 +63,9 @@ class Bank:
         cells = max(1, min(int(4 * np.sqrt(len(self.features))), len(self.features) // 39))
         index = faiss.IndexIVFFlat(faiss.IndexFlatL2(self.features.shape[1]), self.features.shape[1], cells)
         index.cp.seed = seed + 1
-        centred = self.features - self._centre
-        index.train(centred)
-        index.add(centred)
+        centered = self.features - self._center
+        index.train(centered)
+        index.add(centered)
         index.nprobe = max(1, cells // 16)
         return index
 
@@ -72,7 +73,7 @@ class Bank:
         """Return the share of patches, halfway between two random ones of the bank, whose nearest row is found."""
         rng = np.random.default_rng(seed)
         pairs = rng.integers(len(self.features), size=(2, RECALL_SAMPLE))
-        between = (self.features[pairs[0]] + self.features[pairs[1]]) / 2 - self._centre
+        between = (self.features[pairs[0]] + self.features[pairs[1]]) / 2 - self._center
         exact, found = (index.search(between, 1)[0] for index in (self._exact(), self._index))
         return float((found <= exact * (1 + 1e-5)).mean())
 

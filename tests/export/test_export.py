@@ -20,7 +20,8 @@ from panda_core.export import network_file
 from panda_core.export.bundle import write_bundle
 from panda_core.export.graph import Distance, Mahalanobis, Nearest, ScoreGraph, score_graph
 from panda_core.export.network_file import write_network
-from panda_core.scoring.table import SCORERS, nearest
+from panda_core.scoring.knn import nearest
+from panda_core.scoring.table import SCORERS
 
 Tiny = Callable[..., RunConfig]
 Finish = Callable[..., Any]

@@ -10,10 +10,10 @@ from sklearn.covariance import LedoitWolf
 from sklearn.neighbors import NearestNeighbors
 
 from panda_core.errors import UsageError
-from panda_core.scoring.knn import KNNScorer
+from panda_core.scoring.knn import KNNScorer, nearest
 from panda_core.scoring.mahalanobis import MahalanobisScorer
 from panda_core.scoring.means import KMeansScorer, MeanScorer
-from panda_core.scoring.table import SCORERS, nearest
+from panda_core.scoring.table import SCORERS
 
 
 def sample(count: int, width: int, seed: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from panda_core.runs.adapt.directions import fixed_axes, refitted
 from panda_core.runs.adapt.inputs import Inputs
 from panda_core.runs.adapt.neighbourhoods import neighbourhoods, overlap
 from panda_core.runs.plan import Plan
-from panda_core.scoring.table import nearest
+from panda_core.scoring.knn import nearest
 
 NEIGHBOURS = 5  # nearest normal images kept for each test image, to look at
 SPECTRUM_KEPT = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from panda_core.scoring.table import nearest
+from panda_core.scoring.knn import nearest
 
 
 def neighbourhoods(features: np.ndarray) -> np.ndarray:

@@ -13,8 +13,8 @@ import numpy as np
 
 from panda_core.errors import StopRequested
 from panda_core.events import CacheProgress
+from panda_core.linalg import squared_distances
 from panda_core.metrics import auroc
-from panda_core.scoring.ocsvm import squared_distances
 
 # PANDA, App. B
 NUS = tuple(tenth / 10 for tenth in range(1, 10))
@@ -34,6 +34,7 @@ def oracle_grid(
     """
     from sklearn.svm import OneClassSVM
 
+    # A kernel handed over is computed once for nine values of nu; the scorer's own would be computed for each.
     near, far = squared_distances(features, features), squared_distances(queries, features)
     best: tuple[float, float, float] | None = None
     total = len(GAMMAS) * len(NUS)

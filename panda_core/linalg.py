@@ -1,0 +1,77 @@
+"""Linear algebra of features, each piece in one place: centers, distances, principal components, whitening.
+
+Rows are images or patches: (N, D). All of it is exact up to rounding, in float64 where digits could be lost.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+Rows = TypeVar("Rows", np.ndarray, "torch.Tensor")
+
+
+def center_of(rows: Rows) -> Rows:
+    """Return the mean (D,) of rows (N, D), to be taken away from them before a product.
+
+    |a - b|^2 = |a|^2 + |b|^2 - 2 a b, as searches and kernels find it, is a small difference of large numbers where all
+    rows lie far from the origin, as raw features do, and collapsed ones: in float32 nothing is left of it. Distances
+    are the same seen from any point c, |(a - c) - (b - c)|^2 = |a - b|^2, and from the mean the numbers are smallest.
+    """
+    if isinstance(rows, np.ndarray):
+        return rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)  # summed in float32, N rows would lose digits
+    return rows.mean(dim=0)  # torch sums in blocks, which loses few; not every device has float64
+
+
+def squared_distances(queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return float64 (M, N): |q - x|^2 of queries (M, D) and rows (N, D)."""
+    rows = np.asarray(rows, np.float64)
+    center = center_of(rows)
+    a, b = queries - center, rows - center
+    distances = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * (a @ b.T)  # (M, N)
+    return np.maximum(distances, 0, out=distances)
+
+
+def principal_components(rows: np.ndarray, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return variances (K,), descending, and directions (D, K), orthonormal, of rows (N, D); float64.
+
+    K is `count`, or the smaller of N and D. Variances are means of squares, over N and not N - 1. With the singular
+    values s and right singular vectors V of the centered rows X = U S V', the covariance is X'X / N = V S^2 V' / N:
+    variances s^2 / N along the columns of V. From X'X where rows are many; where they are fewer than dimensions, from
+    X itself, which is smaller. scikit-learn fixes the signs: the largest entry of each direction is positive.
+    """
+    from sklearn.decomposition import PCA
+
+    few = len(rows) < rows.shape[1]
+    centered = rows - np.mean(rows, axis=0, dtype=np.float64)  # scikit-learn would center X'X, after the product
+    if not centered.any():  # scikit-learn divides by the sum of the variances
+        kept = min(*rows.shape) if count is None else count
+        return np.zeros(kept), np.eye(rows.shape[1], kept)
+    pca = PCA(count, svd_solver="full" if few else "covariance_eigh").fit(centered)
+    return pca.explained_variance_ * (len(rows) - 1) / len(rows), pca.components_.T
+
+
+def singular_values(rows: np.ndarray) -> np.ndarray:
+    """Return the singular values (min(N, D),), descending, of rows (N, D) minus their mean; float64.
+
+    They are the roots of the eigenvalues of X'X, or of XX', which has the same ones besides zeros: of the smaller.
+    Without directions that is several times faster than any decomposition of X, and it is needed at every evaluation;
+    values below 1e-8 of the largest drown in rounding.
+    """
+    centered = rows - np.mean(rows, axis=0, dtype=np.float64)
+    gram = centered @ centered.T if len(centered) < centered.shape[1] else centered.T @ centered
+    return np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[::-1], 0))
+
+
+def whitening(variances: np.ndarray, directions: np.ndarray, floor: float) -> np.ndarray:
+    """Return W (D, K), by which centered rows are multiplied to have unit variance along each of the directions.
+
+    The covariance V L V' becomes W' V L V' W = 1 for W = V L^-1/2, and |x' W|^2 = x' V L^-1 V' x is the Mahalanobis
+    distance. Variances (K,) below `floor` count as `floor`: a direction without variance must not become infinite.
+    """
+    whitened: np.ndarray = directions / np.sqrt(np.maximum(variances, floor))
+    return whitened
