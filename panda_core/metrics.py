@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
-from scipy.special import betaincinv
 
 from panda_core.errors import UsageError
 from panda_core.linalg import singular_values
@@ -89,55 +86,3 @@ def effective_rank(singular_values: np.ndarray) -> float:
         return 0.0
     share = singular_values[singular_values > 0] / total
     return float(np.exp(-(share * np.log(share)).sum()))
-
-
-def threshold_at(held_out_scores: np.ndarray, false_alarm_rate: float) -> float:
-    """Return the score above which a fresh normal image falls with probability of at most `false_alarm_rate`.
-
-    The conformal quantile of n held-out normal scores: the ceil((n + 1)(1 - rate))-th smallest. A fresh normal
-    exceeds it with probability of at most `rate`, whatever the scores' distribution (Vovk et al., "Algorithmic
-    learning in a random world", 2005). With n < 1 / rate - 1 no held-out score is high enough to promise that;
-    the largest is returned, and the promise is 1 / (n + 1).
-    """
-    scores = np.sort(np.asarray(held_out_scores, np.float64))
-    return float(scores[_rank(len(scores), false_alarm_rate) - 1])
-
-
-def _rank(held_out: int, false_alarm_rate: float) -> int:
-    """Return which of the held-out scores is the threshold, counted from 1, the smallest."""
-    if held_out < 1:
-        raise UsageError("A threshold needs at least one held-out normal image; got none.")
-    if not 0 < false_alarm_rate < 1:
-        raise UsageError(f"The false-alarm rate must be in (0, 1); got {false_alarm_rate}.")
-    return min(int(np.ceil((held_out + 1) * (1 - false_alarm_rate))), held_out)
-
-
-@dataclasses.dataclass(frozen=True)
-class FalseAlarms:
-    """What a threshold will do to fresh normal images: the expected share of false alarms, and where it may lie."""
-
-    expected: float
-    low: float
-    high: float
-
-
-def expected_false_alarms(held_out: int, false_alarm_rate: float, *, confidence: float = 0.95) -> FalseAlarms:
-    """Return the false-alarm rate of `threshold_at` with `held_out` scores, and the interval that holds it.
-
-    The threshold is the r-th smallest of H independent scores, so the share of fresh normals above it is distributed
-    as Beta(H - r + 1, r), whatever the scores' continuous distribution (Wilks, "Determination of sample sizes for
-    setting tolerance limits", 1941). `expected` is its mean, (H - r + 1) / (H + 1); `low` and `high` cut off
-    (1 - confidence) / 2 on each side. Where scores tie, there are fewer false alarms than that.
-    """
-    if not 0 < confidence < 1:
-        raise UsageError(f"The confidence must be in (0, 1); got {confidence}.")
-    rank = _rank(held_out, false_alarm_rate)
-    above = held_out - rank + 1
-    low, high = betaincinv(above, rank, [(1 - confidence) / 2, (1 + confidence) / 2])  # quantiles of Beta
-    return FalseAlarms(above / (held_out + 1), float(low), float(high))
-
-
-def percentile_among(held_out_scores: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Return, for each score (M,), the percentage of held-out normal scores that lie below it: (M,) in [0, 100]."""
-    below = np.searchsorted(np.sort(held_out_scores), scores, side="left")
-    return 100.0 * below / max(len(held_out_scores), 1)

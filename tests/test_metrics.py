@@ -6,12 +6,12 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from panda_core.errors import UsageError
-from panda_core.metrics import auroc, auroc_interval, effective_rank, percentile_among, spectrum, threshold_at
+from panda_core.metrics import auroc, auroc_interval, effective_rank, spectrum
 
 labelled = st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=40).filter(
     lambda rows: len({label for _, label in rows}) == 2
@@ -111,50 +111,3 @@ def test_spectrum_of_coinciding_features_is_zero() -> None:
     point = np.random.default_rng(0).normal(size=300).astype(np.float32)
     noise = np.float32(1e-8) * np.random.default_rng(1).normal(size=(50, 300)).astype(np.float32)
     assert effective_rank(spectrum(np.tile(point, (50, 1)) + noise)) == 0.0
-
-
-@pytest.mark.parametrize(
-    ("count", "rate", "rank"), [(19, 0.05, 19), (99, 0.05, 95), (9, 0.1, 9), (9, 0.5, 5), (3, 0.05, 3)]
-)
-def test_threshold_is_the_conformal_quantile(count: int, rate: float, rank: int) -> None:
-    """Off by one: the (1 - rate) quantile of few scores is too low a threshold."""
-    scores = np.random.default_rng(0).permutation(np.arange(1.0, count + 1))
-    assert threshold_at(scores, rate) == rank
-
-
-@pytest.mark.parametrize(("count", "rate"), [(39, 0.05), (50, 0.05), (20, 0.2)])
-def test_threshold_keeps_its_promise(count: int, rate: float) -> None:
-    """More false alarms than promised: 4,000 simulated calibrations, a fresh normal image each."""
-    rng = np.random.default_rng(2)
-    scores = rng.exponential(size=(4000, count + 1))
-    alarms = np.mean([row[0] > threshold_at(row[1:], rate) for row in scores])
-    promised = 1 - np.ceil((count + 1) * (1 - rate)) / (count + 1)  # exact for continuous scores
-    assert promised <= rate + 1e-12
-    assert abs(alarms - promised) < 4 * np.sqrt(rate / 4000)
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), st.floats(0.01, 0.99))
-@settings(max_examples=50)
-def test_threshold_is_one_of_the_scores(scores: list[float], rate: float) -> None:
-    """An index outside the scores for extreme rates or few images."""
-    assert threshold_at(np.array(scores), rate) in scores
-
-
-@pytest.mark.parametrize("rate", [0.0, 1.0, -1.0, float("nan")])
-def test_impossible_rates_are_refused(rate: float) -> None:
-    """A rate of 0 answered with the largest score, which promises nothing of the kind."""
-    with pytest.raises(UsageError, match="false-alarm rate"):
-        threshold_at(np.ones(3), rate)
-
-
-def test_threshold_needs_an_image() -> None:
-    """IndexError for a run that held nothing out."""
-    with pytest.raises(UsageError, match="at least one held-out"):
-        threshold_at(np.empty(0), 0.05)
-
-
-def test_percentile_counts_lower_scores() -> None:
-    """Ties counted as lower, and the unsorted held-out scores searched."""
-    held_out = np.array([3.0, 1.0, 2.0, 2.0])
-    np.testing.assert_array_equal(percentile_among(held_out, np.array([0, 1, 2, 2.5, 9])), [0, 0, 25, 75, 100])
-    assert len(percentile_among(held_out, np.empty(0))) == 0

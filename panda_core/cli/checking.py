@@ -2,7 +2,7 @@
 
 `panda_core.runs.launch.check` starts it, or hands the job to a process that is ready: RUN IMAGES OUT. It writes
 `progress.json` (done, total) as it goes and then `result.json`: `rows` of path, score, percentile and verdict, or
-`error`, a sentence. For a segmentation run the rows hold peak, the map's highest value, map_percentile and map_row as
+`error`, a sentence. For a segmentation run the rows hold peak, the map's highest value, and map_row as
 well, and `maps.npz` holds `grids`, `distances_i` and `origins_i` as a run's own, and `names`.
 """
 
@@ -75,7 +75,7 @@ def _judged(images: Path, places: list[str], judge: Judge) -> list[Row]:
         try:
             readable[place] = decode_image(images / place, place)
         except UnreadableImage as error:
-            empty = dict.fromkeys(("score", "percentile", "peak", "map_percentile", "map_row"))
+            empty = dict.fromkeys(("score", "percentile", "peak", "map_row"))
             rows[place] = {"path": place, **empty, "verdict": f"unreadable: {error}"}
     if readable:
         rows |= {row["path"]: row for row in judge(list(readable), list(readable.values()))}
@@ -84,12 +84,7 @@ def _judged(images: Path, places: list[str], judge: Judge) -> list[Row]:
 
 def _judge_of_scores(loaded: LoadedRun) -> Judge:
     """Return what judges images by the scores of an adapted network."""
-    from panda_core.metrics import percentile_among, threshold_at
-    from panda_core.runs.calibration import known_normals
-    from panda_core.runs.detector import FALSE_ALARM_RATE
-
-    detector, known = loaded.detector(), known_normals(loaded)
-    threshold = threshold_at(known, FALSE_ALARM_RATE) if len(known) else None
+    detector, calibration = loaded.detector(), loaded.calibration
 
     def judge(places: list[str], decoded: list[np.ndarray]) -> list[Row]:
         scores = detector.anomaly_scores(decoded)
@@ -97,8 +92,8 @@ def _judge_of_scores(loaded: LoadedRun) -> Judge:
             {
                 "path": place,
                 "score": float(score),
-                "percentile": float(percentile_among(known, np.array([score]))[0]) if len(known) else None,
-                "verdict": "-" if threshold is None else "anomalous" if score > threshold else "normal",
+                "percentile": calibration.percentile(float(score)),
+                "verdict": calibration.verdict(float(score)),
             }
             for place, score in zip(places, scores, strict=True)
         ]
@@ -108,14 +103,11 @@ def _judge_of_scores(loaded: LoadedRun) -> Judge:
 
 def _judge_of_maps(loaded: LoadedRun, out: Path) -> Judge:
     """Return what judges images by comparing their patches; without images it writes the maps down."""
-    from panda_core.metrics import percentile_among, threshold_at
-    from panda_core.runs.calibration import known_normals
-    from panda_core.runs.segment.loop import FALSE_ALARM_RATE, joined
+    from panda_core.runs.segment.loop import joined
     from panda_core.runs.segment.opened import patchwise
 
     learned = _beside_references(loaded, out) or patchwise(loaded)
-    known, known_peaks = known_normals(loaded), known_normals(loaded, "peaks")
-    threshold = threshold_at(known, FALSE_ALARM_RATE)
+    calibration = loaded.calibration
     parts: list[Any] = []
     names: list[str] = []
 
@@ -132,9 +124,8 @@ def _judge_of_maps(loaded: LoadedRun, out: Path) -> Judge:
                     "path": place,
                     "score": float(score),
                     "peak": float(peak),
-                    "percentile": float(percentile_among(known, np.array([score]))[0]),
-                    "map_percentile": float(percentile_among(known_peaks, np.array([peak]))[0]),
-                    "verdict": "anomalous" if score > threshold else "normal",
+                    "percentile": calibration.percentile(float(score)),
+                    "verdict": calibration.verdict(float(score)),
                     "map_row": len(names) + len(rows) if len(names) + len(places) <= MOST_MAPS else None,
                 }
             )

@@ -6,7 +6,7 @@ import csv
 import io
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +30,22 @@ def check_target(target: Path) -> None:
 
 
 def write_maps(
-    target: Path, items: Iterable[tuple[str, np.ndarray, np.ndarray, float]], scale: Scale, threshold: float | None
+    target: Path,
+    items: Iterable[tuple[str, np.ndarray, np.ndarray, float]],
+    scale: Scale,
+    verdict: Callable[[float], str],
 ) -> int:
     """Write (name, image (H, W, 3), map (S, S), score) of each item and a table of them; return how many there were.
 
     All pictures share `scale`. Files are numbered, because names are other people's and may be anything; the table
-    `maps.csv` says which is which. threshold: of the map's highest value, for the verdict, or None.
+    `maps.csv` says which is which. verdict: what a score means, see `panda_core.runs.calibration`.
     """
     rows: list[dict[str, Any]] = []
     with _Target(target) as put:
         for place, (name, image, values, score) in enumerate(items):
-            highest = float(values.max())
-            verdict = "-" if threshold is None else "anomalous" if highest > threshold else "normal"
             file = f"{place:05d}"
-            rows.append(dict(zip(COLUMNS, (file, plain_cell(name), score, verdict, highest), strict=True)))
+            cells = (file, plain_cell(name), score, verdict(score), float(values.max()))
+            rows.append(dict(zip(COLUMNS, cells, strict=True)))
             put(f"{file}.png", _png(heated(image, values, scale)))
             put(f"{file}.npy", _npy(values))
         put("maps.csv", _table(rows))

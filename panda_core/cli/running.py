@@ -18,6 +18,7 @@ from panda_core.config import RunConfig
 from panda_core.errors import PandaError, unknown_name
 from panda_core.events import Event, RunFinished, RunStarted
 from panda_core.figures.heatmaps import fixed_scale
+from panda_core.runs.calibration import Calibration
 from panda_core.runs.folder import RunFolder, list_runs
 from panda_core.runs.loaded import LoadedRun, load_run
 from panda_core.segmentation.maps import full_map
@@ -110,15 +111,15 @@ def _consume(parsed: argparse.Namespace, config: RunConfig, events: Iterator[Eve
 def _write_test_maps(folder: RunFolder, target: Path) -> None:
     """Write the maps of a segmentation run's test images, all on the run's one scale."""
     loaded = LoadedRun(folder)
-    step, metrics, images = loaded.segmented[-1].step, loaded.metrics or {}, loaded.images("test")
+    step, images = loaded.segmented[-1].step, loaded.images("test")
     maps, scores = loaded.maps(step), loaded.arrays(step)["scores"]
     size, sigma = int(loaded.config.image_size or 0), float(loaded.config.set["sigma"])
-    scale = fixed_scale(maps["held_out_grids"], metrics["map_threshold"])
+    scale = fixed_scale(loaded.calibration.map_low, loaded.calibration.map_middle, maps["grids"])
     items = (
         (images.names[row], images.load(row), full_map(grid, size, sigma), float(scores[row]))
         for row, grid in enumerate(maps["grids"])
     )
-    write_maps(target, items, scale, metrics["map_threshold"])
+    write_maps(target, items, scale, loaded.calibration.verdict)
 
 
 def _print_result(finished: RunFinished) -> None:
@@ -203,6 +204,7 @@ def show_command(parsed: argparse.Namespace) -> int:
                 "environment": environment,
                 "curve": [event.to_json() for event in [*loaded.evaluated, *loaded.segmented]],
                 "metrics": loaded.metrics,
+                "calibration": loaded.calibration.summary() if has_scores(loaded) else None,
                 "skipped": loaded.skipped,
             }
         )
@@ -213,6 +215,8 @@ def show_command(parsed: argparse.Namespace) -> int:
         print_text(f"Elastic weights from the {environment['fisher']}.")
     for name, reason in loaded.skipped:
         print_text(f"Skipped {name}: {reason}")
+    if has_scores(loaded):
+        _print_calibration(loaded.calibration)
     if loaded.is_segmentation:
         if loaded.metrics:
             _print_segmented(loaded.metrics)
@@ -234,6 +238,21 @@ def show_command(parsed: argparse.Namespace) -> int:
     if loaded.metrics:
         print_text(f"Final AUROC {percent(loaded.metrics['auroc'])}")
     return 0
+
+
+def has_scores(loaded: LoadedRun) -> bool:
+    """Return whether a run has got as far as scores."""
+    return bool(loaded.segmented if loaded.is_segmentation else loaded.evaluated)
+
+
+def _print_calibration(calibration: Calibration) -> None:
+    """Print the threshold, what it will do to fresh normal images, and why it cannot be trusted where it cannot."""
+    threshold = calibration.threshold()
+    if threshold is not None:
+        print_text(f"Threshold {threshold:.6g}.")
+    print_text(calibration.sentence())
+    if calibration.warning:
+        print_text(calibration.warning)
 
 
 def verify_command(parsed: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +28,7 @@ from panda_core.cli.output import print_json, print_table, print_text
 from panda_core.datasets import decode_image, image_files
 from panda_core.datasets.io.images import shown_name
 from panda_core.errors import UnreadableImage, UsageError
-from panda_core.figures.heatmaps import Scale, fixed_scale
-from panda_core.metrics import expected_false_alarms, percentile_among, threshold_at
+from panda_core.figures.heatmaps import fixed_scale
 from panda_core.records import plain_cell
 from panda_core.runs.loaded import load_run
 from panda_core.segmentation.maps import full_map
@@ -51,10 +50,10 @@ def score_command(parsed: argparse.Namespace) -> int:
         raise UsageError(f"`--false-alarm-rate` must be in (0, 1); got {parsed.false_alarm_rate:g}. Set it to 0.05.")
     if parsed.maps:
         check_target(Path(parsed.maps))
-    detector, typical = _opened(parsed)
-    known = detector.held_out_scores
-    peaks = detector.held_out_peaks if parsed.maps else None  # before any work: without maps, this raises
-    threshold = threshold_at(known, parsed.false_alarm_rate) if len(known) else None
+    detector = _opened(parsed)
+    if parsed.maps:
+        detector.check_maps()  # before any work
+    rate = parsed.false_alarm_rate
     rows: list[Row] = []
     writer = csv.DictWriter(sys.stdout, COLUMNS)
     if parsed.csv:
@@ -63,7 +62,7 @@ def score_command(parsed: argparse.Namespace) -> int:
     with _progress(parsed.json) as progress:
         task = progress.add_task("Scoring", total=len(paths))
         for batch in _decoded(paths):
-            found = _scored(detector, batch, known, threshold)
+            found = _scored(detector, batch, rate)
             readable += [path for (path, _), row in zip(batch, found, strict=True) if row["score"] is not None]
             progress.advance(task, len(found))
             if parsed.csv:
@@ -75,11 +74,11 @@ def score_command(parsed: argparse.Namespace) -> int:
     elif not parsed.csv:
         cells = [[row["path"], _shown(row["score"]), _shown(row["percentile"]), row["verdict"]] for row in rows]
         print_table("Scores (higher = more anomalous)", COLUMNS, cells)
-        if len(known):
-            print_text(_told(len(known), parsed.false_alarm_rate))
-    if peaks is not None:
-        limit = threshold_at(peaks, parsed.false_alarm_rate)
-        _write_maps(detector, readable, Path(parsed.maps), fixed_scale(typical(), limit), limit)
+        print_text(detector.calibration.sentence(rate))
+        if detector.calibration.warning:
+            print_text(detector.calibration.warning)
+    if parsed.maps:
+        _write_maps(detector, readable, Path(parsed.maps), rate)
     return 0 if readable else 1
 
 
@@ -96,30 +95,21 @@ class _Speed(ProgressColumn):
         return Text("" if task.speed is None else f"{task.speed:.0f}/s")
 
 
-def _told(known: int, rate: float) -> str:
-    """Return what the threshold will do to fresh normal images, as a sentence."""
-    told = expected_false_alarms(known, rate)
-    return (
-        f"Expected false alarms: {100 * told.expected:.1f} % of normal images; with {known} held-out ones the true "
-        f"share may lie between {100 * told.low:.1f} and {100 * told.high:.1f} % (95 %)."
-    )
-
-
-def _opened(parsed: argparse.Namespace) -> tuple[PandaDetector, Callable[[], np.ndarray]]:
-    """Return a detector, and what gives maps of held-out normal images, or their median: the colours start there."""
+def _opened(parsed: argparse.Namespace) -> PandaDetector:
+    """Return the detector of a run or of a bundle."""
     from panda_core.export.opening import is_bundle, load_bundle
 
     references = list(_files(parsed.references or []))
     if is_bundle(Path(parsed.run)):
-        detector = load_bundle(parsed.run, references=references or None)
-        return detector, lambda: np.asarray(getattr(detector.learned_, "typical", None), np.float64)
+        return load_bundle(parsed.run, references=references or None)
     loaded = load_run(parsed.run, parsed.runs_dir)
-    detector = loaded.generalizer(references) if references else loaded.detector()
-    return detector, lambda: loaded.maps(loaded.segmented[-1].step)["held_out_grids"]
+    return loaded.generalizer(references) if references else loaded.detector()
 
 
-def _write_maps(detector: PandaDetector, paths: list[Path], target: Path, scale: Scale, threshold: float) -> None:
-    """Write the maps of images."""
+def _write_maps(detector: PandaDetector, paths: list[Path], target: Path, rate: float) -> None:
+    """Write the maps of images, all on the detector's one scale of colours."""
+    calibration = detector.calibration
+    scale = fixed_scale(calibration.map_low, calibration.map_middle, np.zeros((0, 1, 1)))
 
     def items() -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
         size, sigma = int(detector.config.image_size or 0), float(detector.config.set["sigma"])
@@ -127,7 +117,7 @@ def _write_maps(detector: PandaDetector, paths: list[Path], target: Path, scale:
             said = detector.segment([path])
             yield shown_name(str(path)), decode_image(path), full_map(said.grids[0], size, sigma), float(said.scores[0])
 
-    write_maps(target, items(), scale, threshold)
+    write_maps(target, items(), scale, lambda score: calibration.verdict(score, rate))
 
 
 _Batch = list[tuple[Path, np.ndarray | UnreadableImage]]
@@ -159,8 +149,9 @@ def _decoded(paths: list[Path]) -> Iterator[_Batch]:
             yield batch
 
 
-def _scored(detector: PandaDetector, batch: _Batch, known: np.ndarray, threshold: float | None) -> list[Row]:
+def _scored(detector: PandaDetector, batch: _Batch, rate: float) -> list[Row]:
     """Return a row for each image of a batch."""
+    calibration = detector.calibration
     images = [image for _, image in batch if isinstance(image, np.ndarray)]
     scores = iter(detector.anomaly_scores(images) if images else ())
     rows: list[Row] = []
@@ -170,11 +161,7 @@ def _scored(detector: PandaDetector, batch: _Batch, known: np.ndarray, threshold
             rows.append({**row, "verdict": f"unreadable: {image}"})
             continue
         score = float(next(scores))
-        if threshold is None:
-            rows.append({**row, "score": score, "verdict": "-"})
-            continue
-        percentile = float(percentile_among(known, np.array([score]))[0])
-        verdict = "anomalous" if score > threshold else "normal"
+        percentile, verdict = calibration.percentile(score), calibration.verdict(score, rate)
         rows.append({**row, "score": score, "percentile": percentile, "verdict": verdict})
     return rows
 

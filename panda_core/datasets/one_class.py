@@ -55,6 +55,7 @@ class OneClassTask:
     is_anomaly: (M,) uint8, 0 normal and 1 anomalous; used only to draw curves.
     masks: the defects of the test images, (M,), used only to measure maps; None for data that has no masks.
     kinds: (M,) of str, what each test image is called in tables of results; None where nothing is called anything.
+    reserved: (R,) rows of `train` that calibrate the threshold and that nothing is learned from.
     """
 
     train: Images
@@ -62,6 +63,7 @@ class OneClassTask:
     is_anomaly: np.ndarray
     masks: Masks | None = None
     kinds: np.ndarray | None = None
+    reserved: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclasses.dataclass(frozen=True)

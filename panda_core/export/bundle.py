@@ -1,6 +1,6 @@
 """Bundles: all that a run's detector needs, as safetensors and JSON with their hashes, in a folder or a .zip.
 
-    manifest.json  config.json  events.jsonl  space.safetensors  calibration.safetensors
+    manifest.json  config.json  events.jsonl  space.safetensors  calibration.json
     checkpoints/NNNNNN.safetensors   galleries/NNNNNN.safetensors   banks/NNNNNN.safetensors
     arrays/NNNNNN.safetensors   adapted/config.json   adapted/checkpoints/NNNNNN.safetensors
 
@@ -27,13 +27,11 @@ from safetensors.numpy import save
 from panda_core.config import RunConfig
 from panda_core.errors import BrokenRun, PandaError, UsageError
 from panda_core.events import Evaluated, RunFinished, Segmented
-from panda_core.export.network_file import on_cpu, threshold_of
+from panda_core.export.network_file import on_cpu
 from panda_core.export.opening import (
-    CALIBRATION,
     FORMAT,
     MANIFEST,
     VERSION,
-    calibration_of,
     load_bundle,
     network_of,
     sealed,
@@ -42,12 +40,12 @@ from panda_core.methods.options import OWN
 from panda_core.methods.stopping import taking_part
 from panda_core.methods.table import find_recipe
 from panda_core.records import append_line, cannot_write, write_atomically, write_json
-from panda_core.runs.detector import FALSE_ALARM_RATE, PandaDetector
+from panda_core.runs.detector import PandaDetector
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.plan import GIVEN_IMAGES
 from panda_core.runs.segment.settings import adapted_run, tail_file
 
-ARRAYS = ("held_out_scores", "held_out_peaks", "normaliser")  # of those a run keeps at a step: a detector's
+ARRAYS = ("held_out_scores", "normaliser")  # of those a run keeps at a step: a detector's
 PROBES = 3  # random images on which the bundle must give the run's scores, to the bit
 
 
@@ -114,7 +112,7 @@ def _copy(loaded: LoadedRun, detector: PandaDetector, folder: Path) -> None:
     for step in steps:
         arrays = {name: value for name, value in loaded.arrays(step).items() if name in ARRAYS}
         _save(folder / "arrays" / f"{step:06d}.safetensors", arrays)
-    _save(folder / CALIBRATION, calibration_of(loaded, detector))
+    write_json(folder / "calibration.json", detector.calibration.to_json())
 
 
 def _save(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -158,8 +156,7 @@ def _write_manifest(loaded: LoadedRun, detector: PandaDetector, folder: Path) ->
         "weights_sha256": network_of(detector).weights_sha256,
         "side": loaded.config.image_size,
         "scores": "higher = more anomalous",
-        "threshold": threshold_of(detector),
-        "false_alarm_rate": FALSE_ALARM_RATE,
+        "calibration": detector.calibration.summary(),
         "packages": loaded.environment.get("packages", {}),
         "files": files,
     }
@@ -174,7 +171,7 @@ def _check(loaded: LoadedRun, detector: PandaDetector, folder: Path) -> None:
     rng = np.random.default_rng(0)
     probes = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in range(PROBES)]
     opened = load_bundle(folder, device="cpu")
-    same = np.array_equal(opened.held_out_scores, detector.held_out_scores)
+    same = opened.calibration.to_json() == detector.calibration.to_json()
     if not same or not np.array_equal(opened.anomaly_scores(probes), detector.anomaly_scores(probes)):
         raise BrokenRun(f"The bundle of run `{loaded.run_id}` gives other scores than the run; nothing was written.")
 

@@ -16,7 +16,7 @@ from panda_core.errors import BrokenRun, PandaError, UsageError
 from panda_core.export.graph import ScoreGraph, score_graph
 from panda_core.features.trunk import squared
 from panda_core.records import write_atomically
-from panda_core.runs.detector import FALSE_ALARM_RATE, Adapted, PandaDetector
+from panda_core.runs.detector import Adapted, PandaDetector
 from panda_core.runs.loaded import LoadedRun
 
 TOLERANCE = 1e-4
@@ -78,17 +78,12 @@ def on_cpu(loaded: LoadedRun) -> LoadedRun:
     return again
 
 
-def threshold_of(detector: PandaDetector) -> float | None:
-    """Return the score that 5 % of normal images exceed, or None where no image was held out."""
-    return detector.threshold(FALSE_ALARM_RATE) if len(detector.held_out_scores) else None
-
-
 def description(run_id: str, detector: PandaDetector) -> dict[str, str]:
     """Return what a user of the file has to know: how to make its input, and how to read its output."""
     adapted = detector.learned_
     if not isinstance(adapted, Adapted):
         raise UsageError(f"Recipe `{detector.config.recipe}` has no description as one graph.")
-    side, seen, threshold = adapted.image_size, adapted.network.preprocessing, threshold_of(detector)
+    side, seen, summary = adapted.image_size, adapted.network.preprocessing, detector.calibration.summary()
     if seen.crop >= 1:
         resize = f"squeeze the whole image to {side} x {side}"
     else:
@@ -103,8 +98,9 @@ def description(run_id: str, detector: PandaDetector) -> dict[str, str]:
         "resize": resize,
         "interpolation": f"{seen.interpolation}, antialiased as Pillow does",
         "output": "scores: float32 (B,), higher = more anomalous",
-        "threshold": "none: no image was held out" if threshold is None else repr(float(threshold)),
-        "threshold_meaning": f"{FALSE_ALARM_RATE:.0%} of normal images score higher",
+        "threshold": "none: no image was held out" if summary["threshold"] is None else repr(summary["threshold"]),
+        "threshold_meaning": f"an image is rejected whose score is higher. {detector.calibration.sentence()}",
+        "calibration": json.dumps(summary),
     }
 
 

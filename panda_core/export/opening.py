@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
@@ -29,13 +28,13 @@ from panda_core.runs.folder import RunFolder
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.segment.opened import Patchwise
 
-FORMAT, VERSION = "panda-bundle", 1  # raise the version when an older program would misread what a newer one writes
-MANIFEST, CALIBRATION = "manifest.json", "calibration.safetensors"
+FORMAT, VERSION = "panda-bundle", 2  # raise the version when an older program would misread what a newer one writes
+MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 4 << 20
 LARGEST = 16 << 30  # bytes of all files, unpacked
 # Whatever else a bundle names, nothing but these is read or written: no name can lead out of the folder.
 _NAME = re.compile(
-    r"(adapted/)?config\.json|events\.jsonl|(space|calibration)\.safetensors"
+    r"(adapted/)?config\.json|events\.jsonl|calibration\.json|space\.safetensors"
     r"|(checkpoints|galleries|banks|arrays|adapted/checkpoints)/[0-9]{6,7}\.safetensors"
 )
 
@@ -60,8 +59,7 @@ class BundleFolder(RunFolder):
         return config.replace(**roots, device=self._device, set=options)
 
     def arrays(self, step: int | str) -> dict[str, np.ndarray]:
-        file = f"arrays/{step:06d}.safetensors" if isinstance(step, int) else CALIBRATION
-        return _read(self.path / file)
+        return _read(self.path / f"arrays/{int(step):06d}.safetensors")
 
 
 def _read(file: Path) -> dict[str, np.ndarray]:
@@ -70,17 +68,6 @@ def _read(file: Path) -> dict[str, np.ndarray]:
     except Exception as error:  # safetensors has its own error type for each kind of damage
         raise BrokenRun(f"`{file.name}` of the bundle cannot be read: {error}. Export the run again.") from error
     return arrays
-
-
-def calibration_of(loaded: LoadedRun, detector: PandaDetector) -> dict[str, np.ndarray]:
-    """Return what thresholds and colours come from: scores of held-out normal images; of maps, peaks and median."""
-    learned = detector.learned_
-    names = ("held_out_scores", "held_out_peaks")
-    found = {name: np.asarray(getattr(learned, name)) for name in names if hasattr(learned, name)}
-    if loaded.is_segmentation:
-        grids = loaded.maps(loaded.segmented[-1].step)["held_out_grids"]
-        found["typical"] = np.array(np.nanmedian(grids) if grids.size else 0.0)
-    return found
 
 
 def is_bundle(path: Path) -> bool:
@@ -102,8 +89,6 @@ def load_bundle(
         loaded = LoadedRun(BundleFolder(folder, str(manifest["run"]), device))
         try:
             detector = loaded.detector() if references is None else loaded.generalizer(references)
-            # Which normal images calibrate depends on the data set, which is not here.
-            detector.learned_ = dataclasses.replace(detector.learned_, **_read(folder / CALIBRATION))  # type: ignore[type-var]
         except (KeyError, IndexError, TypeError) as error:
             raise BrokenRun(f"Bundle `{path}` lacks {error}. Export the run again.") from error
     if network_of(detector).weights_sha256 != manifest["weights_sha256"]:
@@ -171,6 +156,11 @@ def _read_manifest(folder: Path, shown: str) -> dict[str, Any]:
     if isinstance(version, int) and version > VERSION:
         raise UsageError(
             f"Bundle `{shown}` is of version {version}; this program reads versions up to {VERSION}. Update it."
+        )
+    if isinstance(version, int) and version < VERSION:
+        raise UsageError(
+            f"Bundle `{shown}` is of version {version}, whose thresholds this program no longer reads. "
+            "Export the run again."
         )
     rest = {key: value for key, value in manifest.items() if key != "sha256"}
     if version != VERSION or sealed(rest) != content:

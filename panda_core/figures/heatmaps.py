@@ -1,4 +1,4 @@
-"""Maps over images: one colour scale for a whole run, with the threshold in its middle.
+"""Maps over images: one colour scale for a whole run, its middle where maps of normal images hardly ever reach.
 
 Everything here is a pure function of arrays. A map (S, S) lies over the whole image, whatever its aspect; higher =
 more anomalous. Most tools stretch the colours of each image from its own lowest to its own highest value, so that
@@ -14,7 +14,7 @@ import numpy as np
 
 from panda_core.figures.style import ANOMALOUS
 
-# Position on the scale, colour and opacity: blue and see-through where all is normal, pale at the threshold, vermilion
+# Position on the scale, colour and opacity: blue and see-through where all is normal, pale in the middle, vermilion
 # and then dark red above it. Blue against vermilion is told apart by the colour-blind, and lightness falls both ways.
 _STOPS = (
     (0.0, (28, 131, 194), 0.0),
@@ -33,13 +33,13 @@ OUTLINE = (0, 158, 115)  # of what people marked: Okabe and Ito's green, on a wh
 class Scale:
     """Values at the lower end, in the middle and at the upper end of the colours.
 
-    threshold: whether the middle is the threshold of the map, so that the warm colours mean "rejected".
+    calibrated: whether the middle comes from normal images, so that warm colours mean "hardly ever on normal ones".
     """
 
     low: float
     middle: float
     high: float
-    threshold: bool = True
+    calibrated: bool = True
 
     def positions(self, values: np.ndarray) -> np.ndarray:
         """Return where `values` lie on the scale, in [0, 1]; values beyond its ends lie at them."""
@@ -48,26 +48,26 @@ class Scale:
         return np.clip(np.where(values < self.middle, below, 1 + above) / 2, 0, 1)
 
 
-def fixed_scale(grids: np.ndarray, threshold: float | None) -> Scale:
-    """Return the one scale of a run: from the median of `grids` to as far beyond the threshold as that is below it.
+def fixed_scale(low: float | None, middle: float | None, grids: np.ndarray) -> Scale:
+    """Return the one scale of a run: as far beyond the middle as the lower end is below it.
 
-    grids: (H, g, g) of held-out normal images. Without any there is no threshold: pass None and the grids (M, g, g) of
-    the test images, whose highest value is then the upper end.
+    low, middle: `map_low` and `map_middle` of the run's calibration. Where these are None, no normal image was held
+    out, and grids (M, g, g) of the test images say where the colours begin and end.
     """
+    if low is not None and middle is not None:
+        middle = max(middle, low + 1e-6)  # maps that are constant have their middle at the lower end
+        return Scale(low, middle, 2 * middle - low)
     values = grids[np.isfinite(grids)]
     low = float(np.median(values)) if len(values) else 0.0
-    if threshold is None:
-        high = max(float(values.max()), low + 1e-6) if len(values) else 1.0
-        return Scale(low, (low + high) / 2, high, threshold=False)
-    middle = max(threshold, low + 1e-6)  # a run of constant maps has its threshold at the median
-    return Scale(low, middle, 2 * middle - low)
+    high = max(float(values.max()), low + 1e-6) if len(values) else 1.0
+    return Scale(low, (low + high) / 2, high, calibrated=False)
 
 
 def own_scale(values: np.ndarray) -> Scale:
     """Return the scale that runs from the lowest to the highest value of one map: it makes every image look hot."""
     low, high = float(values.min()), float(values.max())
     high = max(high, low + 1e-6)
-    return Scale(low, (low + high) / 2, high, threshold=False)
+    return Scale(low, (low + high) / 2, high, calibrated=False)
 
 
 def coloured(values: np.ndarray, scale: Scale) -> np.ndarray:
@@ -94,28 +94,28 @@ def heated(image: np.ndarray, values: np.ndarray, scale: Scale, opacity: float =
     return (image * (1 - weight) + colours[..., :3] * weight).round().astype(np.uint8)
 
 
-def contoured(image: np.ndarray, values: np.ndarray, threshold: float) -> np.ndarray:
-    """Return `image` with a line where its map crosses the threshold."""
-    return _outlined(image, fitted(values, image) > threshold, _rgb(ANOMALOUS))
+def contoured(image: np.ndarray, values: np.ndarray, level: float) -> np.ndarray:
+    """Return `image` with a line where its map crosses a level."""
+    return _outlined(image, fitted(values, image) > level, _rgb(ANOMALOUS))
 
 
-def shaded(image: np.ndarray, values: np.ndarray, threshold: float, opacity: float = 0.7) -> np.ndarray:
-    """Return `image` with everything coloured whose map lies above the threshold."""
-    weight = opacity * (fitted(values, image) > threshold)[..., None]
+def shaded(image: np.ndarray, values: np.ndarray, level: float, opacity: float = 0.7) -> np.ndarray:
+    """Return `image` with everything coloured whose map lies above a level."""
+    weight = opacity * (fitted(values, image) > level)[..., None]
     return (image * (1 - weight) + np.array(_rgb(ANOMALOUS)) * weight).round().astype(np.uint8)
 
 
-def boxed(image: np.ndarray, values: np.ndarray, threshold: float) -> np.ndarray:
-    """Return `image` with a box round each connected region above the threshold."""
+def boxed(image: np.ndarray, values: np.ndarray, level: float) -> np.ndarray:
+    """Return `image` with a box round each connected region above a level of its map."""
     drawn = np.ascontiguousarray(image)
-    for left, top, width, height in regions(fitted(values, image), threshold):
+    for left, top, width, height in regions(fitted(values, image), level):
         drawn = framed(drawn, (left, top, left + width, top + height))
     return drawn
 
 
-def regions(values: np.ndarray, threshold: float) -> list[tuple[int, int, int, int]]:
-    """Return (left, top, width, height) of each connected region of a map above the threshold, the largest first."""
-    above = (values > threshold).astype(np.uint8)
+def regions(values: np.ndarray, level: float) -> list[tuple[int, int, int, int]]:
+    """Return (left, top, width, height) of each connected region of a map above a level, the largest first."""
+    above = (values > level).astype(np.uint8)
     _, _, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
     found = sorted(stats[1:].tolist(), key=lambda row: -row[cv2.CC_STAT_AREA])
     return [(left, top, width, height) for left, top, width, height, _ in found]

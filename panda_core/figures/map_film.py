@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 
 from panda_core.figures.heatmaps import Scale, coloured, fixed_scale
-from panda_core.metrics import threshold_at
 from panda_core.segmentation.maps import full_map
 
 MOST_SIDE = 32  # values on a side of a map: more are not seen in a picture of two hundred pixels
@@ -23,21 +22,23 @@ class MapsAt:
     """What a segmentation says at one step, with the network as adapted until then.
 
     grids: (N, g, g) and peaks: (N,), the highest values of the full maps, of the images of the film.
-    held_out_grids: (H, g, g) and held_out_peaks: (H,) of held-out normal images; H may be 0.
+    held_out_grids: (H, g, g) of held-out normal images; H may be 0.
+    low, middle: of the colours, from their full maps (`panda_core.runs.calibration`); None where there are none.
     """
 
     grids: np.ndarray
     peaks: np.ndarray
     held_out_grids: np.ndarray
-    held_out_peaks: np.ndarray
+    low: float | None = None
+    middle: float | None = None
 
 
-def map_film(moments: Sequence[MapsAt | None], *, size: int, sigma: float, false_alarm_rate: float) -> dict[str, Any]:
+def map_film(moments: Sequence[MapsAt | None], *, size: int, sigma: float) -> dict[str, Any]:
     """Return the maps of every step as plain JSON; None for a step that has no maps, {} where none has any.
 
     Features shrink as they collapse, and distances with them: every value is divided by what a patch of a held-out
     normal image scores on average at its step. On that scale one choice of colours serves the whole film: from the
-    median of held-out normal images over the threshold, both at the first step with maps, to the film's highest value.
+    lower end over the middle, both of the first step with maps, to the film's highest value.
     `maps`: for each step, uint8 (N, side, side) in base64, each byte a position on the scale; they are full maps,
     blurred, at the centres of the patches. `peaks`: highest values. `colours`: RGBA of each byte. size, sigma: of a
     full map, see `panda_core.segmentation.maps.full_map`.
@@ -47,7 +48,7 @@ def map_film(moments: Sequence[MapsAt | None], *, size: int, sigma: float, false
         return {}
     side = min(first.grids.shape[-1], MOST_SIDE)
     peaks = np.concatenate([moment.peaks / unit_of(moment) for moment in moments if moment is not None])
-    scale = _scale(first, false_alarm_rate, float(peaks[np.isfinite(peaks)].max(initial=0)))
+    scale = _scale(first, float(peaks[np.isfinite(peaks)].max(initial=0)))
     positions = [None if moment is None else scale.positions(_sampled(moment, side, size, sigma)) for moment in moments]
     return {
         "side": side,
@@ -56,7 +57,7 @@ def map_film(moments: Sequence[MapsAt | None], *, size: int, sigma: float, false
         "low": scale.low,
         "middle": scale.middle,
         "high": scale.high,
-        "threshold": scale.threshold,
+        "calibrated": scale.calibrated,
         "colours": _bytes(coloured(np.linspace(0, 1, LEVELS)[None], Scale(0, 0.5, 1))),
     }
 
@@ -67,12 +68,12 @@ def unit_of(moment: MapsAt) -> float:
     return unit if np.isfinite(unit) and unit > 0 else 1.0
 
 
-def _scale(first: MapsAt, false_alarm_rate: float, highest: float) -> Scale:
+def _scale(first: MapsAt, highest: float) -> Scale:
     """Return the scale of a run at its first step, stretched upwards: twelve images have room for their differences."""
     unit = unit_of(first)
-    if not len(first.held_out_peaks):
-        return fixed_scale(first.grids / unit, None)
-    scale = fixed_scale(first.held_out_grids / unit, threshold_at(first.held_out_peaks, false_alarm_rate) / unit)
+    if first.low is None or first.middle is None:
+        return fixed_scale(None, None, first.grids / unit)
+    scale = fixed_scale(first.low / unit, first.middle / unit, first.grids)
     return dataclasses.replace(scale, high=max(scale.high, highest))
 
 

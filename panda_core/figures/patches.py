@@ -66,7 +66,7 @@ def data_url(picture: np.ndarray) -> str:
 
 
 def legend_figure(scale: Scale, peak: float | None = None) -> go.Figure:
-    """Return the legend of `scale`: its colours over their values, the threshold, and the highest value of an image.
+    """Return the legend of `scale`: its colours, where normal maps end, and the highest value of an image.
 
     peak: that highest value; one beyond the scale is marked at its end.
     """
@@ -84,16 +84,16 @@ def legend_figure(scale: Scale, peak: float | None = None) -> go.Figure:
     )
     style.layout(figure, height=86, legend=False)
     figure.update_layout(margin={"l": 24, "r": 28, "t": 22, "b": 34}, hovermode="closest")
-    ticks = [scale.low, scale.middle, scale.high] if scale.threshold else [scale.low, scale.high]
+    ticks = [scale.low, scale.middle, scale.high] if scale.calibrated else [scale.low, scale.high]
     words = [f"{value:.2f}" for value in ticks]
-    words[-1] = f"≥ {words[-1]}" if scale.threshold else words[-1]
+    words[-1] = f"≥ {words[-1]}" if scale.calibrated else words[-1]
     figure.update_xaxes(
         range=[scale.low, scale.high], autorange=False, tickvals=ticks, ticktext=words, showgrid=False, ticks="outside"
     )
     figure.update_yaxes(visible=False, autorange=False, range=[-0.5, 0.5])
-    if scale.threshold:
+    if scale.calibrated:
         figure.add_vline(x=scale.middle, line={"color": style.MARK, "width": 2, "dash": "dash"})
-        _note(figure, scale.middle, "threshold", scale)
+        _note(figure, scale.middle, "normal maps end", scale)
     if peak is not None:
         shown = min(max(peak, scale.low), scale.high)
         figure.add_scatter(
@@ -120,22 +120,22 @@ def _note(figure: go.Figure, x: float, text: str, scale: Scale) -> None:
 
 
 def followed_figure(
-    steps: Sequence[int], scores: Sequence[float], thresholds: Sequence[float | None], chosen: int
+    steps: Sequence[int], peaks: Sequence[float], middles: Sequence[float | None], chosen: int
 ) -> go.Figure:
     """Return the highest map value of one image over the steps of the network that was compared with.
 
-    thresholds: of the map at each step, or None; chosen: the step that is looked at.
+    middles: where maps of normal images end at each step, or None; chosen: the step that is looked at.
     """
     figure = go.Figure()
-    figure.add_trace(style.line(steps, scores, name="this image", colour=style.ANOMALOUS, number=".2f"))
+    figure.add_trace(style.line(steps, peaks, name="this image", colour=style.ANOMALOUS, number=".2f"))
     figure.add_trace(
         style.line(
-            steps, thresholds, name="threshold", colour=style.MARK, dash="dash", symbol="line-ew-open", number=".2f"
+            steps, middles, name="normal maps end", colour=style.MARK, dash="dash", symbol="line-ew-open", number=".2f"
         )
     )
     style.layout(figure, height=200)
     figure.update_xaxes(**style.step_axis(max(steps)))
-    known = [*scores, *(value for value in thresholds if value is not None)]
+    known = [*peaks, *(value for value in middles if value is not None)]
     figure.update_yaxes(title="highest map value", range=[0, style.ceiling(known)], autorange=False)
     figure.add_vline(x=chosen, line={"color": style.MARK, "width": 1.5, "dash": "dot"})
     style.add_unadapted(figure)

@@ -10,14 +10,13 @@ import numpy as np
 from panda_core.errors import BrokenRun, DataMissing, PandaError, UnreadableImage
 from panda_core.figures import auroc_figure, curve_of, distances_figure, histogram_figure, rank_figure, ratios_figure
 from panda_core.figures.heatmaps import fixed_scale, heated
-from panda_core.metrics import threshold_at
 from panda_core.report.page import Html, chart, document, element, picture, table
 from panda_core.runs.adapt.answers import answered
+from panda_core.runs.calibration import RATE
 from panda_core.runs.loaded import LoadedRun
 from panda_core.segmentation.maps import full_map
 
 SHOWN = 8  # images in a row
-FALSE_ALARM_RATE = 0.05
 NONE = "–"
 
 
@@ -108,23 +107,27 @@ def _kinds(metrics: Mapping[str, Any]) -> Iterator[Html]:
 
 def _scores(run: LoadedRun, arrays: Mapping[str, np.ndarray]) -> Iterator[Html]:
     scores, is_anomaly = arrays["scores"], np.array(run.split["is_anomaly"])
-    held_out = arrays["held_out_scores"]
-    threshold = threshold_at(held_out, FALSE_ALARM_RATE) if len(held_out) else None
+    calibration = run.calibration
+    threshold = calibration.threshold()
     about = f"Histogram of the scores of {len(scores)} test images; higher is more anomalous."
     yield element("h2", "Scores")
     drawn = chart(histogram_figure(scores, is_anomaly, threshold=threshold), "Test images", about)
     yield element("div", drawn, class_="charts")
     if threshold is not None:
-        alarms = scores > threshold
+        alarms = calibration.rejects(scores)
         found = [
             f"{int(alarms[is_anomaly == kind].sum())} of {int((is_anomaly == kind).sum())} {name}"
             for kind, name in ((1, "anomalies"), (0, "normal images"))
         ]
         yield element(
             "p",
-            f"Threshold {threshold:.4g}, set on {len(held_out)} held-out normal images for a false-alarm rate of "
-            f"{100 * FALSE_ALARM_RATE:.0f} %: {' and '.join(found)} lie above it.",
+            f"Threshold {threshold:.4g}, set for a false-alarm rate of {100 * RATE:.0f} % on {calibration.images} "
+            f"normal images that nothing was learned from and that are not among these: {' and '.join(found)} "
+            "lie above it.",
         )
+        yield element("p", calibration.sentence())
+        if calibration.warning:
+            yield element("p", calibration.warning)
 
 
 def _images(run: LoadedRun, arrays: Mapping[str, np.ndarray], step: int) -> Iterator[Html]:
@@ -164,9 +167,8 @@ def _images(run: LoadedRun, arrays: Mapping[str, np.ndarray], step: int) -> Iter
 
 def _maps(run: LoadedRun, step: int) -> Callable[[int, np.ndarray], np.ndarray]:
     """Return a function (row, image) -> the image with its map, all maps on the run's one scale."""
-    maps, held_out = run.maps(step), run.arrays(step)["held_out_peaks"]
-    threshold = threshold_at(held_out, FALSE_ALARM_RATE) if len(held_out) else None
-    scale = fixed_scale(maps["held_out_grids"] if threshold is not None else maps["grids"], threshold)
+    maps = run.maps(step)
+    scale = fixed_scale(run.calibration.map_low, run.calibration.map_middle, maps["grids"])
     size, sigma = int(run.config.image_size or 0), float(run.config.set["sigma"])
     return lambda row, image: heated(image, full_map(maps["grids"][row], size, sigma), scale)
 

@@ -1,30 +1,252 @@
-"""Normal images that a run did not learn from: they set the threshold, and say how many false alarms it gives."""
+"""Every verdict of this project: which images calibrate, the threshold, who is rejected, and how sure that is.
+
+Nothing else compares a score with a threshold. A run calibrates once; `calibration.json` in its folder holds the
+result, and the pages, the report, the command line, `PandaDetector`, bundles and exported graphs read it from there.
+
+Images that calibrate are normal, nothing is learned from them, and no figure is measured on them: a tenth of the
+training images, or, where patches are compared with few images, each in turn by the others. In a folder of one's own
+where these are too few to promise 5 %, up to half of its normal test images leave the test set and calibrate as well.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import betaincinv
 
-from panda_core.datasets.own.folder import PREFIX
+from panda_core.datasets import OneClassTask
+from panda_core.datasets.io.images import JoinedImages
+from panda_core.errors import BrokenRun, UsageError
+from panda_core.segmentation.maps import full_map
 
 if TYPE_CHECKING:
     from panda_core.runs.loaded import LoadedRun
 
+RATE = 0.05  # share of fresh normal images that a threshold may reject, unless somebody says otherwise
+ENOUGH = 19  # 1 / RATE - 1: with fewer calibrating images no threshold can promise RATE
+SHARE = 0.1  # of the training images; PANDA, App. D splits its training features 90 / 10
+FEWEST = 4  # training images of which one is held out
+# Scores of one image differ in the sixth digit between batches, processors and exported graphs. An image that comes
+# back after it calibrated must not be rejected by its own rounding: this share of a score counts as no difference.
+TIE = 1e-4
+MAP_MIDDLE = 0.999  # of the pixels of calibrating maps lie below the middle of the colours
+CONFIDENCE = 0.95
 
-def known_normals(loaded: LoadedRun, of: str = "scores") -> np.ndarray:
-    """Return the scores (H,) of normal images that were held out; `of="peaks"` gives their maps' highest values.
 
-    In a folder of one's own the normal images of the test set count as well: their labels say what is normal, as
-    those of the training images do, and nothing was learned from them. With fifty photos that is the difference
-    between four scores and nineteen. A benchmark's test set is only measured on, never calibrated with.
+@dataclasses.dataclass(frozen=True)
+class FalseAlarms:
+    """What a threshold will do to fresh normal images: the expected share of false alarms, and its 95 % interval."""
+
+    expected: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """What images that calibrate say of all others.
+
+    scores: (H,) of the calibrating images, higher = more anomalous; H may be 0, and then there is no verdict.
+    warning: why the threshold cannot be trusted, a sentence; empty where it can.
+    map_low, map_middle: values of calibrating maps at the lower end and in the middle of the colours; None without
+        maps. The middle is no threshold: an image is rejected by its score alone.
     """
-    step: int | str = "final"
-    if loaded.is_segmentation or loaded.metrics is None:
-        step = (loaded.segmented if loaded.is_segmentation else loaded.evaluated)[-1].step
-    arrays = loaded.arrays(step)
-    held_out = np.asarray(arrays[f"held_out_{of}"], np.float64)
-    if not loaded.config.dataset.startswith(PREFIX):
-        return held_out
-    is_normal = np.asarray(loaded.split["is_anomaly"]) == 0
-    return np.concatenate([held_out, np.asarray(arrays[of], np.float64)[is_normal]])
+
+    scores: np.ndarray
+    warning: str = ""
+    map_low: float | None = None
+    map_middle: float | None = None
+
+    @property
+    def images(self) -> int:
+        """How many images calibrate."""
+        return len(self.scores)
+
+    def threshold(self, rate: float = RATE) -> float | None:
+        """Return the score above which a fresh normal image falls with a probability of at most `rate`.
+
+        The conformal quantile of H scores: the ceil((H + 1)(1 - rate))-th smallest, and `TIE` above it. A fresh
+        normal image exceeds it with a probability of at most `rate`, whatever the distribution of scores (Vovk et
+        al., "Algorithmic learning in a random world", 2005). With H < 1 / rate - 1 no score is high enough to promise
+        that: the largest is taken, and the promise is 1 / (H + 1). None where no image calibrates.
+        """
+        return float(self._edges[self._rank(rate) - 1]) if self.images else None
+
+    def rejects(self, scores: np.ndarray, rate: float = RATE) -> np.ndarray:
+        """Return for scores (M,) whether each is rejected, bool (M,); False everywhere where no image calibrates."""
+        threshold = self.threshold(rate)
+        return np.zeros(np.shape(scores), bool) if threshold is None else np.asarray(scores, np.float64) > threshold
+
+    def verdict(self, score: float, rate: float = RATE) -> str:
+        """Return "anomalous", "normal", or "-" where no image calibrates."""
+        if not self.images:
+            return "-"
+        return "anomalous" if self.rejects(np.array([score]), rate)[0] else "normal"
+
+    def percentile(self, score: float) -> float | None:
+        """Return the percentage of calibrating images that score lower, in [0, 100]; None where there are none."""
+        return 100.0 * float(np.searchsorted(self._edges, score, side="left")) / self.images if self.images else None
+
+    def false_alarms(self, rate: float = RATE) -> FalseAlarms | None:
+        """Return what the threshold will do to fresh normal images; None where no image calibrates.
+
+        The threshold is the r-th smallest of H independent scores, so the share of fresh normal images above it is
+        distributed as Beta(H - r + 1, r), whatever the scores' continuous distribution (Wilks, "Determination of
+        sample sizes for setting tolerance limits", 1941). Where scores tie, there are fewer false alarms than that.
+        """
+        if not self.images:
+            return None
+        rank = self._rank(rate)
+        above = self.images - rank + 1
+        low, high = betaincinv(above, rank, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])  # quantiles of Beta
+        return FalseAlarms(above / (self.images + 1), float(low), float(high))
+
+    def summary(self, rate: float = RATE) -> dict[str, Any]:
+        """Return what commands, reports and exported files tell of the threshold, as a JSON object."""
+        alarms = self.false_alarms(rate)
+        return {
+            "rate": rate,
+            "threshold": self.threshold(rate),
+            "expected": None if alarms is None else alarms.expected,
+            "low": None if alarms is None else alarms.low,
+            "high": None if alarms is None else alarms.high,
+            "images": self.images,
+            "warning": self.warning,
+        }
+
+    def sentence(self, rate: float = RATE) -> str:
+        """Return what the threshold will do to fresh normal images, as a sentence."""
+        alarms = self.false_alarms(rate)
+        if alarms is None:
+            return "No normal image was held out: there are scores, but no threshold."
+        return (
+            f"Expected false alarms: {100 * alarms.expected:.1f} % of normal images; with {self.images} to judge by, "
+            f"the true share may lie between {100 * alarms.low:.1f} and {100 * alarms.high:.1f} % (95 %)."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of `calibration.json`."""
+        return {
+            **self.summary(),
+            "map_low": self.map_low,
+            "map_middle": self.map_middle,
+            "scores": np.asarray(self.scores, np.float64).tolist(),
+        }
+
+    @staticmethod
+    def from_json(record: Mapping[str, Any]) -> Calibration:
+        """Return the calibration that `to_json` described; equal to the last digit."""
+        low, middle = record["map_low"], record["map_middle"]
+        return Calibration(np.array(record["scores"], np.float64), str(record["warning"]), low, middle)
+
+    @property
+    def _edges(self) -> np.ndarray:
+        """The scores (H,), ascending, each with what counts as no difference from it."""
+        scores = np.sort(np.asarray(self.scores, np.float64))
+        return scores + TIE * np.abs(scores)
+
+    def _rank(self, rate: float) -> int:
+        """Return which of the scores is the threshold, counted from 1, the smallest."""
+        if not 0 < rate < 1:
+            raise UsageError(f"The false-alarm rate must be in (0, 1); got {rate:g}. Set it to {RATE}.")
+        return min(int(np.ceil((self.images + 1) * (1 - rate))), self.images)
+
+
+def calibration_of(loaded: LoadedRun) -> Calibration:
+    """Return the calibration of a run: as recorded, or, while it computes, that of its last step."""
+    record = loaded.folder.read("calibration.json")
+    if record is None:
+        return calibration_at(loaded, "final" if loaded.metrics is not None else None)
+    try:
+        return Calibration.from_json(record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BrokenRun(f"Run `{loaded.run_id}` has a damaged calibration.json: {error}. Compute it again.") from error
+
+
+def calibration_at(loaded: LoadedRun, step: int | str | None) -> Calibration:
+    """Return the calibration of a run at a step, or "final"; None means its last step."""
+    last = loaded.segmented if loaded.is_segmentation else loaded.evaluated
+    if step is None or loaded.is_segmentation:
+        if not last:
+            raise BrokenRun(f"Run `{loaded.run_id}` has no scores yet. Wait for its first evaluation.")
+        step = last[-1].step if step in (None, "final") else step
+    scores = loaded.arrays(step)["held_out_scores"]
+    warning = warning_of(len(scores), str(loaded.config.set.get("calibrate_on", "held-out")))
+    if not loaded.is_segmentation:
+        return calibrated(scores, warning)
+    size, sigma = int(loaded.config.image_size or 0), float(loaded.config.set["sigma"])
+    return calibrated(scores, warning, grids=loaded.maps(int(step))["held_out_grids"], size=size, sigma=sigma)
+
+
+def calibrated(
+    scores: np.ndarray, warning: str = "", *, grids: np.ndarray | None = None, size: int = 0, sigma: float = 0.0
+) -> Calibration:
+    """Return the calibration that scores (H,) of calibrating images give, and the grids (H, g, g) of their maps.
+
+    size, sigma: of a full map, see `panda_core.segmentation.maps.full_map`.
+    """
+    values = np.asarray(scores, np.float64)
+    if grids is None or not grids.size:
+        return Calibration(values, warning)
+    maps = np.stack([full_map(np.asarray(grid, np.float32), size, sigma) for grid in grids])
+    low, middle = np.nanquantile(maps, [0.5, MAP_MIDDLE])
+    return Calibration(values, warning, float(low), float(middle))
+
+
+def warning_of(images: int, calibrate_on: str = "held-out") -> str:
+    """Return why a threshold cannot be trusted, as a sentence; empty where it can."""
+    if calibrate_on == "train":
+        return "The images that set the threshold were learned from as well, so that it comes out too low."
+    if 0 < images < ENOUGH:
+        return (
+            f"{images} normal {'image sets' if images == 1 else 'images set'} the threshold; {ENOUGH} are needed to "
+            f"promise {100 * RATE:g} % false alarms. Add normal images."
+        )
+    return ""
+
+
+def count_held_out(normals: int) -> int:
+    """Return how many of the normal training images are held out: a tenth, at least one, none of fewer than 4."""
+    return max(1, round(SHARE * normals)) if normals >= FEWEST else 0
+
+
+def held_out_rows(normals: int, seed: int) -> np.ndarray:
+    """Return the held-out rows among `normals` training images: ascending, the same for the whole run."""
+    chosen = np.random.default_rng([seed, 1]).permutation(normals)[: count_held_out(normals)]
+    return np.sort(chosen)
+
+
+def calibration_rows(reserved: np.ndarray, seed: int) -> np.ndarray:
+    """Return the rows, ascending, of the training images that calibrate.
+
+    reserved: (N,) bool, whether each image was put aside by `with_reserved`: these calibrate, and of the others those
+    that `held_out_rows` chooses.
+    """
+    (own,) = np.nonzero(~reserved)
+    return np.sort(np.concatenate([own[held_out_rows(len(own), seed)], np.nonzero(reserved)[0]]))
+
+
+def with_reserved(task: OneClassTask, seed: int) -> OneClassTask:
+    """Return the task with normal test images moved to the training images, to calibrate and for nothing else.
+
+    So many, drawn by the seed, as `ENOUGH` calibrating images take, and at most half of them. They stand at the end
+    of `train`, and `reserved` names their rows. For a folder of one's own; the test set of a benchmark stays whole.
+    """
+    (normal,) = np.nonzero(task.is_anomaly == 0)
+    wanted = min(max(0, ENOUGH - count_held_out(len(task.train))), len(normal) // 2)
+    if not wanted:
+        return task
+    moved = np.sort(np.random.default_rng([seed, 11]).permutation(normal)[:wanted])
+    rest = np.setdiff1d(np.arange(len(task.test)), moved)
+    return dataclasses.replace(
+        task,
+        train=JoinedImages((task.train, task.test.subset(moved))),
+        test=task.test.subset(rest),
+        is_anomaly=task.is_anomaly[rest],
+        masks=None if task.masks is None else task.masks.subset(rest),
+        kinds=None if task.kinds is None else task.kinds[rest],
+        reserved=np.arange(len(task.train), len(task.train) + wanted),
+    )

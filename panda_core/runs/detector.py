@@ -24,10 +24,9 @@ from panda_core.methods.learner import Learner
 from panda_core.methods.options import OWN
 from panda_core.methods.stopping import one_score, taking_part
 from panda_core.methods.table import find_recipe
-from panda_core.metrics import percentile_among, threshold_at
 from panda_core.runs.adapt.loop import new_learner
-from panda_core.runs.calibration import known_normals
-from panda_core.runs.plan import GIVEN_IMAGES, choose_device, count_held_out, held_out_rows
+from panda_core.runs.calibration import RATE, Calibration, count_held_out, held_out_rows
+from panda_core.runs.plan import GIVEN_IMAGES, choose_device
 from panda_core.runs.run import run
 from panda_core.runs.segment.loop import joined
 from panda_core.runs.segment.opened import Patchwise, patchwise
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from panda_core.runs.loaded import LoadedRun
 
 BATCH = 64
-FALSE_ALARM_RATE = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +60,8 @@ class Learned(Protocol):
     """All that `fit` learns."""
 
     @property
-    def held_out_scores(self) -> np.ndarray:
-        """Scores (H,) of normal images that were not learned from."""
+    def calibration(self) -> Calibration:
+        """What normal images that were not learned from say of others."""
 
     def scores(self, images: list[np.ndarray]) -> np.ndarray:
         """Return the scores (B,) of decoded images."""
@@ -78,7 +76,7 @@ class Adapted:
     norm: FeatureNorm
     checkpoints: tuple[Checkpoint, ...]
     stop: str
-    held_out_scores: np.ndarray
+    calibration: Calibration
     image_size: int
     dtype: str
     device: torch.device
@@ -136,14 +134,14 @@ class PandaDetector:
         return self
 
     @property
-    def held_out_scores(self) -> np.ndarray:
-        """Scores (H,) of the held-out normal images; empty if there were too few images to hold any out."""
-        return self._learned().held_out_scores
+    def calibration(self) -> Calibration:
+        """What the calibrating normal images say of others: threshold, verdict, percentile, expected false alarms."""
+        return self._learned().calibration
 
     @property
-    def held_out_peaks(self) -> np.ndarray:
-        """Highest values (H,) of the maps of held-out normal images; segmentation runs alone have them."""
-        return self._patchwise().held_out_peaks
+    def held_out_scores(self) -> np.ndarray:
+        """Scores (H,) of the calibrating normal images; empty if there were too few images to hold any out."""
+        return self.calibration.scores
 
     def anomaly_scores(self, images: Sequence[ImageSource]) -> np.ndarray:
         """Return float32 (M,), higher = more anomalous. images: paths, PIL images or uint8 (H, W, 3) arrays.
@@ -158,6 +156,10 @@ class PandaDetector:
             decoded = [decode_image(image, _name(image, start + place)) for place, image in enumerate(batch)]
             scores[start : start + len(batch)] = learned.scores(decoded)
         return scores
+
+    def check_maps(self) -> None:
+        """Raise `UsageError` where the detector has no maps."""
+        self._patchwise()
 
     def segment(self, images: Sequence[ImageSource]) -> Segmented:
         """Return grids, scores and nearest normal patches of new images; segmentation runs alone have them."""
@@ -185,17 +187,24 @@ class PandaDetector:
             maps[place] = full_map(grid, size, float(self.config.set["sigma"]))
         return maps
 
-    def predict(self, images: Sequence[ImageSource], *, false_alarm_rate: float = FALSE_ALARM_RATE) -> np.ndarray:
-        """Return int (M,): 1 anomalous, 0 normal, at the threshold calibrated on held-out normal images."""
-        return (self.anomaly_scores(images) > self.threshold(false_alarm_rate)).astype(np.int64)
+    def predict(self, images: Sequence[ImageSource], *, false_alarm_rate: float = RATE) -> np.ndarray:
+        """Return int (M,): 1 anomalous, 0 normal, at the threshold that `threshold` returns."""
+        self.threshold(false_alarm_rate)  # before any work: without held-out images, this raises
+        return self.calibration.rejects(self.anomaly_scores(images), false_alarm_rate).astype(np.int64)
 
-    def threshold(self, false_alarm_rate: float = FALSE_ALARM_RATE) -> float:
-        """Return the score above which an image is called anomalous; see `panda_core.metrics.threshold_at`."""
-        return threshold_at(self.held_out_scores, false_alarm_rate)
+    def threshold(self, false_alarm_rate: float = RATE) -> float:
+        """Return the score above which an image is called anomalous; see `panda_core.runs.calibration`.
+
+        `UsageError` where no normal image was held out.
+        """
+        threshold = self.calibration.threshold(false_alarm_rate)
+        if threshold is None:
+            raise UsageError("A threshold needs at least one held-out normal image; got none. Fit 4 images or more.")
+        return threshold
 
     def percentiles(self, scores: np.ndarray) -> np.ndarray:
         """Return for scores (M,) the percentage of held-out normal images that score lower: (M,) in [0, 100]."""
-        return percentile_among(self.held_out_scores, scores)
+        return np.array([self.calibration.percentile(float(score)) or 0.0 for score in scores])
 
     def _learned(self) -> Learned:
         if self.learned_ is None:
@@ -236,7 +245,7 @@ def detector_of_run(loaded: LoadedRun) -> PandaDetector:
         norm=FeatureNorm.from_tensors(str(config.feature_norm), network.level_widths, space),
         checkpoints=tuple(_checkpoint(loaded, network, space, step) for step in steps),
         stop=stop if finished else "last",
-        held_out_scores=known_normals(loaded),
+        calibration=loaded.calibration,
         image_size=int(config.image_size or 0),
         dtype=str(config.set["cache_dtype"]),
         device=device,

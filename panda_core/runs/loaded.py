@@ -15,6 +15,7 @@ from panda_core.errors import BrokenRun
 from panda_core.events import Evaluated, Event, ImagesSkipped, RunFinished, Segmented
 from panda_core.few_shot.table import is_generalisation
 from panda_core.records import read_arrays
+from panda_core.runs.calibration import Calibration, calibration_of
 from panda_core.runs.few_shot.data import only_new
 from panda_core.runs.folder import RunFolder, State
 from panda_core.runs.plan import GIVEN_IMAGES, open_task
@@ -68,6 +69,11 @@ class LoadedRun:
     def metrics(self) -> dict[str, Any] | None:
         """The final metrics, or None while there are none."""
         return next((event.metrics for event in self._logged if isinstance(event, RunFinished)), None)
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """Threshold, verdict, percentile and expected false alarms of the run, the same wherever they are asked for."""
+        return calibration_of(self)
 
     @cached_property
     def environment(self) -> dict[str, Any]:

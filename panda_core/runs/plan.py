@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from panda_core.backbones import Backbone, find_backbone
 from panda_core.config import Option, RunConfig
 from panda_core.datasets import DATASETS, Images, OneClassTask, find_class, find_dataset, one_class_task, outlier_images
+from panda_core.datasets.own.folder import PREFIX
 from panda_core.datasets.sets.imagenet import missing_imagenet
 from panda_core.errors import DataMissing, UsageError, unknown_name
 from panda_core.few_shot.table import GENERALISERS, is_generalisation
 from panda_core.methods.options import OWN
 from panda_core.methods.table import RECIPES, Recipe, find_recipe
+from panda_core.runs.calibration import FEWEST, count_held_out, with_reserved
 from panda_core.runs.few_shot.settings import generalisation_options, resolve_generalisation
 from panda_core.runs.segment.settings import (
     check_needs,
@@ -41,9 +41,7 @@ if TYPE_CHECKING:
     from panda_core.backbones.network import Network
 
 GIVEN_IMAGES = "(images)"  # dataset of a run on images handed over in Python instead of a registered dataset
-FEWEST_FOR_HELD_OUT = 4
 SEGMENT_SIZE = 224  # input side of a segmentation: where a defect is needs more pixels than what an image shows
-HELD_OUT_SHARE = 0.1  # PANDA, App. D splits the training features 90 / 10
 BACKBONE, BATCH_SIZE = "efficientnet_lite0", 32  # of what is no recipe with its own
 
 
@@ -249,7 +247,10 @@ def _loaded(config: RunConfig, task: OneClassTask | None) -> tuple[RunConfig, to
 def open_task(config: RunConfig) -> OneClassTask:
     """Return the images of a resolved config."""
     splits = find_dataset(config.dataset).open(Path(config.data_root), str(config.normal_class), config.seed)
-    return one_class_task(splits, train_limit=config.train_limit, test_limit=config.test_limit, seed=config.seed)
+    task = one_class_task(splits, train_limit=config.train_limit, test_limit=config.test_limit, seed=config.seed)
+    if config.dataset.startswith(PREFIX) and not is_generalisation(config):
+        return with_reserved(task, config.seed)
+    return task
 
 
 def prepare_segmentation(config: RunConfig, task: OneClassTask | None = None) -> SegmentPlan:
@@ -266,7 +267,8 @@ def prepare(config: RunConfig, task: OneClassTask | None = None) -> Plan:
     config, device, task, network = _loaded(config, task)
     scorer = None if config.scorer == OWN else find_scorer(str(config.scorer))
     options = {key: config.set[key] for key in (scorer.options if scorer else ())}
-    fitted = len(task.train) - count_held_out(len(task.train))
+    own = len(task.train) - len(task.reserved)
+    fitted = own - count_held_out(own)
     for key in ("k", "means"):
         if key in options and int(options[key]) > fitted:
             raise UsageError(
@@ -274,9 +276,9 @@ def prepare(config: RunConfig, task: OneClassTask | None = None) -> Plan:
                 f"compared with; got {options[key]}. Set `--set {key}={min(2, fitted)}`."
             )
     recipe = find_recipe(config.recipe)
-    if recipe.stop == "ses" and len(task.train) < FEWEST_FOR_HELD_OUT:
+    if recipe.stop == "ses" and len(task.train) < FEWEST:
         raise UsageError(
-            f"Recipe `{config.recipe}` needs at least {FEWEST_FOR_HELD_OUT} normal images, to hold some out; "
+            f"Recipe `{config.recipe}` needs at least {FEWEST} normal images, to hold some out; "
             f"got {len(task.train)}. Add images or use `--recipe panda-early`."
         )
     if (recipe.penalty == "ewc" or recipe.beside == "source") and network.classifier is None:
@@ -291,17 +293,6 @@ def prepare(config: RunConfig, task: OneClassTask | None = None) -> Plan:
         )
     torch.manual_seed(config.seed)  # nothing draws from it today; a backbone that did would still be reproducible
     return Plan(config, recipe, scorer, options, network, task, device)
-
-
-def count_held_out(normals: int) -> int:
-    """Return how many of the normal training images are held out: a tenth, at least one, none of fewer than 4."""
-    return max(1, round(HELD_OUT_SHARE * normals)) if normals >= FEWEST_FOR_HELD_OUT else 0
-
-
-def held_out_rows(normals: int, seed: int) -> np.ndarray:
-    """Return the held-out rows among `normals` training images: ascending, the same for the whole run."""
-    chosen = np.random.default_rng([seed, 1]).permutation(normals)[: count_held_out(normals)]
-    return np.sort(chosen)
 
 
 def choose_device(name: str) -> torch.device:

@@ -37,7 +37,11 @@ def save(plan: Plan | SegmentPlan, folder: RunFolder, item: Saved) -> None:
             inputs.test.kept,
             inputs.is_anomaly,
             skipped,
-            {"fitted": inputs.fitted.tolist(), "held_out": inputs.held_out.tolist()},
+            {
+                "fitted": inputs.fitted.tolist(),
+                "held_out": inputs.held_out.tolist(),
+                "reserved": np.nonzero(np.isin(inputs.train.kept, plan.task.reserved))[0].tolist(),
+            },
         )
         write_json(folder.path / "environment.json", environment(plan, inputs.fisher_source))
         if inputs.penalty is not None and inputs.penalty.importance is not None:
@@ -51,7 +55,12 @@ def save(plan: Plan | SegmentPlan, folder: RunFolder, item: Saved) -> None:
             item.test,
             item.is_anomaly,
             item.skipped,
-            {"fitted": item.bank.tolist(), "held_out": item.held_out.tolist(), "has_mask": item.has_mask.tolist()},
+            {
+                "fitted": item.bank.tolist(),
+                "held_out": item.held_out.tolist(),
+                "reserved": np.nonzero(np.isin(item.train, plan.task.reserved))[0].tolist(),
+                "has_mask": item.has_mask.tolist(),
+            },
         )
         write_json(folder.path / "environment.json", environment(plan, None))
     elif isinstance(item, Snapshot):
@@ -126,6 +135,7 @@ def _save_segmented(folder: RunFolder, snapshot: SegmentSnapshot) -> None:
     write_tensors(folder.path / snapshot.kept_in / f"{name}.safetensors", snapshot.model)
     write_arrays(folder.path / "arrays" / f"{name}.npz", snapshot.arrays)
     # The scores that count are those of the last checkpoint.
+    write_json(folder.path / "calibration.json", snapshot.calibration.to_json())
     scores = snapshot.arrays["scores"]
     final = {"scores": scores, "step": np.full(len(scores), snapshot.step)}
     write_arrays(folder.path / "arrays" / "final.npz", {**final, "held_out_scores": snapshot.arrays["held_out_scores"]})
@@ -134,6 +144,7 @@ def _save_segmented(folder: RunFolder, snapshot: SegmentSnapshot) -> None:
 def _save_final(folder: RunFolder, final: Final) -> None:
     arrays = {"scores": final.scores, "step": final.step, "held_out_scores": final.held_out_scores}
     write_arrays(folder.path / "arrays" / "final.npz", arrays)
+    write_json(folder.path / "calibration.json", final.calibration.to_json())
     used = {f"{step:06d}" for step in final.steps_used}
     for path in (folder.path / "galleries").glob("*.safetensors"):
         if path.stem not in used:  # only a detector needs them, and it needs these

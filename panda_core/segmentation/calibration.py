@@ -15,7 +15,7 @@ FOLDS = 5  # each costs a bank of its own: with ten, fifty photos would take a m
 
 
 @dataclasses.dataclass(frozen=True)
-class Calibration:
+class CalibratedBank:
     """held_out: rows (H,), ascending, of the normal images that were compared with the others.
 
     grids: (H, g, g) and scores: (H,) of those. bank: rows of the images that the final bank holds.
@@ -40,34 +40,43 @@ def folds_of(count: int, seed: int) -> list[np.ndarray]:
 
 
 def fit_calibrated(
-    model: PatchModel, raw: Patches, count: int, should_stop: Callable[[], bool] = lambda: False
-) -> Calibration:
+    model: PatchModel,
+    raw: Patches,
+    count: int,
+    should_stop: Callable[[], bool] = lambda: False,
+    reserved: np.ndarray | None = None,
+) -> CalibratedBank:
     """Fit `model` to the raw patches of `count` normal images (each with its turned copies) and calibrate it.
 
     The distances of each group of levels are divided by their mean over the patches of the first images held out: 1
     then means "as far as normal patches usually lie", whatever the level. Where all images are held out in turn, the
     final bank holds them all; it is a little denser than those of the calibration, which errs towards fewer alarms.
+    reserved: (count,) bool, images that calibrate as well and that no bank ever holds.
     """
-    folds = folds_of(count, model.seed)
-    held_out = np.concatenate(folds)
-    bank = np.setdiff1d(np.arange(count), held_out) if len(folds) == 1 else np.arange(count)
+    apart = np.zeros(count, bool) if reserved is None else reserved
+    (own,) = np.nonzero(~apart)
+    folds = [own[fold] for fold in folds_of(len(own), model.seed)]
+    held_out = np.concatenate([*folds, np.nonzero(apart)[0]])
+    bank = np.setdiff1d(own, held_out) if len(folds) == 1 else own
     model.fit_spaces(raw.rows(_copies(bank, model.turns)))
     normal = model.in_space(raw)
     said: list[Segmented] = []
     for fold in folds:
-        others = np.setdiff1d(np.arange(count), fold)
+        others = np.setdiff1d(own, fold)
         model.fit(normal.rows(_copies(others, model.turns)), others, should_stop)
         patches = normal.rows(fold * model.turns)
         if not said:
             model.set_scales(patches)
         said.append(model.segment(patches))
     if len(folds) > 1:
-        model.fit(normal, bank, should_stop)
+        model.fit(normal.rows(_copies(bank, model.turns)), bank, should_stop)
+    if apart.any():
+        said.append(model.segment(normal.rows(np.nonzero(apart)[0] * model.turns)))
     order = np.argsort(held_out)
     grids, scores, whole = (
         np.concatenate([getattr(part, name) for part in said])[order] for name in ("grids", "scores", "whole")
     )
-    return Calibration(held_out[order], grids, model.calibrate(scores, whole), bank)
+    return CalibratedBank(held_out[order], grids, model.calibrate(scores, whole), bank)
 
 
 def _copies(images: np.ndarray, turns: int) -> np.ndarray:

@@ -19,7 +19,6 @@ from PIL import Image
 from panda_core import PandaDetector, RunConfig, RunStarted, run
 from panda_core.config import default_data_root
 from panda_core.datasets import find_dataset
-from panda_core.metrics import expected_false_alarms
 
 Figures = tuple[str, str, str, str]  # what, measured, target, how
 RATE = 0.05
@@ -55,7 +54,8 @@ def _alarms(name: str, fields: dict[str, Any], splits: int) -> Figures:
             detector = PandaDetector(seed=seed, **fields).fit(learned)
         shares.append(float(detector.predict(others, false_alarm_rate=RATE).mean()))
         held_out, fresh = len(detector.held_out_scores), fresh + len(others)
-        told = expected_false_alarms(held_out, RATE)
+        told = detector.calibration.false_alarms(RATE)
+        assert told is not None
         inside += told.low <= shares[-1] <= told.high
         print(name, fields["recipe"], seed, f"{100 * shares[-1]:.1f} %", flush=True)
     mean, spread = 100 * statistics.mean(shares), 100 * statistics.stdev(shares)

@@ -107,14 +107,13 @@ def test_segment_writes_the_maps_of_the_test_images(segment: Callable[..., Any],
     loaded = load_run(folder)
     images = loaded.images("test")
     maps = loaded.detector().anomaly_maps([images.load(row) for row in range(8)])
-    threshold = loaded.metrics["map_threshold"]  # type: ignore[index]
     for row, line in enumerate(table(files["maps.csv"])):
         assert (line["file"], line["name"]) == (f"{row:05d}", images.names[row])
         assert float(line["score"]) == pytest.approx(float(loaded.arrays(0)["scores"][row]), rel=1e-5)
         values = np.load(io.BytesIO(files[f"{row:05d}.npy"]))
         np.testing.assert_allclose(values, maps[row], rtol=1e-4, atol=1e-5)
         assert float(line["highest"]) == pytest.approx(float(values.max()), rel=1e-5)
-        assert line["verdict"] == ("anomalous" if values.max() > threshold else "normal")
+        assert line["verdict"] == loaded.calibration.verdict(float(line["score"]))
         with Image.open(io.BytesIO(files[f"{row:05d}.png"])) as picture:
             assert picture.mode == "RGB" and min(picture.size) > 0
     assert not list(tmp_path.rglob("*.part"))
@@ -199,10 +198,11 @@ def test_segment_refuses_what_adapts(segment: Callable[..., Any], tmp_path: Path
 def test_a_name_never_starts_a_formula(name: str, tmp_path: Path) -> None:
     """A file name that a spreadsheet runs."""
     image, values = np.zeros((4, 6, 3), np.uint8), np.ones((8, 8), np.float32)
-    assert write_maps(tmp_path / "maps", iter([(name, image, values, 2.0)]), Scale(0, 1, 2), 0.5) == 1
+    items = iter([(name, image, values, 2.0)])
+    assert write_maps(tmp_path / "maps", items, Scale(0, 1, 2), lambda score: f"of {score}") == 1
     (line,) = table((tmp_path / "maps" / "maps.csv").read_bytes())
     assert tuple(line) == COLUMNS and line["name"] == "'" + name == plain_cell(name)
-    assert line["verdict"] == "anomalous" and plain_cell("a=1.png") == "a=1.png"
+    assert line["verdict"] == "of 2.0" and plain_cell("a=1.png") == "a=1.png"
 
 
 def test_an_archive_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_an_archive_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         raise UsageError("the second image is gone")
 
     with pytest.raises(UsageError):
-        write_maps(tmp_path / "maps.zip", items(), Scale(0, 1, 2), None)
+        write_maps(tmp_path / "maps.zip", items(), Scale(0, 1, 2), lambda score: "normal")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -234,7 +234,7 @@ def test_the_apps_process_writes_maps_and_rows(the_run: Path, photos: Path, tmp_
         np.testing.assert_allclose(arrays["grids"][row["map_row"]], said.grids[place], rtol=1e-4)
         assert row["score"] == pytest.approx(float(said.scores[place]), rel=1e-4)
         assert row["peak"] == pytest.approx(float(detector.anomaly_maps([photos / name]).max()), rel=1e-4)
-        assert 0 <= row["percentile"] <= 100 and 0 <= row["map_percentile"] <= 100
+        assert 0 <= row["percentile"] <= 100
         threshold = load_run(the_run).metrics["score_threshold"]  # type: ignore[index]
         assert row["verdict"] == ("anomalous" if row["score"] > threshold else "normal")
     assert {f"{kind}_{group}" for kind in ("distances", "origins") for group in (0, 1)} <= set(arrays)

@@ -156,9 +156,12 @@ def test_a_newer_version_and_another_format_are_refused(bundled: tuple[Path, Pat
     """A bundle misread by a program that is older than its meaning."""
     _, bundle = bundled
     reseal(bundle, version=opening.VERSION + 1)
-    with pytest.raises(UsageError, match="is of version 2; this program reads versions up to 1"):
+    with pytest.raises(UsageError, match="is of version 3; this program reads versions up to 2"):
         load_bundle(bundle)
-    reseal(bundle, version=1, format="other")
+    reseal(bundle, version=opening.VERSION - 1)
+    with pytest.raises(UsageError, match=r"is of version 1.*Export the run again"):
+        load_bundle(bundle)
+    reseal(bundle, version=opening.VERSION, format="other")
     with pytest.raises(UsageError, match="is of another format"):
         load_bundle(bundle)
     with pytest.raises(UsageError, match="There is no bundle"):

@@ -1,4 +1,4 @@
-"""Maps as pictures: one scale with the threshold in its middle, and drawings that lie where the map says."""
+"""Maps as pictures: one scale whose middle is where normal maps end, and drawings that lie where the map says."""
 
 from __future__ import annotations
 
@@ -38,22 +38,27 @@ def square_map(size: int = 20) -> np.ndarray:
     return values
 
 
-def test_the_threshold_is_the_middle_of_the_scale() -> None:
-    """A threshold that looks like any other value: it must lie in the middle, the ends equally far away."""
-    normal = np.random.default_rng(0).normal(1, 0.1, (5, 4, 4))
-    scale = fixed_scale(normal, 1.5)
-    assert scale.low == pytest.approx(np.median(normal))
+def test_the_end_of_normal_maps_is_the_middle_of_the_scale() -> None:
+    """A middle that looks like any other value: the ends must be equally far away."""
+    scale = fixed_scale(1.0, 1.5, np.full((2, 4, 4), 9.0))
+    assert scale.low == 1.0 and scale.calibrated
     assert scale.high - scale.middle == pytest.approx(scale.middle - scale.low) and scale.middle == 1.5
     np.testing.assert_allclose(scale.positions(np.array([scale.low, 1.5, scale.high, 99, -9])), [0, 0.5, 1, 1, 0])
 
 
 @pytest.mark.parametrize(
-    ("grids", "threshold"),
-    [(np.ones((2, 3, 3)), 1.0), (np.ones((2, 3, 3)), None), (np.empty((0, 3, 3)), None), (np.ones((1, 2, 2)), 0.5)],
+    ("grids", "low", "middle"),
+    [
+        (np.ones((2, 3, 3)), 1.0, 1.0),
+        (np.ones((2, 3, 3)), None, None),
+        (np.empty((0, 3, 3)), None, None),
+        (np.ones((1, 2, 2)), 1.0, 0.5),
+    ],
 )
-def test_scale_of_maps_without_spread(grids: np.ndarray, threshold: float | None) -> None:
+def test_scale_of_maps_without_spread(grids: np.ndarray, low: float | None, middle: float | None) -> None:
     """A division by nothing where all maps are constant, or where there are none."""
-    scale = fixed_scale(grids, threshold)
+    scale = fixed_scale(low, middle, grids)
+    assert scale.calibrated == (low is not None)
     assert scale.low < scale.middle < scale.high
     assert np.isfinite(scale.positions(np.linspace(-1, 3, 9))).all()
 
@@ -76,7 +81,7 @@ def test_colours_are_told_apart_without_seeing_red_or_green() -> None:
 def test_own_scale_makes_normal_images_hot() -> None:
     """A switch that does not show the mistake it is there to show."""
     values = np.random.default_rng(0).normal(1, 0.01, (20, 20)).astype(np.float32)
-    fixed = heated(GREY, values, fixed_scale(values[None], 1.5))
+    fixed = heated(GREY, values, fixed_scale(1.0, 1.5, values[None]))
     own = heated(GREY, values, own_scale(values))
     changed = [np.abs(picture.astype(int) - GREY).max() for picture in (fixed, own)]
     assert changed[0] < 15 < 80 < changed[1]
@@ -144,14 +149,14 @@ def test_picture_has_a_point_for_every_patch() -> None:
     assert Image.open(io.BytesIO(stored)).size == (60, 40)
 
 
-def test_legend_has_numbers_and_the_threshold() -> None:
-    """A legend without numbers; a threshold that is claimed where there is none; a peak outside of the chart."""
+def test_legend_has_numbers_and_where_normal_maps_end() -> None:
+    """A legend without numbers; a middle that is claimed where there is none; a peak outside of the chart."""
     drawn = spec(legend_figure(Scale(1.0, 1.5, 2.0), peak=7.0))
     assert drawn["layout"]["xaxis"]["ticktext"] == ["1.00", "1.50", "≥ 2.00"]
-    assert drawn["layout"]["annotations"][0]["text"] == "threshold"
+    assert drawn["layout"]["annotations"][0]["text"] == "normal maps end"
     assert drawn["data"][1]["x"] == [2.0]
     assert drawn["data"][0]["colorscale"] == colourscale()
-    without = spec(legend_figure(Scale(1.0, 1.5, 2.0, threshold=False)))
+    without = spec(legend_figure(Scale(1.0, 1.5, 2.0, calibrated=False)))
     assert not without["layout"].get("annotations") and len(without["data"]) == 1
 
 

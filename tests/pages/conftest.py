@@ -184,7 +184,6 @@ def write_maps(folder: RunFolder, state: str, steps: tuple[int, ...], held_out: 
             "held_out_scores": normal.max(axis=(1, 2)) if held_out else np.empty(0, np.float32),
             "normaliser": np.array(1.0),
             "peaks": grids.max(axis=(1, 2)),
-            "held_out_peaks": normal.max(axis=(1, 2)) if held_out else np.empty(0, np.float32),
         }
         write_arrays(folder.path / "arrays" / f"{step:06d}.npz", arrays)
         folder.append(segmented(step))

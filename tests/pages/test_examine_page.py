@@ -14,13 +14,13 @@ from panda_core.records import write_arrays
 
 def test_counts_at_the_threshold_are_those_of_the_arrays(open_page: Any, make_run: Any) -> None:
     """Guards the two counts that people decide by."""
-    from panda_core.metrics import threshold_at
+    from panda_core.runs.calibration import Calibration
 
     folder = make_run()
     at = open_page("examine", run=folder.run_id)
     final = folder.arrays("final")
     labels = np.array(folder.read("split.json")["is_anomaly"])
-    above = final["scores"] > threshold_at(final["held_out_scores"], 0.05)
+    above = Calibration(final["held_out_scores"]).rejects(final["scores"])
     values = {metric.label: metric.value for metric in at.metric}
     assert values["Normal test images rejected"] == f"{above[labels == 0].sum()} of {(labels == 0).sum()}"
     assert values["Anomalous test images found"] == f"{above[labels == 1].sum()} of {(labels == 1).sum()}"

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panda_core.metrics import threshold_at
 from panda_core.records import write_arrays, write_json
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.uploads import Upload, keep_upload
@@ -154,7 +153,7 @@ def checked(folder: Any, names: list[str], values: list[float | None], kind: str
     )
     rows = [
         {"path": f"{place:04d}.png", "score": value, "percentile": 0.0, "verdict": "normal"}
-        | ({"peak": value, "map_percentile": 0.0, "map_row": place} if kind == "maps" else {})
+        | ({"peak": value, "map_row": place} if kind == "maps" else {})
         for place, value in enumerate(values)
     ]
     if kind == "maps":
@@ -190,7 +189,7 @@ def test_known_anomalies_say_how_many_are_found(kind: str, open_page: Any, make_
     arrays = run.arrays(0 if kind == "maps" else "final")
     scores = arrays["scores"][np.array(run.split["is_anomaly"]) == 1]
     for percent in (5, 50):
-        found = int((scores > threshold_at(arrays["held_out_scores"], percent / 100)).sum())
+        found = int(run.calibration.rejects(scores, percent / 100).sum())
         told = words(open_page("own_images", run=folder.run_id, own_alarms=str(percent)))
         assert f"Of {len(scores)} known anomalous images, **{found}** " in told, percent
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from panda_core.runs.loaded import LoadedRun
+
 HOT = (1, 2)  # row and column of the hot patch of every anomaly in the runs of `make_maps`
 
 
@@ -67,18 +69,21 @@ def test_an_adapted_network_can_be_chosen(open_page: Any, make_run: Any, runs_di
 
 
 def test_counts_follow_the_threshold(open_page: Any, make_maps: Any) -> None:
-    """Counts beside the slider that belong to another threshold."""
+    """Counts beside a slider that belong to another value; a map value that decides which images are rejected."""
     folder = make_maps()
     labels = np.array(folder.read("split.json")["is_anomaly"])
     at = open_page("segment", run=folder.run_id)
     assert values(at)["Anomalies found"] == f"{labels.sum()} of {labels.sum()}"
-    at.toggle(key="map_by_value").set_value(True).run()
-    at.slider(key="map_value").set_value(3.05).run()
-    assert values(at)["Anomalies found"] == f"0 of {labels.sum()}"
-    assert values(at)["Pixel recall"] == "0.0 %"
-    at.slider(key="map_value").set_value(0.0).run()
-    assert values(at)["Normal images rejected"] == f"{(labels == 0).sum()} of {(labels == 0).sum()}"
-    assert values(at)["Pixel recall"] == "100.0 %"
+    calibration, scores = LoadedRun(folder).calibration, folder.arrays(0)["scores"]
+    for percent in (1, 20, 50):
+        at.slider(key="map_alarms").set_value(percent).run()
+        rejected = calibration.rejects(scores, percent / 100)
+        assert values(at)["Normal images rejected"] == f"{rejected[labels == 0].sum()} of {(labels == 0).sum()}"
+        assert values(at)["Anomalies found"] == f"{rejected[labels == 1].sum()} of {labels.sum()}"
+    before = values(at)["Normal images rejected"]
+    for value, recall in ((3.05, "0.0 %"), (0.0, "100.0 %")):
+        at.slider(key="map_value").set_value(value).run()
+        assert values(at)["Pixel recall"] == recall and values(at)["Normal images rejected"] == before
 
 
 def test_pixel_counts_are_those_of_the_metrics(make_maps: Any) -> None:

@@ -162,7 +162,7 @@ def test_damaged_arrays_are_one_sentence(own_run: Path, damage: Callable[[Path],
     """A traceback of zip for a run whose result was cut off."""
     damage(own_run / "arrays" / "final.npz")
     with pytest.raises(PandaError, match=r"final\.npz"):
-        load_run(own_run).detector()
+        load_run(own_run).arrays("final")
     assert main(["verify", str(own_run)]) == 1
 
 

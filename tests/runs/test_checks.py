@@ -10,18 +10,14 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from panda_core.cli import waiting
 from panda_core.config import RunConfig
 from panda_core.errors import PandaError
-from panda_core.events import RunFinished
-from panda_core.records import write_arrays, write_json
+from panda_core.records import write_json
 from panda_core.runs import launch
-from panda_core.runs.calibration import known_normals
 from panda_core.runs.folder import RunFolder
-from panda_core.runs.loaded import LoadedRun
 
 
 @pytest.fixture
@@ -121,15 +117,3 @@ def test_a_bundle_that_never_comes_is_told(
     spawned(monkeypatch, f"input(); {code}" if "exit" in code.lower() else "import time; time.sleep(60)")
     with pytest.raises(PandaError, match=f"{words}.*--format bundle"):
         launch.bundle(folder, tmp_path / "detector.zip", patience=1.0 if "over" in words else 20.0)
-
-
-@pytest.mark.parametrize("dataset, expected", [("folder:/somewhere", [1, 2, 3, 5]), ("digits", [1, 2])])
-def test_known_normals_are_those_nobody_learned_from(dataset: str, expected: list[float], tmp_path: Path) -> None:
-    """Anomalies that raise the threshold; a benchmark's test set that calibrates itself."""
-    folder = RunFolder.create(RunConfig(runs_dir=str(tmp_path / "runs"), dataset=dataset))
-    arrays = {"scores": np.array([3.0, 9.0, 5.0]), "held_out_scores": np.array([1.0, 2.0]), "step": np.zeros(3)}
-    write_arrays(folder.path / "arrays" / "final.npz", arrays)
-    write_json(folder.path / "split.json", {"is_anomaly": [0, 1, 0]})
-    folder.append(RunFinished(metrics={}, seconds=1.0))
-    np.testing.assert_array_equal(known_normals(LoadedRun(folder)), expected)
-    assert json.loads((folder.path / "split.json").read_text())

@@ -13,7 +13,7 @@ from PIL import Image
 
 from panda_core import PandaDetector, RunConfig, UnreadableImage, UsageError, load_run
 from panda_core.methods.table import RECIPES
-from panda_core.metrics import threshold_at
+from panda_core.runs.calibration import Calibration
 
 Tiny = Callable[..., RunConfig]
 
@@ -78,7 +78,7 @@ def test_a_detector_learns_from_images(tiny_backbone: str, tmp_path: Path, recip
     assert detector.predict(anomalies(20)).tolist() == [1] * 20
     assert detector.predict(normals(100, seed=5)).mean() < 0.45  # six held-out images promise 1 in 7
     assert len(detector.held_out_scores) == 6
-    assert detector.threshold(0.3) == threshold_at(detector.held_out_scores, 0.3)
+    assert detector.threshold(0.3) == Calibration(detector.held_out_scores).threshold(0.3)
     assert detector.percentiles(bad).tolist() == [100.0] * 20
     assert not list(tmp_path.rglob("events.jsonl")), "nothing is left behind"
 

@@ -27,7 +27,7 @@ def test_the_files_of_a_finished_run(digits_run: Path) -> None:
     steps = ("000000", "000002", "000004")
     wanted = {"config.json", "environment.json", "events.jsonl", "state.json", "split.json", "space.safetensors"}
     wanted |= {f"checkpoints/{step}.safetensors" for step in steps} | {f"arrays/{step}.npz" for step in steps}
-    wanted |= {"arrays/final.npz", "galleries/000004.safetensors"}
+    wanted |= {"arrays/final.npz", "calibration.json", "galleries/000004.safetensors"}
     assert wanted <= names
     assert names - wanted <= {"lock"}, "what only resuming or other checkpoints need is gone"
     environment = json.loads((digits_run / "environment.json").read_text())

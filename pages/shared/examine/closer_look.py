@@ -18,7 +18,7 @@ SIDE = 240  # pixels
 SMALL = 96
 
 
-def show_image(run: LoadedRun, found: Scored, threshold: float | None) -> None:
+def show_image(run: LoadedRun, found: Scored) -> None:
     """Draw the chosen image; before one is chosen, that with the highest score."""
     image = chosen_image(found)
     if not len(found.scores):
@@ -34,8 +34,8 @@ def show_image(run: LoadedRun, found: Scored, threshold: float | None) -> None:
                 st.image(picture, alt=f"Test image {found.names[image]}, {kind}")
         st.markdown(f"In truth **{kind}**. Score **{wording.amount(found.scores[image])}**.", help=tip("score"))
         percentile = found.percentile(image)
-        if threshold is not None and percentile is not None:
-            verdict = "anomalous" if found.scores[image] > threshold else "normal"
+        if percentile is not None:
+            verdict = found.calibration.verdict(float(found.scores[image]), found.rate)
             right = "right" if verdict == kind else "wrong"
             st.markdown(f"Verdict: **{verdict}**, {right}.", help=tip("verdict"))
             st.markdown(f"Above **{percentile:.0f} %** of held-out normals.", help=tip("percentile"))

@@ -78,16 +78,15 @@ def _run(run: LoadedRun, places: list[DeltaGenerator]) -> None:
         help=tip("false_alarms"),
         bind="query-params",
     )
-    found = scored(run, step)
-    threshold = found.threshold(percent / 100)
-    _scores(run, found, step, percent, threshold)
+    found = scored(run, step, percent / 100)
+    _scores(run, found, step)
     _answers(run)
     left, right = st.columns([1.7, 1], gap="large")
     with left:
         show_chosen(run)
-        show_gallery(run, found, threshold)
+        show_gallery(run, found)
     with right:
-        show_image(run, found, threshold)
+        show_image(run, found)
 
 
 def _step(steps: list[int | str]) -> int | str:
@@ -102,30 +101,25 @@ def _step(steps: list[int | str]) -> int | str:
     return steps[names.index(chosen)] if chosen in names else steps[-1]
 
 
-def _scores(run: LoadedRun, found: Scored, step: int | str, percent: int, threshold: float | None) -> None:
+def _scores(run: LoadedRun, found: Scored, step: int | str) -> None:
     chart, numbers = st.columns([1.7, 1], gap="large")
     with chart:
         st.markdown("**Scores of the test images**", help=tip("histogram"))
         show_figure(
-            histogram_figure(found.scores, found.is_anomaly, threshold=threshold),
+            histogram_figure(found.scores, found.is_anomaly, threshold=found.threshold),
             key="histogram",
-            alt=_described(found, threshold),
+            alt=_described(found),
         )
     with numbers:
         value = found.auroc()
         undefined = "" if value is not None else f" {tip('undefined')}"
         st.metric("AUROC of these scores", wording.auroc(value), help=tip("auroc") + undefined, border=True)
-        if threshold is None:
+        if found.threshold is None:
             st.caption("No normal images were held out of this run, so it has no threshold and gives no verdicts.")
         else:
-            _count(found, threshold, 0, "Normal test images rejected", "rejected")
-            _count(found, threshold, 1, "Anomalous test images found", "found")
-            least = 100 / (len(found.held_out) + 1)
-            if percent < least:
-                st.caption(
-                    f"Only {wording.count(len(found.held_out), 'normal image')} held out: "
-                    f"they can promise no less than {least:.0f} % false alarms."
-                )
+            _count(found, 0, "Normal test images rejected", "rejected")
+            _count(found, 1, "Anomalous test images found", "found")
+            st.caption(f"{found.calibration.sentence(found.rate)} {found.calibration.warning}")
     more = st.expander("Directions the features use", icon=":material/bar_chart:", on_change="rerun", key="spectrum")
     if more.open:
         with more:
@@ -148,14 +142,14 @@ def _answers(run: LoadedRun) -> None:
         st.caption(f"The best setting of the grid, chosen with the labels of these images, has an AUROC of {value}.")
 
 
-def _count(found: Scored, threshold: float, label: int, title: str, term: str) -> None:
-    above, among = found.above(threshold, label)
+def _count(found: Scored, label: int, title: str, term: str) -> None:
+    above, among = found.above(label)
     value = f"{above} of {among}" if among else wording.NONE
     share = f"{100 * above / among:.1f} %" if among else "there are none"
     st.metric(title, value, share, delta_color="off", delta_arrow="off", help=tip(term), border=True)
 
 
-def _described(found: Scored, threshold: float | None) -> str:
+def _described(found: Scored) -> str:
     """Return what the histogram shows, in words."""
     if not len(found.scores):
         return "An empty chart: there are no test images."
@@ -167,7 +161,7 @@ def _described(found: Scored, threshold: float | None) -> str:
         )
         if len(members)
     ]
-    line = "" if threshold is None else f"; threshold at {wording.amount(threshold)}"
+    line = "" if found.threshold is None else f"; threshold at {wording.amount(found.threshold)}"
     return f"Histogram of anomaly scores: {' and '.join(parts)}{line}."
 
 

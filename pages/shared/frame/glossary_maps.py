@@ -7,23 +7,21 @@ MAP_TERMS: dict[str, str] = {
     "segment_section": "Look at the maps of a run, or start a run.",
     "map_step": "Which network the patches were compared with: the adapted one after so many steps; 0 is unadapted.",
     "map_alarms": (
-        "The share of normal images that may be rejected. It sets the threshold of the map, from the held-out normal "
-        "images: an image is rejected if any point of its map lies above it."
+        "The share of normal images that may be rejected. It sets the threshold of the score, from held-out normal "
+        "images. The map shows where; it rejects nothing."
     ),
-    "map_by_value": "Sets the threshold as a value of the map, instead of as a rate of false alarms.",
-    "map_value": "Points of the map above this value are rejected.",
-    "no_map_threshold": (
-        "No normal images were held out of this run, so its maps have no threshold and the colours run from the "
-        "median to the highest value."
+    "map_value": (
+        "Contours, masks and boxes mark what lies above this value of the map. It starts where maps of held-out normal "
+        "images end: one pixel in a thousand of theirs lies higher. It decides nothing about an image."
     ),
     "map_way": (
-        "*heatmap* colours everything; *contour* draws a line at the threshold; *mask* colours what lies above it; "
-        "*boxes* frame each connected region above it."
+        "*heatmap* colours everything; *contour* draws a line at the map value chosen below; *mask* colours what lies "
+        "above; *boxes* frame each connected region above it."
     ),
     "map_opacity": "How much of the image the colours hide.",
     "map_colours": (
-        "One scale for all images has the threshold in its middle, so that normal images stay calm. With a scale of "
-        "its own, every image has something red in it."
+        "One scale for all images has its middle where maps of normal images end, so that these stay calm. With a "
+        "scale of its own, every image has something red in it."
     ),
     "own_scale": (
         "Each image is now coloured from its own lowest to its own highest value. This reproduces the “all normals "
@@ -35,11 +33,11 @@ MAP_TERMS: dict[str, str] = {
     "map_click": "Click on the picture to choose a patch, and see below what it was compared with.",
     "map_score": "The score of the image, from the values of its patches. Higher is more anomalous.",
     "map_peak": "The highest value of the map of this image.",
-    "map_verdict": "Rejected if any point of the map lies above the threshold.",
+    "map_verdict": "Rejected if the score lies above the threshold, which held-out normal images set.",
     "ground_truth": "What people marked as defective. It is used to measure, never to learn.",
     "map_followed": (
-        "The highest value of this image's map, and the threshold at 5 % false alarms, for each checkpoint of the "
-        "network. Good adaptation lifts defects above the threshold; a collapse blurs everything."
+        "The highest value of this image's map, and where maps of normal images end, for each checkpoint of the "
+        "network. Good adaptation lifts defects above that line; a collapse blurs everything."
     ),
     "nearest_patches": (
         "Every patch is compared with patches of normal training images. If even the nearest ones look different, "
@@ -48,13 +46,13 @@ MAP_TERMS: dict[str, str] = {
     "hottest": "Jumps to one of the hottest patches of this image.",
     "patch_place": "The place of the patch, counted from the top left. The same as a click on the picture.",
     # where the defect is: how good it is
-    "map_rejected": "Normal test images with a point of the map above the threshold: false alarms.",
-    "map_found": "Anomalous test images with a point of the map above the threshold.",
+    "map_rejected": "Normal test images whose score lies above the threshold: false alarms.",
+    "map_found": "Anomalous test images whose score lies above the threshold.",
     "map_pixels": "Needs the mask of every image; for many images this takes some seconds.",
-    "pixel_precision": "Of the pixels above the threshold, the share that is marked as defective.",
-    "pixel_recall": "Of the pixels marked as defective, the share that lies above the threshold.",
+    "pixel_precision": "Of the pixels above the map value, the share that is marked as defective.",
+    "pixel_recall": "Of the pixels marked as defective, the share that lies above the map value.",
     "pixel_iou": (
-        "Pixels that are both above the threshold and marked, divided by those that are either (intersection over "
+        "Pixels that are both above the map value and marked, divided by those that are either (intersection over "
         "union). 100 % would be a perfect outline."
     ),
     "image_auroc": (

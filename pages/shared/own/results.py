@@ -24,9 +24,8 @@ from pages.shared.segment.maps import Looked, joined, picture_of
 from pages.shared.segment.viewer import show_viewer
 from panda_core.datasets import FileImages, image_files
 from panda_core.errors import BrokenRun, PandaError
-from panda_core.metrics import percentile_among, threshold_at
 from panda_core.records import read_arrays, read_json
-from panda_core.runs.calibration import known_normals
+from panda_core.runs.calibration import RATE
 from panda_core.runs.launch import how_check_ended
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.uploads import Upload, find_upload
@@ -79,15 +78,12 @@ def _wait(output: Path) -> None:
 
 def judged(run: LoadedRun, rows: list[Row], upload: Upload | None, rate: float | None) -> list[Row]:
     """Return the rows of a check under people's own names, with value, percentile and verdict at the threshold."""
-    known, names = known_normals(run), upload.names() if upload is not None else {}
-    threshold = threshold_at(known, rate) if rate is not None else None
+    calibration, names = run.calibration, upload.names() if upload is not None else {}
     found = []
     for row in rows:
-        value = row["score"]
-        verdict = row["verdict"] if value is None else wording.NONE
-        if value is not None and threshold is not None:
-            verdict = "anomalous" if value > threshold else "normal"
-        percentile = None if value is None or not len(known) else float(percentile_among(known, np.array([value]))[0])
+        value, verdict, percentile = row["score"], row["verdict"], None
+        if value is not None:
+            verdict, percentile = calibration.verdict(value, rate or RATE), calibration.percentile(value)
         name = names.get(row["path"], row["path"])
         found.append({**row, "name": name, "percentile": percentile, "verdict": verdict})
     return found
@@ -110,7 +106,7 @@ def _found(run: LoadedRun, output: Path, upload: Upload | None, rows: list[Row],
         view = _view(run, output, upload, [row for row in scored if row["map_row"] is not None], rate)
     show_downloads(output.name, rows, view)
     if view is not None:
-        look = choose_look(view.found, view.found.threshold(rate) if rate is not None else None)
+        look = choose_look(view.found)
         show_viewer(view, look, 0, [0])
     elif scored and upload is not None:
         _pictures(output, upload, scored)
@@ -159,27 +155,24 @@ def _pictures(output: Path, upload: Upload, rows: list[Row]) -> None:
 
 
 def _view(run: LoadedRun, output: Path, upload: Upload, rows: list[Row], rate: float | None) -> Looked:
-    """Return images with their maps, calibrated by all known normal images of the run."""
+    """Return images with their maps, on the scale of the run and judged by its calibration."""
     places = np.array([int(row["map_row"]) for row in rows])
     maps = {name: array[places] for name, array in read_arrays(output / "maps.npz").items() if name != "names"}
     if not run.segmented:
         raise BrokenRun(f"Run `{run.run_id}` has no maps of its own to compare with. Compute it again.")
-    known = {"held_out_scores": known_normals(run), "held_out_peaks": known_normals(run, "peaks")}
     found = joined(
         run,
         [row["name"] for row in rows],
         np.array([row["score"] for row in rows]),
         np.array([row["peak"] for row in rows]),
         maps,
-        known,
-        run.maps(run.segmented[-1].step)["held_out_grids"],
+        run.calibration,
     )
     images = FileImages.below(upload.images, [row["path"] for row in rows])
     known_class = _references(output)
     unmarked = np.zeros(len(rows), bool)
-    threshold = threshold_at(known["held_out_scores"], rate) if rate is not None else None
     key = f"{run.run_id}/{output.name}"
-    return Looked(run, key, found, images, "", None, None, unmarked, known_class, threshold)
+    return Looked(run, key, found, images, "", None, None, unmarked, known_class, rate or RATE)
 
 
 def _references(output: Path) -> FileImages | None:

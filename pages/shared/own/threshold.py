@@ -7,16 +7,14 @@ import streamlit as st
 
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
-from panda_core.metrics import expected_false_alarms, threshold_at
-from panda_core.runs.calibration import known_normals
 from panda_core.runs.loaded import LoadedRun
 
 
 def choose_rate(run: LoadedRun) -> float | None:
     """Draw the choice of the false-alarm rate and what it will do; None where no normal images were held out."""
-    known = known_normals(run)
+    calibration = run.calibration
     st.subheader("When to reject")
-    if not len(known):
+    if not calibration.images:
         st.warning("No normal images were held out of this run: it has scores, but no threshold.")
         return None
     choice, words = st.columns([1, 1.6], gap="large", vertical_alignment="center")
@@ -24,26 +22,28 @@ def choose_rate(run: LoadedRun) -> float | None:
         "False alarms allowed, %", 1, 50, 5, key="own_alarms", help=tip("false_alarms"), bind="query-params"
     )
     rate = percent / 100
-    told = expected_false_alarms(len(known), rate)
+    threshold, alarms = calibration.threshold(rate), calibration.false_alarms(rate)
+    if threshold is None or alarms is None:
+        return None
     words.markdown(
-        f"An image is rejected if its score is above **{wording.amount(threshold_at(known, rate))}**. Expected: "
-        f"**{wording.percent(told.expected)}** false alarms. With {wording.count(len(known), 'normal image')} to "
-        f"judge by, the true share may lie **between {wording.percent(told.low)} and {wording.percent(told.high)}** "
-        "(95 %).",
+        f"An image is rejected if its score is above **{wording.amount(threshold)}**. Expected: "
+        f"**{wording.percent(alarms.expected)}** false alarms. With "
+        f"{wording.count(calibration.images, 'normal image')} to judge by, the true share may lie "
+        f"**between {wording.percent(alarms.low)} and {wording.percent(alarms.high)}** (95 %).",
         help=tip("own_interval"),
     )
     if len(anomalies := _anomalies(run)):
-        found = int((anomalies > threshold_at(known, rate)).sum())
+        found = int(calibration.rejects(anomalies, rate).sum())
         words.markdown(
             f"Of {wording.count(len(anomalies), 'known anomalous image')}, **{found}** "
             f"{'is' if found == 1 else 'are'} rejected; AUROC {wording.auroc((run.metrics or {}).get('auroc'))}.",
             help=tip("auroc"),
         )
-    if told.expected > rate * 1.02:
+    if alarms.expected > rate * 1.02:
         needed = int(np.ceil(1 / rate)) - 1
         words.caption(
-            f"{len(known)} images are too few to promise {percent} %: that takes {needed}. The threshold is the "
-            "highest value that a normal image had."
+            f"{calibration.images} images are too few to promise {percent} %: that takes {needed}. The threshold is "
+            "the highest value that a normal image had."
         )
     return rate
 

@@ -18,7 +18,7 @@ from pages.shared.runs.choice import find_run
 from pages.shared.runs.images import find_images, tile
 from panda_core.errors import BrokenRun, PandaError
 from panda_core.figures import Moment, curve_of, jumps, thinned, time_machine
-from panda_core.metrics import threshold_at
+from panda_core.runs.calibration import calibrated
 from panda_core.runs.loaded import LoadedRun
 
 _HERE = Path(__file__).parent
@@ -37,7 +37,6 @@ _MACHINE = st.components.v2.component(
     js="\n".join((_HERE / part).read_text(encoding="utf-8") for part in _PARTS),
 )
 AT = "at"  # query parameter: the step that is shown
-FALSE_ALARMS = 0.05
 SIDE = 48  # pixels of a thumbnail
 
 
@@ -101,7 +100,7 @@ def _moment(arrays: dict[str, np.ndarray]) -> Moment:
         held_out=held_out,
         singular_values=arrays["singular_values"],
         normaliser=float(arrays["normaliser"]),
-        threshold=threshold_at(held_out, FALSE_ALARMS) if len(held_out) else None,
+        threshold=calibrated(held_out).threshold(),
         refit_train=arrays.get("refit_train"),
         refit_test=arrays.get("refit_test"),
     )

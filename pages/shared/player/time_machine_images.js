@@ -77,7 +77,7 @@ class Heatmap {
     this.fine = Object.assign(document.createElement("canvas"), { width: FINE, height: FINE });
     const stops = Array.from({ length: 17 }, (_, i) => `rgba(${this.colour(Math.round((255 * i) / 16)).join(", ")})`);
     figure.querySelector(".bar").style.backgroundImage = `linear-gradient(to right, ${stops.join(", ")})`;
-    for (const mark of figure.querySelectorAll(".limit")) mark.hidden = !this.heat.threshold;
+    for (const mark of figure.querySelectorAll(".limit")) mark.hidden = !this.heat.calibrated;
     this.chosen = data.twelve.length - 1; // the last is the anomaly with the highest score at step 0
   }
 
@@ -161,7 +161,7 @@ class Heatmap {
     const { name } = data.twelve[this.chosen];
     let words = "no map of this step";
     if (peak !== null) words = `highest ${peak.toFixed(2)}`;
-    if (peak !== null && heat.threshold) words += `, ${peak > heat.middle ? "above" : "below"} the threshold ${heat.middle.toFixed(2)}`;
+    if (peak !== null && heat.calibrated) words += `; maps of normal images end at ${heat.middle.toFixed(2)}`;
     figure.querySelector(".named").textContent = name;
     figure.querySelector(".highest").textContent = words;
     const marker = figure.querySelector(".peak");

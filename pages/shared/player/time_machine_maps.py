@@ -19,13 +19,13 @@ from panda_core.config import RunConfig
 from panda_core.errors import PandaError, UnreadableImage, UsageError
 from panda_core.figures import MapsAt, map_film
 from panda_core.figures.patches import data_url
+from panda_core.runs.calibration import calibration_at
 from panda_core.runs.folder import ENDED, RunFolder
 from panda_core.runs.launch import start
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.plan import GIVEN_IMAGES, SEGMENT_SIZE, resolve
 from panda_core.segmentation.table import SEGMENTERS
 
-FALSE_ALARMS = 0.05
 FEWEST = 12  # test images of a segmentation that is to be shown: as many as the strip has
 CORESET = 0.02  # of the normal patches: drawing a bank of them takes longest, and every checkpoint needs its own
 MOST_NORMAL, MOST_TEST = 200, 100  # images that each checkpoint looks at: more take long and show no more
@@ -84,18 +84,18 @@ def film_of(run: LoadedRun, maps: LoadedRun, steps: Sequence[int], rows: Sequenc
         moments,
         size=int(config.image_size or SEGMENT_SIZE),
         sigma=float(config.set.get("sigma", 0)),
-        false_alarm_rate=FALSE_ALARMS,
     )
     return film and {**film, "run": maps.run_id, "pictures": [_picture(run, row) for row in rows]}
 
 
 def _maps_at(maps: LoadedRun, step: int, chosen: np.ndarray) -> MapsAt:
-    arrays, kept = maps.arrays(step), maps.maps(step)
+    arrays, kept, calibration = maps.arrays(step), maps.maps(step), calibration_at(maps, step)
     return MapsAt(
         kept["grids"][chosen],
         arrays["peaks"][chosen],
         kept["held_out_grids"].astype(np.float32),
-        arrays["held_out_peaks"],
+        calibration.map_low,
+        calibration.map_middle,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import streamlit as st
 
 from pages.shared.frame import wording
@@ -23,7 +22,7 @@ def chosen_image(found: Scored) -> int | None:
     return place if 0 <= place < len(found.scores) else None
 
 
-def show_gallery(run: LoadedRun, found: Scored, threshold: float | None) -> None:
+def show_gallery(run: LoadedRun, found: Scored) -> None:
     """Draw the choice of an order, one page of images, and the buttons that choose one."""
     orders = [name for name in ORDERS if name not in ("false alarms", "missed") or len(found.order(name))]
     name = st.segmented_control(
@@ -41,10 +40,10 @@ def show_gallery(run: LoadedRun, found: Scored, threshold: float | None) -> None
     with st.grid(6, min_column_width=92, gap="small"):
         for image in order[((page or 1) - 1) * PER_PAGE : (page or 1) * PER_PAGE]:
             with st.container(gap="xsmall"):
-                _cell(run, found, int(image), threshold, shown=images is not None, chosen=image == selected)
+                _cell(run, found, int(image), shown=images is not None, chosen=image == selected)
 
 
-def _cell(run: LoadedRun, found: Scored, image: int, threshold: float | None, *, shown: bool, chosen: bool) -> None:
+def _cell(run: LoadedRun, found: Scored, image: int, *, shown: bool, chosen: bool) -> None:
     """Draw one image with its score; the button under it chooses it."""
     score, kind = found.scores[image], "anomalous" if found.is_anomaly[image] else "normal"
     if shown:
@@ -57,7 +56,7 @@ def _cell(run: LoadedRun, found: Scored, image: int, threshold: float | None, *,
         wording.amount(score),
         key=f"look-{image}",
         type="primary" if chosen else "secondary",
-        icon=_sign(score, found.is_anomaly[image], threshold),
+        icon=_sign(found, image),
         width="stretch",
         help=f"{wording.sentence(found.names[image])}: {kind}. {tip('image')}",
         on_click=_choose,
@@ -65,11 +64,11 @@ def _cell(run: LoadedRun, found: Scored, image: int, threshold: float | None, *,
     )
 
 
-def _sign(score: float, is_anomaly: np.integer, threshold: float | None) -> str:
+def _sign(found: Scored, image: int) -> str:
     """Return an icon for right or wrong at the threshold; without a threshold, one for the kind of image."""
-    if threshold is None:
-        return ":material/warning:" if is_anomaly else ":material/circle:"
-    return ":material/check:" if (score > threshold) == bool(is_anomaly) else ":material/close:"
+    if found.threshold is None:
+        return ":material/warning:" if found.is_anomaly[image] else ":material/circle:"
+    return ":material/check:" if found.rejected[image] == bool(found.is_anomaly[image]) else ":material/close:"
 
 
 def _choose(image: int) -> None:

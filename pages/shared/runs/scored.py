@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 
 from panda_core.errors import BrokenRun
-from panda_core.metrics import auroc, percentile_among, threshold_at
+from panda_core.metrics import auroc
+from panda_core.runs.calibration import RATE, Calibration, calibration_at
 from panda_core.runs.loaded import LoadedRun
 
 FINAL = "final"
@@ -23,34 +24,39 @@ ORDERS = {
 class Scored:
     """scores (M,), is_anomaly (M,) and names of the test images; steps (M,): the checkpoint behind each score.
 
-    held_out (H,): scores of the held-out normal images, which set the threshold; empty where there are none. final:
-    whether these are the run's own scores, not those of a step that somebody looks at.
+    calibration: of these scores. rate: of false alarms that are allowed. final: whether these are the run's own scores,
+    not those of a step that somebody looks at.
     """
 
     names: list[str]
     scores: np.ndarray
     is_anomaly: np.ndarray
     steps: np.ndarray
-    held_out: np.ndarray
+    calibration: Calibration
+    rate: float = RATE
     final: bool = False
 
-    def threshold(self, false_alarm_rate: float) -> float | None:
-        """Return the score above which at most this share of fresh normal images falls; None without held-out."""
-        return threshold_at(self.held_out, false_alarm_rate) if len(self.held_out) else None
+    @property
+    def threshold(self) -> float | None:
+        """The score above which at most `rate` of fresh normal images falls; None where none was held out."""
+        return self.calibration.threshold(self.rate)
+
+    @property
+    def rejected(self) -> np.ndarray:
+        """Whether each image is rejected, bool (M,)."""
+        return self.calibration.rejects(self.scores, self.rate)
 
     def auroc(self) -> float | None:
         return auroc(self.scores, self.is_anomaly)
 
     def percentile(self, image: int) -> float | None:
         """Return the percentage of held-out normal images that score below an image; None without held-out."""
-        if not len(self.held_out):
-            return None
-        return float(percentile_among(self.held_out, self.scores[image : image + 1])[0])
+        return self.calibration.percentile(float(self.scores[image]))
 
-    def above(self, threshold: float, label: int) -> tuple[int, int]:
-        """Return how many images of a label score above the threshold, and how many there are."""
-        members = self.scores[self.is_anomaly == label]
-        return int((members > threshold).sum()), len(members)
+    def above(self, label: int) -> tuple[int, int]:
+        """Return how many images of a label are rejected, and how many there are."""
+        members = self.rejected[self.is_anomaly == label]
+        return int(members.sum()), len(members)
 
     def order(self, name: str) -> np.ndarray:
         """Return the images of one of `ORDERS`, in its order."""
@@ -62,8 +68,8 @@ class Scored:
         return ascending if name == "least anomalous" else ascending[::-1]
 
 
-def scored(run: LoadedRun, step: int | str) -> Scored:
-    """Return the scores of a run at a step, or its final ones."""
+def scored(run: LoadedRun, step: int | str, rate: float = RATE) -> Scored:
+    """Return the scores of a run at a step, or its final ones; rate: of false alarms that are allowed."""
     split, arrays = run.split, run.arrays(step)
     try:
         scores = np.asarray(arrays["scores"], np.float64)
@@ -73,7 +79,8 @@ def scored(run: LoadedRun, step: int | str) -> Scored:
             scores,
             np.asarray(split["is_anomaly"], int),
             steps,
-            arrays["held_out_scores"],
+            run.calibration if step == FINAL else calibration_at(run, step),
+            rate,
             step == FINAL,
         )
     except KeyError as error:

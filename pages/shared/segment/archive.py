@@ -21,7 +21,7 @@ from panda_core.records import plain_cell
 
 MOST = 1000  # images
 SIDE = 480  # pixels, the longer side of an overlay
-COLUMNS = ("file", "image", "truth", "score", "highest_map_value", "percentile_of_held_out")
+COLUMNS = ("file", "image", "truth", "score", "verdict", "highest_map_value", "percentile_of_held_out")
 
 
 def download_maps(view: Looked, name: str) -> None:
@@ -50,7 +50,7 @@ def maps_zipped(view: Looked) -> BinaryIO:
             f"Run `{view.run.run_id}` has {count} maps, more than {MOST}. Write those of a folder of "
             f"images instead: `python -m panda_core score {view.run.run_id} FOLDER --maps OUT`."
         )
-    scale = view.found.scale(view.found.threshold(0.05))
+    scale = view.found.scale
     file = downloadable()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("scores.csv", scores_table(view))
@@ -78,6 +78,7 @@ def scores_table(view: Looked) -> str:
                 plain_cell(name),
                 plain_cell(view.truth(image)),
                 f"{view.found.scores[image]:.6g}",
+                view.found.calibration.verdict(float(view.found.scores[image]), view.rate),
                 f"{view.found.peaks[image]:.6g}",
                 "" if percentile is None else f"{percentile:.1f}",
             ]

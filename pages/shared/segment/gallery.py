@@ -69,7 +69,7 @@ def _cell(view: Looked, look: Look, image: int, *, chosen: bool) -> None:
         wording.amount(score),
         key=f"map-look-{image}",
         type="primary" if chosen else "secondary",
-        icon=_sign(view, look, image),
+        icon=_sign(view, image),
         width="stretch",
         help=f"{wording.sentence(said)}. {tip('image')}",
         on_click=_choose,
@@ -77,10 +77,10 @@ def _cell(view: Looked, look: Look, image: int, *, chosen: bool) -> None:
     )
 
 
-def _sign(view: Looked, look: Look, image: int) -> str:
+def _sign(view: Looked, image: int) -> str:
     """Return an icon for right or wrong at the threshold; where the truth is unknown, one for the verdict."""
-    rejected = bool(view.rejected(image, look.threshold))
-    if view.is_anomaly is None or look.threshold is None:
+    rejected = bool(view.rejected[image])
+    if view.is_anomaly is None or view.threshold is None:
         anomalous = rejected if view.is_anomaly is None else bool(view.is_anomaly[image])
         return ":material/warning:" if anomalous else ":material/circle:"
     return ":material/check:" if rejected == bool(view.is_anomaly[image]) else ":material/close:"

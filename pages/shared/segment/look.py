@@ -1,4 +1,4 @@
-"""How maps are looked at: threshold, colours and way of drawing, and the picture that results."""
+"""How maps are looked at: which are rejected, colours and way of drawing, and the picture that results."""
 
 from __future__ import annotations
 
@@ -18,9 +18,14 @@ FIXED, OWN = ("one scale for all images", "each image its own")
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """threshold: of the map, None where there is none. way: one of `WAYS`. own: whether each image has a scale."""
+    """How maps are drawn.
 
-    threshold: float | None
+    level: map value above which a part is marked; None where no normal image was held out.
+    way: one of `WAYS`.
+    own: whether each image has a scale of its own.
+    """
+
+    level: float | None
     scale: Scale
     way: str = HEATMAP
     opacity: float = 0.7
@@ -32,49 +37,28 @@ class Look:
 
     def drawn(self, picture: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Return a picture (H, W, 3) with its map (S, S) drawn on it."""
-        if self.way == HEATMAP or self.threshold is None:
+        if self.way == HEATMAP or self.level is None:
             return heated(picture, values, self.scale_of(values), self.opacity)
         if self.way == MASK:
-            return shaded(picture, values, self.threshold, self.opacity)
-        return (contoured if self.way == CONTOUR else boxed)(picture, values, self.threshold)
+            return shaded(picture, values, self.level, self.opacity)
+        return (contoured if self.way == CONTOUR else boxed)(picture, values, self.level)
 
 
-def choose_threshold(found: Mapped, place: DeltaGenerator) -> float | None:
-    """Draw the threshold's slider, as a rate of false alarms or as a value of the map, and return the value."""
-    with place:
-        calibrated = len(found.held_out_peaks) > 0
-        slider = st.container()
-        by_value = st.toggle(
-            "Set the map value directly", key="map_by_value", help=tip("map_by_value"), bind="query-params"
-        )
-        if by_value:
-            top = max(float(found.peaks.max(initial=0)), float(found.held_out_peaks.max(initial=0)), 1.0) * 1.05
-            start = min(found.threshold(0.05) or top / 2, top)
-            chosen: float = slider.slider(
-                "Threshold of the map",
-                0.0,
-                round(top, 2),
-                round(start, 2),
-                0.01,
-                key="map_value",
-                help=tip("map_value"),
-            )
-            return chosen
-        if not calibrated:
-            slider.caption(tip("no_map_threshold"))
-            return None
-        percent = slider.slider(
-            "False alarms allowed, %", 1, 50, 5, key="map_alarms", help=tip("map_alarms"), bind="query-params"
-        )
-        return found.threshold(percent / 100)
+def choose_rate(place: DeltaGenerator) -> float:
+    """Draw the slider of allowed false alarms and return their share, which decides who is rejected."""
+    percent = place.slider(
+        "False alarms allowed, %", 1, 50, 5, key="map_alarms", help=tip("map_alarms"), bind="query-params"
+    )
+    return percent / 100
 
 
-def choose_look(found: Mapped, threshold: float | None) -> Look:
-    """Draw the ways of drawing, the opacity and the choice of colours, and return them with the threshold."""
+def choose_look(found: Mapped) -> Look:
+    """Draw the ways of drawing, the opacity and the choice of colours, and return them."""
+    level = found.calibration.map_middle
     ways, colours, opacity = st.columns([1.5, 1.7, 1], gap="medium", vertical_alignment="bottom")
     way = ways.segmented_control(
         "Draw the map as",
-        WAYS if threshold is not None else WAYS[:1],
+        WAYS if level is not None else WAYS[:1],
         default=HEATMAP,
         key="map_way",
         help=tip("map_way"),
@@ -95,4 +79,21 @@ def choose_look(found: Mapped, threshold: float | None) -> Look:
     )
     if own == OWN:
         st.warning(tip("own_scale"), icon=":material/warning:")
-    return Look(threshold, found.scale(threshold), way or HEATMAP, strength / 100, own == OWN)
+    if level is not None:
+        level = _choose_level(found, level)
+    return Look(level, found.scale, way or HEATMAP, strength / 100, own == OWN)
+
+
+def _choose_level(found: Mapped, middle: float) -> float:
+    """Draw the slider of the map value from which on a part of an image is marked; it starts where normal maps end."""
+    top = round(max(float(found.peaks.max(initial=0)), middle, 1e-6) * 1.05, 2)
+    chosen: float = st.slider(
+        "Mark what lies above this map value",
+        0.0,
+        max(top, 0.01),
+        min(round(middle, 2), max(top, 0.01)),
+        0.01,
+        key="map_value",
+        help=tip("map_value"),
+    )
+    return chosen

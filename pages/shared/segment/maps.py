@@ -14,21 +14,19 @@ from pages.shared.runs.images import find_images
 from panda_core.datasets import FileImages, Images, Masks
 from panda_core.errors import BrokenRun, PandaError, UnreadableImage
 from panda_core.figures.heatmaps import Scale, fixed_scale
-from panda_core.metrics import percentile_among, threshold_at
+from panda_core.runs.calibration import RATE, Calibration, calibration_at
 from panda_core.runs.loaded import LoadedRun
 from panda_core.segmentation.maps import full_map
 
 LARGE = 640  # pixels, the longer side of the large picture
-_ARRAYS = ("grids", "held_out_grids")
 
 
 @dataclasses.dataclass(frozen=True)
 class Mapped:
     """M images at one step. scores, peaks: (M,), the image's score and the highest value of its full map.
 
-    grids: (M, g, g). distances, origins: for each group of levels, (M, h, w, k) and (M, h, w, k, 4). held_out_...:
-    the same of the held-out normal images, which set the threshold and the colours; empty where there are none, as are
-    distances and origins of a recorded run that is there for its maps alone.
+    grids: (M, g, g). distances, origins: for each group of levels, (M, h, w, k) and (M, h, w, k, 4); empty for a
+    recorded run that is there for its maps alone. calibration: of the network that made the maps.
     """
 
     names: list[str]
@@ -37,9 +35,7 @@ class Mapped:
     grids: np.ndarray
     distances: tuple[np.ndarray, ...]
     origins: tuple[np.ndarray, ...]
-    held_out_grids: np.ndarray
-    held_out_scores: np.ndarray
-    held_out_peaks: np.ndarray
+    calibration: Calibration
     size: int
     sigma: float
 
@@ -47,20 +43,14 @@ class Mapped:
         """Return the map (size, size) of one image."""
         return full_map(self.grids[image], self.size, self.sigma)
 
-    def threshold(self, false_alarm_rate: float) -> float | None:
-        """Return the map value that at most this share of fresh normal images exceeds; None without held-out ones."""
-        return threshold_at(self.held_out_peaks, false_alarm_rate) if len(self.held_out_peaks) else None
-
-    def scale(self, threshold: float | None) -> Scale:
-        """Return the colours of all images of the run."""
-        known = threshold is not None and self.held_out_grids.size
-        return fixed_scale(self.held_out_grids if known else self.grids, threshold)
+    @cached_property
+    def scale(self) -> Scale:
+        """The colours of all images of the run."""
+        return fixed_scale(self.calibration.map_low, self.calibration.map_middle, self.grids)
 
     def percentile(self, image: int) -> float | None:
         """Return the percentage of held-out normal images that score below an image; None without held-out ones."""
-        if not len(self.held_out_scores):
-            return None
-        return float(percentile_among(self.held_out_scores, self.scores[image : image + 1])[0])
+        return self.calibration.percentile(float(self.scores[image]))
 
     def hottest(self, image: int) -> tuple[int, int]:
         """Return the row and column of the patch with the highest value."""
@@ -74,7 +64,7 @@ class Looked:
 
     key: of these images among all that are kept in memory. is_anomaly (M,) and kinds (M,): None where unknown.
     marked (M,): whether it is known which pixels are defective. references: the normal images that patches were
-    compared with, where these are not the run's own. score_threshold: None where images are judged by their maps.
+    compared with, where these are not the run's own. rate: of false alarms that are allowed.
     """
 
     run: LoadedRun
@@ -86,13 +76,17 @@ class Looked:
     kinds: np.ndarray | None
     marked: np.ndarray
     references: FileImages | None = None
-    score_threshold: float | None = None
+    rate: float = RATE
 
-    def rejected(self, image: int, map_threshold: float | None) -> bool | None:
-        """Return whether an image is rejected: by its score where that has a threshold, else by its map's."""
-        if self.score_threshold is not None:
-            return bool(self.found.scores[image] > self.score_threshold)
-        return None if map_threshold is None else bool(self.found.peaks[image] > map_threshold)
+    @property
+    def threshold(self) -> float | None:
+        """The score above which an image is rejected; None where no normal image was held out."""
+        return self.found.calibration.threshold(self.rate)
+
+    @cached_property
+    def rejected(self) -> np.ndarray:
+        """Whether each image is rejected, bool (M,): by its score, never by its map."""
+        return self.found.calibration.rejects(self.found.scores, self.rate)
 
     def picture(self, image: int, side: int = LARGE) -> np.ndarray | None:
         """Return an image as RGB with its longer side `side`, or None if it cannot be read."""
@@ -118,8 +112,8 @@ class Looked:
         return sorted({str(kind) for kind in self.kinds[self.is_anomaly == 1]})
 
 
-def view_of(run: LoadedRun, step: int) -> Looked:
-    """Return the test images of a run, compared with the network at `step`."""
+def view_of(run: LoadedRun, step: int, rate: float = RATE) -> Looked:
+    """Return the test images of a run, compared with the network at `step`; rate: of false alarms that are allowed."""
     images, note = find_images(run, "test")
     split, found = run.split, mapped(run, step)
     kinds = _kinds(run.run_id) if images is not None else None
@@ -129,7 +123,7 @@ def view_of(run: LoadedRun, step: int) -> Looked:
     marked = np.asarray(split.get("has_mask", np.zeros(len(is_anomaly))), bool)
     if images is None:
         marked = np.zeros(len(is_anomaly), bool)
-    return Looked(run, run.run_id, found, images, note, is_anomaly, kinds, marked)
+    return Looked(run, run.run_id, found, images, note, is_anomaly, kinds, marked, rate=rate)
 
 
 def mapped(run: LoadedRun, step: int) -> Mapped:
@@ -143,12 +137,11 @@ def _mapped(run_id: str, step: int, changed: int) -> Mapped:
     """Return the maps; changed: when their file was written, so that a run computed anew is read anew."""
     run = opened(run_id)
     arrays, maps = run.arrays(step), run.maps(step)
-    absent = [name for name in _ARRAYS if name not in maps] + [
-        name for name in ("peaks", "held_out_peaks") if name not in arrays
-    ]
+    absent = [name for name in ("grids", "held_out_grids") if name not in maps] + ["peaks"] * ("peaks" not in arrays)
     if absent:
         raise BrokenRun(f"Run `{run_id}` lacks {', '.join(absent)} among its maps. Compute it again.")
-    return joined(run, list(run.split["test"]), arrays["scores"], arrays["peaks"], maps, arrays, maps["held_out_grids"])
+    calibration = run.calibration if step == run.segmented[-1].step else calibration_at(run, step)
+    return joined(run, list(run.split["test"]), arrays["scores"], arrays["peaks"], maps, calibration)
 
 
 def joined(
@@ -157,10 +150,9 @@ def joined(
     scores: np.ndarray,
     peaks: np.ndarray,
     maps: dict[str, np.ndarray],
-    held_out: dict[str, np.ndarray],
-    held_out_grids: np.ndarray,
+    calibration: Calibration,
 ) -> Mapped:
-    """Return the parts of a set of maps as one; held_out: the run's own arrays, which calibrate all others."""
+    """Return the parts of a set of maps as one."""
     groups = range(sum(name.startswith("distances_") for name in maps))
     return Mapped(
         names=names,
@@ -169,9 +161,7 @@ def joined(
         grids=np.asarray(maps["grids"], np.float32),
         distances=tuple(maps[f"distances_{group}"] for group in groups),
         origins=tuple(maps[f"origins_{group}"] for group in groups),
-        held_out_grids=held_out_grids,
-        held_out_scores=held_out["held_out_scores"],
-        held_out_peaks=held_out["held_out_peaks"],
+        calibration=calibration,
         size=int(run.config.image_size or 224),
         sigma=float(run.config.set.get("sigma", 0)),
     )

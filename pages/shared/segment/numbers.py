@@ -1,4 +1,4 @@
-"""How good a segmentation run is: what its threshold rejects, its metrics, and the same for each kind of defect."""
+"""How good a segmentation run is: what it rejects, its metrics, and the same for each kind of defect."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MANY = 200  # images; for more, counting pixels takes seconds and waits to be as
 
 
 def show_counts(view: Looked, look: Look, step: int) -> None:
-    """Say how many images, and how many pixels, the threshold rejects rightly and wrongly."""
-    if look.threshold is None or view.is_anomaly is None:
+    """Say how many images are rejected, and how many pixels are marked, rightly and wrongly."""
+    if view.threshold is None or view.is_anomaly is None:
         return
-    rejected = view.found.peaks > look.threshold
+    rejected = view.rejected
     cells = st.columns(5)
     for cell, label, title, term in (
         (cells[0], 0, "Normal images rejected", "map_rejected"),
@@ -37,8 +37,8 @@ def show_counts(view: Looked, look: Look, step: int) -> None:
         )
     marked = view.marked & (view.is_anomaly == 1)
     counts, note = None, "no defect is marked"
-    if marked.any():
-        counts, note = _counts_if_cheap(view, look.threshold, step), "of all marked images"
+    if marked.any() and look.level is not None:
+        counts, note = _counts_if_cheap(view, look.level, step), "of all marked images"
     for cell, title, quality, term in (
         (cells[2], "Pixel precision", counts.precision if counts else None, "pixel_precision"),
         (cells[3], "Pixel recall", counts.recall if counts else None, "pixel_recall"),
@@ -54,23 +54,19 @@ def show_counts(view: Looked, look: Look, step: int) -> None:
             border=True,
             height="stretch",
         )
-    if held_out := len(view.found.held_out_peaks):
-        st.caption(
-            f"The threshold comes from {wording.count(held_out, 'held-out normal image')}, "
-            f"which can promise no less than {100 / (held_out + 1):.1f} % false alarms."
-        )
+    st.caption(f"{view.found.calibration.sentence(view.rate)} {view.found.calibration.warning}")
 
 
-def _counts_if_cheap(view: Looked, threshold: float, step: int) -> PixelCounts | None:
+def _counts_if_cheap(view: Looked, level: float, step: int) -> PixelCounts | None:
     if view.marked.sum() > MANY and not st.toggle(
-        "Count pixels as well (some seconds for each threshold)", key="map_pixels", help=tip("map_pixels")
+        "Count pixels as well (some seconds for each map value)", key="map_pixels", help=tip("map_pixels")
     ):
         return None
-    return _counts(view.run.run_id, step, round(threshold, 4))
+    return _counts(view.run.run_id, step, round(level, 4))
 
 
 @st.cache_data(max_entries=256, show_spinner="Counting pixels")
-def _counts(run_id: str, step: int, threshold: float) -> PixelCounts:
+def _counts(run_id: str, step: int, level: float) -> PixelCounts:
     view = view_of(opened(run_id), step)
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -83,7 +79,7 @@ def _counts(run_id: str, step: int, threshold: float) -> PixelCounts:
                     cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0,
                 )
 
-    return at_threshold(pairs, threshold)
+    return at_threshold(pairs, level)
 
 
 def show_metrics(view: Looked, event: Segmented) -> None:

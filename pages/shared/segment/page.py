@@ -12,7 +12,7 @@ from pages.shared.runs.choice import all_runs, choose_run, has_maps, opened_run
 from pages.shared.runs.downloads import can_score, download_detector
 from pages.shared.runs.live import show_computing, show_ending, show_heading, show_skipped
 from pages.shared.segment.archive import download_maps
-from pages.shared.segment.look import choose_look, choose_threshold
+from pages.shared.segment.look import choose_look, choose_rate
 from pages.shared.segment.maps import view_of
 from pages.shared.segment.numbers import show_counts, show_kinds, show_metrics
 from pages.shared.segment.start import LOOK, NEW, NEXT, SECTION, show_example, show_form
@@ -89,9 +89,8 @@ def _run(folder: RunFolder, place: DeltaGenerator) -> None:
         return
     places = place.columns(2 if len(events) > 1 else 1, gap="medium")
     step = _step(list(events), places[0])
-    view = view_of(run, step)
-    threshold = choose_threshold(view.found, places[-1])
-    look = choose_look(view.found, threshold)
+    view = view_of(run, step, choose_rate(places[-1]))
+    look = choose_look(view.found)
     show_viewer(view, look, step, list(events))
     st.subheader("How good is it?")
     show_counts(view, look, step)

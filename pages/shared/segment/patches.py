@@ -61,8 +61,9 @@ def show_neighbours(view: Looked, look: Look, image: int, step: int) -> None:
     row, column = _choice(view, image, rows, columns)
     value = float(grid[row, column])
     judged = ""
-    if look.threshold is not None:
-        judged = " It lies above the threshold." if value > look.threshold else " It lies below the threshold."
+    if look.level is not None:
+        where = "above" if value > look.level else "not above"
+        judged = f" It lies {where} the value from which on parts are marked, {look.level:.2f}."
     measured = f"lies **{value:.2f}** times as far from normal patches as held-out normal ones do on average."
     if is_generalisation(view.run.config):
         measured = f"is **{value:.2f}** times as unusual as held-out normal patches of the seen classes are on average."

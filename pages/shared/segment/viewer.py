@@ -27,7 +27,7 @@ def show_viewer(view: Looked, look: Look, step: int, steps: list[int]) -> None:
         image = show_gallery(view, look)
     with right:
         _large(view, look, image, step)
-        _facts(view, look, image)
+        _facts(view, image)
         if len(steps) > 1 and view.key == view.run.run_id:
             _followed(view, image, step, steps)
     show_neighbours(view, look, image, step)
@@ -47,18 +47,18 @@ def _large(view: Looked, look: Look, image: int, step: int) -> None:
             alt=f"{name} with its map as {look.way}; the chosen patch is in row {patch[0] + 1}, column {patch[1] + 1}",
         )
     scale, peak = look.scale_of(values), float(view.found.peaks[image])
-    threshold = f", threshold {scale.middle:.2f}" if scale.threshold else ""
+    middle = f", maps of normal images end at {scale.middle:.2f}" if scale.calibrated else ""
     show_figure(
         legend_figure(scale, peak),
         key="map-legend",
-        alt=f"Colours of the map from {scale.low:.2f} to {scale.high:.2f}{threshold}; highest here {peak:.2f}.",
+        alt=f"Colours of the map from {scale.low:.2f} to {scale.high:.2f}{middle}; highest here {peak:.2f}.",
     )
     st.caption("◇ the highest value of this image. " + tip("map_unit"))
 
 
-def _facts(view: Looked, look: Look, image: int) -> None:
+def _facts(view: Looked, image: int) -> None:
     """Say what the image is, what the run says of it, and where people marked a defect."""
-    score, peak, truth = float(view.found.scores[image]), float(view.found.peaks[image]), view.truth(image)
+    score, truth = float(view.found.scores[image]), view.truth(image)
     words, beside = st.columns([1, 1], gap="medium")
     with words:
         if truth:
@@ -67,18 +67,13 @@ def _facts(view: Looked, look: Look, image: int) -> None:
         percentile = view.found.percentile(image)
         if percentile is not None:
             st.markdown(f"Above **{percentile:.0f} %** of held-out normals.", help=tip("percentile"))
-        if view.score_threshold is not None:
-            verdict, sign = ("Rejected", ">") if view.rejected(image, None) else ("Accepted", "≤")
-            st.markdown(f"**{verdict}**: score {wording.amount(score)} {sign} {wording.amount(view.score_threshold)}.")
-        elif look.threshold is None:
-            st.markdown(f"Highest map value **{peak:.2f}**.", help=tip("map_peak"))
-        else:
-            verdict = "rejected" if peak > look.threshold else "accepted"
-            sign = ">" if peak > look.threshold else "≤"
+        if view.threshold is not None:
+            verdict, sign = ("Rejected", ">") if view.rejected[image] else ("Accepted", "≤")
             st.markdown(
-                f"**{verdict.capitalize()}**: highest map value {peak:.2f} {sign} {look.threshold:.2f}.",
+                f"**{verdict}**: score {wording.amount(score)} {sign} {wording.amount(view.threshold)}.",
                 help=tip("map_verdict"),
             )
+        st.markdown(f"Highest map value **{view.found.peaks[image]:.2f}**.", help=tip("map_peak"))
     with beside:
         _truth(view, image, truth)
 
@@ -105,7 +100,7 @@ def _followed(view: Looked, image: int, step: int, steps: list[int]) -> None:
     peaks = [float(one.peaks[image]) for one in found]
     st.markdown("**This image while the network was adapted**", help=tip("map_followed"))
     show_figure(
-        followed_figure(steps, peaks, [one.threshold(0.05) for one in found], step),
+        followed_figure(steps, peaks, [one.calibration.map_middle for one in found], step),
         key="map-followed",
         alt=f"Highest map value of this image: {peaks[0]:.2f} at step {steps[0]}, {peaks[-1]:.2f} at step {steps[-1]}.",
     )

@@ -1,4 +1,4 @@
-"""The two kinds of `Images`: arrays in memory and files on disk; and the listing of image files in a folder."""
+"""The kinds of `Images`: arrays in memory, files on disk, several sets as one; and the image files of a folder."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from panda_core.datasets.io.decoding import decode_image
 from panda_core.datasets.io.opening import IMAGE_SUFFIXES
 from panda_core.datasets.io.places import uploads_folder
+from panda_core.datasets.one_class import Images
 from panda_core.errors import DataMissing, PandaError, UnreadableImage, UsageError
 
 Rows = Sequence[int] | np.ndarray
@@ -74,6 +75,33 @@ class FileImages:
     def subset(self, indices: Rows) -> FileImages:
         """Return the images at `indices`, in that order."""
         return FileImages([self.paths[row] for row in indices], [self.names[row] for row in indices])
+
+
+class JoinedImages:
+    """Several sets of images as one, in their order; names must be unique among all of them."""
+
+    def __init__(self, sets: Sequence[Images]) -> None:
+        self.names: Sequence[str] = tuple(name for images in sets for name in images.names)
+        _check_names(self.names, len(self.names))
+        self._rows = [(images, row) for images in sets for row in range(len(images))]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def load(self, index: int) -> np.ndarray:
+        """Return the image as uint8 (H, W, 3), RGB; `UnreadableImage` where it cannot be decoded."""
+        images, row = self._rows[index]
+        return images.load(row)
+
+    def digest(self, index: int) -> bytes:
+        """Return the digest that its own set gives the image."""
+        images, row = self._rows[index]
+        return images.digest(row)
+
+    def subset(self, indices: Rows) -> JoinedImages:
+        """Return the images at `indices`, in that order."""
+        chosen = [self._rows[row] for row in indices]
+        return JoinedImages([images.subset([row]) for images, row in chosen])
 
 
 def shown_name(place: str) -> str:

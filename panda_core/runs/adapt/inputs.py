@@ -21,7 +21,8 @@ from panda_core.features.cache import TrunkActivations, cache_key, trunk_activat
 from panda_core.methods.elastic import ElasticPenalty, fisher_diagonal
 from panda_core.methods.learner import Beside
 from panda_core.records import write_atomically
-from panda_core.runs.plan import Plan, held_out_rows, outliers_of
+from panda_core.runs.calibration import calibration_rows
+from panda_core.runs.plan import Plan, outliers_of
 
 FISHER_MARKS = 20  # progress lines while the Fisher diagonal is computed
 
@@ -58,11 +59,12 @@ def set_up(plan: Plan, should_stop: Callable[[], bool]) -> Iterator[CacheProgres
         if split not in splits:
             return
     train, test = splits["train"], splits["test"]
-    if len(train.values) < 2:
-        raise PandaError(f"Only {len(train.values)} normal image could be decoded; at least 2 are needed. Add images.")
-    held_out = held_out_rows(len(train.values), plan.config.seed)
+    reserved = np.isin(train.kept, plan.task.reserved)
+    held_out = calibration_rows(reserved, plan.config.seed)
     gallery = np.setdiff1d(np.arange(len(train.values)), held_out)
-    fitted = gallery if plan.option("calibrate_on") == "held-out" else np.arange(len(train.values))
+    if len(gallery) < 2:
+        raise PandaError(f"Only {len(gallery)} normal image could be decoded; at least 2 are needed. Add images.")
+    fitted = gallery if plan.option("calibrate_on") == "held-out" else np.nonzero(~reserved)[0]
 
     plan.network.tail.requires_grad_(plan.recipe.steps > 0)
     penalty, source = None, None

@@ -28,6 +28,7 @@ from panda_core.runs.adapt.answers import accuracies
 from panda_core.runs.adapt.evaluate import Evaluation, Measured, Space
 from panda_core.runs.adapt.inputs import Inputs, set_up
 from panda_core.runs.adapt.oracle import oracle_grid
+from panda_core.runs.calibration import Calibration, calibrated, warning_of
 from panda_core.runs.plan import Plan
 from panda_core.runs.tensors import HEAD, tail_state
 
@@ -68,6 +69,7 @@ class Final:
     step: np.ndarray
     held_out_scores: np.ndarray
     steps_used: tuple[int, ...]
+    calibration: Calibration
 
 
 @dataclasses.dataclass(frozen=True)
@@ -262,7 +264,9 @@ def final_scores(plan: Plan, history: list[Measured]) -> Final:
     normalisers = np.array([measured.arrays["normaliser"] for measured in used])
     steps = np.array([measured.step for measured in used])
     chosen, known = (one_score(plan.recipe.stop, rows, normalisers) for rows in (scores, held_out))
-    return Final(chosen.scores, steps[chosen.checkpoint], known.scores, tuple(int(step) for step in steps))
+    verdicts = calibrated(known.scores, warning_of(known.scores.size, str(plan.option("calibrate_on"))))
+    used_steps = tuple(int(step) for step in steps)
+    return Final(chosen.scores, steps[chosen.checkpoint], known.scores, used_steps, verdicts)
 
 
 def final_metrics(plan: Plan, inputs: Inputs, history: list[Measured], final: Final) -> dict[str, Any]:
@@ -284,6 +288,7 @@ def final_metrics(plan: Plan, inputs: Inputs, history: list[Measured], final: Fi
         "alarm_step": next((measured.step for measured in history if measured.event.alarm == COLLAPSING), None),
         "oracle_auroc": oracle_auroc,
         "oracle_step": None if oracle_step is None else -oracle_step,
+        "score_threshold": final.calibration.threshold(),
         "train_images": len(inputs.train.values),
         "held_out_images": len(inputs.held_out),
         "test_images": len(inputs.is_anomaly),

@@ -21,12 +21,13 @@ from panda_core.few_shot.judging import Judge, calibrate
 from panda_core.few_shot.learning import Learner
 from panda_core.few_shot.model import ResidualModel
 from panda_core.few_shot.residuals import References
-from panda_core.metrics import auroc, threshold_at
+from panda_core.metrics import auroc
+from panda_core.runs.calibration import calibrated, warning_of
 from panda_core.runs.few_shot.data import GeneralPlan, SeenClass, check_disjoint, only_new, open_seen
 from panda_core.runs.few_shot.features import Features, draw_references, read_features, read_seen
 from panda_core.runs.few_shot.settings import levels_used, resolve_generalisation
 from panda_core.runs.plan import choose_device, open_task
-from panda_core.runs.segment.loop import BATCH, FALSE_ALARM_RATE, SegmentSnapshot, SegmentStart, joined, until_stopped
+from panda_core.runs.segment.loop import BATCH, SegmentSnapshot, SegmentStart, joined, until_stopped
 from panda_core.runs.segment.metrics import find_marked, measured, measured_kinds
 from panda_core.segmentation.maps import highest
 
@@ -108,7 +109,7 @@ def _generalise(plan: GeneralPlan, should_stop: Callable[[], bool]) -> Iterator[
         skipped=[*chosen.skipped, *test.skipped, *unreadable],
     )
     sigma = float(config.set["sigma"])
-    peaks, held_out_peaks = (highest(found, model.image_size, sigma) for found in (said.grids, grids))
+    verdicts = calibrated(scores, warning_of(len(scores)), grids=grids, size=model.image_size, sigma=sigma)
     groups = range(len(plan.levels))
     maps = {"grids": said.grids, "held_out_grids": grids}
     maps |= {f"distances_{group}": said.distances[group] for group in groups}
@@ -118,8 +119,9 @@ def _generalise(plan: GeneralPlan, should_stop: Callable[[], bool]) -> Iterator[
     yield SegmentSnapshot(
         step,
         {**model.tensors(), **references},
-        {**arrays, "peaks": peaks, "held_out_peaks": held_out_peaks},
+        {**arrays, "peaks": highest(said.grids, model.image_size, sigma)},
         maps,
+        verdicts,
         "checkpoints",
     )
     event = measured(plan, step, said, test.rows, marked, started)
@@ -135,8 +137,8 @@ def _generalise(plan: GeneralPlan, should_stop: Callable[[], bool]) -> Iterator[
         "pixel_average_precision": event.pixel_average_precision,
         "oracle_pixel_f1": event.oracle_pixel_f1,
         "stop_step": step,
-        "score_threshold": threshold_at(scores, FALSE_ALARM_RATE),
-        "map_threshold": threshold_at(held_out_peaks, FALSE_ALARM_RATE),
+        "score_threshold": verdicts.threshold(),
+        "map_middle": verdicts.map_middle,
         "recall": 1.0,
         "marked_images": int(marked.sum()),
         "kinds": measured_kinds(plan, said.grids, said.scores, test.rows, marked),

@@ -57,6 +57,5 @@ def judge_of_run(loaded: LoadedRun, references: Sequence[np.ndarray] | None = No
         features = [part.to(device) for part in own if part is not None]
     if references is None and len(features) != len(levels):
         raise BrokenRun(f"`{file}` holds no references. The run must be computed again.")
-    arrays = loaded.arrays(step)
     judge = Judge(model, References(features), config.set)
-    return Patchwise(judge, arrays["held_out_scores"], arrays["held_out_peaks"])
+    return Patchwise(judge, loaded.calibration)

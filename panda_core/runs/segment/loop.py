@@ -17,18 +17,17 @@ from torch import Tensor
 from panda_core.datasets import Images
 from panda_core.errors import PandaError, StopRequested, UnreadableImage, UsageError
 from panda_core.events import CacheProgress, Event, ImagesSkipped, RunFinished, RunStopped
-from panda_core.metrics import threshold_at
+from panda_core.runs.calibration import Calibration, calibrated, warning_of
 from panda_core.runs.plan import SegmentPlan
 from panda_core.runs.segment.metrics import find_marked, measured, measured_kinds
 from panda_core.runs.segment.settings import tail_file
 from panda_core.runs.tensors import read_tail
-from panda_core.segmentation.calibration import Calibration, fit_calibrated
+from panda_core.segmentation.calibration import CalibratedBank, fit_calibrated
 from panda_core.segmentation.maps import highest
 from panda_core.segmentation.model import Patches, PatchModel
 from panda_core.segmentation.model import Segmented as Said
 
 BATCH = 4  # images at once: with 16, their maps cost half as much again in page faults
-FALSE_ALARM_RATE = 0.05
 _MEASURED = ("image_auroc", "pixel_auroc", "aupro", "pixel_average_precision", "oracle_pixel_f1")
 _T = TypeVar("_T")
 Telling = Generator[CacheProgress | ImagesSkipped, None, _T]  # yields progress, returns a result
@@ -58,6 +57,7 @@ class SegmentSnapshot:
     model: dict[str, Tensor]
     arrays: dict[str, np.ndarray]
     maps: dict[str, np.ndarray]
+    calibration: Calibration
     kept_in: str = "banks"
 
 
@@ -107,8 +107,12 @@ def _segment(plan: SegmentPlan, should_stop: Callable[[], bool]) -> Iterator[Eve
                 marked,
                 [*skipped, *test_skipped, *unreadable],
             )
-        peaks, held_out_peaks = (
-            highest(grids, model.image_size, float(model.options["sigma"])) for grids in (said.grids, calibration.grids)
+        verdicts = calibrated(
+            calibration.scores,
+            warning_of(len(calibration.scores)),
+            grids=calibration.grids,
+            size=model.image_size,
+            sigma=float(model.options["sigma"]),
         )
         yield SegmentSnapshot(
             step,
@@ -117,10 +121,10 @@ def _segment(plan: SegmentPlan, should_stop: Callable[[], bool]) -> Iterator[Eve
                 "scores": said.scores,
                 "held_out_scores": calibration.scores,
                 "normaliser": np.array(calibration.scores.mean()),
-                "peaks": peaks,
-                "held_out_peaks": held_out_peaks,
+                "peaks": highest(said.grids, model.image_size, float(model.options["sigma"])),
             },
             _maps(said, calibration),
+            verdicts,
         )
         event = measured(plan, step, said, test_rows, marked, started)
         yield event
@@ -131,8 +135,8 @@ def _segment(plan: SegmentPlan, should_stop: Callable[[], bool]) -> Iterator[Eve
             "auroc_high": event.image_auroc_high,
             "unadapted_auroc": metrics.get("unadapted_auroc") if place else event.image_auroc if step == 0 else None,
             "stop_step": step,
-            "score_threshold": threshold_at(calibration.scores, FALSE_ALARM_RATE),
-            "map_threshold": threshold_at(held_out_peaks, FALSE_ALARM_RATE),
+            "score_threshold": verdicts.threshold(),
+            "map_middle": verdicts.map_middle,
             "recall": model.method.recall,
             "marked_images": int(marked.sum()),
             "kinds": measured_kinds(plan, said.grids, said.scores, test_rows, marked),
@@ -150,17 +154,20 @@ def model_of(plan: SegmentPlan, step: int) -> PatchModel:
 
 def _learn(
     plan: SegmentPlan, model: PatchModel, should_stop: Callable[[], bool], first: bool
-) -> Telling[tuple[Calibration, np.ndarray, list[tuple[str, str]]]]:
+) -> Telling[tuple[CalibratedBank, np.ndarray, list[tuple[str, str]]]]:
     """Yield progress; return (calibration, rows, skipped) of a model fitted to the normal images."""
     parts: list[Patches] = []
     read = yield from read_batches(
         plan.task.train, "train", should_stop, first, lambda images: parts.append(_checked(plan, model, images))
     )
-    if len(read.rows) < 2:
-        raise PandaError(f"Only {len(read.rows)} normal image could be decoded; at least 2 are needed. Add images.")
+    reserved = np.isin(read.rows, plan.task.reserved)
+    if np.count_nonzero(~reserved) < 2:
+        raise PandaError(
+            f"Only {np.count_nonzero(~reserved)} normal image could be decoded; at least 2 are needed. Add images."
+        )
     raw = Patches.joined(parts)
     parts.clear()
-    return fit_calibrated(model, raw, len(read.rows), should_stop), read.rows, read.skipped
+    return fit_calibrated(model, raw, len(read.rows), should_stop, reserved), read.rows, read.skipped
 
 
 def _checked(plan: SegmentPlan, model: PatchModel, images: list[np.ndarray]) -> Patches:
@@ -239,7 +246,7 @@ def read_batches(
     return ReadRows(np.array(rows, np.int64), skipped)
 
 
-def _maps(said: Said, calibration: Calibration) -> dict[str, np.ndarray]:
+def _maps(said: Said, calibration: CalibratedBank) -> dict[str, np.ndarray]:
     """Return what is saved below `maps/`: grids, and for each group the distances and places of nearest patches."""
     groups = range(len(said.distances))
     return {

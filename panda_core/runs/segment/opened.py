@@ -10,7 +10,7 @@ import numpy as np
 from panda_core.errors import BrokenRun
 from panda_core.few_shot.judging import Judge
 from panda_core.few_shot.table import is_generalisation
-from panda_core.runs.calibration import known_normals
+from panda_core.runs.calibration import Calibration
 from panda_core.runs.plan import choose_device
 from panda_core.runs.segment.settings import levels_of, tail_file
 from panda_core.runs.tensors import read_tail, read_tensors
@@ -23,15 +23,10 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Patchwise:
-    """A fitted model, and what held-out normal images score: (H,), and the highest values of their maps, (H,).
-
-    typical: () the median of their maps, the lower end of the colours; only a bundle brings it along, a run has maps.
-    """
+    """A fitted model, and what calibrating normal images say of its scores and maps."""
 
     model: PatchModel | Judge
-    held_out_scores: np.ndarray
-    held_out_peaks: np.ndarray
-    typical: np.ndarray | None = None
+    calibration: Calibration
 
     def scores(self, images: list[np.ndarray]) -> np.ndarray:
         """Return the scores (B,) of decoded images."""
@@ -69,4 +64,4 @@ def patchwise(loaded: LoadedRun) -> Patchwise:
         model.load(read_tensors(file))
     except (KeyError, ValueError, IndexError, RuntimeError) as error:
         raise BrokenRun(f"`{file}` does not fit this run: {error}. The run must be computed again.") from error
-    return Patchwise(model, known_normals(loaded), known_normals(loaded, of="peaks"))
+    return Patchwise(model, loaded.calibration)

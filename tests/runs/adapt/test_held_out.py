@@ -10,7 +10,8 @@ import pytest
 
 from panda_core import RunConfig
 from panda_core.datasets import OneClassTask
-from panda_core.runs.plan import held_out_rows, open_task, resolve
+from panda_core.runs.calibration import held_out_rows
+from panda_core.runs.plan import open_task, resolve
 
 Finish = Callable[..., Any]
 Tiny = Callable[..., RunConfig]

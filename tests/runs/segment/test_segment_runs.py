@@ -12,8 +12,9 @@ import pytest
 from panda_core import BrokenRun, RunConfig, load_run
 from panda_core.cli import main
 from panda_core.events import RunFinished, RunStarted, RunStopped, Segmented
-from panda_core.metrics import auroc, threshold_at
+from panda_core.metrics import auroc
 from panda_core.pixel_metrics import pixel_metrics
+from panda_core.runs.calibration import calibrated
 from panda_core.runs.segment.metrics import resized_mask
 from panda_core.segmentation.maps import full_map
 
@@ -47,8 +48,8 @@ def test_a_run_leaves_all_it_found(spot: Make, finish: Finish, recipe: str) -> N
     assert said.image_auroc == metrics["auroc"] == auroc(arrays["scores"], np.array(split["is_anomaly"]))
     assert said.image_auroc_low <= said.image_auroc <= said.image_auroc_high  # type: ignore[operator]
     assert metrics["image_auroc"] == metrics["unadapted_auroc"] == said.image_auroc and metrics["recall"] == 1
-    assert metrics["map_threshold"] == threshold_at(arrays["held_out_peaks"], 0.05)
-    assert metrics["score_threshold"] == threshold_at(arrays["held_out_scores"], 0.05)
+    verdicts = calibrated(arrays["held_out_scores"], grids=maps["held_out_grids"], size=32, sigma=4.0)
+    assert metrics["score_threshold"] == verdicts.threshold() and metrics["map_middle"] == verdicts.map_middle
     assert metrics["marked_images"] == 20
     kinds = loaded.kinds()
     assert kinds is not None and set(metrics["kinds"]) == set(kinds) - {"normal"}
