@@ -29,15 +29,30 @@ PICTURES = {
     "image": ("segment", "examine", "data"),
     "dataframe": ("duel", "segment", "runs", "data"),
 }
-CONTROLS = {
-    "button": "adapt",
-    "selectbox": "adapt",
-    "number_input": "adapt",
-    "text_input": "adapt",
-    "slider": "examine",
-    "select_slider": "examine",
-    "multiselect": "runs",
-}
+# Every page in every view that has controls of its own: page, query, and a kind of control that must be among them.
+VIEWS = (
+    ("home", {}, None),
+    ("lessons", {}, "button"),
+    ("lessons", {"lesson": "one-class", "step": "1"}, "radio"),
+    ("lessons", {"lesson": "better", "step": "2"}, "slider"),
+    ("instrument", {"run": "scores"}, "selectbox"),
+    ("elastic", {}, "select_slider"),
+    ("adapt", {}, "number_input"),
+    ("adapt", {"dataset": "folder"}, "text_input"),
+    ("adapt", {"run": "scores"}, "button"),
+    ("duel", {}, "multiselect"),
+    ("segment", {"run": "maps"}, "button_group"),
+    ("segment", {"segment": "start a run"}, "toggle"),
+    ("own_images", {}, "file_uploader"),
+    ("own_images", {"run": "scores"}, "slider"),
+    ("own_images", {"run": "maps"}, "slider"),
+    ("new_classes", {}, "button_group"),
+    ("new_classes", {"new_classes": "train one"}, "number_input"),
+    ("examine", {"run": "scores"}, "slider"),
+    ("runs", {"run": "scores"}, "multiselect"),
+    ("paper_tables", {}, "button"),
+    ("data", {}, "number_input"),
+)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -81,15 +96,30 @@ def test_every_image_and_chart_has_a_description(page: str, open_page: Any, make
         assert frame.proto.alt
 
 
-@pytest.mark.parametrize("page", ["adapt", "examine", "segment", "new_classes", "runs"])
-def test_every_control_explains_itself(page: str, open_page: Any, make_run: Any) -> None:
-    """Guards against a control without its entry in the glossary."""
-    folder = make_run()
-    at = open_page(page, run=folder.run_id)
-    for kind, shown_on in CONTROLS.items():
-        assert at.get(kind) or page != shown_on
-        for widget in at.get(kind):
-            assert widget.help, f"{kind} {widget.label}"
+@pytest.mark.parametrize(("page", "query", "kind"), VIEWS, ids=lambda value: str(value) if value else "-")
+def test_every_control_explains_itself(
+    page: str, query: dict[str, str], kind: str | None, open_page: Any, make_run: Any, make_maps: Any
+) -> None:
+    """Guards against a control, or a number in a frame, without a word on what it is."""
+    runs = {"scores": make_run(), "maps": make_maps()}
+    for folder in runs.values():
+        for name in ("checkpoints", "banks"):
+            (folder.path / name).mkdir(exist_ok=True)  # as if it could score: some controls are for such runs alone
+    at = open_page(page, **query | ({"run": runs[query["run"]].run_id} if "run" in query else {}))
+    controls = [element for element in at.main if is_control(element)]
+    assert kind is None or kind in {element.type for element in controls}
+    assert [f"{element.type} {element.proto.label}" for element in controls if not element.proto.help] == []
+
+
+def test_every_page_has_a_view_to_check() -> None:
+    """Guards against a new page whose controls nobody looks at."""
+    assert {page for page, _, _ in VIEWS} == set(PAGES)
+
+
+def is_control(element: Any) -> bool:
+    """Return whether people can set or press an element, or read a number in it."""
+    fields = element.proto.DESCRIPTOR.fields_by_name if hasattr(element.proto, "DESCRIPTOR") else {}
+    return "help" in fields and "label" in fields and ("id" in fields or element.type == "metric")
 
 
 @pytest.mark.parametrize("page", ["adapt", "examine", "segment", "new_classes"])
