@@ -6,13 +6,12 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import distributed
 import pytest
 
 from panda_core.bench.running import run_grid
 from panda_core.bench.workers import _check_package
 from panda_core.errors import UsageError
-
-distributed = pytest.importorskip("distributed")
 
 
 @pytest.fixture(scope="module")

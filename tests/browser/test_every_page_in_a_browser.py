@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import axe_playwright_python
 import pytest
 
 pytestmark = pytest.mark.browser
 
-axe_playwright_python = pytest.importorskip("axe_playwright_python")
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 RUN = "run=break-digits-9"
 PAGES = (

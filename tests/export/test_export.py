@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from PIL import Image
 
 from panda_core import RunConfig, UsageError, load_bundle, load_run
@@ -140,7 +141,7 @@ def test_onnx_gives_the_scores_at_any_batch(
     about = session.get_modelmeta().custom_metadata_map
     assert about["panda.run"] == loaded.run_id and about["panda.side"] == "32"
     assert float(about["panda.threshold"]) == detector.threshold(0.05)
-    with pytest.raises(Exception, match="uint8"):  # images of 0 to 1 are not taken for images of 0 to 255
+    with pytest.raises(InvalidArgument, match="uint8"):  # images of 0 to 1 are not taken for images of 0 to 255
         session.run(["scores"], {"images": np.stack(pictures()).astype(np.float32) / 255})
 
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from panda_core import PandaDetector, RunConfig, UnreadableImage, UsageError, load_run
+from panda_core.errors import PandaError
 from panda_core.methods.table import RECIPES
 from panda_core.runs.calibration import Calibration
 
@@ -52,7 +53,7 @@ def test_a_lost_gallery_is_noticed(tiny: Tiny, finish: Callable[..., Any], start
     """Sample-wise stopping over fewer checkpoints than the run's, which gives other scores without a word."""
     folder, _ = finish(tiny(recipe="panda-ses", set={"ses_start": start}))
     (folder.path / "galleries" / "000004.safetensors").unlink()
-    with pytest.raises(Exception, match="000004"):
+    with pytest.raises(PandaError, match="000004"):
         load_run(folder.path).detector()
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from panda_core import BrokenRun, RunConfig, UsageError, load_run, run
+from panda_core.errors import PandaError
 from panda_core.events import CheckpointSaved, Evaluated, RunFinished, RunStarted, Stepped
 from panda_core.runs import folder as store
 from panda_core.runs.folder import RunFolder, list_runs
@@ -171,7 +172,7 @@ def test_a_run_that_is_computed_is_not_deleted(own_run: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_one_sentence(tiny: Tiny, tmp_path: Path) -> None:
     """A traceback where `--runs-dir` names a file."""
     (tmp_path / "file").touch()
-    with pytest.raises(Exception, match=r"Cannot write .*--runs-dir"):
+    with pytest.raises(PandaError, match=r"Cannot write .*--runs-dir"):
         list(run(tiny(runs_dir=str(tmp_path / "file"))))
 
 

@@ -211,9 +211,10 @@ def test_images_load_from_a_folder(tmp_path: Path, write_images: Write) -> None:
     splits = folder_dataset(tmp_path).open(tmp_path, "good", 0)
     alone = folder_dataset(tmp_path / "bad").open(tmp_path, "normal", 0)
     shown = {name: half.load(row) for half in (alone.train, alone.test) for row, name in enumerate(half.names)}
-    for row, name in enumerate(splits.test.names):
-        if name.startswith("bad/"):
-            np.testing.assert_array_equal(splits.test.load(row), shown[name.removeprefix("bad/")])
+    bad = [(row, name) for row, name in enumerate(splits.test.names) if name.startswith("bad/")]
+    assert len(bad) == 2
+    for row, name in bad:
+        np.testing.assert_array_equal(splits.test.load(row), shown[name.removeprefix("bad/")])
 
 
 NAMES = some.text("ab1-_ é", min_size=1, max_size=4).filter(lambda name: name.strip() == name)
