@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,7 +14,8 @@ from torch import Tensor
 from panda_core.backbones import find_backbone
 from panda_core.backbones.network import Network
 from panda_core.config import RunConfig
-from panda_core.datasets import ArrayImages, ImageSource, OneClassTask, decode_image
+from panda_core.datasets import ArrayImages, ImageSource, OneClassTask
+from panda_core.datasets.io.given import decode_given, listed_images, name_of_given
 from panda_core.errors import BrokenRun, UsageError
 from panda_core.events import RunStarted
 from panda_core.features.space import FeatureNorm, space_features
@@ -117,11 +117,11 @@ class PandaDetector:
         """
         from panda_core.runs.loaded import load_run
 
-        _check_list(images)
-        if len(images) < 2:
-            raise UsageError(f"At least 2 normal images are needed; got {len(images)}. Add images.")
-        arrays = [decode_image(image, _name(image, index)) for index, image in enumerate(images)]
-        train = ArrayImages(arrays, [f"{index}: {_name(image, index)}" for index, image in enumerate(images)])
+        given = listed_images(images)
+        if len(given) < 2:
+            raise UsageError(f"At least 2 normal images are needed; got {len(given)}. Add images.")
+        names = [f"{index}: {name_of_given(image, index)}" for index, image in enumerate(given)]
+        train = ArrayImages(decode_given(given), names)
         held_out = held_out_rows(len(train), self.config.seed) if count_held_out(len(train)) else np.arange(1)
         # The curves need a test set; without labelled images it is the held-out normals, and AUROC is undefined.
         task = OneClassTask(train, train.subset(held_out), np.zeros(len(held_out), np.uint8))
@@ -148,13 +148,10 @@ class PandaDetector:
 
         An image's score does not depend on the others. One that cannot be decoded raises `UnreadableImage`.
         """
-        learned = self._learned()
-        _check_list(images)
-        scores = np.empty(len(images), np.float32)
-        for start in range(0, len(images), BATCH):
-            batch = images[start : start + BATCH]
-            decoded = [decode_image(image, _name(image, start + place)) for place, image in enumerate(batch)]
-            scores[start : start + len(batch)] = learned.scores(decoded)
+        learned, given = self._learned(), listed_images(images)
+        scores = np.empty(len(given), np.float32)
+        for start in range(0, len(given), BATCH):
+            scores[start : start + BATCH] = learned.scores(decode_given(given[start : start + BATCH], start))
         return scores
 
     def check_maps(self) -> None:
@@ -163,16 +160,11 @@ class PandaDetector:
 
     def segment(self, images: Sequence[ImageSource]) -> Segmented:
         """Return grids, scores and nearest normal patches of new images; segmentation runs alone have them."""
-        learned = self._patchwise()
-        _check_list(images)
-        if not len(images):
+        learned, given = self._patchwise(), listed_images(images)
+        if not len(given):
             raise UsageError("`images` must hold at least one image; got none. Add images.")
-        parts = [
-            learned.segment([decode_image(image, _name(image, start + place)) for place, image in enumerate(batch)])
-            for start in range(0, len(images), BATCH)
-            if (batch := images[start : start + BATCH])
-        ]
-        return joined(parts)
+        starts = range(0, len(given), BATCH)
+        return joined([learned.segment(decode_given(given[start : start + BATCH], start)) for start in starts])
 
     def anomaly_maps(self, images: Sequence[ImageSource]) -> np.ndarray:
         """Return float32 (M, S, S), higher = more anomalous; S is the run's input side.
@@ -181,7 +173,9 @@ class PandaDetector:
         held-out normal patches are on average. An image's map does not depend on the other images.
         """
         size = int(self.config.image_size or 0)
-        grids = self.segment(images).grids if len(images) else np.empty((0, 1, 1), np.float32)
+        self.check_maps()
+        given = listed_images(images)
+        grids = self.segment(given).grids if len(given) else np.empty((0, 1, 1), np.float32)
         maps = np.empty((len(grids), size, size), np.float32)
         for place, grid in enumerate(grids):
             maps[place] = full_map(grid, size, float(self.config.set["sigma"]))
@@ -257,10 +251,9 @@ def generalizer_of_run(loaded: LoadedRun, references: Sequence[ImageSource]) -> 
     """Return a detector of a run that generalises, for the class of `references`."""
     from panda_core.runs.few_shot.opened import judge_of_run
 
-    _check_list(references)
     detector = PandaDetector()
     detector.config = loaded.config
-    decoded = [decode_image(image, _name(image, place)) for place, image in enumerate(references)]
+    decoded = decode_given(listed_images(references))
     detector.learned_ = judge_of_run(loaded, decoded)
     return detector
 
@@ -279,12 +272,3 @@ def _checkpoint(loaded: LoadedRun, network: Network, space: dict[str, Tensor], s
         scorer=scorer,
         normaliser=float(loaded.arrays(step)["normaliser"]),
     )
-
-
-def _check_list(images: Sequence[ImageSource]) -> None:
-    if isinstance(images, (str, Path)) or not hasattr(images, "__len__"):
-        raise UsageError(f"`images` must be a list of images; got {type(images).__name__}. Pass `[image]`.")
-
-
-def _name(image: ImageSource, index: int) -> str:
-    return str(image) if isinstance(image, (str, Path)) else f"image {index}"
