@@ -1,7 +1,7 @@
 """`make bench`: the figures of BENCHMARKS.md, measured on this machine.
 
 `python -m tests.benchmarks.bench SECTION ...` measures some sections only; they are the keys of SECTIONS below.
-Each section's rows are kept in tests/benchmarks/results/, and BENCHMARKS.md is written from all of them. Sections
+Each section's rows are kept in tests/benchmarks/results.json, and BENCHMARKS.md is written from all of them. Sections
 that need CIFAR-10, ImageNet or magnetic tiles look for them in $PANDA_DATA and are passed over without; so is the
 comparison with anomalib, unless $ANOMALIB_PYTHON is a Python that has it (see against_anomalib.py).
 """
@@ -30,7 +30,7 @@ wait_without_spinning()
 from panda_core import CheckpointSaved, Evaluated, RunConfig, RunFinished, run  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent / "results.json"
 DATA = Path(os.environ.get("PANDA_DATA") or "nowhere")
 CIFAR = DATA / "cifar10_images"
 IMAGENET = DATA / "imagenet_sample"
@@ -294,6 +294,20 @@ def hardware() -> str:
     return f"{model}, {os.cpu_count()} cores, no GPU, Python {platform.python_version()}"
 
 
+def kept_results() -> dict[str, Any]:
+    """Return section -> date, hardware and rows of its last measurement."""
+    return dict(json.loads(RESULTS.read_text(encoding="utf-8"))) if RESULTS.exists() else {}
+
+
+def keep(name: str, rows: list[Row]) -> None:
+    """Keep the rows of a section in place of those before; sections stay in the order of SECTIONS."""
+    results = kept_results() | {
+        name: {"date": time.strftime("%Y-%m-%d"), "hardware": hardware(), "rows": rows},
+    }
+    ordered = {section: results[section] for section in SECTIONS if section in results}
+    RESULTS.write_text(json.dumps(ordered, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def write_report() -> None:
     """Write BENCHMARKS.md from the kept rows."""
     text = [
@@ -302,17 +316,14 @@ def write_report() -> None:
         "Written by `make bench`. Times on shared machines vary; ratios are of two things measured in turn in one run.",
         "",
     ]
-    for name in SECTIONS:
-        file = RESULTS / f"{name}.json"
-        if file.exists():
-            kept = json.loads(file.read_text())
-            text += [f"## {name}", "", f"{kept['date']}, {kept['hardware']}", ""]
-            text += ["| what | measured | target | how |", "|---|---|---|---|"]
-            text += [
-                "| " + " | ".join(item[key] for key in ("what", "measured", "target", "how")) + " |"
-                for item in kept["rows"]
-            ]
-            text.append("")
+    for name, kept in kept_results().items():
+        text += [f"## {name}", "", f"{kept['date']}, {kept['hardware']}", ""]
+        text += ["| what | measured | target | how |", "|---|---|---|---|"]
+        text += [
+            "| " + " | ".join(item[key] for key in ("what", "measured", "target", "how")) + " |"
+            for item in kept["rows"]
+        ]
+        text.append("")
     (ROOT / "BENCHMARKS.md").write_text("\n".join(text))
 
 
@@ -326,9 +337,7 @@ def main(names: list[str]) -> None:
         for item in measure():
             rows.append(item)
             print(f"{name}: {item['what']}: {item['measured']} (target {item['target']})", flush=True)
-        RESULTS.mkdir(exist_ok=True)
-        kept = {"date": time.strftime("%Y-%m-%d"), "hardware": hardware(), "rows": rows}
-        (RESULTS / f"{name}.json").write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
+        keep(name, rows)
     write_report()
     shutil.rmtree(ROOT / "build", ignore_errors=True)
 
