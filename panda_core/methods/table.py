@@ -179,6 +179,7 @@ RECIPES: dict[str, Recipe] = {
         paper_steps=0,
         evaluations=1,
         backbone="pixels",
+        only_backbones=("pixels",),  # on features it is the scorer of another recipe: `--recipe frozen --scorer ocsvm`
         scorer="ocsvm",
         feature_norm="none",
         options=SPACE | SVM_GRID,

@@ -145,13 +145,18 @@ def with_defaults(config: RunConfig) -> RunConfig:
         known = " or ".join(f"`{key}`" for key in recipe.only_backbones)
         raise UsageError(
             f"`backbone` of recipe `{config.recipe}` must be {known}, its own network; got `{backbone}`. "
-            "Leave `--backbone` out."
+            f"Leave `--backbone` out{_on_features(recipe)}."
         )
     if scorer == OWN and recipe.scorer != OWN:
         raise unknown_name("scorer", scorer, SCORERS, "--scorer")
     if scorer != OWN:
         find_scorer(scorer)
     return config.replace(backbone=backbone, scorer=scorer, batch_size=config.batch_size or recipe.batch_size)
+
+
+def _on_features(recipe: Recipe) -> str:
+    """Return, for a recipe that is but a scorer, how that scorer is used on the features of other networks."""
+    return "" if recipe.steps or recipe.scorer == OWN else f", or use `--recipe frozen --scorer {recipe.scorer}`"
 
 
 def check_network(config: RunConfig, backbone: Backbone) -> None:

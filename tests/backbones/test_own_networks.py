@@ -97,6 +97,14 @@ def test_maps_of_a_network_without_pretraining_are_refused(key: str, recipe: str
         ({"recipe": "frozen", "backbone": "pixels", "image_size": 16}, r"backbone `pixels` must be 32.*got 16"),
         ({"recipe": "mhrot", "set": {"cut": "blocks.2"}}, r"`cut` `blocks.2`; known: `input`"),
         ({"recipe": "ocsvm", "steps": 3}, r"`steps` of recipe `ocsvm` must be 0.*got 3"),
+        (
+            {"recipe": "ocsvm", "backbone": "efficientnet_lite0"},
+            r"`backbone` of recipe `ocsvm` must be `pixels`.*`efficientnet_lite0`.*`--recipe frozen --scorer ocsvm`",
+        ),
+        (
+            {"recipe": "ocsvm", "backbone": "timm:resnet18"},
+            r"`backbone` of recipe `ocsvm` must be `pixels`.*got `timm:resnet18`",
+        ),
         ({"recipe": "panda-early", "scorer": "own"}, r"Unknown scorer `own`"),
     ],
 )
