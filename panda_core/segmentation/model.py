@@ -15,9 +15,9 @@ from panda_core.config import RunConfig
 from panda_core.features.space import FeatureNorm
 from panda_core.features.trunk import network_input, squared
 from panda_core.segmentation.maps import turned
-from panda_core.segmentation.patchcore import PatchCore
+from panda_core.segmentation.method import PatchMethod
 from panda_core.segmentation.patches import PatchSpace, aligned_patches
-from panda_core.segmentation.spade import Spade
+from panda_core.segmentation.table import find_method
 
 DEEP = 2  # from how many of the deepest groups of levels an image's score comes; fine ones mistake texture for defects
 NO_DISTANCE = 1e-6  # the smallest unit of a map: held-out images that are copies of others must not make it infinite
@@ -64,7 +64,8 @@ class PatchModel:
     def __init__(self, config: RunConfig, network: Network, levels: tuple[str, ...], device: torch.device) -> None:
         options: Mapping[str, Any] = config.set
         self.network, self.levels, self.options, self.device = network, levels, options, device
-        self.key, self.feature_norm, self.seed = config.recipe, str(config.feature_norm), config.seed
+        self.method_class = find_method(config.recipe)
+        self.feature_norm, self.seed = str(config.feature_norm), config.seed
         self.image_size = int(config.image_size or 0)
         concat = options.get("merge") == "concat"
         self.groups = [levels] if concat else [(level,) for level in levels]
@@ -74,7 +75,7 @@ class PatchModel:
         self.pooled_norm: FeatureNorm | None = None
         self.scales = np.ones(len(self.groups), np.float32)
         self.normal_views: np.ndarray | None = None  # (2, 2): mean and spread of two numbers of held-out images
-        self.method: Any = None
+        self.method: PatchMethod = self._method()
 
     @torch.inference_mode()
     def patches(self, images: Sequence[np.ndarray], turns: int = 1) -> Patches:
@@ -89,7 +90,7 @@ class PatchModel:
         # Runs from before there was a choice lack the second.
         side, border = int(self.options["neighbourhood"]), str(self.options.get("border", "inside"))
         groups = [aligned_patches([maps[level] for level in group], side, border) for group in self.groups]
-        pooled = network.tail(network.trunk(x)).float().cpu().numpy() if self.key == "spade" else None
+        pooled = network.tail(network.trunk(x)).float().cpu().numpy() if self.method_class.pools else None
         return Patches([group.float().cpu().contiguous().numpy() for group in groups], pooled)
 
     def bytes_for(self, image: np.ndarray, count: int) -> int:
@@ -193,7 +194,7 @@ class PatchModel:
             PatchSpace.from_tensors(self.feature_norm, self.widths[place], _below(tensors, f"{place}.space."))
             for place in places
         ]
-        if self.key == "spade":
+        if self.method_class.pools:
             pooled = _below(tensors, "pooled_space.")
             self.pooled_norm = FeatureNorm.from_tensors(self.feature_norm, self.network.level_widths, pooled)
         self.scales = tensors["scales"].numpy()
@@ -206,20 +207,8 @@ class PatchModel:
                 raise ValueError(f"its patches are {self.method.width(place)} wide, not {probe.shape[-1]}")
         return self
 
-    def _method(self) -> PatchCore | Spade:
-        options = self.options
-        if self.key == "spade":
-            return Spade(seed=self.seed, nearest_images=int(options["nearest_images"]))
-        return PatchCore(
-            seed=self.seed,
-            coreset=float(options["coreset"]),
-            bank_rows=int(options["bank_rows"]),
-            candidates=int(options["candidates"]),
-            exact_rows=int(options["exact_rows"]),
-            top=float(options["top"]),
-            reweight=int(options["reweight"]),
-            turns=self.turns,
-        )
+    def _method(self) -> PatchMethod:
+        return self.method_class.from_options(self.options, seed=self.seed, turns=self.turns)
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

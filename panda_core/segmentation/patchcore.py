@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -11,23 +11,13 @@ from torch import Tensor
 from panda_core.segmentation.bank import Bank, origins_of
 from panda_core.segmentation.coreset import k_centres
 from panda_core.segmentation.maps import agreed, top_mean
-
-
-@dataclasses.dataclass(frozen=True)
-class Compared:
-    """Patches of a group of levels compared with normal ones.
-
-    distances: (B, g, g, k), Euclidean, to the k nearest, ascending. origins: (B, g, g, k, 4), where those lie: image,
-    turn, row, column.
-    """
-
-    distances: np.ndarray
-    origins: np.ndarray
+from panda_core.segmentation.method import Compared
 
 
 class PatchCore:
     """Banks of patches (N, g, g, D), one for each group, thinned by greedy k-centre selection."""
 
+    pools = False
     fused = staticmethod(agreed)  # how the maps of several groups become one
 
     def __init__(
@@ -45,6 +35,20 @@ class PatchCore:
         self.seed, self.coreset, self.bank_rows, self.candidates = seed, coreset, bank_rows, candidates
         self.exact_rows, self.top, self.reweight, self.turns = exact_rows, top, reweight, turns
         self.banks: list[Bank] = []
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], *, seed: int, turns: int) -> PatchCore:
+        """Return an unfitted one as the options of its row say."""
+        return cls(
+            seed=seed,
+            coreset=float(options["coreset"]),
+            bank_rows=int(options["bank_rows"]),
+            candidates=int(options["candidates"]),
+            exact_rows=int(options["exact_rows"]),
+            top=float(options["top"]),
+            reweight=int(options["reweight"]),
+            turns=turns,
+        )
 
     def fit(
         self,
@@ -127,3 +131,6 @@ class PatchCore:
             for place in range(groups)
         ]
         return self
+
+
+METHOD = PatchCore

@@ -7,6 +7,7 @@ of the retrieved images are searched; the released code drops those beyond a mul
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,17 +15,23 @@ from torch import Tensor
 
 from panda_core.segmentation.bank import SHOWN, Bank, origins_of
 from panda_core.segmentation.maps import merged
-from panda_core.segmentation.patchcore import Compared
+from panda_core.segmentation.method import Compared
 
 
 class Spade:
     """All patches (N, g, g, D) of the normal images, and one pooled feature (N, P) of each."""
 
-    recall = 1.0
+    pools = True
+    recall = 1.0  # all searches are exact
     fused = staticmethod(merged)  # how the maps of several groups become one
 
     def __init__(self, *, seed: int, nearest_images: int) -> None:
         self.seed, self.nearest_images = seed, nearest_images
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], *, seed: int, turns: int) -> Spade:
+        """Return an unfitted one as the options of its row say; it knows no turned copies."""
+        return cls(seed=seed, nearest_images=int(options["nearest_images"]))
 
     def fit(
         self,
@@ -80,3 +87,6 @@ class Spade:
         """Take what `tensors()` returned."""
         stored = [tensors[f"{place}.patches"].numpy() for place in range(groups)]
         return self.fit(stored, tensors["images"].numpy(), tensors["pooled"].numpy())
+
+
+METHOD = Spade

@@ -1,24 +1,33 @@
 """Where the defect is: distances of patches to normal patches, as maps. Higher = more anomalous.
 
-Two methods, each a row of `SEGMENTERS`; adding one: a file with a class like `PatchCore`, and a row here. Importing
-this package loads no torch.
+Two methods, each a row of `SEGMENTERS`; adding one: a file of this package with a class like `PatchCore`, called
+`METHOD` at its end, and a row here that names the file. Importing this table loads no torch.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from panda_core.config import Option, whiten_dims
+
+if TYPE_CHECKING:
+    from panda_core.segmentation.method import PatchMethod
 
 
 @dataclasses.dataclass(frozen=True)
 class Segmenter:
-    """A row of `SEGMENTERS`. It is named where a recipe is: a segmentation run adapts nothing."""
+    """A row of `SEGMENTERS`. It is named where a recipe is: a segmentation run adapts nothing.
+
+    method: the file of this package whose `METHOD` compares patches.
+    """
 
     title: str
     about: str
     source: str
+    method: str
     options: Mapping[str, Option]
 
 
@@ -75,6 +84,7 @@ SEGMENTERS: dict[str, Segmenter] = {
         title="PatchCore",
         about="Every patch is compared with one bank of normal patches, thinned to those that cover the rest.",
         source="Roth et al., CVPR 2022",
+        method="patchcore",
         options=_PATCHES
         | {
             "merge": Option(
@@ -154,6 +164,7 @@ SEGMENTERS: dict[str, Segmenter] = {
         title="SPADE",
         about="The most similar normal images are found first; patches are compared with theirs alone.",
         source="Cohen & Hoshen 2020; PANDA's own segmentation",
+        method="spade",
         options=_PATCHES
         | {
             "nearest_images": Option(
@@ -167,4 +178,9 @@ SEGMENTERS: dict[str, Segmenter] = {
     ),
 }
 
-__all__ = ["SEGMENTERS", "Segmenter"]
+
+def find_method(key: str) -> type[PatchMethod]:
+    """Return the class of the row called `key`. Imports torch."""
+    module = importlib.import_module(f"panda_core.segmentation.{SEGMENTERS[key].method}")
+    method: type[PatchMethod] = module.METHOD
+    return method

@@ -1,0 +1,68 @@
+"""What every way to compare patches has in common: how it is built, fitted and asked, saved and read back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """Patches of a group of levels compared with normal ones.
+
+    distances: (B, g, g, k), Euclidean, to the k nearest, ascending.
+    origins: (B, g, g, k, 4), where those lie: image, turn, row, column.
+    """
+
+    distances: np.ndarray
+    origins: np.ndarray
+
+
+class PatchMethod(Protocol):
+    """A way to compare patches (N, g, g, D) of some groups of levels with those of normal images.
+
+    pools: whether it also needs one pooled feature of each image, (N, P), which is None for others.
+    """
+
+    pools: bool
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], *, seed: int, turns: int) -> PatchMethod:
+        """Return an unfitted one as the options of its row say. turns: copies of each normal image, turned."""
+
+    def fit(
+        self,
+        groups: Sequence[np.ndarray],
+        images: np.ndarray,
+        pooled: np.ndarray | None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> PatchMethod:
+        """Learn from patches (N * turns, g, g, D) of each group. images: (N,), the number of each image."""
+
+    def compare(self, groups: Sequence[np.ndarray], pooled: np.ndarray | None) -> list[Compared]:
+        """Return how far patches (B, g, g, D) of each group lie from normal ones."""
+
+    def fused(self, levels: Sequence[np.ndarray]) -> np.ndarray:
+        """Return one map (B, g, g) of those of several groups (B, h, w)."""
+
+    def image_scores(
+        self, grids: np.ndarray, compared: Sequence[Compared], groups: Sequence[np.ndarray], pooled: np.ndarray | None
+    ) -> np.ndarray:
+        """Return the score (B,) of each image from the map (B, g, g) of its last groups, of which the rest is given."""
+
+    def width(self, group: int) -> int:
+        """Return the number of features of a patch of a group."""
+
+    @property
+    def recall(self) -> float:
+        """The smallest recall of its searches; 1 where all are exact."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what it learned, by name, for saving."""
+
+    def load(self, tensors: Mapping[str, Tensor], groups: int) -> PatchMethod:
+        """Take what `tensors()` returned."""
