@@ -26,7 +26,7 @@ from rich.text import Text
 from panda_core.cli.map_files import check_target, write_maps
 from panda_core.cli.output import print_json, print_table, print_text
 from panda_core.datasets import decode_image, image_files
-from panda_core.datasets.io.images import shown_name
+from panda_core.datasets.io.listing import shown_name
 from panda_core.errors import UnreadableImage, UsageError
 from panda_core.figures.heatmaps import fixed_scale
 from panda_core.records import plain_cell

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from panda_core.datasets.io.decoding import ImageSource, decode_image
-from panda_core.datasets.io.images import ArrayImages, FileImages, image_files
+from panda_core.datasets.io.images import ArrayImages, FileImages
+from panda_core.datasets.io.listing import image_files
 from panda_core.datasets.io.masks import FileMasks, Masks
 from panda_core.datasets.io.opening import IMAGE_SUFFIXES
 from panda_core.datasets.one_class import (

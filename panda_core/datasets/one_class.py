@@ -38,6 +38,7 @@ class LabelledSplits:
     """A dataset's own split, class names attached. labels: (N,) and (M,) arrays of str.
 
     test_masks: the defects of the test images, (M,); None for data that has no masks.
+    left_out: (name, reason) of files that lie there and take no part: unread formats, masks without an image.
     """
 
     train: Images
@@ -46,6 +47,7 @@ class LabelledSplits:
     test_labels: np.ndarray
     normal_label: str
     test_masks: Masks | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +58,7 @@ class OneClassTask:
     masks: the defects of the test images, (M,), used only to measure maps; None for data that has no masks.
     kinds: (M,) of str, what each test image is called in tables of results; None where nothing is called anything.
     reserved: (R,) rows of `train` that calibrate the threshold and that nothing is learned from.
+    left_out: (name, reason) of files that lie there and take no part.
     """
 
     train: Images
@@ -64,6 +67,7 @@ class OneClassTask:
     masks: Masks | None = None
     kinds: np.ndarray | None = None
     reserved: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +118,7 @@ def one_class_task(
         is_anomaly=(splits.test_labels[test_rows] != splits.normal_label).astype(np.uint8),
         masks=None if splits.test_masks is None else splits.test_masks.subset(test_rows),
         kinds=splits.test_labels[test_rows],
+        left_out=splits.left_out,
     )
 
 

@@ -98,6 +98,17 @@ def _too_shallow(name: str) -> UnreadableImage:
     return unreadable(name, "8 bits a sample are read of it, and `range` is for more; leave `--set range=` out")
 
 
+def stored_size(source: str | os.PathLike[str] | bytes, name: str) -> tuple[tuple[int, int], int]:
+    """Return ((width, height) as stored, EXIF orientation 1 to 8) of an image file; its pixels are not decoded."""
+    content = source if isinstance(source, bytes) else _read(source, name)
+    if content.startswith(tiff.STARTS):
+        tags = _tags(content, name)
+        return (tags.width, tags.height), tags.orientation
+    with open_image(content, name) as image:
+        told = image.format != "PNG" or b"eXIf" in content or b"exif" in content or b"rientation" in content
+        return image.size, orientation(image) if told else 1  # of a PNG, Pillow decodes the pixels to look for it
+
+
 def _damaged(name: str, error: Exception) -> UnreadableImage:
     return unreadable(name, f"it is damaged or cut off ({error})")
 
@@ -158,10 +169,7 @@ def _from_tiff(content: bytes, name: str) -> Samples | Image.Image:
     def refuse(reason: str) -> UnreadableImage:
         return unreadable(name, reason)
 
-    try:
-        tags = tiff.read_tags(content)
-    except Exception as error:
-        raise unreadable(name, f"it is not a {FORMATS_TOLD} image, or its beginning is damaged") from error
+    tags = _tags(content, name)
     _check_pixels(tags.width, tags.height, name)
     if tags.pillow_is_right:
         with open_image(content, name) as image:
@@ -172,6 +180,13 @@ def _from_tiff(content: bytes, name: str) -> Samples | Image.Image:
         raise
     except Exception as error:
         raise _damaged(name, error) from error
+
+
+def _tags(content: bytes, name: str) -> tiff.Tags:
+    try:
+        return tiff.read_tags(content)
+    except Exception as error:
+        raise unreadable(name, f"it is not a {FORMATS_TOLD} image, or its beginning is damaged") from error
 
 
 def _deep_png(content: bytes, image: Image.Image, name: str) -> Samples:

@@ -1,4 +1,4 @@
-"""The kinds of `Images`: arrays in memory, files on disk, several sets as one; and the image files of a folder."""
+"""The kinds of `Images`: arrays in memory, files on disk, several sets as one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from panda_core.datasets.io.decoding import decode_image
-from panda_core.datasets.io.opening import IMAGE_SUFFIXES
-from panda_core.datasets.io.places import uploads_folder
+from panda_core.datasets.io.listing import shown_name
 from panda_core.datasets.one_class import Images
-from panda_core.errors import DataMissing, PandaError, UnreadableImage, UsageError
+from panda_core.errors import PandaError, UnreadableImage
 
 Rows = Sequence[int] | np.ndarray
 
@@ -102,51 +101,6 @@ class JoinedImages:
         """Return the images at `indices`, in that order."""
         chosen = [self._rows[row] for row in indices]
         return JoinedImages([images.subset([row]) for images, row in chosen])
-
-
-def shown_name(place: str) -> str:
-    """Return a path as text that can be encoded: bytes of a file name that are no UTF-8 become `\\udcXX`."""
-    return place.encode("utf-8", "backslashreplace").decode()
-
-
-def image_files(folder: Path) -> list[str]:
-    """Return the places in `folder`, with forward slashes and sorted, of all files named like images.
-
-    Folders are searched to any depth. Hidden files and folders (a leading dot) and files with other endings than
-    `IMAGE_SUFFIXES` are left out; a file that ends like an image but is none stays, so that it is counted when
-    decoding fails. A link that leads out of `folder`, or to a folder, raises `UsageError`: a data set must not reach
-    files that its owner did not put there. Uploads are left out unless `folder` lies within one: whoever knows its
-    random name may open an upload, and a listing of all of them would hand out the names.
-    """
-    root, uploads = os.path.realpath(folder), os.path.realpath(uploads_folder())
-    found: list[str] = []
-    waiting = [""]  # places of folders, each with its final slash
-    while waiting:
-        place = waiting.pop()
-        if os.path.normpath(f"{root}/{place}") == uploads:
-            continue
-        for entry in _visible_entries(f"{folder}/{place}"):
-            if entry.is_dir():
-                if entry.is_symlink():
-                    raise _refused_link(entry.path, "a link to a folder")
-                waiting.append(f"{place}{entry.name}/")
-            elif entry.name.lower().endswith(IMAGE_SUFFIXES):
-                if entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(root):
-                    raise _refused_link(entry.path, "a link that leads out of the folder")
-                found.append(place + entry.name)
-    return sorted(found)
-
-
-def _visible_entries(folder: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
-    except OSError as error:
-        raise DataMissing(f"`{folder}` cannot be listed: {error.strerror}. Check who may read it.") from error
-
-
-def _refused_link(path: str, what: str) -> UsageError:
-    return UsageError(f"`{path}` is {what}, which is not followed. Copy the images there or remove the link.")
 
 
 def _check_names(names: Sequence[str], count: int) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from panda_core.datasets.io.decoding import decode_image
+from panda_core.datasets.io.decoding import stored_size
+from panda_core.datasets.io.listing import shown_name
+from panda_core.datasets.io.mask_pixels import read_mask
+from panda_core.datasets.io.samples import turned
 from panda_core.errors import PandaError, UnreadableImage
-
-THRESHOLD = 127  # masks are published anti-aliased, or saved as JPEG: brighter than the middle counts as defective
 
 
 class Masks(Protocol):
@@ -19,10 +21,10 @@ class Masks(Protocol):
     def __len__(self) -> int: ...
 
     def load(self, index: int) -> np.ndarray | None:
-        """Return the mask as bool (H, W), True where defective, or None where it is unknown.
+        """Return the mask as bool (H, W), True where defective, or None where there is none.
 
         It covers the whole upright image, as `Images.load` gives it, but may have another size, down to 1 x 1 for an
-        image without defects: resize it by nearest neighbour. `UnreadableImage` where it cannot be read.
+        image without defects: resize it by nearest neighbour. `UnreadableImage` says why a mask cannot be used.
         """
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Masks:
@@ -30,39 +32,91 @@ class Masks(Protocol):
 
 
 class FileMasks:
-    """Masks in image files, bright where the image is defective.
+    """Masks in image files; what a file marks, `panda_core.datasets.io.mask_pixels` says.
 
-    paths: one for each image, None where the image has no mask. clean: which images are free of defects; their
-    masks are empty, whatever their path. A defective image whose mask is black all over counts as unknown: it has
-    a defect somewhere that nobody has marked.
+    files: for each image the places of its masks in `folder`, none where it has none; what any of them marks is
+    defective. images: the places of the images. clean: which of them have no defects; their masks must mark nothing.
     """
 
-    def __init__(self, paths: Sequence[str | None], clean: Sequence[bool] | np.ndarray) -> None:
-        if len(paths) != len(clean):
-            raise PandaError(f"{len(paths)} masks need to know which of their images are clean; got {len(clean)}.")
-        self._paths, self._clean = tuple(paths), tuple(bool(item) for item in clean)
+    def __init__(
+        self,
+        folder: Path,
+        files: Sequence[Sequence[str]],
+        images: Sequence[str],
+        clean: Sequence[bool] | np.ndarray,
+    ) -> None:
+        if not len(files) == len(images) == len(clean):
+            raise PandaError(
+                f"The masks of {len(files)} images need the places of the images and which are clean; got "
+                f"{len(images)} places and {len(clean)} flags."
+            )
+        self._folder, self._files, self._images = folder, tuple(map(tuple, files)), tuple(images)
+        self._clean = tuple(bool(item) for item in clean)
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._files)
 
     def load(self, index: int) -> np.ndarray | None:
-        """Return the mask as bool (H, W), True where defective, or None; `UnreadableImage` names a bad file."""
-        if self._clean[index]:
-            return np.zeros((1, 1), dtype=bool)
-        path = self._paths[index]
-        if path is None:
-            return None
-        bright = decode_image(path).max(axis=2)  # (H, W); a mask drawn in one colour counts like a white one
-        mask = bright > THRESHOLD
-        if mask.any():
-            return mask
-        if bright.any():  # values 0 and 1, for instance, which would pass for a mask that marks nothing
+        """Return the mask as bool (H, W), True where defective, or None; `UnreadableImage` names a file and says why.
+
+        A mask that marks a clean image, one that marks nothing of a defective one, and one of another shape than its
+        image are not used: each tells that something is wrong.
+        """
+        files, clean = self._files[index], self._clean[index]
+        if not files:
+            return np.zeros((1, 1), dtype=bool) if clean else None
+        image, first = self._images[index], shown_name(files[0])
+        stored, turn = stored_size(f"{self._folder}/{image}", shown_name(image))
+        parts = [self._fitted(file, stored, turn) for file in files]
+        if any(part.shape != parts[0].shape for part in parts):
+            raise UnreadableImage(f"`{first}` and the other masks of its image differ in size. Save them in one size.")
+        mask = np.asarray(np.any(parts, axis=0))
+        if clean and mask.any():
             raise UnreadableImage(
-                f"`{path}` is too dark for a mask: its brightest value is {bright.max()}, and a defect is marked by "
-                f"more than {THRESHOLD}. Save it with 0 and 255."
+                f"`{first}` marks a defect in an image that is called normal. Move the image or remove the mask."
             )
-        return None
+        if not clean and not mask.any():
+            raise UnreadableImage(
+                f"`{first}` is black all over, though its image is called defective. Mark the defect, or remove it."
+            )
+        return mask
+
+    def _fitted(self, file: str, stored: tuple[int, int], turn: int) -> np.ndarray:
+        name = shown_name(file)
+        mask = read_mask(f"{self._folder}/{file}", name)
+        return turned(mask, turn_of_mask((mask.shape[1], mask.shape[0]), stored, turn, name))
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> FileMasks:
         """Return the masks at `indices`, in that order."""
-        return FileMasks([self._paths[row] for row in indices], [self._clean[row] for row in indices])
+        rows = [int(row) for row in indices]
+        files, images, clean = ([of[row] for row in rows] for of in (self._files, self._images, self._clean))
+        return FileMasks(self._folder, files, images, clean)  # type: ignore[arg-type]
+
+
+def turn_of_mask(size: tuple[int, int], stored: tuple[int, int], turn: int, name: str) -> int:
+    """Return the EXIF orientation by which a mask is to be turned to lie over the upright image; 1 for none.
+
+    size: (width, height) of the mask. stored, turn: the same of the image as its file has it, and its orientation.
+    A mask may be smaller or larger than its image, in the same shape up to rounding; `UnreadableImage` otherwise. One
+    that was drawn over the stored pixels, where the turn of the photo exchanges its sides, is turned as the photo is.
+    Where it exchanges none, nothing tells the two apart: the mask is taken as drawn over the photo as it is shown.
+    """
+    shown = stored[::-1] if turn >= 5 else stored
+    if size == shown:
+        return 1
+    if turn >= 5 and (size == stored or (_same_shape(size, stored) and not _same_shape(size, shown))):
+        return turn
+    if _same_shape(size, shown):
+        return 1
+    raise UnreadableImage(
+        f"`{name}` has {size[0]} x {size[1]} pixels, its image {shown[0]} x {shown[1]}: not the same shape, so it is "
+        "not stretched. Save it in the size of its image."
+    )
+
+
+def _same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Return whether one (width, height) can be the other, scaled and rounded to whole pixels."""
+    small, large = sorted((size, other))
+    lowest = max((side - 1) / whole for side, whole in zip(small, large, strict=True))
+    highest = min((side + 1) / whole for side, whole in zip(small, large, strict=True))
+    return lowest < highest

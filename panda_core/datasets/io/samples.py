@@ -30,6 +30,7 @@ class Samples:
 
     values: (H, W, C), the alpha channel last. bits: of a sample. white: what the format calls white, with 0 as black;
     None for signed, real and 32-bit samples, for which no format does. turn: the EXIF orientation, 1 for none.
+    frames: 2 stands for any number of further ones.
     """
 
     values: np.ndarray
@@ -38,6 +39,7 @@ class Samples:
     bits: int
     white: int | None
     turn: int = 1
+    frames: int = 1
 
     @property
     def opaque(self) -> np.ndarray:

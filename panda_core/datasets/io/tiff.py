@@ -46,6 +46,7 @@ class Tags:
     fill_order: int
     orientation: int
     subsampling: tuple[int, ...]
+    frames: int  # 2 stands for any number of further ones
     places: dict[int, tuple[int, ...]]  # where the strips or tiles lie, and their sides
 
     @property
@@ -79,7 +80,7 @@ def read_tags(content: bytes) -> Tags:
         return tuple(int(value) for value in (found if isinstance(found, tuple) else (found,)))
 
     channels = numbers(277, (1,))[0]
-    bits, kinds = numbers(258, (1,)), numbers(339, (_UNSIGNED,))
+    bits, kinds, turn = numbers(258, (1,)), numbers(339, (_UNSIGNED,)), numbers(274, (1,))[0]
     return Tags(
         width=numbers(256, ())[0],
         height=numbers(257, ())[0],
@@ -92,8 +93,9 @@ def read_tags(content: bytes) -> Tags:
         planar=numbers(284, (1,))[0] == 2,
         predictor=numbers(317, (1,))[0],
         fill_order=numbers(266, (1,))[0],
-        orientation=numbers(274, (1,))[0],
+        orientation=turn if turn in range(1, 9) else 1,
         subsampling=numbers(530, (2, 2)),
+        frames=2 if directory.next else 1,
         places={tag: numbers(tag, ()) for tag in (273, 278, 279, 322, 323, 324, 325) if tag in directory},
     )
 
@@ -117,8 +119,7 @@ def read_samples(content: bytes, tags: Tags, refuse: Callable[[str], UnreadableI
     if tags.photometric == _WHITE_IS_ZERO:
         top = values.dtype.type(white)
         values = np.concatenate([top - values[:, :, :1], values[:, :, 1:]], axis=2)
-    turn = tags.orientation if 1 <= tags.orientation <= 8 else 1
-    return Samples(values, colour, alpha, bits, white, turn)
+    return Samples(values, colour, alpha, bits, white, tags.orientation, tags.frames)
 
 
 def _meaning(tags: Tags, refuse: Callable[[str], UnreadableImage]) -> tuple[Colour, Alpha, int]:

@@ -7,8 +7,8 @@
 | `train/<class>/`, `test/<class>/` | any class of `train` | all of `test`; a folder of another name is anomalous |
 | `train/good/`, `test/<type>/`, `ground_truth/` (MVTec) | `good` | the same; the masks are not images of the data set |
 
-Masks are found by name: `ground_truth/scratch/000_mask.png`, or `000.png`, belongs to `test/scratch/000.png` (in the
-second layout, to `scratch/000.png`).
+Beside `train` and `test`, MVTec LOCO has `validation`, which takes no part. Which files are masks, and of which image,
+`panda_core.datasets.own.matching` says. Files that take no part are named, each with the reason.
 
 What is held out is chosen by the seed. Images may lie deeper inside a class folder. Where the names leave open
 what is normal, nothing is guessed: the error says how to arrange the folders.
@@ -17,7 +17,6 @@ what is normal, nothing is guessed: the error says how to arrange the folders.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import os
 import shlex
 from collections.abc import Callable, Iterable
@@ -25,15 +24,18 @@ from pathlib import Path
 
 import numpy as np
 
-from panda_core.datasets.io.images import FileImages, image_files
+from panda_core.datasets.io.images import FileImages
+from panda_core.datasets.io.listing import list_files, shown_name
 from panda_core.datasets.io.masks import FileMasks
 from panda_core.datasets.io.opening import IMAGE_SUFFIXES
 from panda_core.datasets.one_class import Dataset, LabelledSplits, stratified_split
+from panda_core.datasets.own.matching import match_masks, plain, tell_masks
 from panda_core.errors import DataMissing, PandaError, UsageError, unknown_name
 
 PREFIX = "folder:"
 NORMAL_NAMES = ("normal", "good", "ok")
-MASKS = "ground_truth"
+MASKS = "ground_truth"  # the folder that uploads are given
+VALIDATION = "validation"
 TRAIN_FRACTION = 0.7
 IMAGE_SIZE = 128
 
@@ -52,12 +54,14 @@ class _Layout:
 
     told: the understanding, in a sentence. classes: what can be the normal class, a name of `NORMAL_NAMES` first.
     split: (normal class, seed) -> (train, test), what each consists of. masks: places of masks in the folder.
+    left_out: (place, reason) of files that take no part.
     """
 
     told: str
     classes: tuple[str, ...]
     split: Callable[[str, int], tuple[_Labelled, _Labelled]]
     masks: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 def folder_dataset(path: str | Path) -> Dataset:
@@ -75,8 +79,9 @@ def folder_dataset(path: str | Path) -> Dataset:
         halves = layout.split(normal_class, seed)
         train, test = (FileImages.below(folder, [place for place, _ in half]) for half in halves)
         train_labels, test_labels = (np.array([label for _, label in half], dtype=str) for half in halves)
-        masks = _masks_of(folder, layout.masks, halves[1], normal_class)
-        return LabelledSplits(train, train_labels, test, test_labels, normal_class, masks)
+        masks, loose = _masks_of(folder, layout.masks, halves, normal_class)
+        left_out = tuple((shown_name(place), reason) for place, reason in (*layout.left_out, *loose))
+        return LabelledSplits(train, train_labels, test, test_labels, normal_class, masks, left_out)
 
     def missing(root: Path) -> str | None:
         try:
@@ -109,10 +114,10 @@ def _understand(folder: Path) -> _Layout:
         raise DataMissing(f"`{folder}` does not exist. Give an existing folder of images: `--dataset {PREFIX}PATH`.")
     if not folder.is_dir():
         raise UsageError(f"`{folder}` is a file. Give the folder it lies in: {_flag(folder.parent)}.")
-    places = image_files(folder)
-    is_mask = [place.split("/")[0].casefold() == MASKS for place in places]
-    layout = _arranged(folder, [place for place, mask in zip(places, is_mask, strict=True) if not mask])
-    return dataclasses.replace(layout, masks=tuple(itertools.compress(places, is_mask)))
+    listing = list_files(folder)
+    places, masks = tell_masks(listing.images)
+    layout = _arranged(folder, places)
+    return dataclasses.replace(layout, masks=tuple(masks), left_out=(*layout.left_out, *listing.others))
 
 
 def _arranged(folder: Path, places: list[str]) -> _Layout:
@@ -125,7 +130,12 @@ def _arranged(folder: Path, places: list[str]) -> _Layout:
     if "" in groups:
         beside = groups.pop("")[0]
         raise UsageError(f"`{folder}` holds images in {_listed(groups)} and also beside, as `{beside}`. {_LAYOUTS}")
-    halves = {name.casefold(): name for name in groups}
+    halves = {plain(name): name for name in groups}
+    if len(halves) == len(groups) and set(halves) == {"train", "test", VALIDATION}:
+        unused = groups.pop(halves.pop(VALIDATION))
+        layout = _arranged(folder, [place for half in groups.values() for place in half])
+        told = "images for validation take no part; move them to `train` to learn from them"
+        return dataclasses.replace(layout, left_out=tuple((place, told) for place in unused))
     if set(halves) == {"train", "test"} and len(groups) == 2:
         train, test = (_by_folder(groups[halves[half]], depth=1) for half in ("train", "test"))
         return _train_and_test(folder, train, test)
@@ -198,28 +208,26 @@ def _label_of_test(name: str, classes: tuple[str, ...]) -> str:
     if name in classes:
         return name
     for known in classes:
-        if known.casefold() == name.casefold():
+        if plain(known) == plain(name):  # by the way an accent is written, too
             return known
     normals = [known for known in classes if known.casefold() in NORMAL_NAMES]
     return normals[0] if name.casefold() in NORMAL_NAMES and len(normals) == 1 else name
 
 
-def _masks_of(folder: Path, masks: tuple[str, ...], test: _Labelled, normal: str) -> FileMasks | None:
-    """Return the masks of the images of `test`, or None for a folder without masks."""
+def _masks_of(
+    folder: Path, masks: tuple[str, ...], halves: tuple[_Labelled, _Labelled], normal: str
+) -> tuple[FileMasks | None, list[tuple[str, str]]]:
+    """Return the masks of the test images, None for a folder without masks; and (place, reason) of unused ones."""
     if not masks:
-        return None
-    known = {_stem(place.split("/", 1)[1]): f"{folder}/{place}" for place in masks}
-
-    def find(place: str) -> str | None:
-        first, _, rest = place.partition("/")
-        stem = _stem(rest if first.casefold() == "test" else place)
-        return known.get(f"{stem}_mask", known.get(stem))
-
-    return FileMasks([find(place) for place, _ in test], [label == normal for _, label in test])
-
-
-def _stem(place: str) -> str:
-    return place.rpartition(".")[0]
+        return None, []
+    train, test = ([place for place, _ in half] for half in halves)
+    clean = [label == normal for _, label in halves[1]]
+    matched = match_masks(masks, test, [not flag for flag in clean])
+    of_train = match_masks([place for place, _ in matched.loose], train, [False] * len(train))
+    learned = {place for places in of_train.files for place in places}
+    why = "its image is learned from, where masks are not used"
+    loose = [(place, why if place in learned else reason) for place, reason in matched.loose]
+    return FileMasks(folder, matched.files, test, clean), loose
 
 
 def _by_folder(places: list[str], depth: int = 0) -> _Groups:

@@ -22,7 +22,8 @@ import numpy as np
 from PIL import Image
 
 from panda_core.datasets.io.archives import Archive
-from panda_core.datasets.io.decoding import BYTE_CEILING, decode_image
+from panda_core.datasets.io.decoding import BYTE_CEILING, decode_image, stored_size
+from panda_core.datasets.io.mask_pixels import read_mask
 from panda_core.datasets.own.layout import ANOMALOUS, CHECKED, MASK, NORMAL, Kept, arrange, is_mask
 from panda_core.errors import PandaError, RefusedArchive, UnreadableImage, UsageError
 from panda_core.records import cannot_write
@@ -90,7 +91,7 @@ def write_images(
                     continue
                 seen.add(result.digest)
             kept.append(result)
-        masks, loose = arrange(upload, kept)
+        arranged = arrange(upload, kept)
         incoming.rmdir()
     except OSError as error:
         raise cannot_write(upload, error) from error
@@ -100,12 +101,12 @@ def write_images(
         normals=sum(item.role == NORMAL for item in kept),
         anomalies=dict(sorted(kinds.items())),
         checked=sum(item.role == CHECKED for item in kept),
-        masks=masks,
+        masks=arranged.masks,
         smallest=sizes[0] if sizes else (0, 0),
         largest=sizes[-1] if sizes else (0, 0),
         duplicates=duplicates,
-        refused=refused,
-        loose_masks=loose,
+        refused=[*refused, *arranged.unfit],
+        loose_masks=arranged.loose,
         left_out=left_out,
         written=written,
     )
@@ -161,13 +162,15 @@ def _read_all(
 
 
 def _read(path: Path, role: str, name: str, content: bytes) -> Kept:
-    """Decode an image and write it, smaller, to `path`."""
-    pixels = decode_image(content, name)
+    """Decode an image and write it, smaller, to `path`: a mask as black and white."""
+    mask = is_mask(role, name)
+    pixels = read_mask(content, name).astype(np.uint8) * 255 if mask else decode_image(content, name)
     digest = hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).digest()
     picture = Image.fromarray(pixels)
-    if is_mask(role, name):
+    if mask:
         picture.thumbnail((LONGEST, LONGEST), Image.Resampling.NEAREST)  # a mask has no values in between
     else:
         picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS, reducing_gap=3.0)
     picture.save(path, "PNG", compress_level=1)
-    return Kept(role, name, path, (pixels.shape[1], pixels.shape[0]), digest)
+    stored, turn = stored_size(content, name)
+    return Kept(role, name, path, (pixels.shape[1], pixels.shape[0]), digest, stored=stored, turn=turn)

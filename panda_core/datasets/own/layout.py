@@ -2,7 +2,7 @@
 
 What is what is told by where it was dropped, and in one drop by the names of its folders: `normal`, `good` or `ok`
 holds normal images, `ground_truth` or `masks` masks, every other folder beside these a kind of anomaly. Files without
-folders, or in one folder alone, are normal. A mask belongs to the anomaly of its name, with or without `_mask`.
+folders, or in one folder alone, are normal. Which anomaly a mask belongs to, `panda_core.datasets.own.matching` says.
 """
 
 from __future__ import annotations
@@ -12,19 +12,27 @@ import dataclasses
 import re
 from pathlib import Path
 
-from panda_core.datasets.own.folder import MASKS, NORMAL_NAMES
-from panda_core.errors import UsageError
+import numpy as np
+from PIL import Image
+
+from panda_core.datasets.io.masks import turn_of_mask
+from panda_core.datasets.io.samples import turned
+from panda_core.datasets.own.folder import MASKS, NORMAL_NAMES, VALIDATION
+from panda_core.datasets.own.matching import is_mask_folder, is_named_like_a_mask, match_masks, plain
+from panda_core.errors import UnreadableImage, UsageError
 from panda_core.records import write_json
 
 IMAGES, NAMES = "images", "names.json"  # in the folder of an upload
 NORMAL, ANOMALOUS, MASK, BY_FOLDER, CHECKED = "normal", "anomalous", "mask", "by folder", "checked"
-_MASK_FOLDERS = (MASKS, "masks", "mask")
 _SPLITS = ("train", "test")
 
 
 @dataclasses.dataclass
 class Kept:
-    """An image on its way: its role and name, where it was put, and the size it had."""
+    """An image on its way: its role and name, where it was put, and the size it had.
+
+    size: (width, height) upright. stored, turn: the same as the file has it, and its EXIF orientation.
+    """
 
     role: str
     name: str
@@ -32,11 +40,14 @@ class Kept:
     size: tuple[int, int]
     digest: bytes
     kind: str = ""
+    stored: tuple[int, int] = (0, 0)
+    turn: int = 1
 
 
 def is_mask(role: str, name: str) -> bool:
     """Return whether what was dropped as `role` under `name` is a mask."""
-    return role == MASK or (role == BY_FOLDER and _mask_folder(_folders(name)) is not None)
+    by_name = _mask_folder(_folders(name)) is not None or is_named_like_a_mask(name)
+    return role == MASK or (role == BY_FOLDER and by_name)
 
 
 def _folders(name: str) -> list[str]:
@@ -44,7 +55,7 @@ def _folders(name: str) -> list[str]:
 
 
 def _mask_folder(folders: list[str]) -> int | None:
-    return next((place for place, part in enumerate(folders) if part.casefold() in _MASK_FOLDERS), None)
+    return next((at for at, part in enumerate(folders) if is_mask_folder(part) or plain(part) == "mask"), None)
 
 
 def _tell_apart(kept: list[Kept]) -> None:
@@ -53,9 +64,8 @@ def _tell_apart(kept: list[Kept]) -> None:
     others: list[Kept] = []
     for item in together:
         folders = _folders(item.name)
-        place = _mask_folder(folders)
-        if place is not None:
-            item.role, item.kind = MASK, "/".join(folders[place + 1 :])
+        if is_mask(item.role, item.name):
+            item.role = MASK
         elif any(part.casefold() in NORMAL_NAMES for part in folders):
             item.role = NORMAL
         else:
@@ -77,8 +87,18 @@ def _tell_apart(kept: list[Kept]) -> None:
         item.role, item.kind = ANOMALOUS, named[-1] if named else ANOMALOUS
 
 
-def arrange(upload: Path, kept: list[Kept]) -> tuple[int, list[str]]:
-    """Move all images to where they belong and list their names; return how many masks matched, and the others."""
+@dataclasses.dataclass(frozen=True)
+class Arranged:
+    """How many masks were matched; the names of loose ones, and (name, reason) of those that do not fit their image."""
+
+    masks: int
+    loose: list[str]
+    unfit: list[tuple[str, str]]
+
+
+def arrange(upload: Path, kept: list[Kept]) -> Arranged:
+    """Move all images to where they belong and list their names."""
+    dropped_as_masks = {id(item) for item in kept if item.role == MASK}
     _tell_apart(kept)
     for item in kept:
         if item.role == ANOMALOUS and not item.kind:
@@ -99,43 +119,55 @@ def arrange(upload: Path, kept: list[Kept]) -> tuple[int, list[str]]:
         _move(item.path, upload / IMAGES / place)
         places[place] = item.name
         item.path = upload / IMAGES / place
-    loose = _match_masks(upload, kept)
     write_json(upload / NAMES, places)
-    return sum(item.role == MASK for item in kept) - len(loose), loose
+    masks = [item for item in kept if item.role == MASK]
+    return _match_masks(upload, masks, [item for item in kept if item.role == ANOMALOUS], dropped_as_masks)
 
 
-def _match_masks(upload: Path, kept: list[Kept]) -> list[str]:
-    """Move each mask to its anomaly: of one kind and name, else of one name alone; return the names of the others."""
-    named: dict[str, list[Kept]] = {}
-    for item in kept:
-        if item.role == ANOMALOUS:
-            named.setdefault(_stem(item.name), []).append(item)
-    loose, taken = [], set[Path]()
-    for item in kept:
-        if item.role != MASK:
+def _match_masks(upload: Path, masks: list[Kept], anomalies: list[Kept], by_name: set[int]) -> Arranged:
+    """Move each mask beside its anomaly; remove the others. by_name: ids of masks whose folders may mean nothing."""
+    images = [_slashed(item.name) for item in anomalies]
+    numbers: collections.Counter[Path] = collections.Counter()
+    loose, unfit = [], []
+    for mask in masks:
+        name = _slashed(mask.name)
+        tried = [name, name.rpartition("/")[2]] if id(mask) in by_name else [name]
+        rows = [row for place in tried for row in _row_of(place, images)][:1]
+        if not rows:
+            loose.append(mask.name)
+            mask.path.unlink()
             continue
-        stem = _stem(item.name)
-        found = named.get(stem.removesuffix("_mask"), []) or named.get(stem, [])
-        kind = item.kind.rpartition("/")[2]
-        same = [one for one in found if one.kind == kind] or found
-        if len(same) != 1 or same[0].path in taken:
-            loose.append(item.name)
-            item.path.unlink()
+        image = anomalies[rows[0]]
+        try:
+            turn = turn_of_mask(mask.size, image.stored, image.turn, mask.name)
+        except UnreadableImage as error:
+            unfit.append((mask.name, str(error)))
+            mask.path.unlink()
             continue
-        taken.add(same[0].path)
-        image = same[0].path
-        _move(item.path, upload / IMAGES / MASKS / image.parent.name / f"{image.stem}_mask.png")
-    return loose
+        if turn != 1:
+            with Image.open(mask.path) as stored:
+                pixels = turned(np.asarray(stored), turn)
+            Image.fromarray(np.ascontiguousarray(pixels)).save(mask.path, "PNG", compress_level=1)
+        numbers[image.path] += 1
+        number = f"_{numbers[image.path]}" if numbers[image.path] > 1 else ""
+        _move(mask.path, upload / IMAGES / MASKS / image.path.parent.name / f"{image.path.stem}_mask{number}.png")
+    return Arranged(len(masks) - len(loose) - len(unfit), loose, unfit)
 
 
-def _stem(name: str) -> str:
-    return re.split(r"[/\\]", name)[-1].rpartition(".")[0].casefold()
+def _row_of(place: str, images: list[str]) -> list[int]:
+    """Return the row of the image that the mask called `place` belongs to, or none."""
+    files = match_masks([place], images, [True] * len(images)).files
+    return [row for row, found in enumerate(files) if found]
+
+
+def _slashed(name: str) -> str:
+    return "/".join([*_folders(name), re.split(r"[/\\]", name)[-1]])
 
 
 def _folder_of(kind: str, taken: set[str]) -> str:
     """Return a folder's name for a kind of anomaly, made of plain letters alone."""
     slug = re.sub(r"[^a-z0-9]+", "-", kind.lower()).strip("-")[:40]
-    if not slug or slug in (*NORMAL_NAMES, *_MASK_FOLDERS, *_SPLITS):
+    if not slug or is_mask_folder(slug) or slug in (*NORMAL_NAMES, *_SPLITS, VALIDATION):
         slug = f"kind-{slug}".strip("-")
     number, free = 2, slug
     while free in taken:

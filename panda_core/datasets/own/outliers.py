@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from panda_core.datasets.io.images import FileImages, image_files
+from panda_core.datasets.io.images import FileImages
+from panda_core.datasets.io.listing import image_files
 from panda_core.datasets.one_class import Images
 from panda_core.datasets.own.folder import PREFIX
 from panda_core.errors import DataMissing, UsageError

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from panda_core.datasets.io.downloads import by_command, cifar_archive
-from panda_core.datasets.io.images import ArrayImages, FileImages, image_files
+from panda_core.datasets.io.images import ArrayImages, FileImages
+from panda_core.datasets.io.listing import image_files
 from panda_core.datasets.one_class import Dataset, LabelledSplits
 from panda_core.datasets.sets.cifar_pickle import read_cifar_batch
 from panda_core.errors import DataMissing, UsageError

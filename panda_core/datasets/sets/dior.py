@@ -18,7 +18,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from panda_core.datasets.io.images import FileImages, image_files
+from panda_core.datasets.io.images import FileImages
+from panda_core.datasets.io.listing import image_files
 from panda_core.datasets.io.places import how_to_get
 from panda_core.datasets.one_class import Dataset, LabelledSplits
 from panda_core.errors import DataMissing, PandaError, UnreadableImage, UsageError

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from panda_core.datasets.io.images import FileImages, image_files
+from panda_core.datasets.io.images import FileImages
+from panda_core.datasets.io.listing import image_files
 from panda_core.datasets.io.places import find_folder, how_to_get
 from panda_core.datasets.one_class import Dataset, LabelledSplits, stratified_split
 from panda_core.errors import DataMissing, UsageError

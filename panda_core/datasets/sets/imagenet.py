@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from panda_core.datasets.io.images import FileImages, image_files
+from panda_core.datasets.io.images import FileImages
+from panda_core.datasets.io.listing import image_files
 from panda_core.torchvision_operators import load_timm
 
 FOLDERS = ("imagenet_sample", "imagenet", "imagenet/train")

@@ -11,7 +11,8 @@ from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
-from panda_core.datasets.io.images import FileImages, image_files
+from panda_core.datasets.io.images import FileImages
+from panda_core.datasets.io.listing import image_files
 from panda_core.datasets.io.masks import FileMasks
 from panda_core.datasets.one_class import Dataset, LabelledSplits
 from panda_core.errors import DataMissing, UsageError
@@ -43,7 +44,7 @@ def open_splits(root: Path, normal_class: str, seed: int) -> LabelledSplits:
     in_train = _drawn(len(free), seed) if names is None else _listed(names, places[FREE])
     train, held_out = free[in_train].tolist(), free[~in_train].tolist()
     test = [(place, FREE) for place in held_out] + [(place, kind) for kind in DEFECTS for place in places[kind]]
-    masks = [(folder / place).with_suffix(".png") for place, _ in test]
+    masks = [str(Path(place).with_suffix(".png")) for place, _ in test]
     return LabelledSplits(
         train=FileImages.below(folder, train),
         train_labels=np.full(len(train), FREE),
@@ -51,7 +52,10 @@ def open_splits(root: Path, normal_class: str, seed: int) -> LabelledSplits:
         test_labels=np.array([kind for _, kind in test]),
         normal_label=FREE,
         test_masks=FileMasks(
-            [str(path) if path.is_file() else None for path in masks], [kind == FREE for _, kind in test]
+            folder,
+            [[place] if (folder / place).is_file() else [] for place in masks],
+            [place for place, _ in test],
+            [kind == FREE for _, kind in test],
         ),
     )
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from panda_core.datasets.io.images import ArrayImages, FileImages, image_files, shown_name
+from panda_core.datasets.io.images import ArrayImages, FileImages
+from panda_core.datasets.io.listing import image_files, shown_name
 from panda_core.datasets.one_class import Images, split_digest
 from panda_core.errors import DataMissing, PandaError, UnreadableImage, UsageError
 

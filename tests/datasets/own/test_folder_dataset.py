@@ -93,7 +93,7 @@ def test_masks_of_the_mvtec_layout(tmp_path: Path, write_images: Write) -> None:
     write_mask(tmp_path / "ground_truth/scratch/0_mask.png")
     write_mask(tmp_path / "ground_truth/scratch/1.png")
     write_mask(tmp_path / "ground_truth/dent/deep/0_mask.png", size=(12, 10))
-    write_mask(tmp_path / "ground_truth/good/0_mask.png")
+    write_mask(tmp_path / "ground_truth/good/0_mask.png", value=0)
     write_mask(tmp_path / "ground_truth/odd.name/a.b_mask.png")
     splits = folder_dataset(tmp_path).open(tmp_path, "good", 0)
     assert splits.test_masks is not None

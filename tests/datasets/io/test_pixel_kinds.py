@@ -16,7 +16,7 @@ from PIL import Image
 from panda_core.datasets.io.decoding import decode_image
 from panda_core.datasets.io.samples import Levels
 from panda_core.errors import UnreadableImage
-from tests.datasets.tiff_files import DEFLATE, FLOAT, LZW, NONE, PACKBITS, SIGNED, UNSIGNED, write_tiff
+from tests.datasets.io.tiff_files import DEFLATE, FLOAT, LZW, NONE, PACKBITS, SIGNED, UNSIGNED, write_tiff
 
 ORDERS, COMPRESSIONS = some.sampled_from("<>"), some.sampled_from((NONE, LZW, DEFLATE, PACKBITS))
 SIZES = some.tuples(some.integers(1, 40), some.integers(1, 40))
