@@ -26,10 +26,6 @@ class RefusedArchive(UsageError):
     """An archive is damaged, or holds what no archive of images has to hold. Nothing after that place was read."""
 
 
-class StopRequested(PandaError):
-    """A run was asked to stop in the middle of a pass over images; the loop turns it into `RunStopped`."""
-
-
 class BrokenRun(PandaError):
     """A run folder lacks a file or holds one that cannot be read."""
 

@@ -5,9 +5,11 @@ Numbers are plain; one that is undefined (an AUROC of a test set with a single c
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from typing import Any, ClassVar
+from collections.abc import Generator
+from typing import Any, ClassVar, TypeVar
 
 from panda_core.errors import PandaError
 from panda_core.records import plain
@@ -44,6 +46,35 @@ class Event:
             raise PandaError(f"A line of kind `{kind.__name__}` lacks {absent}: another version wrote it.") from None
 
 
+T = TypeVar("T")
+# A long computation. It yields events, and None where it has nothing to say but may be stopped (about once a batch),
+# and returns its result, for `yield from`. Whoever drives it stops it by closing it; nothing in it knows of stopping.
+Computing = Generator[Event | None, None, T]
+
+
+def quietly(computing: Computing[T]) -> Computing[T]:
+    """Return the same computation without its events: it may be stopped at the same moments."""
+    with contextlib.closing(computing):
+        while True:
+            try:
+                next(computing)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            yield None
+
+
+def result_of(computing: Computing[T]) -> T:
+    """Return the result of a computation, run to its end; its events are dropped."""
+    silent = quietly(computing)
+    while True:
+        try:
+            next(silent)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
     """The first line: the run's id and its configuration, every default written out."""
@@ -59,6 +90,12 @@ class CacheProgress(Event):
     split: str
     done: int
     total: int
+
+
+def progress_at(split: str, done: int, total: int, lines: int = 20) -> CacheProgress | None:
+    """Return the progress after `done` of `total` steps where one of about `lines` lines is due, else None."""
+    due = done % max(1, total // lines) == 0 or done == total
+    return CacheProgress(split=split, done=done, total=total) if due else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

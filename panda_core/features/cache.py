@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ import torch
 from panda_core.backbones.network import Network
 from panda_core.datasets import Images, split_digest
 from panda_core.errors import PandaError, UnreadableImage, UsageError
-from panda_core.events import CacheProgress, ImagesSkipped
+from panda_core.events import CacheProgress, Computing, ImagesSkipped
 from panda_core.features.trunk import compute_trunk
 from panda_core.records import cannot_write, read_json, write_json
 
@@ -88,20 +88,17 @@ def trunk_activations(
     dtype: str,
     device: torch.device,
     cache_dir: Path,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[CacheProgress | ImagesSkipped | TrunkActivations]:
-    """Yield progress, then the activations of `images`, from the cache or computed and put there.
+) -> Computing[TrunkActivations]:
+    """Yield progress; return the activations of `images`, from the cache or computed and put there.
 
-    The last thing yielded is the `TrunkActivations`; none is yielded if `should_stop` turned true on the way.
+    Where it is closed on the way, nothing is left in the cache.
     """
     key = cache_key(images_sha256=split_digest(images), network=network, image_size=image_size, dtype=dtype)
     entry = cache_dir / key[:40]
     found = _open(entry, images)
     if found is None:
         with _new_entry(entry) as part:
-            stopped = yield from _fill(part, images, network, split, image_size, dtype, device, should_stop)
-            if stopped:
-                return
+            yield from _fill(part, images, network, split, image_size, dtype, device)
             _publish(part, entry, images)
         found = _open(entry, images)
         if found is None:
@@ -113,7 +110,7 @@ def trunk_activations(
     if found.skipped:
         names, reasons = map(list, zip(*found.skipped, strict=True))
         yield ImagesSkipped(split=split, count=len(names), names=names, reasons=reasons)
-    yield found
+    return found
 
 
 def _fill(
@@ -124,17 +121,14 @@ def _fill(
     image_size: int,
     dtype: str,
     device: torch.device,
-    should_stop: Callable[[], bool],
-) -> Generator[CacheProgress, None, bool]:
-    """Write the entry into `part`, yielding progress after every batch; return True if stopped before the end."""
+) -> Computing[None]:
+    """Write the entry into `part`, yielding progress, or nothing, after every batch."""
     kept: list[int] = []
     skipped: list[tuple[str, str]] = []
     file: np.ndarray | None = None
     marks = set(_marks(len(images)))
     yield CacheProgress(split=split, done=0, total=len(images))
     for start in range(0, len(images), BATCH):
-        if should_stop():
-            return True
         decoded = []
         for index in range(start, min(start + BATCH, len(images))):
             try:
@@ -147,8 +141,8 @@ def _fill(
             if file is None:
                 file = _map_file(part / "activations.npy", (len(images), *values.shape[1:]), dtype)
             file[len(kept) - len(decoded) : len(kept)] = values
-        if (done := min(start + BATCH, len(images))) in marks:
-            yield CacheProgress(split=split, done=done, total=len(images))
+        done = min(start + BATCH, len(images))
+        yield CacheProgress(split=split, done=done, total=len(images)) if done in marks else None
     if file is None:
         raise PandaError(
             f"None of the {len(images)} images of the {split} split could be decoded; "
@@ -157,7 +151,6 @@ def _fill(
     file.flush()  # type: ignore[attr-defined]
     # No reasons: they name files, and the next to find this entry may be another user with files of other names.
     write_json(part / "entry.json", {"kept": kept, "dtype": dtype, "made": time.time()})
-    return False
 
 
 def _marks(total: int) -> list[int]:

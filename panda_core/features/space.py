@@ -6,14 +6,14 @@ Raw, of unit length, or whitened: loss and scores share it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from panda_core.errors import StopRequested
+from panda_core.events import Computing
 from panda_core.features.trunk import activation_batch
 from panda_core.linalg import center_of, principal_components, whitening
 
@@ -81,37 +81,23 @@ def _scaled(kind: str, features: Tensor, level_widths: tuple[int, ...]) -> Tenso
     return torch.cat([F.normalize(level, dim=1) for level in features.split(list(level_widths), dim=1)], dim=1)
 
 
-@torch.no_grad()
 def tail_features(
-    tail: nn.Module,
-    values: np.ndarray,
-    device: torch.device,
-    *,
-    batch: int = BATCH,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> Tensor:
-    """Return the tail's features (N, D) of cached activations (N, C, h, w), on the CPU.
-
-    `should_stop` is asked before every batch; once true, `StopRequested` is raised.
-    """
+    tail: nn.Module, values: np.ndarray, device: torch.device, *, batch: int = BATCH
+) -> Computing[Tensor]:
+    """Return the tail's features (N, D) of cached activations (N, C, h, w), on the CPU; yield before every batch."""
     parts = []
     for start in range(0, len(values), batch):
-        if should_stop():
-            raise StopRequested("Stopped on request.")
+        yield None
         rows = np.arange(start, min(start + batch, len(values)))
-        parts.append(tail(activation_batch(values, rows, device)).cpu())
+        with torch.no_grad():
+            parts.append(tail(activation_batch(values, rows, device)).cpu())
     return torch.cat(parts)
 
 
 def space_features(
-    tail: nn.Module,
-    norm: FeatureNorm,
-    values: np.ndarray,
-    device: torch.device,
-    *,
-    batch: int = BATCH,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> np.ndarray:
+    tail: nn.Module, norm: FeatureNorm, values: np.ndarray, device: torch.device, *, batch: int = BATCH
+) -> Computing[np.ndarray]:
     """Return features in the space of loss and scores: float32 (N, D'). As `tail_features`."""
+    features = yield from tail_features(tail, values, device, batch=batch)
     with torch.no_grad():
-        return norm(tail_features(tail, values, device, batch=batch, should_stop=should_stop)).numpy()
+        return norm(features).numpy()

@@ -13,7 +13,6 @@ afterwards. As in the released code: Adam at 1e-4, a tenth of it after 5/7 of th
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from panda_core.backbones.lenet import EPSILON, FEATURES, LeNet
 from panda_core.backbones.network import start_anew
+from panda_core.events import Computing, progress_at
 from panda_core.features.trunk import activation_batch
 from panda_core.methods.learner import Learner, Material, Setting, batch_rows
 
@@ -63,8 +63,8 @@ class Decoder(nn.Module):
         return torch.sigmoid(last(x))
 
 
-def pretrain_autoencoder(tail: LeNet, values: np.ndarray, setting: Setting, epochs: int) -> Iterator[tuple[int, int]]:
-    """Train `tail` to encode the normal images `values` (N, 3, 32, 32), yielding (steps done, all steps)."""
+def pretrain_autoencoder(tail: LeNet, values: np.ndarray, setting: Setting, epochs: int) -> Computing[None]:
+    """Train `tail` to encode the normal images `values` (N, 3, 32, 32), yielding after every step."""
     decoder = start_anew(Decoder(bias=tail.last.bias is not None), setting.seed + 1).to(setting.device)
     parameters = [*tail.parameters(), *decoder.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=AE_LR, weight_decay=AE_WEIGHT_DECAY)
@@ -81,7 +81,7 @@ def pretrain_autoencoder(tail: LeNet, values: np.ndarray, setting: Setting, epoc
         loss.backward()
         optimiser.param_groups[0]["lr"] = AE_LR if step < AE_MILESTONE * total else 0.1 * AE_LR
         optimiser.step()
-        yield step + 1, total
+        yield progress_at("pretraining", step + 1, total)
     tail.eval()
 
 
@@ -90,7 +90,7 @@ class DeepSVDD(Learner):
 
     remembered = ("center", "radius")
 
-    def pretrain(self, values: np.ndarray) -> Iterator[tuple[int, int]]:
+    def pretrain(self, values: np.ndarray) -> Computing[None]:
         tail = self.setting.network.tail
         if not isinstance(tail, LeNet):
             raise TypeError("DeepSVDD trains its own network.")
@@ -123,9 +123,8 @@ class DeepSVDD(Learner):
     def rate(self, step: int) -> float:
         return 1.0 if 3 * step < self.setting.steps else 0.1  # 50 of 150 epochs
 
-    def scores(
-        self, values: np.ndarray, features: np.ndarray, should_stop: Callable[[], bool] = lambda: False
-    ) -> np.ndarray:
+    def scores(self, values: np.ndarray, features: np.ndarray) -> Computing[np.ndarray]:
+        yield None
         center, radius = (self.head[name].cpu().numpy() for name in ("center", "radius"))
         return (np.square(features - center).sum(axis=1) - radius**2).astype(np.float32)
 

@@ -12,7 +12,7 @@ a deviation that every run names.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from panda_core.backbones.network import Network
+from panda_core.events import Computing, progress_at
 from panda_core.features.trunk import activation_batch
 
 
@@ -55,8 +56,8 @@ def fisher_diagonal(
     *,
     rng: torch.Generator,
     device: torch.device,
-) -> Generator[int, None, dict[str, Tensor]]:
-    """Return name -> F for the tail's trainable parameters; yield the number of images done.
+) -> Computing[dict[str, Tensor]]:
+    """Return name -> F for the tail's trainable parameters; yield after every image.
 
     activations: (N, C, h, w) of the trunk. labels: (N,) of the classifier's classes, or None to draw each from
     the network's prediction. A parameter without a path to the logits has F = 0.
@@ -74,5 +75,5 @@ def fisher_diagonal(
         for square, gradient in zip(squares.values(), gradients, strict=True):
             if gradient is not None:
                 square += gradient.square()
-        yield index + 1
+        yield progress_at("fisher", index + 1, len(activations))
     return {name: square / max(len(activations), 1) for name, square in squares.items()}

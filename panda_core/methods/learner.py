@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from panda_core.backbones.network import Network
+from panda_core.events import Computing
 from panda_core.features.space import FeatureNorm
 from panda_core.features.trunk import activation_batch
 
@@ -69,8 +70,8 @@ class Learner:
         self.setting = setting
         self.head: dict[str, Tensor] = {}
 
-    def pretrain(self, values: np.ndarray) -> Iterator[tuple[int, int]]:
-        """Prepare the tail before the space is fitted to its features, yielding (done, total). values: of `fitted`."""
+    def pretrain(self, values: np.ndarray) -> Computing[None]:
+        """Prepare the tail before the space is fitted to its features. values: of `fitted`."""
         yield from ()
 
     def adjusted(self, center: Tensor) -> Tensor:
@@ -102,22 +103,19 @@ class Learner:
         """Return the share of the learning rate that step + 1 is made with."""
         return 1.0
 
-    def scores(
-        self, values: np.ndarray, features: np.ndarray, should_stop: Callable[[], bool] = lambda: False
-    ) -> np.ndarray:
+    def scores(self, values: np.ndarray, features: np.ndarray) -> Computing[np.ndarray]:
         """Return the method's own anomaly scores (M,), higher = more anomalous; recipes with scorer `own` have them.
 
         values: trunk activations (M, C, h, w). features: (M, D') of the same images in the run's space.
         """
         raise NotImplementedError
 
-    def answers(
-        self, values: np.ndarray, features: np.ndarray, should_stop: Callable[[], bool] = lambda: False
-    ) -> dict[str, np.ndarray]:
+    def answers(self, values: np.ndarray, features: np.ndarray) -> Computing[dict[str, np.ndarray]]:
         """Return what is asked of the network about each image -> the share (M,) of right answers; most ask nothing.
 
         values, features: as for `scores`.
         """
+        yield from ()
         return {}
 
     def close(self) -> None:

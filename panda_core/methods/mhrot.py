@@ -19,7 +19,7 @@ all images: 96.9 and 96.5.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from panda_core.backbones.network import start_anew
-from panda_core.errors import StopRequested
+from panda_core.events import Computing
 from panda_core.features.trunk import activation_batch
 from panda_core.linalg import center_of
 from panda_core.methods.geometric_views import HEADS, NAMES, STEPS, TURNS, VIEWS, classes, shifted, view
@@ -74,7 +74,7 @@ class MHRot(Learner):
     stale = True  # whether the network has moved since the galleries were made
     answered: tuple[tuple[np.ndarray, np.ndarray], ...] = ()  # images scored since it moved, and what `answers` says
 
-    def pretrain(self, values: np.ndarray) -> Iterator[tuple[int, int]]:
+    def pretrain(self, values: np.ndarray) -> Computing[None]:
         if self.setting.network.statistics_move:
             start_anew(self.setting.network.tail, self.setting.seed)
         yield from ()
@@ -108,17 +108,16 @@ class MHRot(Learner):
         return 0.5 * (1 + math.cos(math.pi * step / max(1, self.setting.steps)))
 
     @torch.no_grad()
-    def scores(
-        self, values: np.ndarray, features: np.ndarray, should_stop: Callable[[], bool] = lambda: False
-    ) -> np.ndarray:
+    def scores(self, values: np.ndarray, features: np.ndarray) -> Computing[np.ndarray]:
         way = str(self.setting.options["mhrot_score"])
         if way != CLASSIFY:
-            self._make_galleries(should_stop)
+            yield from self._make_galleries()
         elif not self.head["weight"].any():  # untrained heads look at nothing: every image is alike
             guessed = sum(float(told(self.head["bias"][None], classes(*place))) for place in VIEWS)
             return np.full(len(values), -guessed, np.float32)
         totals, known = np.zeros(len(values)), np.zeros((len(values), len(HEADS)))
-        for start, images in self._batches(values, should_stop):
+        for start, images in self._batches(values):
+            yield None
             rows = slice(start, start + len(images))
             for number, place in enumerate(VIEWS):
                 found = self._features(view(images, *place))
@@ -130,13 +129,11 @@ class MHRot(Learner):
             self.answered = (*self.answered, (values, known / len(VIEWS)))
         return (totals if way == CLASSIFY else totals / len(VIEWS)).astype(np.float32)
 
-    def answers(
-        self, values: np.ndarray, features: np.ndarray, should_stop: Callable[[], bool] = lambda: False
-    ) -> dict[str, np.ndarray]:
+    def answers(self, values: np.ndarray, features: np.ndarray) -> Computing[dict[str, np.ndarray]]:
         if not self.head["weight"].any():  # equal logits: the first class of every head, right in a share of the views
             return {name: np.full(len(values), 1 / size) for name, size in zip(NAMES, HEADS, strict=True)}
         if not any(given is values for given, _ in self.answered):
-            self.scores(values, features, should_stop)
+            yield from self.scores(values, features)
         known = next(known for given, known in self.answered if given is values)
         return dict(zip(NAMES, known.T, strict=True))
 
@@ -149,23 +146,22 @@ class MHRot(Learner):
         others = [neighbour_distances(gallery, features) for place, gallery in enumerate(galleries) if place != number]
         return own - torch.stack(others).mean(dim=0)
 
-    def _make_galleries(self, should_stop: Callable[[], bool]) -> None:
+    def _make_galleries(self) -> Computing[None]:
         """Keep features (36, G, D) of normal images in each view, through the tail as it is; a detector has them."""
         if not self.stale or not hasattr(self, "material"):
             return
         fitted, most = self.material.fitted, int(self.setting.options["gallery_images"])
         chosen = np.random.default_rng([self.setting.seed, STREAM]).permutation(fitted)[:most]
         parts: list[list[Tensor]] = [[] for _ in VIEWS]
-        for _, images in self._batches(self.material.values[np.sort(chosen)], should_stop):
+        for _, images in self._batches(self.material.values[np.sort(chosen)]):
+            yield None
             for part, place in zip(parts, VIEWS, strict=True):
                 part.append(self._features(view(images, *place)))
         self.keep(galleries=torch.stack([torch.cat(part) for part in parts]))
         self.stale = False
 
-    def _batches(self, values: np.ndarray, should_stop: Callable[[], bool]) -> Iterator[tuple[int, Tensor]]:
+    def _batches(self, values: np.ndarray) -> Iterator[tuple[int, Tensor]]:
         for start in range(0, len(values), BATCH):
-            if should_stop():
-                raise StopRequested("Stopped on request.")
             rows = np.arange(start, min(start + BATCH, len(values)))
             yield start, activation_batch(values, rows, self.setting.device)
 

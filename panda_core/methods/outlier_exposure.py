@@ -8,13 +8,12 @@ alike until it saturates into ties.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from panda_core.events import Computing
 from panda_core.features.trunk import activation_batch
 from panda_core.methods.learner import Learner, Material, batch_rows
 
@@ -47,9 +46,8 @@ class OutlierExposure(Learner):
         outliers = self.material.norm(self.setting.network.tail(batch))
         return exposure_loss(self._logits(self.features(rows)), self._logits(outliers))
 
-    def scores(
-        self, values: np.ndarray, features: np.ndarray, should_stop: Callable[[], bool] = lambda: False
-    ) -> np.ndarray:
+    def scores(self, values: np.ndarray, features: np.ndarray) -> Computing[np.ndarray]:
+        yield None
         weight, bias = (self.head[name].detach().cpu().numpy() for name in ("weight", "bias"))
         return (features @ weight + bias).astype(np.float32)
 

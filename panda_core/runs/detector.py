@@ -17,7 +17,7 @@ from panda_core.config import RunConfig
 from panda_core.datasets import ArrayImages, ImageSource, OneClassTask
 from panda_core.datasets.io.given import decode_given, listed_images, name_of_given
 from panda_core.errors import BrokenRun, UsageError
-from panda_core.events import RunStarted
+from panda_core.events import RunStarted, result_of
 from panda_core.features.space import FeatureNorm, space_features
 from panda_core.features.trunk import compute_trunk
 from panda_core.methods.learner import Learner
@@ -89,10 +89,10 @@ class Adapted:
         history = []
         for checkpoint in self.checkpoints:
             self.network.tail.load_state_dict(checkpoint.tail, strict=False)
-            features = space_features(self.network.tail, self.norm, activations, self.device)
+            features = result_of(space_features(self.network.tail, self.norm, activations, self.device))
             if checkpoint.scorer is None:
                 self.learner.keep(**checkpoint.head)
-                history.append(self.learner.scores(activations, features))
+                history.append(result_of(self.learner.scores(activations, features)))
             else:
                 history.append(checkpoint.scorer.score(features))
         scores = np.stack(history)  # (T, B)

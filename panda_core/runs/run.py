@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from filelock import Timeout
 
@@ -19,7 +20,7 @@ from panda_core.runs.few_shot.data import GeneralPlan
 from panda_core.runs.few_shot.loop import generalise, prepare_generalisation
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.plan import Plan, SegmentPlan, prepare, prepare_segmentation
-from panda_core.runs.saving import environment, momentum_file, save
+from panda_core.runs.saving import Saved, environment, momentum_file, save
 from panda_core.runs.segment.loop import segment
 from panda_core.runs.segment.settings import is_segmentation
 from panda_core.runs.tensors import read_head, read_momentum, read_space, read_tail
@@ -76,9 +77,6 @@ def _prepared(config: RunConfig, task: OneClassTask | None = None) -> Plan | Seg
 def _record(plan: Plan | SegmentPlan, folder: RunFolder, should_stop: Callable[[], bool]) -> Iterator[Event]:
     """Compute into `folder`, from its last checkpoint if it has one; a segmentation has none and starts anew."""
 
-    def stop() -> bool:
-        return should_stop() or folder.stop_requested()
-
     try:
         folder.write_state("running")
         folder.write_config(plan.config)
@@ -89,19 +87,13 @@ def _record(plan: Plan | SegmentPlan, folder: RunFolder, should_stop: Callable[[
             folder.append(started)
             yield started
         items = (
-            generalise(plan, stop)
+            generalise(plan)
             if isinstance(plan, GeneralPlan)
-            else segment(plan, stop)
+            else segment(plan)
             if isinstance(plan, SegmentPlan)
-            else adapt(plan, resumed, stop)
+            else adapt(plan, resumed)
         )
-        for item in items:
-            if isinstance(item, Event):
-                folder.append(item)
-                _after(folder, item)
-                yield item
-            else:
-                save(plan, folder, item)
+        yield from _drive(items, plan, folder, should_stop, resumed)
     except GeneratorExit:
         stopped = RunStopped(reason="Stopped: nobody asked for further events.")
         folder.append(stopped)
@@ -116,6 +108,38 @@ def _record(plan: Plan | SegmentPlan, folder: RunFolder, should_stop: Callable[[
             failure = PandaError("The memory is full. Use a smaller `--batch-size`, `--image-size` or `--train-limit`.")
         yield from _fail(folder, failure)
         raise failure from error
+
+
+def _drive(
+    items: Generator[Event | Saved | None, None, None],
+    plan: Plan | SegmentPlan,
+    folder: RunFolder,
+    should_stop: Callable[[], bool],
+    resumed: Resumed | None,
+) -> Iterator[Event]:
+    """Write down what a loop yields, and yield its events. At every item it may be stopped, and only here."""
+    last: int | None = None if resumed is None else resumed.step
+    with contextlib.closing(items):
+        while not (should_stop() or folder.stop_requested()):
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            if isinstance(item, Event):
+                folder.append(item)
+                _after(folder, item)
+                yield item
+                if isinstance(item, CheckpointSaved):
+                    last = item.step
+                elif isinstance(item, RunFinished):
+                    return
+            elif item is not None:
+                save(plan, folder, item)
+    where = "before the first checkpoint" if last is None else f"after the checkpoint of step {last}"
+    event = RunStopped(reason=f"Stopped on request, {where}.")
+    folder.append(event)
+    _after(folder, event)
+    yield event
 
 
 def _fail(folder: RunFolder, error: PandaError) -> Iterator[Event]:

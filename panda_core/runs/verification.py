@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from panda_core.errors import BrokenRun
+from panda_core.events import result_of
 from panda_core.few_shot.table import is_generalisation
 from panda_core.methods.stopping import taking_part
 from panda_core.runs.adapt.evaluate import Evaluation, Measured, Space
-from panda_core.runs.adapt.inputs import Inputs, set_up
+from panda_core.runs.adapt.inputs import set_up
 from panda_core.runs.adapt.loop import final_scores, new_learner
 from panda_core.runs.few_shot.loop import generalise, prepare_generalisation
 from panda_core.runs.loaded import LoadedRun
@@ -28,7 +29,7 @@ def recompute_final_scores(loaded: LoadedRun) -> np.ndarray:
         items = segment(prepare_segmentation(loaded.config))
         return [item for item in items if isinstance(item, SegmentSnapshot)][-1].arrays["scores"]
     plan = prepare(loaded.config)
-    (inputs,) = [item for item in set_up(plan, lambda: False) if isinstance(item, Inputs)]
+    inputs = result_of(set_up(plan))
     space_file = loaded.folder.path / "space.safetensors"
     space = Space.from_tensors(plan, read_space(space_file, plan.network, str(plan.config.feature_norm)))
     learner = new_learner(plan.config, plan.network, plan.device)
@@ -40,7 +41,7 @@ def recompute_final_scores(loaded: LoadedRun) -> np.ndarray:
         file = loaded.folder.path / "checkpoints" / f"{event.step:06d}.safetensors"
         plan.network.tail.load_state_dict(read_tail(file, plan.network), strict=False)
         learner.keep(**read_head(file))
-        features = evaluation.features(plan.network.tail)
-        history.append(evaluation.measure(features, event.step, event.images_seen, history, began=0.0))
+        features = result_of(evaluation.features(plan.network.tail))
+        history.append(result_of(evaluation.measure(features, event.step, event.images_seen, history, began=0.0)))
     learner.close()
     return final_scores(plan, history).scores

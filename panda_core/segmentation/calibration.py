@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 
+from panda_core.events import Computing
 from panda_core.segmentation.model import Patches, PatchModel, Segmented
 
 ENOUGH = 50  # normal images from which on a tenth of them is held out for good
@@ -40,12 +40,8 @@ def folds_of(count: int, seed: int) -> list[np.ndarray]:
 
 
 def fit_calibrated(
-    model: PatchModel,
-    raw: Patches,
-    count: int,
-    should_stop: Callable[[], bool] = lambda: False,
-    reserved: np.ndarray | None = None,
-) -> CalibratedBank:
+    model: PatchModel, raw: Patches, count: int, reserved: np.ndarray | None = None
+) -> Computing[CalibratedBank]:
     """Fit `model` to the raw patches of `count` normal images (each with its turned copies) and calibrate it.
 
     The distances of each group of levels are divided by their mean over the patches of the first images held out: 1
@@ -63,13 +59,13 @@ def fit_calibrated(
     said: list[Segmented] = []
     for fold in folds:
         others = np.setdiff1d(own, fold)
-        model.fit(normal.rows(_copies(others, model.turns)), others, should_stop)
+        yield from model.fit(normal.rows(_copies(others, model.turns)), others)
         patches = normal.rows(fold * model.turns)
         if not said:
             model.set_scales(patches)
         said.append(model.segment(patches))
     if len(folds) > 1:
-        model.fit(normal.rows(_copies(bank, model.turns)), bank, should_stop)
+        yield from model.fit(normal.rows(_copies(bank, model.turns)), bank)
     if apart.any():
         said.append(model.segment(normal.rows(np.nonzero(apart)[0] * model.turns)))
     order = np.argsort(held_out)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from panda_core.errors import StopRequested
+from panda_core.events import Computing
 from panda_core.linalg import center_of
 
 PROJECTED = 64  # dimensions in which distances are measured while selecting; the paper keeps them open, code uses 128
+BREATH = 100  # choices between two moments at which the selection may be stopped
 
 
 def k_centres(
@@ -18,13 +17,12 @@ def k_centres(
     *,
     rng: np.random.Generator,
     projected: int = PROJECTED,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> np.ndarray:
+) -> Computing[np.ndarray]:
     """Return `count` distinct rows of points (N, D), each the one farthest from those before it; the first is random.
 
     The largest distance of any point to the nearest chosen one is at most twice the smallest possible with as many
     (Gonzalez 1985), in the space where it is measured: a random projection to `projected` dimensions where D is
-    larger (Johnson & Lindenstrauss 1984), the points themselves elsewhere.
+    larger (Johnson & Lindenstrauss 1984), the points themselves elsewhere. Yields every `BREATH` choices.
     """
     if count >= len(points):
         return np.arange(len(points))
@@ -38,8 +36,8 @@ def k_centres(
     nearest = np.full(len(points), np.inf, np.float32)
     pick = int(rng.integers(len(points)))
     for place in range(count):
-        if place % 100 == 0 and should_stop():
-            raise StopRequested("Stopped on request.")
+        if place % BREATH == 0:
+            yield None
         chosen[place] = pick
         products = np.einsum("dn,d->n", columns, columns[:, pick])
         np.minimum(nearest, squares + squares[pick] - 2 * products, out=nearest)

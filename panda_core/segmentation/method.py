@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
+
+from panda_core.events import Computing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,13 +36,7 @@ class PatchMethod(Protocol):
     def from_options(cls, options: Mapping[str, Any], *, seed: int, turns: int) -> PatchMethod:
         """Return an unfitted one as the options of its row say. turns: copies of each normal image, turned."""
 
-    def fit(
-        self,
-        groups: Sequence[np.ndarray],
-        images: np.ndarray,
-        pooled: np.ndarray | None,
-        should_stop: Callable[[], bool] = lambda: False,
-    ) -> PatchMethod:
+    def fit(self, groups: Sequence[np.ndarray], images: np.ndarray, pooled: np.ndarray | None) -> Computing[None]:
         """Learn from patches (N * turns, g, g, D) of each group. images: (N,), the number of each image."""
 
     def compare(self, groups: Sequence[np.ndarray], pooled: np.ndarray | None) -> list[Compared]:

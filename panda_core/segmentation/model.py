@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from panda_core.backbones.network import Network
 from panda_core.config import RunConfig
+from panda_core.events import Computing
 from panda_core.features.space import FeatureNorm
 from panda_core.features.trunk import network_input, squared
 from panda_core.segmentation.maps import turned
@@ -126,10 +127,11 @@ class PatchModel:
             pooled = self.pooled_norm(torch.from_numpy(pooled)).numpy()
         return Patches(groups, pooled)
 
-    def fit(self, normal: Patches, images: np.ndarray, should_stop: Callable[[], bool] = lambda: False) -> PatchModel:
+    def fit(self, normal: Patches, images: np.ndarray) -> Computing[None]:
         """Fit the method to patches, in space, of the turned copies of the normal images numbered `images`."""
-        self.method = self._method().fit(normal.groups, images, normal.pooled, should_stop)
-        return self
+        method = self._method()
+        yield from method.fit(normal.groups, images, normal.pooled)
+        self.method = method
 
     def set_scales(self, held_out: Patches) -> None:
         """Take the mean distance of held-out normal patches as the unit of each group of levels."""

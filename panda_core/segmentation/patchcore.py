@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from panda_core.events import Computing
 from panda_core.segmentation.bank import Bank, origins_of
 from panda_core.segmentation.coreset import k_centres
 from panda_core.segmentation.maps import agreed, top_mean
@@ -50,13 +51,7 @@ class PatchCore:
             turns=turns,
         )
 
-    def fit(
-        self,
-        groups: Sequence[np.ndarray],
-        images: np.ndarray,
-        pooled: np.ndarray | None,
-        should_stop: Callable[[], bool] = lambda: False,
-    ) -> PatchCore:
+    def fit(self, groups: Sequence[np.ndarray], images: np.ndarray, pooled: np.ndarray | None) -> Computing[None]:
         """Learn from patches (N * turns, g, g, D) of each group; images (N,): the number of each image.
 
         The share `coreset` of all patches is kept, at most `bank_rows`, chosen among at most `candidates` drawn at
@@ -70,10 +65,10 @@ class PatchCore:
             drawn = np.arange(len(flat))
             if len(flat) > max(kept, self.candidates):
                 drawn = np.sort(rng.choice(len(flat), max(kept, self.candidates), replace=False))
-            rows = drawn[k_centres(flat[drawn], kept, rng=rng, should_stop=should_stop)]
+            chosen = yield from k_centres(flat[drawn], kept, rng=rng)
+            rows = drawn[chosen]
             origins = origins_of(images, self.turns, (patches.shape[1], patches.shape[2]))[rows]
             self.banks.append(Bank(flat[rows], origins, exact_rows=self.exact_rows, seed=self.seed))
-        return self
 
     def compare(self, groups: Sequence[np.ndarray], pooled: np.ndarray | None) -> list[Compared]:
         """Return how far patches (B, g, g, D) of each group lie from its bank."""

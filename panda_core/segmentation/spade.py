@@ -6,13 +6,14 @@ of the retrieved images are searched; the released code drops those beyond a mul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from panda_core.events import Computing
 from panda_core.segmentation.bank import SHOWN, Bank, origins_of
 from panda_core.segmentation.maps import merged
 from panda_core.segmentation.method import Compared
@@ -33,19 +34,16 @@ class Spade:
         """Return an unfitted one as the options of its row say; it knows no turned copies."""
         return cls(seed=seed, nearest_images=int(options["nearest_images"]))
 
-    def fit(
-        self,
-        groups: Sequence[np.ndarray],
-        images: np.ndarray,
-        pooled: np.ndarray | None,
-        should_stop: Callable[[], bool] = lambda: False,
-    ) -> Spade:
+    def fit(self, groups: Sequence[np.ndarray], images: np.ndarray, pooled: np.ndarray | None) -> Computing[None]:
         """Learn from patches of each group, the number of each image (N,) and pooled features (N, P)."""
+        yield None  # all of it is short: nothing is chosen, everything is kept
         if pooled is None:
             raise ValueError("SPADE needs pooled features.")
+        self._keep(groups, images, pooled)
+
+    def _keep(self, groups: Sequence[np.ndarray], images: np.ndarray, pooled: np.ndarray) -> None:
         self.groups_, self.images_ = [np.ascontiguousarray(patches, np.float32) for patches in groups], images
         self.pooled_ = Bank(pooled, np.zeros((len(pooled), 4)), exact_rows=len(pooled), seed=self.seed)
-        return self
 
     def compare(self, groups: Sequence[np.ndarray], pooled: np.ndarray | None) -> list[Compared]:
         """Return how far patches (B, g, g, D) of each group lie from those of the nearest images."""
@@ -86,7 +84,8 @@ class Spade:
     def load(self, tensors: Mapping[str, Tensor], groups: int) -> Spade:
         """Take what `tensors()` returned."""
         stored = [tensors[f"{place}.patches"].numpy() for place in range(groups)]
-        return self.fit(stored, tensors["images"].numpy(), tensors["pooled"].numpy())
+        self._keep(stored, tensors["images"].numpy(), tensors["pooled"].numpy())
+        return self
 
 
 METHOD = Spade

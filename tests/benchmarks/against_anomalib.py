@@ -38,6 +38,7 @@ from panda_core.backbones.lite_network import PREPROCESSING, whole_network
 from panda_core.config import RunConfig
 from panda_core.datasets import ArrayImages, OneClassTask, find_dataset, one_class_task
 from panda_core.datasets.io.masks import Masks
+from panda_core.events import result_of
 from panda_core.features.trunk import network_input, squared
 from panda_core.metrics import auroc
 from panda_core.pixel_metrics import pixel_metrics
@@ -117,7 +118,7 @@ def ours(train: np.ndarray, test: np.ndarray, *, ratio: float, seed: int) -> Mea
 
     began = time.perf_counter()
     raw = Patches.joined([model.patches(list(batch)) for batch in _batches_of(train)])
-    fit_calibrated(model, raw, len(train))
+    result_of(fit_calibrated(model, raw, len(train)))
     fitted = time.perf_counter()
 
     said = joined([model.segment(model.in_space(model.patches(list(batch)))) for batch in _batches_of(test)])

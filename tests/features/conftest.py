@@ -49,10 +49,10 @@ def make_images() -> Callable[..., CountedImages]:
 
 
 @pytest.fixture
-def fill(tiny_network: Callable[..., Any], tmp_path: Path) -> Callable[..., tuple[list[Any], TrunkActivations | None]]:
-    """Return a function (images, ...) -> (all progress, the activations or None), with a cache of the test's own."""
+def fill(tiny_network: Callable[..., Any], tmp_path: Path) -> Callable[..., tuple[list[Any], TrunkActivations]]:
+    """Return a function (images, ...) -> (all progress, the activations), with a cache of the test's own."""
 
-    def call(images: Any, **changes: Any) -> tuple[list[Any], TrunkActivations | None]:
+    def call(images: Any, **changes: Any) -> tuple[list[Any], TrunkActivations]:
         options = {
             "network": tiny_network(),
             "split": "train",
@@ -62,8 +62,12 @@ def fill(tiny_network: Callable[..., Any], tmp_path: Path) -> Callable[..., tupl
             "cache_dir": tmp_path / "cache",
             **changes,
         }
-        items = list(trunk_activations(images, options.pop("network"), **options))
-        found = items[-1] if items and isinstance(items[-1], TrunkActivations) else None
-        return [item for item in items if item is not found], found
+        computing, events = trunk_activations(images, options.pop("network"), **options), list[Any]()
+        while True:
+            try:
+                item = next(computing)
+            except StopIteration as end:
+                return events, end.value
+            events += [] if item is None else [item]
 
     return call

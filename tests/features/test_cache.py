@@ -145,30 +145,18 @@ def test_nothing_readable_is_one_sentence(
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])
-def test_stopping_leaves_no_entry(
-    fill: Callable[..., Any], make_images: Callable[..., Any], tmp_path: Path, after: int
+def test_closing_it_between_two_batches_leaves_no_entry(
+    make_images: Callable[..., Any], tiny_network: Callable[..., Any], tmp_path: Path, after: int
 ) -> None:
-    """Half an entry taken for a whole one after a stop; decoding that goes on for a batch too many."""
-    images, asked = make_images(150), []
-
-    def should_stop() -> bool:
-        asked.append(1)
-        return len(asked) > after
-
-    _, found = fill(images, should_stop=should_stop)
-    assert found is None
-    assert images.loads == 64 * after
-    assert list((tmp_path / "cache").iterdir()) == []
-
-
-def test_closing_the_generator_leaves_nothing(
-    make_images: Callable[..., Any], tiny_network: Callable[..., Any], tmp_path: Path
-) -> None:
-    """A part left behind by a consumer that went away."""
+    """Half an entry taken for a whole one after a stop; decoding that goes on for a batch too many; no moment between
+    two batches at which it could be stopped."""
     options: dict[str, Any] = {"split": "train", "image_size": 32, "dtype": "float16", "device": torch.device("cpu")}
-    filling = cache.trunk_activations(make_images(70), tiny_network(), cache_dir=tmp_path / "cache", **options)
-    assert [next(filling), next(filling)]
-    filling.close()  # type: ignore[attr-defined]
+    images = make_images(150)
+    filling = cache.trunk_activations(images, tiny_network(), cache_dir=tmp_path / "cache", **options)
+    for _ in range(1 + after):
+        next(filling)
+    filling.close()
+    assert images.loads == 64 * after
     assert list((tmp_path / "cache").iterdir()) == []
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from panda_core.events import result_of
 from panda_core.features.space import FeatureNorm, space_features, tail_features
 from panda_core.features.trunk import activation_batch
 
@@ -23,10 +24,12 @@ def activations() -> np.ndarray:
 def test_batch_size_changes_no_feature(tiny_network: Callable[..., Any], activations: np.ndarray) -> None:
     """Features that depend on their batch: statistics taken of it, or a last batch of one image squeezed away."""
     tail = tiny_network().tail
-    whole = tail_features(tail, activations, CPU, batch=64)
+    whole = result_of(tail_features(tail, activations, CPU, batch=64))
     assert whole.shape == (70, 14)
     for batch in (1, 7, 69, 1000):
-        torch.testing.assert_close(tail_features(tail, activations, CPU, batch=batch), whole, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            result_of(tail_features(tail, activations, CPU, batch=batch)), whole, rtol=1e-5, atol=1e-6
+        )
 
 
 def test_the_bundled_network_does_not_see_its_batch() -> None:
@@ -35,10 +38,10 @@ def test_the_bundled_network_does_not_see_its_batch() -> None:
 
     network = find_backbone("efficientnet_lite0").load("blocks.2")
     values = np.random.default_rng(1).normal(size=(66, 40, 4, 4)).astype(np.float16)
-    norm = FeatureNorm.fit("whiten", tail_features(network.tail, values, CPU), network.level_widths, 512)
-    whole = space_features(network.tail, norm, values, CPU, batch=64)
+    norm = FeatureNorm.fit("whiten", result_of(tail_features(network.tail, values, CPU)), network.level_widths, 512)
+    whole = result_of(space_features(network.tail, norm, values, CPU, batch=64))
     for batch in (1, 7):
-        found = space_features(network.tail, norm, values, CPU, batch=batch)
+        found = result_of(space_features(network.tail, norm, values, CPU, batch=batch))
         np.testing.assert_allclose(found, whole, rtol=1e-3, atol=1e-4 * np.abs(whole).max())
 
 
@@ -54,5 +57,5 @@ def test_rows_are_taken_in_order(activations: np.ndarray) -> None:
 def test_features_need_no_gradient(tiny_network: Callable[..., Any], activations: np.ndarray) -> None:
     """A graph kept for every evaluated image: memory that grows with the data."""
     tail = tiny_network().tail.requires_grad_(True)
-    assert not tail_features(tail, activations, CPU).requires_grad
-    assert space_features(tail, FeatureNorm("l2", (6, 8)), activations, CPU).dtype == np.float32
+    assert not result_of(tail_features(tail, activations, CPU)).requires_grad
+    assert result_of(space_features(tail, FeatureNorm("l2", (6, 8)), activations, CPU)).dtype == np.float32

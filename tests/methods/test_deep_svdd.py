@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 
 from panda_core.backbones import find_backbone
 from panda_core.backbones.lenet import LeNet, contrast_normalised
+from panda_core.events import CacheProgress, result_of
 from panda_core.features.space import FeatureNorm
 from panda_core.methods import deep_svdd
 from panda_core.methods.deep_svdd import Decoder, DeepSVDD, kept_from_zero, soft_boundary_loss
@@ -102,7 +104,7 @@ def test_about_nu_of_the_distances_exceed_the_radius(make: Callable[..., DeepSVD
     distances = (learner.features(rows) - learner.head["center"]).norm(dim=1)
     assert abs((distances > learner.head["radius"]).float().mean().item() - nu) <= 1 / 20
     values, features = learner.material.values, learner.features(np.arange(24)).detach().numpy()
-    scores = learner.scores(values, features)
+    scores = result_of(learner.scores(values, features))
     assert (
         (scores > 0)
         == (np.square(features - learner.head["center"].numpy()).sum(axis=1) ** 0.5 > float(learner.head["radius"]))
@@ -156,8 +158,8 @@ def test_the_autoencoder_learns_to_draw(make: Callable[..., DeepSVDD], monkeypat
     x = torch.from_numpy(values.astype(np.float32))
     errors: list[float] = []
     before: list[torch.Tensor] | None = None
-    for done, total in steps:
-        assert (done, total) == (len(errors) + 1, 15)
+    for item in steps:
+        assert item == CacheProgress(split="pretraining", done=len(errors) + 1, total=15, time=ANY)
         before = before or [value.clone() for value in tail.parameters()]
         with torch.no_grad():  # both in training mode, as they are trained
             images = tail.prepared(x)  # type: ignore[operator]

@@ -35,7 +35,7 @@ def fisher(network: Any, values: np.ndarray, labels: np.ndarray | None, seed: in
         try:
             done.append(next(computing))
         except StopIteration as end:
-            assert done == list(range(1, len(values) + 1))
+            assert len(done) == len(values)
             return end.value
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from panda_core.backbones import find_backbone
-from panda_core.errors import StopRequested
+from panda_core.events import result_of
 from panda_core.features.space import FeatureNorm
 from panda_core.methods.geometric_views import HEADS, VIEWS, classes, shifted, view
 from panda_core.methods.learner import Material, Setting
@@ -104,7 +104,7 @@ def test_an_image_is_shifted_before_it_is_turned() -> None:
 def test_guessing_gives_33_and_knowing_108(make: Callable[..., MHRot]) -> None:
     """A head counted twice, or a wrong head for a label: 36 (1/4 + 1/3 + 1/3) = 33 and 36 x 3 = 108."""
     learner = make(noise(5))
-    np.testing.assert_allclose(learner.scores(noise(5), np.zeros((5, 128))), -33, rtol=1e-6)
+    np.testing.assert_allclose(result_of(learner.scores(noise(5), np.zeros((5, 128)))), -33, rtol=1e-6)
     logits = {
         place: torch.cat([50 * F.one_hot(torch.tensor(c), n) for c, n in zip(classes(*place), HEADS, strict=True)])
         for place in VIEWS
@@ -143,7 +143,7 @@ def test_the_score_is_that_of_one_image_and_one_view_at_a_time(make: Callable[..
     """Views added to the wrong image where there are more images than a batch holds; polarity the other way round."""
     values = noise(70)
     learner = read(make(values))
-    found = learner.scores(values, np.zeros((70, 128)))
+    found = result_of(learner.scores(values, np.zeros((70, 128))))
     assert found.dtype == np.float32 and len(np.unique(found)) == 70
     for row in (0, 63, 64, 69):
         total = 0.0
@@ -173,12 +173,12 @@ def test_answers_are_counted_by_head_image_and_view(make: Callable[..., MHRot], 
         expected += np.stack([head == place for head, place in zip(heads, wanted, strict=True)], axis=1) / 36
     assert len(np.unique(expected)) > 3
     features = np.zeros((5, 128))
-    learner.scores(values, features)
-    learner.scores(noise(2, seed=1), features[:2])
-    found = learner.answers(values, features)
+    result_of(learner.scores(values, features))
+    result_of(learner.scores(noise(2, seed=1), features[:2]))
+    found = result_of(learner.answers(values, features))
     assert list(found) == ["rotation", "horizontal", "vertical"]
     np.testing.assert_allclose(np.stack(list(found.values()), axis=1), expected, atol=1e-9)
-    fresh = read(make(values, mhrot_score=way)).answers(values, features)
+    fresh = result_of(read(make(values, mhrot_score=way)).answers(values, features))
     np.testing.assert_allclose(np.stack(list(fresh.values()), axis=1), expected, atol=1e-9)
 
 
@@ -193,17 +193,17 @@ def test_answers_are_not_asked_for_twice_but_again_after_a_step(make: Callable[.
         return look(*arguments)
 
     learner._batches = batches  # type: ignore[method-assign]
-    learner.scores(values, np.zeros((4, 128)))
-    learner.answers(values, np.zeros((4, 128)))
+    result_of(learner.scores(values, np.zeros((4, 128))))
+    result_of(learner.answers(values, np.zeros((4, 128))))
     assert len(looked) == 1
     learner.loss(np.arange(4), 0)
-    learner.answers(values, np.zeros((4, 128)))
+    result_of(learner.answers(values, np.zeros((4, 128))))
     assert len(looked) == 2
 
 
 def test_untrained_heads_guess(make: Callable[..., MHRot]) -> None:
     """A network that has learned nothing and is said to know more than chance: a quarter, a third, a third."""
-    found = make(noise(3)).answers(noise(3), np.zeros((3, 128)))
+    found = result_of(make(noise(3)).answers(noise(3), np.zeros((3, 128))))
     assert {name: shares.tolist() for name, shares in found.items()} == {
         "rotation": [1 / 4] * 3,
         "horizontal": [1 / 3] * 3,
@@ -215,8 +215,9 @@ def test_untrained_heads_guess(make: Callable[..., MHRot]) -> None:
 def test_scoring_can_be_stopped_between_batches(make: Callable[..., MHRot], way: str) -> None:
     """Thousands of views that nobody can end."""
     learner = read(make(noise(8), mhrot_score=way))
-    with pytest.raises(StopRequested):
-        learner.scores(noise(8), np.zeros((8, 128)), lambda: True)
+    scoring = learner.scores(noise(130), np.zeros((130, 128)))
+    assert [next(scoring) for _ in range(3)] == [None] * 3
+    scoring.close()
 
 
 @pytest.mark.parametrize("way", ["knn", "knn-difference"])
@@ -236,23 +237,23 @@ def test_features_are_compared_with_the_same_view(make: Callable[..., MHRot], wa
         far = [np.sort(((found[:, None] - gallery[None]) ** 2).sum(axis=2))[:, :2].sum(axis=1) for gallery in galleries]
         others = np.mean([row for other, row in enumerate(far) if other != number], axis=0)
         expected += (far[number] - (others if way == "knn-difference" else 0)) / 36
-    np.testing.assert_allclose(learner.scores(queries, np.zeros((2, 128))), expected, rtol=1e-3)
+    np.testing.assert_allclose(result_of(learner.scores(queries, np.zeros((2, 128)))), expected, rtol=1e-3)
     detector = MHRot(learner.setting)
     detector.keep(**learner.head)
-    np.testing.assert_allclose(detector.scores(queries, np.zeros((2, 128))), expected, rtol=1e-3)
+    np.testing.assert_allclose(result_of(detector.scores(queries, np.zeros((2, 128)))), expected, rtol=1e-3)
 
 
 def test_galleries_are_made_anew_after_a_step(make: Callable[..., MHRot]) -> None:
     """Queries of the network as it is compared with normal images of the network as it was."""
     values = noise(6, 8)
     learner = read(make(values, mhrot_score="knn"))
-    learner.scores(values, np.zeros((6, 128)))
+    result_of(learner.scores(values, np.zeros((6, 128))))
     first = learner.head["galleries"].clone()
     learner.loss(np.arange(6), 0).backward()
     with torch.no_grad():
         for value in learner.setting.network.tail.parameters():
             value.sub_(0.1 * value.grad)  # type: ignore[operator]
-    learner.scores(values, np.zeros((6, 128)))
+    result_of(learner.scores(values, np.zeros((6, 128))))
     assert first.shape == (36, 6, 128) and not learner.head["galleries"].requires_grad
     assert not torch.allclose(learner.head["galleries"], first)
 
@@ -315,7 +316,7 @@ def test_it_learns_to_tell_normal_images_apart(make: Callable[..., MHRot]) -> No
     learner.setting.network.tail.eval()
     assert losses[0] == pytest.approx((np.log(4) + 2 * np.log(3)) / 3, rel=1e-5)
     assert losses[-1] < 0.7 * losses[0]
-    normal, other = (learner.scores(images, np.zeros((12, 128))) for images in (values, noise(12, seed=7)))
+    normal, other = (result_of(learner.scores(images, np.zeros((12, 128)))) for images in (values, noise(12, seed=7)))
     assert normal.mean() < other.mean()
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from panda_core.events import result_of
 from panda_core.features.space import FeatureNorm
 from panda_core.methods.learner import Beside, Material, Setting
 from panda_core.methods.outlier_exposure import OutlierExposure, exposure_loss
@@ -81,9 +82,9 @@ def test_separable_clouds_are_separated_with_outliers_above(clouds: tuple[np.nda
         made.loss(np.arange(8), step).backward()
         optimiser.step()
     features = np.concatenate(clouds).astype(np.float32)
-    scores = made.scores(np.empty(0), features)
+    scores = result_of(made.scores(np.empty(0), features))
     assert auroc(scores, np.repeat([0, 1], [40, 30])) == 1.0
-    far = made.scores(np.empty(0), np.array([[50, 50], [60, 60]], np.float32))
+    far = result_of(made.scores(np.empty(0), np.array([[50, 50], [60, 60]], np.float32)))
     assert scores.dtype == np.float32 and far[0] < far[1], "sigma would be 1.0 for both"
 
 

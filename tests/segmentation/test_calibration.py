@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from panda_core.errors import StopRequested
+from panda_core.events import result_of
 from panda_core.segmentation.calibration import ENOUGH, FOLDS, fit_calibrated, folds_of
 from panda_core.segmentation.maps import top_mean
 
@@ -46,7 +46,7 @@ def test_every_held_out_image_is_new_to_its_judge(
 ) -> None:
     """Maps of zeros: a normal image in the bank that judges it would make every threshold 0."""
     learner = model(recipe)
-    found = fit_calibrated(learner, learner.patches(images(count)), count)
+    found = result_of(fit_calibrated(learner, learner.patches(images(count)), count))
     assert len(found.held_out) == len(found.grids) == len(found.scores) == held
     assert (np.diff(found.held_out) > 0).all()
     assert (found.grids > 0).all() and np.isfinite(found.scores).all()
@@ -62,7 +62,7 @@ def test_held_out_maps_are_in_the_order_of_the_images(model: Model, images: Make
     several = images(12)
     several[odd] = 255 - several[odd]
     learner = model()
-    found = fit_calibrated(learner, learner.patches(several), 12)
+    found = result_of(fit_calibrated(learner, learner.patches(several), 12))
     assert found.held_out[found.grids.mean(axis=(1, 2)).argmax()] == odd
     assert found.held_out[found.scores.argmax()] == odd
 
@@ -71,7 +71,7 @@ def test_the_final_bank_is_of_the_images_it_names(model: Model, images: Make) ->
     """A bank that is left as the last fold made it."""
     for count in (12, 50):
         learner = model(coreset=1.0)
-        found = fit_calibrated(learner, learner.patches(images(count)), count)
+        found = result_of(fit_calibrated(learner, learner.patches(images(count)), count))
         known = learner.segment(learner.in_space(learner.patches(images(count)))).grids.max(axis=(1, 2)) < 1e-2
         assert np.nonzero(known)[0].tolist() == found.bank.tolist()
         assert {int(number) for number in learner.method.banks[0].origins[:, 0]} == set(found.bank.tolist())
@@ -83,11 +83,11 @@ def test_1_is_as_far_as_held_out_patches_lie(model: Model, images: Make, recipe:
     """A level with long features that decides the merged map alone."""
     learner = model(recipe)
     raw = learner.patches(images(count))
-    fit_calibrated(learner, raw, count)
+    result_of(fit_calibrated(learner, raw, count))
     fold = folds_of(count, 0)[0]
     others = np.setdiff1d(np.arange(count), fold)
     normal = learner.in_space(raw)
-    learner.fit(normal.rows(others), others)
+    result_of(learner.fit(normal.rows(others), others))
     held_out = normal.rows(fold)
     for part, scale in zip(learner.method.compare(held_out.groups, held_out.pooled), learner.scales, strict=True):
         assert (part.distances[..., 0] / scale).mean() == pytest.approx(1, rel=1e-4)
@@ -100,10 +100,10 @@ def test_equal_images_divide_by_no_zero(model: Model, images: Make) -> None:
     fold = folds_of(12, 0)[0]
     copies = images(12)
     copies[fold[0]] = copies[fold[1]] = copies[folds_of(12, 0)[1][0]]  # those that are judged first
-    found = fit_calibrated(learner, learner.patches(copies), 12)
+    found = result_of(fit_calibrated(learner, learner.patches(copies), 12))
     assert np.isfinite(found.scores).all() and found.grids.max() < 1e9
     learner = model()
-    found = fit_calibrated(learner, learner.patches(images(1) * 6), 6)
+    found = result_of(fit_calibrated(learner, learner.patches(images(1) * 6), 6))
     assert np.isfinite(found.scores).all() and np.isfinite(found.grids).all()
     said = learner.segment(learner.in_space(learner.patches(images(2, seed=1))))
     assert np.isfinite(said.grids).all() and np.isfinite(said.scores).all()
@@ -113,7 +113,7 @@ def test_equal_images_divide_by_no_zero(model: Model, images: Make) -> None:
 def test_part_or_whole_worked_by_hand(model: Model, images: Make) -> None:
     """Deviations of the wrong number, the smaller of the two, or held-out images that are not the zero of the scale."""
     learner = model(top=0.2)
-    found = fit_calibrated(learner, learner.patches(images(12)), 12)
+    found = result_of(fit_calibrated(learner, learner.patches(images(12)), 12))
     (part_mean, whole_mean), (part_spread, whole_spread) = learner.normal_views
     parts = top_mean(found.grids, 0.2)
     assert part_mean == pytest.approx(parts.mean(), rel=1e-4)
@@ -130,7 +130,7 @@ def test_part_or_whole_worked_by_hand(model: Model, images: Make) -> None:
 def test_part_alone_is_the_mean_of_the_highest(model: Model, images: Make) -> None:
     """A setting without effect."""
     learner = model(image_score="part", top=0.1)
-    found = fit_calibrated(learner, learner.patches(images(12)), 12)
+    found = result_of(fit_calibrated(learner, learner.patches(images(12)), 12))
     np.testing.assert_allclose(found.scores, top_mean(found.grids, 0.1))
     assert "normal_views" not in learner.tensors()
 
@@ -138,7 +138,7 @@ def test_part_alone_is_the_mean_of_the_highest(model: Model, images: Make) -> No
 def test_part_or_whole_sees_a_spot_and_a_wrong_surface(model: Model, images: Make) -> None:
     """A score that sees one of both kinds of defect only."""
     learner = model()
-    found = fit_calibrated(learner, learner.patches(images(20)), 20)
+    found = result_of(fit_calibrated(learner, learner.patches(images(20)), 20))
     spot, surface = images(2, seed=1)
     spot[8:16, 20:28] = 255
     surface = surface // 2
@@ -150,8 +150,10 @@ def test_part_or_whole_sees_a_spot_and_a_wrong_surface(model: Model, images: Mak
 def test_a_stop_is_heard_while_fitting(model: Model, images: Make, recipe: str) -> None:
     """A request that waits for all ten folds."""
     learner = model(recipe)
-    with pytest.raises(StopRequested):
-        fit_calibrated(learner, learner.patches(images(12)), 12, lambda: True)
+    fitting = fit_calibrated(learner, learner.patches(images(12)), 12)
+    assert next(fitting) is None  # before the first fold is done
+    fitting.close()
+    assert learner.method is None
 
 
 @pytest.mark.parametrize("turns", [2, 4])
@@ -161,6 +163,6 @@ def test_held_out_images_are_judged_without_their_copies(model: Model, images: M
         learner = model(rotations=turns, coreset=1.0)
         quarters = [[np.rot90(image, turn).astype(float) for turn in range(4)] for image in images(count)]
         symmetric = [np.mean(several, axis=0).astype(np.uint8) for several in quarters]  # equal to their copies
-        found = fit_calibrated(learner, learner.patches(symmetric, turns), count)
+        found = result_of(fit_calibrated(learner, learner.patches(symmetric, turns), count))
         assert len(found.grids) == held
         assert (found.grids.max(axis=(1, 2)) > 1e-3).all()

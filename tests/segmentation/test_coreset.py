@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from panda_core.errors import StopRequested
+from panda_core.events import result_of
 from panda_core.segmentation.coreset import k_centres
 
 
@@ -25,7 +25,7 @@ def radius(points: np.ndarray, rows: np.ndarray) -> float:
 
 
 def chosen(points: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
-    return k_centres(points, count, rng=np.random.default_rng(seed))
+    return result_of(k_centres(points, count, rng=np.random.default_rng(seed)))
 
 
 @pytest.mark.parametrize("count", [600, 601, 10_000])
@@ -86,7 +86,7 @@ def test_the_projection_keeps_distances_roughly() -> None:
     wide = np.zeros((600, 300), np.float32)
     wide[:, ::60] = clustered()
     for seed in range(3):
-        unprojected = k_centres(wide, 10, rng=np.random.default_rng(seed), projected=300)
+        unprojected = result_of(k_centres(wide, 10, rng=np.random.default_rng(seed), projected=300))
         assert radius(wide, chosen(wide, 10, seed)) <= 2 * radius(wide, unprojected)
 
 
@@ -109,14 +109,8 @@ def test_equal_points_are_chosen_last_and_once() -> None:
     assert len(set(chosen(alike, 20))) == 20
 
 
-def test_it_stops_when_asked() -> None:
-    """A request to stop that is heard only after minutes of selecting."""
-    asked: list[int] = []
-
-    def should_stop() -> bool:
-        asked.append(1)
-        return len(asked) == 3
-
-    with pytest.raises(StopRequested):
-        k_centres(clustered(), 500, rng=np.random.default_rng(0), should_stop=should_stop)
-    assert len(asked) == 3
+def test_it_may_be_stopped_on_the_way() -> None:
+    """A selection of minutes in which nobody can stop it."""
+    selecting = k_centres(clustered(), 500, rng=np.random.default_rng(0))
+    assert [next(selecting) for _ in range(5)] == [None] * 5
+    selecting.close()

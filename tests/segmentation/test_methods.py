@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from panda_core.events import result_of
 from panda_core.segmentation.bank import SHOWN
 from panda_core.segmentation.maps import top_mean
 from panda_core.segmentation.patchcore import PatchCore
@@ -22,7 +23,8 @@ def patchcore(*groups: np.ndarray, turns: int = 1, **changes: Any) -> PatchCore:
     """Return a PatchCore that keeps all patches, unless told otherwise, fitted to images 10, 11, ..."""
     given: dict[str, Any] = {"coreset": 1.0, "bank_rows": 10**6, "candidates": 10**6, "exact_rows": 10**6}
     method = PatchCore(**{"seed": 0, **given, "top": 0.0, "reweight": 0, "turns": turns, **changes})
-    return method.fit(groups, np.arange(len(groups[0]) // turns) + 10, None)
+    result_of(method.fit(groups, np.arange(len(groups[0]) // turns) + 10, None))
+    return method
 
 
 def nearest(bank: np.ndarray, queries: np.ndarray) -> np.ndarray:
@@ -129,7 +131,7 @@ def test_turned_copies_multiply_the_memory(model: Callable[..., Any], images: Ca
         learner = model(rotations=several, coreset=1.0)
         raw = learner.patches(images(3), several)
         learner.fit_spaces(raw)
-        learner.fit(learner.in_space(raw), np.arange(3))
+        result_of(learner.fit(learner.in_space(raw), np.arange(3)))
         rows.append(len(learner.method.banks[0].features))
         turned = learner.in_space(learner.patches([np.rot90(image, 4 // min(turns, 4)) for image in images(3)]))
         found.append(learner.method.compare(turned.groups, None)[0])
@@ -140,7 +142,9 @@ def test_turned_copies_multiply_the_memory(model: Callable[..., Any], images: Ca
 
 
 def spade(groups: list[np.ndarray], pooled: np.ndarray, nearest_images: int) -> Spade:
-    return Spade(seed=0, nearest_images=nearest_images).fit(groups, np.arange(len(pooled)) + 10, pooled)
+    method = Spade(seed=0, nearest_images=nearest_images)
+    result_of(method.fit(groups, np.arange(len(pooled)) + 10, pooled))
+    return method
 
 
 def pooled_of(count: int, seed: int = 0) -> np.ndarray:
@@ -186,7 +190,7 @@ def test_a_foreign_square_is_where_the_map_is_high(
     from panda_core.segmentation.calibration import fit_calibrated
 
     learner = model(recipe, norm)
-    fit_calibrated(learner, learner.patches(images(12)), 12)
+    result_of(fit_calibrated(learner, learner.patches(images(12)), 12))
     test = images(4, seed=1)
     for image in test:
         image[12:24, 20:32] = (250, 40, 10)
@@ -203,7 +207,7 @@ def test_a_saved_model_says_the_same(model: Callable[..., Any], images: Callable
     from panda_core.segmentation.calibration import fit_calibrated
 
     learner = model(recipe, "whiten")
-    fit_calibrated(learner, learner.patches(images(12)), 12)
+    result_of(fit_calibrated(learner, learner.patches(images(12)), 12))
     again = model(recipe, "whiten").load(learner.tensors())
     said, expected = (one.segment(one.in_space(one.patches(images(5, 1)))) for one in (again, learner))
     np.testing.assert_array_equal(said.grids, expected.grids)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from panda_core.events import Evaluated
+from panda_core.events import Computing, Evaluated
 from panda_core.features.space import FeatureNorm, space_features, tail_features
 from panda_core.methods.alarm import alarm
 from panda_core.methods.learner import Learner
@@ -40,10 +40,10 @@ class Space:
     axes: np.ndarray
 
     @staticmethod
-    def fit(plan: Plan, inputs: Inputs, learner: Learner, should_stop: Callable[[], bool]) -> tuple[Space, Features]:
+    def fit(plan: Plan, inputs: Inputs, learner: Learner) -> Computing[tuple[Space, Features]]:
         """Return the space of a run and, at no further cost, the unadapted features in it."""
         tail, device = plan.network.tail, plan.device
-        features = tail_features(tail, inputs.train.values, device, should_stop=should_stop)
+        features = yield from tail_features(tail, inputs.train.values, device)
         widths, dims = plan.network.level_widths, int(plan.option("whiten_dims"))
         fitted = torch.from_numpy(inputs.fitted)
         # Held-out images take no part here either: with fewer images than features, those that the whitening was
@@ -51,7 +51,7 @@ class Space:
         norm = FeatureNorm.fit(str(plan.config.feature_norm), features[fitted], widths, dims)
         normal = norm(features)  # (N, D')
         center = learner.adjusted(normal[fitted].mean(dim=0))
-        test = space_features(tail, norm, inputs.test.values, device, should_stop=should_stop)
+        test = yield from space_features(tail, norm, inputs.test.values, device)
         unadapted = Features(normal.numpy(), test)
         return Space(norm, center, fixed_axes(np.concatenate([unadapted.train, unadapted.test]))), unadapted
 
@@ -91,26 +91,19 @@ class Evaluation:
     def __init__(self, plan: Plan, inputs: Inputs, space: Space, learner: Learner) -> None:
         self.plan, self.inputs, self.space, self.learner = plan, inputs, space, learner
 
-    def features(self, tail: nn.Module, should_stop: Callable[[], bool] = lambda: False) -> Features:
-        """Return the features of both splits under `tail`; `should_stop` as in `tail_features`."""
+    def features(self, tail: nn.Module) -> Computing[Features]:
+        """Return the features of both splits under `tail`."""
         norm, device = self.space.norm, self.plan.device
-        train, test = (
-            space_features(tail, norm, activations.values, device, should_stop=should_stop)
-            for activations in (self.inputs.train, self.inputs.test)
-        )
+        train = yield from space_features(tail, norm, self.inputs.train.values, device)
+        test = yield from space_features(tail, norm, self.inputs.test.values, device)
         return Features(train, test)
 
     def measure(
-        self,
-        features: Features,
-        step: int,
-        images_seen: int,
-        history: Sequence[Measured],
-        began: float,
-        should_stop: Callable[[], bool] = lambda: False,
-    ) -> Measured:
+        self, features: Features, step: int, images_seen: int, history: Sequence[Measured], began: float
+    ) -> Computing[Measured]:
         """Return scores, pictures and curve points. began: `time.monotonic()` when this evaluation started."""
-        arrays = self._arrays(features, *self._scores(features, should_stop))
+        scores, held_out_scores = yield from self._scores(features)
+        arrays = self._arrays(features, scores, held_out_scores)
         labels, seed = self.inputs.is_anomaly, self.plan.config.seed
         scores, distances = arrays["scores"], arrays["center_distances"]
         low, high = auroc_interval(scores, labels, rng=np.random.default_rng([seed, 3]))
@@ -139,13 +132,14 @@ class Evaluation:
         told = alarm([*(measured.event for measured in history), event])
         return Measured(arrays, dataclasses.replace(event, alarm=told))
 
-    def _scores(self, features: Features, should_stop: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
+    def _scores(self, features: Features) -> Computing[tuple[np.ndarray, np.ndarray]]:
         """Return scores of the test images (M,) and of the held-out normal ones (H,), compared with the same images."""
         inputs, rows, nothing = self.inputs, self.inputs.held_out, np.empty(0, np.float32)
         if self.plan.scorer is None:
-            score = self.learner.scores
-            scores = score(inputs.test.values, features.test, should_stop)
-            held_out = score(inputs.train.values[rows], features.train[rows], should_stop) if len(rows) else nothing
+            scores = yield from self.learner.scores(inputs.test.values, features.test)
+            if not len(rows):
+                return scores, nothing
+            held_out = yield from self.learner.scores(inputs.train.values[rows], features.train[rows])
             return scores, held_out
         scorer = self.plan.new_scorer().fit(features.train[inputs.fitted])
         scores = scorer.score(features.test)

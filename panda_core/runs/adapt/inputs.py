@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,13 @@ from panda_core.config import default_cache_dir
 from panda_core.datasets import Images, imagenet_images, split_digest
 from panda_core.datasets.io.smaller import SmallerImages, typical_side
 from panda_core.errors import PandaError
-from panda_core.events import CacheProgress, ImagesSkipped
+from panda_core.events import Computing, progress_at
 from panda_core.features.cache import TrunkActivations, cache_key, trunk_activations
 from panda_core.methods.elastic import ElasticPenalty, fisher_diagonal
 from panda_core.methods.learner import Beside
 from panda_core.records import write_atomically
 from panda_core.runs.calibration import calibration_rows
 from panda_core.runs.plan import Plan, outliers_of
-
-FISHER_MARKS = 20  # progress lines while the Fisher diagonal is computed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,18 +44,10 @@ class Inputs:
     beside: Beside | None
 
 
-def set_up(plan: Plan, should_stop: Callable[[], bool]) -> Iterator[CacheProgress | ImagesSkipped | Inputs]:
-    """Yield progress, then the `Inputs`; no inputs if stopped on the way."""
-    splits: dict[str, TrunkActivations] = {}
-    for split, images in (("train", plan.task.train), ("test", plan.task.test)):
-        for item in _activations(plan, images, split, should_stop):
-            if isinstance(item, TrunkActivations):
-                splits[split] = item
-            else:
-                yield item
-        if split not in splits:
-            return
-    train, test = splits["train"], splits["test"]
+def set_up(plan: Plan) -> Computing[Inputs]:
+    """Yield progress; return the inputs of a run."""
+    train = yield from _activations(plan, plan.task.train, "train")
+    test = yield from _activations(plan, plan.task.test, "test")
     reserved = np.isin(train.kept, plan.task.reserved)
     held_out = calibration_rows(reserved, plan.config.seed)
     gallery = np.setdiff1d(np.arange(len(train.values)), held_out)
@@ -72,28 +61,14 @@ def set_up(plan: Plan, should_stop: Callable[[], bool]) -> Iterator[CacheProgres
     if plan.recipe.penalty == "l2":
         penalty = ElasticPenalty(initial, None, strength=float(plan.option("l2_strength")))
     elif plan.recipe.penalty == "ewc":
-        for found in _fisher(plan, train, should_stop):
-            if isinstance(found, CacheProgress):
-                yield found
-                continue
-            importance, source = found
-            penalty = ElasticPenalty(initial, importance, strength=float(plan.option("ewc_strength")))
-        if penalty is None:
-            return
-    beside: Beside | None = None
-    if plan.recipe.beside is not None:
-        for read in _beside(plan, should_stop):
-            if isinstance(read, Beside):
-                beside = read
-            else:
-                yield read
-        if beside is None:
-            return
-    yield Inputs(train, test, plan.task.is_anomaly[test.kept], fitted, gallery, held_out, penalty, source, beside)
+        importance, source = yield from _fisher(plan, train)
+        penalty = ElasticPenalty(initial, importance, strength=float(plan.option("ewc_strength")))
+    beside = None if plan.recipe.beside is None else (yield from _beside(plan))
+    return Inputs(train, test, plan.task.is_anomaly[test.kept], fitted, gallery, held_out, penalty, source, beside)
 
 
-def _beside(plan: Plan, should_stop: Callable[[], bool]) -> Iterator[CacheProgress | ImagesSkipped | Beside]:
-    """Yield progress, then the activations of the images that the recipe needs besides the normal ones."""
+def _beside(plan: Plan) -> Computing[Beside]:
+    """Yield progress; return the activations of the images that the recipe needs besides the normal ones."""
     images: Images
     labels: np.ndarray | None = None
     if plan.recipe.beside == "source":
@@ -106,16 +81,11 @@ def _beside(plan: Plan, should_stop: Callable[[], bool]) -> Iterator[CacheProgre
         side = typical_side(plan.task.train)
         if plan.option("outlier_detail") == "match" and side < int(plan.config.image_size or 0):
             images = SmallerImages(images, side)
-    for item in _activations(plan, images, str(plan.recipe.beside), should_stop):
-        if isinstance(item, TrunkActivations):
-            yield Beside(item.values, None if labels is None else labels[item.kept])
-        else:
-            yield item
+    activations = yield from _activations(plan, images, str(plan.recipe.beside))
+    return Beside(activations.values, None if labels is None else labels[activations.kept])
 
 
-def _activations(
-    plan: Plan, images: Images, split: str, should_stop: Callable[[], bool]
-) -> Iterator[CacheProgress | ImagesSkipped | TrunkActivations]:
+def _activations(plan: Plan, images: Images, split: str) -> Computing[TrunkActivations]:
     return trunk_activations(
         images,
         plan.network,
@@ -124,14 +94,11 @@ def _activations(
         dtype=str(plan.option("cache_dtype")),
         device=plan.device,
         cache_dir=default_cache_dir(),
-        should_stop=should_stop,
     )
 
 
-def _fisher(
-    plan: Plan, train: TrunkActivations, should_stop: Callable[[], bool]
-) -> Iterator[CacheProgress | tuple[dict[str, Tensor], str]]:
-    """Yield progress, then (Fisher diagonal by parameter name, its source in words), from the cache if it is there."""
+def _fisher(plan: Plan, train: TrunkActivations) -> Computing[tuple[dict[str, Tensor], str]]:
+    """Return (Fisher diagonal by parameter name, its source in words), from the cache if it is there."""
     limit = int(plan.option("fisher_images"))
     rng = np.random.default_rng([plan.config.seed, 4])
     labelled = imagenet_images(Path(plan.config.data_root))
@@ -140,12 +107,7 @@ def _fisher(
     if labelled is not None:
         chosen = np.sort(rng.permutation(len(labelled.images))[:limit])
         images, labels = labelled.images.subset(chosen), labelled.labels[chosen]
-        found = None
-        for item in _activations(plan, images, "fisher", should_stop):
-            if isinstance(item, TrunkActivations):
-                found = item
-        if found is None:
-            return
+        found = yield from _activations(plan, images, "fisher")
         values, labels, kept = found.values, labels[found.kept], found.kept
         source = f"empirical Fisher of {len(values)} labelled ImageNet images ({labelled.where})"
     else:
@@ -163,30 +125,16 @@ def _fisher(
         dtype=str(plan.option("cache_dtype")),
     )
     file = default_cache_dir() / "fisher" / f"{key[:40]}.safetensors"
-    total = len(values)
-    every = max(1, total // FISHER_MARKS)
     cached = _read_fisher(file, plan)
     if cached is not None:
-        for done in [*range(every, total, every), total]:
-            yield CacheProgress(split="fisher", done=done, total=total)
-        yield cached, source
-        return
-    computing = fisher_diagonal(
-        plan.network, values, labels, rng=torch.Generator().manual_seed(plan.config.seed), device=plan.device
-    )
-    while True:
-        try:
-            done = next(computing)
-        except StopIteration as end:
-            diagonal: dict[str, Tensor] = end.value
-            break
-        if should_stop():
-            return
-        if (done % every == 0 and done < total) or done == total:
-            yield CacheProgress(split="fisher", done=done, total=total)
+        for done in range(1, len(values) + 1):  # the same lines as when it was computed
+            yield progress_at("fisher", done, len(values))
+        return cached, source
+    rng_of_labels = torch.Generator().manual_seed(plan.config.seed)
+    diagonal = yield from fisher_diagonal(plan.network, values, labels, rng=rng_of_labels, device=plan.device)
     content = save({name: value.cpu().contiguous() for name, value in diagonal.items()})
     write_atomically(file, lambda handle: handle.write(content))
-    yield diagonal, source
+    return diagonal, source
 
 
 def _read_fisher(file: Path, plan: Plan) -> dict[str, Tensor] | None:

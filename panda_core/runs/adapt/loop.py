@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from panda_core.backbones.network import Network
 from panda_core.config import RunConfig
-from panda_core.errors import PandaError, StopRequested
-from panda_core.events import CacheProgress, CheckpointSaved, Event, RunFinished, RunStopped, Stepped
+from panda_core.errors import PandaError
+from panda_core.events import CheckpointSaved, Event, RunFinished, Stepped, quietly
 from panda_core.methods.alarm import COLLAPSING
 from panda_core.methods.elastic import ElasticPenalty
 from panda_core.methods.learner import Learner, Material, Setting, batch_rows
@@ -32,7 +32,6 @@ from panda_core.runs.calibration import Calibration, calibrated, warning_of
 from panda_core.runs.plan import Plan
 from panda_core.runs.tensors import HEAD, tail_state
 
-PRETRAINING_LOGGED = 20  # lines about the progress of a learner's own pretraining
 STEPS_LOGGED = 200  # `Stepped` is thinned to about so many lines a run
 
 
@@ -86,30 +85,20 @@ class Resumed:
     seconds: float
 
 
-def adapt(
-    plan: Plan, resumed: Resumed | None = None, should_stop: Callable[[], bool] = lambda: False
-) -> Iterator[Event | Start | Snapshot | Final]:
+def adapt(plan: Plan, resumed: Resumed | None = None) -> Generator[Event | Start | Snapshot | Final | None, None, None]:
     """Yield all events of a run but the first, each `Snapshot` before the `Evaluated` that refers to it.
 
-    `should_stop` is asked before every batch; once true, the last event is `RunStopped`. A loss that is not finite
-    raises `PandaError` with the step and the likely cause.
+    Between batches None is yielded: it may be closed there. A loss that is not finite raises `PandaError` with the step
+    and the likely cause.
     """
     began = time.monotonic() - (resumed.seconds if resumed else 0.0)
-    inputs: Inputs | None = None
-    for item in set_up(plan, should_stop):
-        if isinstance(item, Inputs):
-            inputs = item
-        elif resumed is None:  # a resumed run has said this already
-            yield item
-    if inputs is None:
-        yield RunStopped(reason="Stopped on request before the first evaluation.")
-        return
-
+    if resumed is None:
+        inputs = yield from set_up(plan)
+    else:
+        inputs = yield from quietly(set_up(plan))  # a resumed run has said this already
     learner = new_learner(plan.config, plan.network, plan.device)
     try:
-        yield from _adapt(plan, inputs, learner, resumed, should_stop, began)
-    except StopRequested as stopped:
-        yield RunStopped(reason=str(stopped))
+        yield from _adapt(plan, inputs, learner, resumed, began)
     finally:
         learner.close()
 
@@ -129,25 +118,17 @@ def new_learner(config: RunConfig, network: Network, device: torch.device) -> Le
 
 
 def _adapt(
-    plan: Plan,
-    inputs: Inputs,
-    learner: Learner,
-    resumed: Resumed | None,
-    should_stop: Callable[[], bool],
-    began: float,
-) -> Iterator[Event | Start | Snapshot | Final]:
+    plan: Plan, inputs: Inputs, learner: Learner, resumed: Resumed | None, began: float
+) -> Generator[Event | Start | Snapshot | Final | None, None, None]:
     """Yield what `adapt` does once all inputs are there. began: `time.monotonic()` of the run's start."""
     config, tail = plan.config, plan.network.tail
     steps, every = learner.setting.steps, int(config.eval_every or 1)
     if resumed is None:
-        for done, total in learner.pretrain(inputs.train.values[inputs.fitted]) if plan.recipe.steps else ():
-            if should_stop():
-                raise StopRequested("Stopped on request before the first evaluation.")
-            if done % max(1, total // PRETRAINING_LOGGED) == 0 or done == total:
-                yield CacheProgress(split="pretraining", done=done, total=total)
-    space, features = (
-        (Space.from_tensors(plan, resumed.space), None) if resumed else Space.fit(plan, inputs, learner, should_stop)
-    )
+        if plan.recipe.steps:
+            yield from learner.pretrain(inputs.train.values[inputs.fitted])
+        space, features = yield from Space.fit(plan, inputs, learner)
+    else:
+        space, features = Space.from_tensors(plan, resumed.space), None
     kept, images = inputs.train.kept, plan.task.train
     material = Material(
         values=inputs.train.values,
@@ -179,8 +160,8 @@ def _adapt(
         if not history or (step > history[-1].step and (step % every == 0 or step == steps)):
             began_evaluation = time.monotonic()
             if step > 0 or features is None:  # the space was fitted to those of step 0
-                features = evaluation.features(tail, should_stop)
-            measured = evaluation.measure(features, step, images_seen, history, began_evaluation, should_stop)
+                features = yield from evaluation.features(tail)
+            measured = yield from evaluation.measure(features, step, images_seen, history, began_evaluation)
             history.append(measured)
             gallery = torch.from_numpy(features.train[inputs.fitted])
             yield Snapshot(step, _state(plan, learner), _momentum(optimiser, parameters), gallery, measured.arrays)
@@ -188,29 +169,23 @@ def _adapt(
             yield CheckpointSaved(step=step, path=f"checkpoints/{step:06d}.safetensors")
         if step >= steps or (plan.recipe.stop == "alarm" and history[-1].event.alarm == COLLAPSING):
             break
-        if should_stop():
-            raise StopRequested(f"Stopped on request after step {step}.")
         rows = batch_rows(inputs.fitted, learner.setting.batch_size, config.seed, step)
         loss = _train_step(plan, learner, inputs.penalty, parameters, optimiser, rows, step)
         step, images_seen = step + 1, images_seen + len(rows)
-        if step % max(1, steps // STEPS_LOGGED) == 0 or step == steps:
-            yield Stepped(step=step, images_seen=images_seen, loss=loss)
+        logged = step % max(1, steps // STEPS_LOGGED) == 0 or step == steps
+        yield Stepped(step=step, images_seen=images_seen, loss=loss) if logged else None
 
     final = final_scores(plan, history)
     yield final
     metrics = final_metrics(plan, inputs, history, final)
     if plan.scorer is None:
-        features = features or evaluation.features(tail, should_stop)
-        answers = learner.answers(inputs.test.values, features.test, should_stop)
+        features = features or (yield from evaluation.features(tail))
+        answers = yield from learner.answers(inputs.test.values, features.test)
         metrics |= accuracies(answers, inputs.is_anomaly)
     if config.set.get("svm_grid") == "oracle":
-        features = features or evaluation.features(tail, should_stop)
+        features = features or (yield from evaluation.features(tail))
         gallery = features.train[inputs.fitted]
-        for item in oracle_grid(gallery, features.test, inputs.is_anomaly, should_stop):
-            if isinstance(item, CacheProgress):
-                yield item
-            else:
-                metrics |= item
+        metrics |= yield from oracle_grid(gallery, features.test, inputs.is_anomaly)
     yield RunFinished(metrics=metrics, seconds=time.monotonic() - began)
 
 

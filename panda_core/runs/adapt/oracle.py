@@ -6,13 +6,11 @@ fixed setting under names that say so, and changes none of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from panda_core.errors import StopRequested
-from panda_core.events import CacheProgress
+from panda_core.events import CacheProgress, Computing
 from panda_core.linalg import squared_distances
 from panda_core.metrics import auroc
 
@@ -21,13 +19,8 @@ NUS = tuple(tenth / 10 for tenth in range(1, 10))
 GAMMAS = tuple(2.0**power for power in range(-7, 3))
 
 
-def oracle_grid(
-    features: np.ndarray,
-    queries: np.ndarray,
-    is_anomaly: np.ndarray,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[CacheProgress | dict[str, Any]]:
-    """Yield progress, then the best AUROC that any nu and gamma give, by metric; None without both kinds of image.
+def oracle_grid(features: np.ndarray, queries: np.ndarray, is_anomaly: np.ndarray) -> Computing[dict[str, Any]]:
+    """Yield progress; return the best AUROC that any nu and gamma give, by metric; None without both kinds of image.
 
     features: (N, D) of normal images, queries: (M, D) with the labels is_anomaly (M,), 1 anomalous. Of equal AUROCs the
     first counts: the smallest gamma, then the smallest nu.
@@ -39,8 +32,7 @@ def oracle_grid(
     best: tuple[float, float, float] | None = None
     total = len(GAMMAS) * len(NUS)
     for number, (gamma, nu) in enumerate((gamma, nu) for gamma in GAMMAS for nu in NUS):
-        if should_stop():
-            raise StopRequested("Stopped on request during the search over the grid.")
+        yield None
         if number % len(NUS) == 0:
             yield CacheProgress(split="oracle grid", done=number, total=total)
             kernel, query_kernel = np.exp(-gamma * near), np.exp(-gamma * far)
@@ -50,4 +42,4 @@ def oracle_grid(
             best = (found, gamma, nu)
     yield CacheProgress(split="oracle grid", done=total, total=total)
     names = ("oracle_grid_auroc", "oracle_grid_gamma", "oracle_grid_nu")
-    yield dict(zip(names, best or (None, None, None), strict=True))
+    return dict(zip(names, best or (None, None, None), strict=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -12,10 +11,11 @@ from torch import Tensor
 
 from panda_core.datasets import Images, Masks
 from panda_core.errors import PandaError, UnreadableImage, UsageError
+from panda_core.events import Computing
 from panda_core.few_shot.learning import Seen
 from panda_core.few_shot.model import ResidualModel
 from panda_core.runs.few_shot.data import GeneralPlan, SeenClass, digests
-from panda_core.runs.segment.loop import Telling, read_batches
+from panda_core.runs.segment.loop import read_batches
 
 HELD_OUT_SHARE = 0.1  # of the normals of each seen class, at least 2: they calibrate scores and thresholds
 Features = list[np.ndarray]  # (N, h, w, C), float16, for each level
@@ -39,23 +39,19 @@ class Drawn:
     skipped: list[tuple[str, str]]
 
 
-def read_features(
-    model: ResidualModel, images: Images, split: str, should_stop: Callable[[], bool]
-) -> Telling[ReadFeatures]:
+def read_features(model: ResidualModel, images: Images, split: str) -> Computing[ReadFeatures]:
     """Yield progress; return the features of all images that can be decoded."""
     parts: list[Features] = []
 
     def take(decoded: list[np.ndarray]) -> None:
         parts.append([level.cpu().numpy().astype(np.float16) for level in model.features(decoded)])
 
-    read = yield from read_batches(images, split, should_stop, first=True, take=take)
+    read = yield from read_batches(images, split, first=True, take=take)
     joined = [np.concatenate(level) for level in zip(*parts, strict=True)] if parts else []
     return ReadFeatures(joined, read.rows, read.skipped)
 
 
-def read_seen(
-    plan: GeneralPlan, model: ResidualModel, should_stop: Callable[[], bool]
-) -> Telling[tuple[Seen, list[Tensor], np.ndarray]]:
+def read_seen(plan: GeneralPlan, model: ResidualModel) -> Computing[tuple[Seen, list[Tensor], np.ndarray]]:
     """Yield progress; return what is trained on, features of held-out normals of the seen classes, and their owners.
 
     Raises `UsageError`, before anything grows, where the features will not fit into the memory allowed.
@@ -68,7 +64,7 @@ def read_seen(
     held_out: list[Features] = []
     held_owner: list[int] = []
     for number, one in enumerate(plan.seen):
-        read = yield from read_features(model, one.normals, "seen", should_stop)
+        read = yield from read_features(model, one.normals, "seen")
         if len(read.rows) < 4:
             raise PandaError(f"Only {len(read.rows)} normal images of `{one.name}` could be decoded; 4 are needed.")
         order = np.random.default_rng([plan.config.seed, 1, number]).permutation(len(read.rows))
@@ -84,7 +80,7 @@ def read_seen(
             # Drawn into normal images in their order: those of held-out images stay out as well.
             chosen = np.setdiff1d(np.arange(len(one.anomalies)), read.rows[apart_rows]) if one.drawn else None
             anomalies = one if chosen is None else one.subset(chosen)
-            found = yield from _read_anomalies(model, anomalies, should_stop)
+            found = yield from _read_anomalies(model, anomalies)
             features.append(found[0].features)
             abnormal.append(found[1])
             owner += [number] * len(found[0].rows)
@@ -100,12 +96,10 @@ def read_seen(
     return seen, [torch.from_numpy(level).to(plan.device) for level in apart_levels], np.array(held_owner)
 
 
-def _read_anomalies(
-    model: ResidualModel, one: SeenClass, should_stop: Callable[[], bool]
-) -> Telling[tuple[ReadFeatures, list[np.ndarray]]]:
+def _read_anomalies(model: ResidualModel, one: SeenClass) -> Computing[tuple[ReadFeatures, list[np.ndarray]]]:
     if one.anomalies is None:
         raise PandaError(f"`{one.name}` has no anomalies.")
-    read = yield from read_features(model, one.anomalies, "seen anomalies", should_stop)
+    read = yield from read_features(model, one.anomalies, "seen anomalies")
     return read, abnormal_positions(one.masks, read.rows, [level.shape[1:3] for level in read.features])
 
 

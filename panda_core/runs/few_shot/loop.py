@@ -7,7 +7,7 @@ class: neither when training ends nor any threshold. The released code measures 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 
 from panda_core.backbones import find_backbone
 from panda_core.datasets import OneClassTask, split_digest
-from panda_core.errors import PandaError, StopRequested, UsageError
+from panda_core.errors import PandaError, UsageError
 from panda_core.events import Event, RunFinished, Stepped
 from panda_core.few_shot.judging import Judge, calibrate
 from panda_core.few_shot.learning import Learner
@@ -27,7 +27,7 @@ from panda_core.runs.few_shot.data import GeneralPlan, SeenClass, check_disjoint
 from panda_core.runs.few_shot.features import Features, draw_references, read_features, read_seen
 from panda_core.runs.few_shot.settings import levels_used, resolve_generalisation
 from panda_core.runs.plan import choose_device, open_task
-from panda_core.runs.segment.loop import BATCH, SegmentSnapshot, SegmentStart, joined, until_stopped
+from panda_core.runs.segment.loop import BATCH, SegmentSnapshot, SegmentStart, joined
 from panda_core.runs.segment.metrics import find_marked, measured, measured_kinds
 from panda_core.segmentation.maps import highest
 
@@ -51,18 +51,15 @@ def prepare_generalisation(config: Any, task: OneClassTask | None = None) -> Gen
     return GeneralPlan(config, network, task, device, levels, (int(config.steps),), seen)
 
 
-def generalise(
-    plan: GeneralPlan, should_stop: Callable[[], bool] = lambda: False
-) -> Iterator[Event | SegmentStart | SegmentSnapshot]:
-    """Yield all events of such a run but the first, each snapshot before the event that refers to it."""
-    yield from until_stopped(_generalise(plan, should_stop))
+def generalise(plan: GeneralPlan) -> Generator[Event | SegmentStart | SegmentSnapshot | None, None, None]:
+    """Yield all events of such a run but the first, each snapshot before the event that refers to it.
 
-
-def _generalise(plan: GeneralPlan, should_stop: Callable[[], bool]) -> Iterator[Event | SegmentStart | SegmentSnapshot]:
+    Between batches None is yielded: it may be closed there.
+    """
     began = time.monotonic()
     config, step = plan.config, int(plan.config.steps or 0)
     model = new_model(plan)
-    seen, held_out, owners = yield from read_seen(plan, model, should_stop)
+    seen, held_out, owners = yield from read_seen(plan, model)
     learner = Learner(
         model, seen, steps=step, batch_size=int(config.batch_size or 1), lr=float(config.lr or 0), seed=config.seed
     )
@@ -73,8 +70,6 @@ def _generalise(plan: GeneralPlan, should_stop: Callable[[], bool]) -> Iterator[
         if not np.isfinite(loss):
             raise PandaError(f"The loss is no number at step {number}. Set a smaller `--lr`, for instance 0.0003.")
         yield Stepped(step=number, images_seen=images_seen, loss=loss)
-        if should_stop():
-            raise StopRequested("Stopped on request.")
     started = time.monotonic()
     known = learner.references_of_all(owners)
     calibrate(model, held_out, known)
@@ -83,7 +78,7 @@ def _generalise(plan: GeneralPlan, should_stop: Callable[[], bool]) -> Iterator[
         for place in range(len(owners))
     ]
     grids, scores = joined(of_seen).grids, joined(of_seen).scores
-    test = yield from read_features(model, plan.task.test, "test", should_stop)
+    test = yield from read_features(model, plan.task.test, "test")
     if not len(test.rows):
         raise PandaError("None of the test images could be decoded. Check the files.")
     labels = plan.task.is_anomaly[test.rows]
@@ -97,8 +92,7 @@ def _generalise(plan: GeneralPlan, should_stop: Callable[[], bool]) -> Iterator[
         draws.append({"image_auroc": auroc(judged.scores, labels), "residual_auroc": auroc(alone, labels)})
         if draw == 0:
             said, chosen = judged, drawn
-        if should_stop():
-            raise StopRequested("Stopped on request.")
+        yield None
     yield SegmentStart(
         train=chosen.rows,
         test=test.rows,

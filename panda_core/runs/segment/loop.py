@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Generator, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from panda_core.datasets import Images
-from panda_core.errors import PandaError, StopRequested, UnreadableImage, UsageError
-from panda_core.events import CacheProgress, Event, ImagesSkipped, RunFinished, RunStopped
+from panda_core.errors import PandaError, UnreadableImage, UsageError
+from panda_core.events import CacheProgress, Computing, Event, ImagesSkipped, RunFinished
 from panda_core.runs.calibration import Calibration, calibrated, warning_of
 from panda_core.runs.plan import SegmentPlan
 from panda_core.runs.segment.metrics import find_marked, measured, measured_kinds
@@ -29,8 +29,6 @@ from panda_core.segmentation.model import Segmented as Said
 
 BATCH = 4  # images at once: with 16, their maps cost half as much again in page faults
 _MEASURED = ("image_auroc", "pixel_auroc", "aupro", "pixel_average_precision", "oracle_pixel_f1")
-_T = TypeVar("_T")
-Telling = Generator[CacheProgress | ImagesSkipped, None, _T]  # yields progress, returns a result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,29 +67,18 @@ class ReadRows:
     skipped: list[tuple[str, str]]
 
 
-def segment(
-    plan: SegmentPlan, should_stop: Callable[[], bool] = lambda: False
-) -> Iterator[Event | SegmentStart | SegmentSnapshot]:
-    """Yield all events of a segmentation run but the first, each snapshot before the event that refers to it."""
-    yield from until_stopped(_segment(plan, should_stop))
+def segment(plan: SegmentPlan) -> Generator[Event | SegmentStart | SegmentSnapshot | None, None, None]:
+    """Yield all events of a segmentation run but the first, each snapshot before the event that refers to it.
 
-
-def until_stopped(items: Iterator[_T]) -> Iterator[_T | RunStopped]:
-    """Yield what a loop yields; where it is stopped on request, end with the event that says so."""
-    try:
-        yield from items
-    except StopRequested as stopped:
-        yield RunStopped(reason=str(stopped))
-
-
-def _segment(plan: SegmentPlan, should_stop: Callable[[], bool]) -> Iterator[Event | SegmentStart | SegmentSnapshot]:
+    Between batches None is yielded: it may be closed there.
+    """
     began = time.monotonic()
     metrics: dict[str, Any] = {}
     for place, step in enumerate(plan.steps):
         started = time.monotonic()
         model = model_of(plan, step)
-        calibration, rows, skipped = yield from _learn(plan, model, should_stop, first=place == 0)
-        said, test_rows, test_skipped = yield from _compare(plan, model, should_stop, first=place == 0)
+        calibration, rows, skipped = yield from _learn(plan, model, first=place == 0)
+        said, test_rows, test_skipped = yield from _compare(plan, model, first=place == 0)
         labels = plan.task.is_anomaly[test_rows]
         marked, unreadable = find_marked(plan.task.masks, test_rows, plan.task.test.names)
         if place == 0:
@@ -153,12 +140,12 @@ def model_of(plan: SegmentPlan, step: int) -> PatchModel:
 
 
 def _learn(
-    plan: SegmentPlan, model: PatchModel, should_stop: Callable[[], bool], first: bool
-) -> Telling[tuple[CalibratedBank, np.ndarray, list[tuple[str, str]]]]:
+    plan: SegmentPlan, model: PatchModel, first: bool
+) -> Computing[tuple[CalibratedBank, np.ndarray, list[tuple[str, str]]]]:
     """Yield progress; return (calibration, rows, skipped) of a model fitted to the normal images."""
     parts: list[Patches] = []
     read = yield from read_batches(
-        plan.task.train, "train", should_stop, first, lambda images: parts.append(_checked(plan, model, images))
+        plan.task.train, "train", first, lambda images: parts.append(_checked(plan, model, images))
     )
     reserved = np.isin(read.rows, plan.task.reserved)
     if np.count_nonzero(~reserved) < 2:
@@ -167,7 +154,8 @@ def _learn(
         )
     raw = Patches.joined(parts)
     parts.clear()
-    return fit_calibrated(model, raw, len(read.rows), should_stop, reserved), read.rows, read.skipped
+    bank = yield from fit_calibrated(model, raw, len(read.rows), reserved)
+    return bank, read.rows, read.skipped
 
 
 def _checked(plan: SegmentPlan, model: PatchModel, images: list[np.ndarray]) -> Patches:
@@ -184,14 +172,13 @@ def _checked(plan: SegmentPlan, model: PatchModel, images: list[np.ndarray]) -> 
 
 
 def _compare(
-    plan: SegmentPlan, model: PatchModel, should_stop: Callable[[], bool], first: bool
-) -> Telling[tuple[Said, np.ndarray, list[tuple[str, str]]]]:
+    plan: SegmentPlan, model: PatchModel, first: bool
+) -> Computing[tuple[Said, np.ndarray, list[tuple[str, str]]]]:
     """Yield progress; return (what the model says, rows, skipped) of the test images."""
     parts: list[Said] = []
     read = yield from read_batches(
         plan.task.test,
         "test",
-        should_stop,
         first,
         lambda images: parts.append(model.segment(model.in_space(model.patches(images)))),
     )
@@ -215,10 +202,9 @@ def joined(parts: list[Said]) -> Said:
 def read_batches(
     images: Images,
     split: str,
-    should_stop: Callable[[], bool],
     first: bool,
     take: Callable[[list[np.ndarray]], None],
-) -> Telling[ReadRows]:
+) -> Computing[ReadRows]:
     """Hand over decoded images in batches and yield progress; return which rows could be read.
 
     first: whether the skipped images are to be told; later steps of a run read the same ones.
@@ -227,8 +213,7 @@ def read_batches(
     skipped: list[tuple[str, str]] = []
     yield CacheProgress(split=split, done=0, total=len(images))
     for start in range(0, len(images), BATCH):
-        if should_stop():
-            raise StopRequested("Stopped on request.")
+        yield None
         decoded, end = [], min(start + BATCH, len(images))
         for index in range(start, end):
             try:

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from panda_core import RunConfig, load_run
-from panda_core.events import CacheProgress, RunFinished, RunStopped, Stepped
+from panda_core.events import CacheProgress, RunFinished, RunStopped, Stepped, result_of
 from panda_core.runs.adapt import oracle
 from panda_core.runs.adapt.answers import Answered, accuracies, answered
-from panda_core.runs.adapt.inputs import Inputs, set_up
+from panda_core.runs.adapt.inputs import set_up
 from panda_core.runs.adapt.loop import new_learner
 from panda_core.runs.folder import list_runs
 from panda_core.runs.plan import prepare
@@ -127,13 +127,13 @@ def test_mhrot_says_how_often_each_head_is_right(tiny: Tiny, finish: Finish) -> 
     """PANDA's Table 3 with labels swapped, with anomalies among the normal images, or of another step than the last."""
     folder, events = finish(tiny(**MHROT))
     plan = prepare(folder.config())
-    inputs = next(item for item in set_up(plan, lambda: False) if isinstance(item, Inputs))
+    inputs = result_of(set_up(plan))
     learner = new_learner(plan.config, plan.network, plan.device)
     file = folder.path / "checkpoints" / "000006.safetensors"
     plan.network.tail.load_state_dict(read_tail(file, plan.network), strict=False)
     learner.keep(**read_head(file))
     learner.material = None  # type: ignore[assignment]  # counts as one that has begun
-    found = learner.answers(inputs.test.values, np.zeros((10, 128)))
+    found = result_of(learner.answers(inputs.test.values, np.zeros((10, 128))))
     labels = plan.task.is_anomaly
     assert 0 < labels.sum() < len(labels)
     for question, shares in found.items():
