@@ -68,10 +68,7 @@ class ReadRows:
 
 
 def segment(plan: SegmentPlan) -> Generator[Event | SegmentStart | SegmentSnapshot | None, None, None]:
-    """Yield all events of a segmentation run but the first, each snapshot before the event that refers to it.
-
-    Between batches None is yielded: it may be closed there.
-    """
+    """Yield all events of a segmentation run but the first, each snapshot before the event that refers to it."""
     began = time.monotonic()
     metrics: dict[str, Any] = {}
     for place, step in enumerate(plan.steps):
