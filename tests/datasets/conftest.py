@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import pickle
 import struct
 from collections.abc import Callable
@@ -310,12 +309,3 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for write in WRITERS.values():
         write(root)
     return root
-
-
-@pytest.fixture
-def real_data() -> Path:
-    """Return the folder of real data, or skip the test where there is none."""
-    root = os.environ.get("PANDA_DATA")
-    if not root or not Path(root).is_dir():
-        pytest.skip("real data: set PANDA_DATA to the folder that holds cifar10_images/")
-    return Path(root)
