@@ -194,6 +194,19 @@ def test_pages_share_rooms_not_a_hall() -> None:
     assert len(flat) <= MOST_FLAT_FILES, flat
 
 
+def test_one_file_compares_scores_with_thresholds() -> None:
+    """A second verdict on the same image, by another rule. Pixels of a map are no images: see `pixel_metrics`."""
+    orders = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+    compared = [
+        line
+        for _, line, node in nodes(CORE_FILES + APP_FILES, ast.Compare)
+        if any(isinstance(operator, orders) for operator in node.ops) and "threshold" in ast.unparse(node)
+    ]
+    verdicts, pixels = "panda_core/runs/calibration.py:", "panda_core/pixel_metrics.py:"
+    assert any(line.startswith(verdicts) for line in compared)
+    check_none(line for line in compared if not line.startswith((verdicts, pixels)))
+
+
 def requirement_lines() -> list[str]:
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     return [line for line in lines if line.strip() and not line.startswith("#")]
