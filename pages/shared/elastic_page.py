@@ -70,8 +70,8 @@ def recorded_strengths() -> dict[float, LoadedRun]:
 
 def _curves(runs: dict[float, LoadedRun], strength: float) -> None:
     curves = [_curve(run, f"{key:,.0f}") for key, run in runs.items()]
-    place = list(runs).index(strength)
-    front = curves[place]
+    front_index = list(runs).index(strength)
+    front = curves[front_index]
     for column, measure, title, term, values in zip(
         st.columns(2, gap="medium"),
         ("auroc", "ratio"),
@@ -83,7 +83,7 @@ def _curves(runs: dict[float, LoadedRun], strength: float) -> None:
         with column:
             st.markdown(f"**{title}**", help=tip(term))
             show_figure(
-                strengths_figure(curves, place, measure),
+                strengths_figure(curves, front_index, measure),
                 key=f"strengths-{measure}",
                 alt=f"{title}, {len(curves)} strengths. At strength {front.label} it goes from "
                 f"{wording.amount(values[0])} to {wording.amount(values[-1])}.",

@@ -37,14 +37,14 @@ def test_scrubbing_to_a_step_shows_its_scores(open_page: Any, make_run: Any) -> 
 
 def test_orders_of_the_gallery(open_page: Any, make_run: Any) -> None:
     """Guards each order: the worst mistakes come first."""
-    from pages.shared.runs.scored import scored
+    from pages.shared.examine.scores import scores_of
     from panda_core.runs.loaded import LoadedRun
 
-    found = scored(LoadedRun(make_run()), "final")
-    scores, labels = found.scores, found.is_anomaly
-    assert found.order("most anomalous")[0] == scores.argmax()
-    assert found.order("least anomalous")[0] == scores.argmin()
-    alarms, missed = found.order("false alarms"), found.order("missed")
+    scored = scores_of(LoadedRun(make_run()), "final")
+    scores, labels = scored.scores, scored.is_anomaly
+    assert scored.order("most anomalous")[0] == scores.argmax()
+    assert scored.order("least anomalous")[0] == scores.argmin()
+    alarms, missed = scored.order("false alarms"), scored.order("missed")
     assert set(alarms) == set(np.nonzero(labels == 0)[0]) and (np.diff(scores[alarms]) <= 0).all()
     assert set(missed) == set(np.nonzero(labels == 1)[0]) and (np.diff(scores[missed]) >= 0).all()
 

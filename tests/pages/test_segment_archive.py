@@ -27,7 +27,7 @@ def test_archive_holds_maps_and_a_harmless_table(make_maps: Any) -> None:
         kept = np.load(io.BytesIO(archive.read("maps/0003.npy")), allow_pickle=False)
         picture = Image.open(io.BytesIO(archive.read("overlays/0003.png")))
         assert picture.size == (480, 480)
-    assert len(rows) == len(view.found.scores)
-    np.testing.assert_allclose(kept, view.found.full(3), atol=2e-3)
-    assert float(rows[3]["score"]) == pytest.approx(view.found.scores[3], rel=1e-5)
+    assert len(rows) == len(view.maps.scores)
+    np.testing.assert_allclose(kept, view.maps.full(3), atol=2e-3)
+    assert float(rows[3]["score"]) == pytest.approx(view.maps.scores[3], rel=1e-5)
     assert plain_cell("=1+1") == "'=1+1" and plain_cell("@x").startswith("'") and plain_cell("cell.png") == "cell.png"

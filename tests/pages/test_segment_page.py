@@ -98,7 +98,7 @@ def test_pixel_counts_are_those_of_the_metrics(make_maps: Any) -> None:
         mask = run.masks().load(image)
         if anomalous:
             large = np.asarray(Image.fromarray(mask).resize((32, 32), Image.Resampling.NEAREST))
-            hits += int((large & (view.found.full(image) > 1.5)).sum())
+            hits += int((large & (view.maps.full(image) > 1.5)).sum())
             marked += int(large.sum())
     counts = _counts(run.run_id, 0, 1.5)
     assert (counts.true_positives, counts.true_positives + counts.false_negatives) == (hits, marked)
@@ -170,7 +170,7 @@ def test_gallery_groups(make_maps: Any) -> None:
     from panda_core.runs.loaded import LoadedRun
 
     view = view_of(LoadedRun(make_maps()), 0)
-    scores, labels = view.found.scores, view.is_anomaly
+    scores, labels = view.maps.scores, view.is_anomaly
     assert ordered(view, "all images", HIGHEST)[0] == scores.argmax()
     assert ordered(view, "all images", LOWEST)[0] == scores.argmin()
     assert set(ordered(view, "normal", HIGHEST)) == set(np.nonzero(labels == 0)[0])

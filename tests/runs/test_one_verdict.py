@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pages.shared.examine.scores import FINAL, scores_of
 from pages.shared.own.results import judged
-from pages.shared.runs.scored import FINAL, scored
 from pages.shared.segment.maps import joined
 from panda_core import RunConfig, load_bundle, load_run
 from panda_core.cli import main
@@ -114,7 +114,7 @@ def test_every_surface_gives_the_same_verdict(
         page = judged(run, table_of(capsys, folder.path, images, "--json"), None, rate)
         assert [row["verdict"] for row in page] == wanted
     if not run.is_segmentation:  # Examine
-        final = scored(run, FINAL, RATES[1])
+        final = scores_of(run, FINAL, RATES[1])
         assert final.threshold == calibration.threshold(RATES[1])
         for image, score in enumerate(final.scores):
             assert final.rejected[image] == (calibration.verdict(float(score), RATES[1]) == "anomalous")

@@ -87,7 +87,11 @@ def _show(health: Health, wanted: Checked) -> None:
         if finding.examples:
             with st.expander(f"Which: {len(finding.examples)} of {finding.count}", icon=":material/list:"):
                 width = max(map(len, finding.examples))
-                columns = ["image", *(["it equals"] * (width > 1)), *(f"and {place}" for place in range(3, width + 1))]
+                columns = [
+                    "image",
+                    *(["it equals"] * (width > 1)),
+                    *(f"and {n}" for n in range(3, width + 1)),
+                ]
                 if finding.kind == "broken":
                     columns[1] = "why"
                 st.dataframe(
@@ -124,8 +128,7 @@ def _pairs(wanted: Checked, pairs: tuple[tuple[str, ...], ...]) -> list[tuple[np
     pictures = []
     for names in pairs:
         try:
-            found = [rows[name] for name in names]
-            pair = sheet([square(images.load(row), SIDE) for images, row in found])
+            pair = sheet([square(images.load(row), SIDE) for images, row in (rows[name] for name in names)])
             pictures.append((np.pad(pair, ((0, 0), (0, APART), (0, 0))), names))
         except (KeyError, UnreadableImage):  # the folder has changed since it was checked
             continue

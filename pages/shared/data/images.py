@@ -27,11 +27,11 @@ def show_counts(dataset: Dataset, data_root: str, normal_class: str) -> None:
     with st.spinner("Counting images", show_time=True):
         counts = _counted(dataset.key, data_root)
     chosen = counts[normal_class]
-    places = st.columns(4)
-    places[0].metric("Classes", len(counts), help=tip("data_classes"), border=True)
-    places[1].metric("Normal, for training", f"{chosen.train:,}", help=tip("data_train"), border=True)
-    places[2].metric("Normal, for testing", f"{chosen.test_normal:,}", help=tip("data_test_normal"), border=True)
-    places[3].metric("Anomalous", f"{chosen.test_anomalous:,}", help=tip("data_anomalous"), border=True)
+    columns = st.columns(4)
+    columns[0].metric("Classes", len(counts), help=tip("data_classes"), border=True)
+    columns[1].metric("Normal, for training", f"{chosen.train:,}", help=tip("data_train"), border=True)
+    columns[2].metric("Normal, for testing", f"{chosen.test_normal:,}", help=tip("data_test_normal"), border=True)
+    columns[3].metric("Anomalous", f"{chosen.test_anomalous:,}", help=tip("data_anomalous"), border=True)
     if len(counts) > 1:
         with st.expander(f"All {len(counts)} classes", icon=":material/table_rows:"):
             st.dataframe(

@@ -96,10 +96,10 @@ def _show_about(dataset: Dataset, *, here: bool) -> None:
 
 def prose(text: str) -> str:
     """Return `text` safe to show as Markdown, what stands between backticks as code."""
-    parts = text.split("`")
-    if len(parts) % 2 == 0:  # a name with a backtick of its own
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:  # a name with a backtick of its own
         return wording.sentence(text)
-    return "`".join(part if place % 2 else wording.sentence(part) for place, part in enumerate(parts))
+    return "`".join(piece if index % 2 else wording.sentence(piece) for index, piece in enumerate(pieces))
 
 
 def _show_how_to_get(dataset: Dataset, missing: str) -> None:

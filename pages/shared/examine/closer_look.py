@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
+from pages.shared.examine.scores import StepScores
 from pages.shared.examine.stopping_view import show_over_checkpoints, stops_by_sample
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
-from pages.shared.runs.gallery import chosen_image
+from pages.shared.runs.choice import chosen_image
 from pages.shared.runs.images import find_images, tile
-from pages.shared.runs.scored import Scored
 from panda_core.errors import PandaError
 from panda_core.runs.loaded import LoadedRun
 
@@ -18,38 +18,38 @@ SIDE = 240  # pixels
 SMALL = 96
 
 
-def show_image(run: LoadedRun, found: Scored) -> None:
+def show_image(run: LoadedRun, scored: StepScores) -> None:
     """Draw the chosen image; before one is chosen, that with the highest score."""
-    image = chosen_image(found)
-    if not len(found.scores):
+    image = chosen_image(len(scored.scores))
+    if not len(scored.scores):
         return
     if image is None:
-        image = int(np.argmax(found.scores))
-    kind = "anomalous" if found.is_anomaly[image] else "normal"
+        image = int(np.argmax(scored.scores))
+    kind = "anomalous" if scored.is_anomaly[image] else "normal"
     with st.container(border=True):
-        st.markdown(f"**{wording.sentence(found.names[image])}**")
+        st.markdown(f"**{wording.sentence(scored.names[image])}**")
         if find_images(run, "test")[0] is not None:
             picture = tile(run, "test", image, SIDE)
             if picture is not None:
-                st.image(picture, alt=f"Test image {found.names[image]}, {kind}")
-        st.markdown(f"In truth **{kind}**. Score **{wording.amount(found.scores[image])}**.", help=tip("score"))
-        percentile = found.percentile(image)
+                st.image(picture, alt=f"Test image {scored.names[image]}, {kind}")
+        st.markdown(f"In truth **{kind}**. Score **{wording.amount(scored.scores[image])}**.", help=tip("score"))
+        percentile = scored.percentile(image)
         if percentile is not None:
-            verdict = found.calibration.verdict(float(found.scores[image]), found.rate)
-            right = "right" if verdict == kind else "wrong"
-            st.markdown(f"Verdict: **{verdict}**, {right}.", help=tip("verdict"))
+            verdict = scored.calibration.verdict(float(scored.scores[image]), scored.rate)
+            judged = "right" if verdict == kind else "wrong"
+            st.markdown(f"Verdict: **{verdict}**, {judged}.", help=tip("verdict"))
             st.markdown(f"Above **{percentile:.0f} %** of held-out normals.", help=tip("percentile"))
         show_over_checkpoints(run, image)
-        _neighbours(run, found, image)
+        _neighbours(run, scored, image)
 
 
-def _neighbours(run: LoadedRun, found: Scored, image: int) -> None:
-    step = int(found.steps[image])
+def _neighbours(run: LoadedRun, scored: StepScores, image: int) -> None:
+    step = int(scored.steps[image])
     try:
         arrays = run.arrays(step)
         rows, distances = arrays["neighbours"][image], arrays["neighbour_distances"][image]
         # Where each image has a checkpoint of its own, distances come in the unit of its score, which adds up some.
-        unit = float(arrays["normaliser"]) if stops_by_sample(run) and found.final else 1.0
+        unit = float(arrays["normaliser"]) if stops_by_sample(run) and scored.final else 1.0
     except (PandaError, KeyError, IndexError):
         return
     st.markdown(f"**Nearest normal training images** at step {step}", help=tip("neighbours"))

@@ -8,14 +8,14 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from pages.shared.examine.closer_look import show_image
+from pages.shared.examine.gallery import show_gallery
+from pages.shared.examine.scores import FINAL, StepScores, scores_of
 from pages.shared.examine.stopping_view import show_chosen
 from pages.shared.frame import wording
 from pages.shared.frame.charts import show as show_figure
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import ADAPT, SEGMENT
 from pages.shared.runs.choice import all_runs, choose_run, has_maps, opened_run
-from pages.shared.runs.gallery import show_gallery
-from pages.shared.runs.scored import FINAL, Scored, scored
 from panda_core.errors import PandaError
 from panda_core.figures import histogram_figure, spectrum_figure
 from panda_core.runs.adapt.answers import answered
@@ -28,8 +28,8 @@ PICKED = "examined_run"
 def show() -> None:
     """Draw the page."""
     st.title("Examine the images of a run")
-    places = st.columns([1.5, 1, 1], gap="medium")
-    with places[0]:
+    columns = st.columns([1.5, 1, 1], gap="medium")
+    with columns[0]:
         folder = _chosen()
     if folder is None:
         st.info("There are no runs with scores yet. Start one, and look at its images here.", icon=":material/info:")
@@ -37,7 +37,7 @@ def show() -> None:
         return
     run = LoadedRun(folder)
     try:
-        _run(run, places[1:])
+        _run(run, columns[1:])
     except PandaError as error:
         st.error(wording.sentence(str(error)), icon=":material/broken_image:")
 
@@ -60,16 +60,16 @@ def _has_scores(folder: RunFolder) -> bool:
     return (folder.path / "split.json").is_file() and not has_maps(folder)
 
 
-def _run(run: LoadedRun, places: list[DeltaGenerator]) -> None:
+def _run(run: LoadedRun, columns: list[DeltaGenerator]) -> None:
     steps: list[int | str] = [event.step for event in run.evaluated]
     if (run.folder.path / "arrays" / "final.npz").is_file():
         steps.append(FINAL)
     if not steps:
         st.info("This run has no scores yet: they come with its first evaluation.", icon=":material/hourglass_empty:")
         return
-    with places[0]:
+    with columns[0]:
         step = _step(steps)
-    percent = places[1].slider(
+    percent = columns[1].slider(
         "False alarms allowed, %",
         min_value=1,
         max_value=50,
@@ -78,15 +78,15 @@ def _run(run: LoadedRun, places: list[DeltaGenerator]) -> None:
         help=tip("false_alarms"),
         bind="query-params",
     )
-    found = scored(run, step, percent / 100)
-    _scores(run, found, step)
+    scored = scores_of(run, step, percent / 100)
+    _scores(run, scored, step)
     _answers(run)
     left, right = st.columns([1.7, 1], gap="large")
     with left:
         show_chosen(run)
-        show_gallery(run, found)
+        show_gallery(run, scored)
     with right:
-        show_image(run, found)
+        show_image(run, scored)
 
 
 def _step(steps: list[int | str]) -> int | str:
@@ -101,25 +101,25 @@ def _step(steps: list[int | str]) -> int | str:
     return steps[names.index(chosen)] if chosen in names else steps[-1]
 
 
-def _scores(run: LoadedRun, found: Scored, step: int | str) -> None:
+def _scores(run: LoadedRun, scored: StepScores, step: int | str) -> None:
     chart, numbers = st.columns([1.7, 1], gap="large")
     with chart:
         st.markdown("**Scores of the test images**", help=tip("histogram"))
         show_figure(
-            histogram_figure(found.scores, found.is_anomaly, threshold=found.threshold),
+            histogram_figure(scored.scores, scored.is_anomaly, threshold=scored.threshold),
             key="histogram",
-            alt=_described(found),
+            alt=_described(scored),
         )
     with numbers:
-        value = found.auroc()
+        value = scored.auroc()
         undefined = "" if value is not None else f" {tip('undefined')}"
         st.metric("AUROC of these scores", wording.auroc(value), help=tip("auroc") + undefined, border=True)
-        if found.threshold is None:
+        if scored.threshold is None:
             st.caption("No normal images were held out of this run, so it has no threshold and gives no verdicts.")
         else:
-            _count(found, 0, "Normal test images rejected", "rejected")
-            _count(found, 1, "Anomalous test images found", "found")
-            st.caption(f"{found.calibration.sentence(found.rate)} {found.calibration.warning}")
+            _count(scored, 0, "Normal test images rejected", "rejected")
+            _count(scored, 1, "Anomalous test images found", "found")
+            st.caption(f"{scored.calibration.sentence(scored.rate)} {scored.calibration.warning}")
     more = st.expander("Directions the features use", icon=":material/bar_chart:", on_change="rerun", key="spectrum")
     if more.open:
         with more:
@@ -142,27 +142,27 @@ def _answers(run: LoadedRun) -> None:
         st.caption(f"The best setting of the grid, chosen with the labels of these images, has an AUROC of {value}.")
 
 
-def _count(found: Scored, label: int, title: str, term: str) -> None:
-    above, among = found.above(label)
+def _count(scored: StepScores, label: int, title: str, term: str) -> None:
+    above, among = scored.above(label)
     value = f"{above} of {among}" if among else wording.NONE
     share = f"{100 * above / among:.1f} %" if among else "there are none"
     st.metric(title, value, share, delta_color="off", delta_arrow="off", help=tip(term), border=True)
 
 
-def _described(found: Scored) -> str:
+def _described(scored: StepScores) -> str:
     """Return what the histogram shows, in words."""
-    if not len(found.scores):
+    if not len(scored.scores):
         return "An empty chart: there are no test images."
-    parts = [
+    medians = [
         f"{name} images around {wording.amount(float(np.median(members)))}"
         for name, members in (
-            ("normal", found.scores[found.is_anomaly == 0]),
-            ("anomalous", found.scores[found.is_anomaly == 1]),
+            ("normal", scored.scores[scored.is_anomaly == 0]),
+            ("anomalous", scored.scores[scored.is_anomaly == 1]),
         )
         if len(members)
     ]
-    line = "" if found.threshold is None else f"; threshold at {wording.amount(found.threshold)}"
-    return f"Histogram of anomaly scores: {' and '.join(parts)}{line}."
+    line = "" if scored.threshold is None else f"; threshold at {wording.amount(scored.threshold)}"
+    return f"Histogram of anomaly scores: {' and '.join(medians)}{line}."
 
 
 def _spectrum(run: LoadedRun, step: int | str) -> None:

@@ -51,8 +51,8 @@ def show_over_checkpoints(run: LoadedRun, image: int) -> None:
     relative = [float(value) for value in table[:, image]]
     chosen = None
     if stops_by_sample(run):
-        used = [place for place, step in enumerate(steps) if step in _used(run)]
-        chosen = steps[max(used, key=lambda place: relative[place])]
+        used = [index for index, step in enumerate(steps) if step in _used(run)]
+        chosen = steps[max(used, key=lambda index: relative[index])]
     st.markdown("**Its score at each checkpoint**, normal images = 1", help=tip("ses_image"))
     marked = "" if chosen is None else f", the largest of those that may be chosen at step {chosen}, which is marked"
     show_figure(
@@ -75,8 +75,8 @@ def relative_scores(run_id: str, points: int) -> tuple[list[int], np.ndarray]:
     run = LoadedRun(folder)
     steps = [event.step for event in run.evaluated][:points]
     arrays = [run.arrays(step) for step in steps]
-    scores = np.stack([found["scores"] for found in arrays]).astype(np.float64)
-    normalisers = np.array([float(found["normaliser"]) for found in arrays])
+    scores = np.stack([at_step["scores"] for at_step in arrays]).astype(np.float64)
+    normalisers = np.array([float(at_step["normaliser"]) for at_step in arrays])
     usable = normalisers > SMALLEST_SPREAD * max(float(normalisers.max()), 1e-30)
     return steps, np.where(usable[:, None], scores / np.where(usable, normalisers, 1.0)[:, None], 0.0)
 

@@ -31,8 +31,8 @@ def four_curves(curve: Curve, run_id: str) -> None:
     """Draw AUROC, ratios, distances and effective rank of a run, two by two."""
     figures = _figures(run_id, curve.steps[-1:], curve.last_step, curve.stop_step, curve)
     columns = st.columns(2, gap="medium")
-    for place, ((title, term, _), figure) in enumerate(zip(_FOUR, figures, strict=True)):
-        with columns[place % 2]:
+    for index, ((title, term, _), figure) in enumerate(zip(_FOUR, figures, strict=True)):
+        with columns[index % 2]:
             st.markdown(f"**{title}**", help=tip(term))
             show(figure, key=f"curve-{term}", alt=_described(term, curve))
 

@@ -25,26 +25,26 @@ PANELS = (
 )
 PARAMETERS = ("hide", "lock", "large")
 LARGE = "html { font-size: 21px; } .stMainBlockContainer { max-width: 1500px; }"
-_KEPT = "teaching"
+_SETTINGS = "teaching"
 
 
 def take_address() -> None:
     """Remember what the address says, and enlarge the type if it is to be. Called once for each page."""
-    kept: dict[str, str] = dict(st.session_state.get(_KEPT, {}))
-    kept |= {name: st.query_params[name] for name in PARAMETERS if name in st.query_params}
-    st.session_state[_KEPT] = kept
-    if kept.get("large") == "yes":
+    settings: dict[str, str] = dict(st.session_state.get(_SETTINGS, {}))
+    settings |= {name: st.query_params[name] for name in PARAMETERS if name in st.query_params}
+    st.session_state[_SETTINGS] = settings
+    if settings.get("large") == "yes":
         st.html(f"<style>{LARGE}</style>")
 
 
 def hidden_panels() -> list[str]:
     """Return the panels that are hidden; names that mean nothing are passed over."""
-    return [name for name in words_of(_said("hide")) if name in PANELS]
+    return [name for name in words_of(_setting("hide")) if name in PANELS]
 
 
 def is_locked(key: str) -> bool:
     """Return whether the widget called `key` may not be changed."""
-    names = words_of(_said("lock"))
+    names = words_of(_setting("lock"))
     return key in names or "all" in names
 
 
@@ -53,6 +53,6 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"[a-z_]{1,40}", text[:400])
 
 
-def _said(name: str) -> str:
-    kept: dict[str, str] = st.session_state.get(_KEPT, {})
-    return str(kept.get(name, ""))
+def _setting(name: str) -> str:
+    settings: dict[str, str] = st.session_state.get(_SETTINGS, {})
+    return str(settings.get(name, ""))

@@ -46,8 +46,8 @@ def sheet(tiles: Sequence[np.ndarray]) -> np.ndarray:
     """Return RGBA squares of one size side by side, as one image."""
     side = tiles[0].shape[0]
     joined = np.zeros((side, len(tiles) * (side + GAP) - GAP, 4), np.uint8)
-    for place, tile in enumerate(tiles):
-        joined[:, place * (side + GAP) : place * (side + GAP) + side] = tile
+    for index, tile in enumerate(tiles):
+        joined[:, index * (side + GAP) : index * (side + GAP) + side] = tile
     return joined
 
 

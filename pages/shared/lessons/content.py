@@ -85,17 +85,17 @@ def all_lessons(folder: Path = FOLDER) -> list[Lesson]:
 
 
 def read_lesson(path: Path) -> Lesson:
-    """Return the lesson of a file; one that cannot be understood raises `PandaError` with the place."""
-    head, *parts = re.split(r"^## ", path.read_text(encoding="utf-8"), flags=re.M)
+    """Return the lesson of a file; one that cannot be understood raises `PandaError` with the file and the step."""
+    head, *sections = re.split(r"^## ", path.read_text(encoding="utf-8"), flags=re.M)
     title, _, about = head.strip().partition("\n")
-    steps = tuple(_step(part, path) for part in parts)
+    steps = tuple(_step(section, path) for section in sections)
     if not title.startswith("# ") or not steps:
         raise PandaError(f"`{path.name}` is no lesson: it needs `# title` and at least one `## step`.")
     return Lesson(path.stem.split("-", 1)[-1], title[2:].strip(), about.strip(), steps)
 
 
-def _step(part: str, path: Path) -> Step:
-    title, _, body = part.partition("\n")
+def _step(section: str, path: Path) -> Step:
+    title, _, body = section.partition("\n")
     step = Step(title.strip(), "")
     text: list[str] = []
     for block in re.split(r"\n\s*\n|\n(?=Do: )", body.strip()):

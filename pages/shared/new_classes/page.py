@@ -12,7 +12,7 @@ from pages.shared.new_classes.start import show_example, show_form
 from pages.shared.own.drop import kept_for, show_left_out
 from pages.shared.own.results import show_results
 from pages.shared.own.score import CHECK, PHOTOS
-from pages.shared.runs.choice import all_runs, choose_run, open_run, opened_run
+from pages.shared.runs.choice import IMAGE, all_runs, choose_run, open_run, opened_run
 from pages.shared.runs.live import show_computing, show_ending, show_heading
 from panda_core.datasets.own.images import Source
 from panda_core.datasets.own.layout import CHECKED
@@ -74,7 +74,7 @@ def _open(run_id: str | None) -> None:
     if run_id is None:
         return
     open_run(run_id)
-    for name in (CHECK, "image"):
+    for name in (CHECK, IMAGE):
         st.query_params.pop(name, None)
     st.session_state[NEXT] = TRY
     st.rerun()
@@ -187,7 +187,7 @@ def _judge(folder: RunFolder, references: list[Any], others: list[Any]) -> None:
         return
     open_run(folder.run_id)
     st.query_params[CHECK] = output.name
-    st.query_params.pop("image", None)
+    st.query_params.pop(IMAGE, None)
     st.rerun()
 
 

@@ -40,8 +40,8 @@ def show_drop() -> None:
     with st.expander("Anomalies and masks, if you have some", icon=":material/add:"):
         st.caption(tip("own_optional"))
         left, right = st.columns(2, gap="medium")
-        for place, label, key in ((left, "Anomalies", "own_anomalies"), (right, "Masks of anomalies", "own_masks")):
-            place.file_uploader(
+        for column, label, key in ((left, "Anomalies", "own_anomalies"), (right, "Masks of anomalies", "own_masks")):
+            column.file_uploader(
                 label,
                 accept_multiple_files=True,
                 key=key,
@@ -97,23 +97,23 @@ def _files(key: str) -> list[Any]:
 
 def show_understood(upload: Upload, *, folded: bool = False) -> None:
     """Draw what a drop was taken for: counts, sizes, pictures, and everything that was left out, with reasons."""
-    found = upload.understood
+    understood = upload.understood
     if folded:
         with st.expander(_in_words(upload), icon=":material/photo_library:"):
             _details(upload)
         return
     st.subheader("What was understood")
-    small, large = (f"{width} x {height}" for width, height in (found.smallest, found.largest))
+    small, large = (f"{width} x {height}" for width, height in (understood.smallest, understood.largest))
     with st.grid(4, min_column_width=140, gap="small"):  # two by two on a phone
         for label, value, term in (
-            ("Normal images", f"{found.normals:,}", "own_normals"),
-            ("Anomalies", f"{sum(found.anomalies.values()):,}", "own_kinds"),
-            ("Masks", f"{found.masks:,}", "own_matched"),
+            ("Normal images", f"{understood.normals:,}", "own_normals"),
+            ("Anomalies", f"{sum(understood.anomalies.values()):,}", "own_kinds"),
+            ("Masks", f"{understood.masks:,}", "own_matched"),
         ):
             st.metric(label, value, help=tip(term), border=True, height="stretch")
         st.metric(
             "Pixels",
-            small if found.normals else wording.NONE,
+            small if understood.normals else wording.NONE,
             f"to {large}" if small != large else None,
             delta_color="off",
             delta_arrow="off",
@@ -125,37 +125,37 @@ def show_understood(upload: Upload, *, folded: bool = False) -> None:
 
 
 def _in_words(upload: Upload) -> str:
-    found = upload.understood
-    parts = [f"Learned from {wording.count(found.normals, 'normal image')}"]
-    if found.anomalies:
-        parts.append(f"measured with {wording.count(sum(found.anomalies.values()), 'anomalous one')}")
-    if left_out := len(found.refused) + len(found.duplicates):
-        parts.append(f"{left_out} left out")
-    return "; ".join(parts)
+    understood = upload.understood
+    facts = [f"Learned from {wording.count(understood.normals, 'normal image')}"]
+    if understood.anomalies:
+        facts.append(f"measured with {wording.count(sum(understood.anomalies.values()), 'anomalous one')}")
+    if left_out := len(understood.refused) + len(understood.duplicates):
+        facts.append(f"{left_out} left out")
+    return "; ".join(facts)
 
 
 def _details(upload: Upload) -> None:
-    found = upload.understood
-    names = [place for place in image_files(upload.images) if not place.startswith("ground_truth/")]
-    normals = [place for place in names if place.startswith("good/")]
-    for words, places in (("Normal", normals), ("Anomalous", [place for place in names if place not in normals])):
-        if places:
-            kinds = f": {wording.sentence(', '.join(found.anomalies))}" if words == "Anomalous" else ""
+    understood = upload.understood
+    paths = [path for path in image_files(upload.images) if not path.startswith("ground_truth/")]
+    normals = [path for path in paths if path.startswith("good/")]
+    for words, group in (("Normal", normals), ("Anomalous", [path for path in paths if path not in normals])):
+        if group:
+            kinds = f": {wording.sentence(', '.join(understood.anomalies))}" if words == "Anomalous" else ""
             st.caption(f"{words}{kinds}")
-            st.image(_pictures(upload, places), alt=f"{words} images as they were dropped")
-    show_left_out(found)
+            st.image(_pictures(upload, group), alt=f"{words} images as they were dropped")
+    show_left_out(understood)
     with st.popover("Delete these images", icon=":material/delete:"):
         st.markdown("Removes them from this machine for good. A run that learned from them stays.")
         st.button("Delete", key="own-delete", help=tip("own_delete"), on_click=_delete, args=(upload.token,))
 
 
-def show_left_out(found: Understood) -> None:
+def show_left_out(understood: Understood) -> None:
     """List what of a drop takes no part, by its reason."""
     for title, reasons in (
-        ("could not be read", [f"{name}: {reason}" for name, reason in found.refused]),
-        ("copied another image and was left out", found.duplicates),
-        ("in an archive was not named like an image", found.left_out),
-        ("is a mask without its anomaly", found.loose_masks),
+        ("could not be read", [f"{name}: {reason}" for name, reason in understood.refused]),
+        ("copied another image and was left out", understood.duplicates),
+        ("in an archive was not named like an image", understood.left_out),
+        ("is a mask without its anomaly", understood.loose_masks),
     ):
         if reasons:
             with st.expander(f"{wording.count(len(reasons), 'file')}: {title}", icon=":material/hide_image:"):
@@ -165,8 +165,8 @@ def show_left_out(found: Understood) -> None:
                     st.caption(f"and {len(reasons) - _LISTED:,} more")
 
 
-def _pictures(upload: Upload, places: list[str]) -> np.ndarray:
-    images = FileImages.below(upload.images, places[:_SHOWN])
+def _pictures(upload: Upload, paths: list[str]) -> np.ndarray:
+    images = FileImages.below(upload.images, paths[:_SHOWN])
     tiles = []
     for row in range(len(images)):
         try:

@@ -11,13 +11,13 @@ import streamlit as st
 
 from pages.shared.frame.glossary import tip
 from pages.shared.segment.archive import download_maps
-from pages.shared.segment.maps import Looked
+from pages.shared.segment.maps import MapView
 from panda_core.records import plain, plain_cell
 
 COLUMNS = ("name", "verdict", "score", "highest_map_value", "percentile")
 
 
-def show_downloads(check: str, rows: list[dict[str, Any]], view: Looked | None) -> None:
+def show_downloads(check: str, rows: list[dict[str, Any]], view: MapView | None) -> None:
     """Draw the buttons."""
     with st.container(horizontal=True):
         for label, ending, mime, content in (

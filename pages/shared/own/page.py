@@ -6,6 +6,7 @@ no others.
 
 from __future__ import annotations
 
+import numpy as np
 import streamlit as st
 
 from pages.shared.frame import wording
@@ -14,8 +15,7 @@ from pages.shared.frame.router import ADAPT as ADAPT_PAGE
 from pages.shared.own.drop import MESSAGE, show_drop, show_understood
 from pages.shared.own.results import show_results
 from pages.shared.own.score import CHECK, show_score
-from pages.shared.own.threshold import choose_rate
-from pages.shared.runs.choice import PARAMETER, UPLOAD, has_maps, open_run, opened_run
+from pages.shared.runs.choice import IMAGE, PARAMETER, UPLOAD, has_maps, open_run, opened_run
 from pages.shared.runs.downloads import can_score, show_use
 from pages.shared.runs.live import show_computing, show_ending, show_heading
 from panda_core.config import RunConfig
@@ -136,7 +136,7 @@ def _run(folder: RunFolder, upload: Upload | None) -> None:
         )
         return
     launching.keep_ready()
-    rate = choose_rate(run)
+    rate = _choose_rate(run)
     show_score(folder)
     token = st.query_params.get(CHECK, "")
     if token:
@@ -144,7 +144,51 @@ def _run(folder: RunFolder, upload: Upload | None) -> None:
     show_use(folder, maps=run.is_segmentation)
 
 
+def _choose_rate(run: LoadedRun) -> float | None:
+    """Draw the choice of the false-alarm rate and what it will do; None where no normal images were held out."""
+    calibration = run.calibration
+    st.subheader("When to reject")
+    if not calibration.images:
+        st.warning("No normal images were held out of this run: it has scores, but no threshold.")
+        return None
+    choice, words = st.columns([1, 1.6], gap="large", vertical_alignment="center")
+    percent = choice.slider(
+        "False alarms allowed, %", 1, 50, 5, key="own_alarms", help=tip("false_alarms"), bind="query-params"
+    )
+    rate = percent / 100
+    threshold, alarms = calibration.threshold(rate), calibration.false_alarms(rate)
+    if threshold is None or alarms is None:
+        return None
+    words.markdown(
+        f"An image is rejected if its score is above **{wording.amount(threshold)}**. Expected: "
+        f"**{wording.percent(alarms.expected)}** false alarms. With "
+        f"{wording.count(calibration.images, 'normal image')} to judge by, the true share may lie "
+        f"**between {wording.percent(alarms.low)} and {wording.percent(alarms.high)}** (95 %).",
+        help=tip("own_interval"),
+    )
+    if len(anomalies := _anomalies(run)):
+        rejected = int(calibration.rejects(anomalies, rate).sum())
+        words.markdown(
+            f"Of {wording.count(len(anomalies), 'known anomalous image')}, **{rejected}** "
+            f"{'is' if rejected == 1 else 'are'} rejected; AUROC {wording.auroc((run.metrics or {}).get('auroc'))}.",
+            help=tip("auroc"),
+        )
+    if alarms.expected > rate * 1.02:
+        needed = int(np.ceil(1 / rate)) - 1
+        words.caption(
+            f"{calibration.images} images are too few to promise {percent} %: that takes {needed}. The threshold is "
+            "the highest value that a normal image had."
+        )
+    return rate
+
+
+def _anomalies(run: LoadedRun) -> np.ndarray:
+    """Return the scores (A,) of the anomalous images that came with the normal ones."""
+    step = run.segmented[-1].step if run.is_segmentation else "final"
+    return np.asarray(run.arrays(step)["scores"])[np.asarray(run.split["is_anomaly"]) == 1]
+
+
 def _begin_anew() -> None:
     """Leave this run and these images; for the button."""
-    for name in (PARAMETER, UPLOAD, CHECK, "image"):
+    for name in (PARAMETER, UPLOAD, CHECK, IMAGE):
         st.query_params.pop(name, None)

@@ -19,8 +19,8 @@ from pages.shared.own.drop import show_left_out
 from pages.shared.own.files import show_downloads
 from pages.shared.own.score import PHOTOS, output_of
 from pages.shared.runs.live import LOOK_EVERY
-from pages.shared.segment.look import choose_look
-from pages.shared.segment.maps import Looked, joined, picture_of
+from pages.shared.segment.map_style import choose_style
+from pages.shared.segment.maps import MapView, joined, picture_of
 from pages.shared.segment.viewer import show_viewer
 from panda_core.datasets import FileImages, image_files
 from panda_core.errors import BrokenRun, PandaError
@@ -52,7 +52,7 @@ def show_results(run: LoadedRun, token: str, rate: float | None) -> None:
             st.error(wording.sentence(str(result["error"])), icon=":material/error:")
             return
         upload = find_upload(str(read_json(output / PHOTOS)["upload"]))
-        _found(run, output, upload, judged(run, result["rows"], upload, rate), rate)
+        _show_verdicts(run, output, upload, judged(run, result["rows"], upload, rate), rate)
     except (PandaError, KeyError, TypeError, IndexError) as error:
         words = str(error) if isinstance(error, PandaError) else "The result of this check is damaged. Score again."
         st.error(wording.sentence(words), icon=":material/broken_image:")
@@ -64,32 +64,32 @@ def _wait(output: Path) -> None:
     if problem := how_check_ended(output):
         st.error(problem, icon=":material/error:")
         return
-    done, total, told = 0, 0, output.stat().st_mtime
+    done, total, heard = 0, 0, output.stat().st_mtime
     with contextlib.suppress(PandaError, KeyError, OSError):
         progress = read_json(output / "progress.json")
         done, total = int(progress["done"]), int(progress["total"])
-        told = (output / "progress.json").stat().st_mtime
-    spent = told - (output / PHOTOS).stat().st_mtime if done and (output / PHOTOS).exists() else 0
+        heard = (output / "progress.json").stat().st_mtime
+    spent = heard - (output / PHOTOS).stat().st_mtime if done and (output / PHOTOS).exists() else 0
     left = f", about {wording.duration(spent / done * (total - done))} left" if spent > 2 else ""
     st.progress(done / max(total, 1), text=f"scoring: {done} of {total}{left}" if total else "loading the detector")
-    if time.time() - told > SLOW:
+    if time.time() - heard > SLOW:
         st.caption("This takes longer than it should. The process may have been ended: press Score again.")
 
 
 def judged(run: LoadedRun, rows: list[Row], upload: Upload | None, rate: float | None) -> list[Row]:
     """Return the rows of a check under people's own names, with value, percentile and verdict at the threshold."""
     calibration, names = run.calibration, upload.names() if upload is not None else {}
-    found = []
+    judged_rows = []
     for row in rows:
         value, verdict, percentile = row["score"], row["verdict"], None
         if value is not None:
             verdict, percentile = calibration.verdict(value, rate or RATE), calibration.percentile(value)
         name = names.get(row["path"], row["path"])
-        found.append({**row, "name": name, "percentile": percentile, "verdict": verdict})
-    return found
+        judged_rows.append({**row, "name": name, "percentile": percentile, "verdict": verdict})
+    return judged_rows
 
 
-def _found(run: LoadedRun, output: Path, upload: Upload | None, rows: list[Row], rate: float | None) -> None:
+def _show_verdicts(run: LoadedRun, output: Path, upload: Upload | None, rows: list[Row], rate: float | None) -> None:
     st.subheader("What was found")
     scored = [row for row in rows if row["score"] is not None]
     rejected = sum(row["verdict"] == "anomalous" for row in scored)
@@ -106,8 +106,8 @@ def _found(run: LoadedRun, output: Path, upload: Upload | None, rows: list[Row],
         view = _view(run, output, upload, [row for row in scored if row["map_row"] is not None], rate)
     show_downloads(output.name, rows, view)
     if view is not None:
-        look = choose_look(view.found)
-        show_viewer(view, look, 0, [0])
+        style = choose_style(view.maps)
+        show_viewer(view, style, 0, [0])
     elif scored and upload is not None:
         _pictures(output, upload, scored)
 
@@ -145,8 +145,8 @@ def _pictures(output: Path, upload: Upload, rows: list[Row]) -> None:
     images = FileImages.below(upload.images, [row["path"] for row in rows])
     st.caption("The highest scores first" + (f"; {SHOWN} of them are shown" if len(rows) == SHOWN else ""))
     with st.grid(6, min_column_width=110, gap="small"):
-        for place, row in enumerate(rows):
-            picture = picture_of(images, f"{output.name}-{row['path']}", place, SIDE)
+        for index, row in enumerate(rows):
+            picture = picture_of(images, f"{output.name}-{row['path']}", index, SIDE)
             with st.container(gap="xsmall"):
                 if picture is not None:
                     st.image(square(picture, SIDE), width="stretch", alt=f"{row['name']}, {row['verdict']}")
@@ -154,25 +154,25 @@ def _pictures(output: Path, upload: Upload, rows: list[Row]) -> None:
                 st.caption(f"{icon} {wording.amount(row['score'])} {wording.sentence(row['name'])}")
 
 
-def _view(run: LoadedRun, output: Path, upload: Upload, rows: list[Row], rate: float | None) -> Looked:
+def _view(run: LoadedRun, output: Path, upload: Upload, rows: list[Row], rate: float | None) -> MapView:
     """Return images with their maps, on the scale of the run and judged by its calibration."""
-    places = np.array([int(row["map_row"]) for row in rows])
-    maps = {name: array[places] for name, array in read_arrays(output / "maps.npz").items() if name != "names"}
+    map_rows = np.array([int(row["map_row"]) for row in rows])
+    arrays = {name: array[map_rows] for name, array in read_arrays(output / "maps.npz").items() if name != "names"}
     if not run.segmented:
         raise BrokenRun(f"Run `{run.run_id}` has no maps of its own to compare with. Compute it again.")
-    found = joined(
+    maps = joined(
         run,
         [row["name"] for row in rows],
         np.array([row["score"] for row in rows]),
         np.array([row["peak"] for row in rows]),
-        maps,
+        arrays,
         run.calibration,
     )
     images = FileImages.below(upload.images, [row["path"] for row in rows])
     known_class = _references(output)
     unmarked = np.zeros(len(rows), bool)
     key = f"{run.run_id}/{output.name}"
-    return Looked(run, key, found, images, "", None, None, unmarked, known_class, rate or RATE)
+    return MapView(run, key, maps, images, "", None, None, unmarked, known_class, rate or RATE)
 
 
 def _references(output: Path) -> FileImages | None:

@@ -10,6 +10,7 @@ import streamlit as st
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.own.drop import kept_for, show_left_out
+from pages.shared.runs.choice import IMAGE
 from panda_core.datasets.own.images import Source
 from panda_core.datasets.own.layout import CHECKED
 from panda_core.errors import PandaError
@@ -68,7 +69,7 @@ def _score(folder: RunFolder, files: list[Any]) -> None:
         st.error(wording.sentence(str(error)), icon=":material/error:")
         return
     st.query_params[CHECK] = output.name
-    st.query_params.pop("image", None)
+    st.query_params.pop(IMAGE, None)
     st.rerun()
 
 

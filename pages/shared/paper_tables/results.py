@@ -22,9 +22,9 @@ _MIME = {".md": "text/markdown", ".csv": "text/csv", ".html": "text/html"}
 
 def show_results(folder: GridFolder, results: Results) -> None:
     """Draw all that a grid has measured so far."""
-    for place, (title, lines) in enumerate(charts_of(results)):
+    for number, (title, lines) in enumerate(charts_of(results)):
         st.markdown(f"**{wording.sentence(title)}**", help=tip("grid_chart"))
-        show_figure(means_figure(lines), key=f"means-{place}", alt=described(lines))
+        show_figure(means_figure(lines), key=f"means-{number}", alt=described(lines))
     _table(results)
     _problems(results)
     for dataset, columns, rows in class_tables(results):
@@ -84,8 +84,8 @@ def _problems(results: Results) -> None:
     """Say what was not run or failed, once for each reason."""
     reasons: dict[str, list[str]] = {}
     for line in results.lines:
-        found = [line.problem, *(cell.reason for cell in line.outcomes if cell.state in ("failed", "missing"))]
-        for reason in dict.fromkeys(filter(None, found)):
+        problems = [line.problem, *(cell.reason for cell in line.outcomes if cell.state in ("failed", "missing"))]
+        for reason in dict.fromkeys(filter(None, problems)):
             reasons.setdefault(reason, []).append(f"{line.name} on {line.dataset}")
     for reason, where in reasons.items():
         names = ", ".join(dict.fromkeys(where))

@@ -66,19 +66,19 @@ def _mapped_steps(folder: RunFolder) -> set[int]:
 
 def same_images(run: LoadedRun, maps: LoadedRun) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of the test images of `run` that `maps` has as well, and their rows there; matched by name."""
-    places = {str(name): place for place, name in enumerate(maps.split["test"])}
-    rows = [row for row, name in enumerate(run.split["test"]) if str(name) in places]
-    there = [places[str(run.split["test"][row])] for row in rows]
+    row_of = {str(name): row for row, name in enumerate(maps.split["test"])}
+    rows = [row for row, name in enumerate(run.split["test"]) if str(name) in row_of]
+    there = [row_of[str(run.split["test"][row])] for row in rows]
     return np.array(rows, dtype=int), np.array(there, dtype=int)
 
 
 def film_of(run: LoadedRun, maps: LoadedRun, steps: Sequence[int], rows: Sequence[int]) -> dict[str, Any]:
     """Return the film of test images of `run`, and their pictures where its data is here; {} where there is no map."""
     known, there = same_images(run, maps)
-    places = dict(zip(known.tolist(), there.tolist(), strict=True))
-    kept = _mapped_steps(maps.folder)
-    chosen = np.array([places[row] for row in rows], dtype=int)
-    moments = [_maps_at(maps, step, chosen) if step in kept else None for step in steps]
+    map_row = dict(zip(known.tolist(), there.tolist(), strict=True))
+    mapped_steps = _mapped_steps(maps.folder)
+    chosen = np.array([map_row[row] for row in rows], dtype=int)
+    moments = [_maps_at(maps, step, chosen) if step in mapped_steps else None for step in steps]
     config = maps.config
     film = map_film(
         moments,
@@ -89,11 +89,11 @@ def film_of(run: LoadedRun, maps: LoadedRun, steps: Sequence[int], rows: Sequenc
 
 
 def _maps_at(maps: LoadedRun, step: int, chosen: np.ndarray) -> MapsAt:
-    arrays, kept, calibration = maps.arrays(step), maps.maps(step), calibration_at(maps, step)
+    arrays, grids, calibration = maps.arrays(step), maps.maps(step), calibration_at(maps, step)
     return MapsAt(
-        kept["grids"][chosen],
+        grids["grids"][chosen],
         arrays["peaks"][chosen],
-        kept["held_out_grids"].astype(np.float32),
+        grids["held_out_grids"].astype(np.float32),
         calibration.map_low,
         calibration.map_middle,
     )

@@ -23,13 +23,14 @@ from panda_core.runs.uploads import upload_of
 
 RECORDED = ASSETS / "recorded"  # an archive for each run that comes with the program
 PARAMETER, UPLOAD = "run", "upload"  # query parameters
+IMAGE = "image"  # query parameter: the index of the chosen image among those that a page shows
 _KNOWN = "known_uploads"  # in the session: tokens of uploads whose runs may be listed to it
 
 
 def find_run(run_id: str) -> RunFolder | None:
     """Return the run called `run_id` among the user's own, the recorded ones and those behind the paper tables."""
-    places = [Path(default_runs_dir()), recorded_runs(), *(grid.path for grid in list_grids(default_runs_dir()))]
-    return next((found for place in places if (found := RunFolder.by_id(run_id, place)) is not None), None)
+    parents = [Path(default_runs_dir()), recorded_runs(), *(grid.path for grid in list_grids(default_runs_dir()))]
+    return next((folder for parent in parents if (folder := RunFolder.by_id(run_id, parent)) is not None), None)
 
 
 def recorded_runs() -> Path:
@@ -108,8 +109,19 @@ def choose_run(folders: dict[str, RunFolder], opened: RunFolder | None, key: str
 
 def _picked(key: str) -> None:
     open_run(st.session_state[key])
-    if "image" in st.query_params:
-        del st.query_params["image"]
+    st.query_params.pop(IMAGE, None)
+
+
+def chosen_image(count: int) -> int | None:
+    """Return the image of the URL, one of `count`, or None: anything else there is passed over."""
+    text = st.query_params.get(IMAGE, "")
+    image = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else -1
+    return image if 0 <= image < count else None
+
+
+def choose_image(image: int) -> None:
+    """Put an image into the URL; for the buttons under images."""
+    st.query_params[IMAGE] = str(image)
 
 
 def has_maps(folder: RunFolder) -> bool:

@@ -14,7 +14,7 @@ import streamlit as st
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.thumbnails import enlarged
 from pages.shared.runs.downloads import downloadable
-from pages.shared.segment.maps import Looked
+from pages.shared.segment.maps import MapView
 from panda_core.errors import UnreadableImage, UsageError
 from panda_core.figures.heatmaps import heated
 from panda_core.records import plain_cell
@@ -24,7 +24,7 @@ SIDE = 480  # pixels, the longer side of an overlay
 COLUMNS = ("file", "image", "truth", "score", "verdict", "highest_map_value", "percentile_of_held_out")
 
 
-def download_maps(view: Looked, name: str) -> None:
+def download_maps(view: MapView, name: str) -> None:
     """Draw the button that makes and downloads all maps as `maps-NAME.zip`."""
     st.download_button(
         "Download all maps",
@@ -38,24 +38,24 @@ def download_maps(view: Looked, name: str) -> None:
     )
 
 
-def maps_zipped(view: Looked) -> BinaryIO:
+def maps_zipped(view: MapView) -> BinaryIO:
     """Return an open temporary file with `scores.csv` and, for each image, its map; it vanishes when closed.
 
     `maps/0007.npy` holds float16 (S, S), over the whole image; `overlays/0007.png` the image under the run's one
     scale of colours. More than `MOST` images raise `UsageError`.
     """
-    count = len(view.found.scores)
+    count = len(view.maps.scores)
     if count > MOST:
         raise UsageError(
             f"Run `{view.run.run_id}` has {count} maps, more than {MOST}. Write those of a folder of "
             f"images instead: `python -m panda_core score {view.run.run_id} FOLDER --maps OUT`."
         )
-    scale = view.found.scale
+    scale = view.maps.scale
     file = downloadable()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("scores.csv", scores_table(view))
         for image in range(count):
-            values = view.found.full(image)
+            values = view.maps.full(image)
             archive.writestr(f"maps/{image:04d}.npy", _npy(values.astype(np.float16)))
             picture = _picture(view, image)
             if picture is not None:
@@ -65,21 +65,21 @@ def maps_zipped(view: Looked) -> BinaryIO:
     return file
 
 
-def scores_table(view: Looked) -> str:
+def scores_table(view: MapView) -> str:
     """Return the table of all images as CSV. Names are text: one that looks like a formula gets an apostrophe."""
     written = io.StringIO()
     table = csv.writer(written, lineterminator="\n")
     table.writerow(COLUMNS)
-    for image, name in enumerate(view.found.names):
-        percentile = view.found.percentile(image)
+    for image, name in enumerate(view.maps.names):
+        percentile = view.maps.percentile(image)
         table.writerow(
             [
                 f"{image:04d}",
                 plain_cell(name),
                 plain_cell(view.truth(image)),
-                f"{view.found.scores[image]:.6g}",
-                view.found.calibration.verdict(float(view.found.scores[image]), view.rate),
-                f"{view.found.peaks[image]:.6g}",
+                f"{view.maps.scores[image]:.6g}",
+                view.maps.calibration.verdict(float(view.maps.scores[image]), view.rate),
+                f"{view.maps.peaks[image]:.6g}",
                 "" if percentile is None else f"{percentile:.1f}",
             ]
         )
@@ -92,7 +92,7 @@ def _npy(array: np.ndarray) -> bytes:
     return held.getvalue()
 
 
-def _picture(view: Looked, image: int) -> np.ndarray | None:
+def _picture(view: MapView, image: int) -> np.ndarray | None:
     """Return an image as the viewer does, but smaller, and not kept in memory: there may be hundreds."""
     try:
         return None if view.images is None else enlarged(view.images.load(image), SIDE)

@@ -8,9 +8,9 @@ import streamlit as st
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.thumbnails import square
-from pages.shared.runs.gallery import IMAGE
-from pages.shared.segment.look import Look
-from pages.shared.segment.maps import Looked
+from pages.shared.runs.choice import choose_image, chosen_image
+from pages.shared.segment.map_style import MapStyle
+from pages.shared.segment.maps import MapView
 
 PER_PAGE = 12
 SIDE = 120  # pixels
@@ -18,14 +18,7 @@ ALL, NORMAL, ANOMALOUS = "all images", "normal", "anomalous"
 HIGHEST, LOWEST = "highest score first", "lowest score first"
 
 
-def chosen_image(view: Looked, rows: np.ndarray) -> int:
-    """Return the image of the URL, or the first of `rows`, those shown: anything else there is passed over."""
-    text = st.query_params.get(IMAGE, "")
-    place = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else -1
-    return place if 0 <= place < len(view.found.scores) else int(rows[0])
-
-
-def show_gallery(view: Looked, look: Look) -> int:
+def show_gallery(view: MapView, style: MapStyle) -> int:
     """Draw the choice of images and their order, and one page of them; return the chosen one."""
     shown, order = st.columns(2)
     groups = [ALL]
@@ -38,17 +31,18 @@ def show_gallery(view: Looked, look: Look) -> int:
     pages = max(1, -(-len(rows) // PER_PAGE))
     # A key of its own for each choice: another one starts at its first page.
     page = st.pagination(pages, key=f"map-page-{group}-{first}", width="stretch") if pages > 1 else 1
-    chosen = chosen_image(view, rows)
+    asked = chosen_image(len(view.maps.scores))
+    chosen = int(rows[0]) if asked is None else asked
     with st.grid(3, min_column_width=92, gap="small"):
         for image in rows[((page or 1) - 1) * PER_PAGE : (page or 1) * PER_PAGE]:
             with st.container(gap="xsmall"):
-                _cell(view, look, int(image), chosen=int(image) == chosen)
+                _cell(view, style, int(image), chosen=int(image) == chosen)
     return chosen
 
 
-def ordered(view: Looked, group: str, first: str) -> np.ndarray:
+def ordered(view: MapView, group: str, first: str) -> np.ndarray:
     """Return the images of a group, by their scores."""
-    rows = np.argsort(view.found.scores if first == LOWEST else -view.found.scores, kind="stable")
+    rows = np.argsort(view.maps.scores if first == LOWEST else -view.maps.scores, kind="stable")
     if group == ALL or view.is_anomaly is None:
         return rows
     if group in (NORMAL, ANOMALOUS):
@@ -56,13 +50,13 @@ def ordered(view: Looked, group: str, first: str) -> np.ndarray:
     return rows if view.kinds is None else rows[(view.kinds[rows] == group) & (view.is_anomaly[rows] == 1)]
 
 
-def _cell(view: Looked, look: Look, image: int, *, chosen: bool) -> None:
-    name, score, truth = view.found.names[image], float(view.found.scores[image]), view.truth(image)
+def _cell(view: MapView, style: MapStyle, image: int, *, chosen: bool) -> None:
+    name, score, truth = view.maps.names[image], float(view.maps.scores[image]), view.truth(image)
     picture = view.picture(image, SIDE)
-    said = f"{name}, {truth}" if truth else name
+    label = f"{name}, {truth}" if truth else name
     if picture is not None:
-        tile = square(look.drawn(picture, view.found.full(image)), SIDE)
-        st.image(tile, width="stretch", alt=f"{said}, with its map; score {wording.amount(score)}")
+        tile = square(style.drawn(picture, view.maps.full(image)), SIDE)
+        st.image(tile, width="stretch", alt=f"{label}, with its map; score {wording.amount(score)}")
     elif view.images is not None:
         st.caption("cannot be read")
     st.button(
@@ -71,20 +65,16 @@ def _cell(view: Looked, look: Look, image: int, *, chosen: bool) -> None:
         type="primary" if chosen else "secondary",
         icon=_sign(view, image),
         width="stretch",
-        help=f"{wording.sentence(said)}. {tip('image')}",
-        on_click=_choose,
+        help=f"{wording.sentence(label)}. {tip('image')}",
+        on_click=choose_image,
         args=(image,),
     )
 
 
-def _sign(view: Looked, image: int) -> str:
+def _sign(view: MapView, image: int) -> str:
     """Return an icon for right or wrong at the threshold; where the truth is unknown, one for the verdict."""
     rejected = bool(view.rejected[image])
     if view.is_anomaly is None or view.threshold is None:
         anomalous = rejected if view.is_anomaly is None else bool(view.is_anomaly[image])
         return ":material/warning:" if anomalous else ":material/circle:"
     return ":material/check:" if rejected == bool(view.is_anomaly[image]) else ":material/close:"
-
-
-def _choose(image: int) -> None:
-    st.query_params[IMAGE] = str(image)

@@ -22,7 +22,7 @@ LARGE = 640  # pixels, the longer side of the large picture
 
 
 @dataclasses.dataclass(frozen=True)
-class Mapped:
+class Maps:
     """M images at one step. scores, peaks: (M,), the image's score and the highest value of its full map.
 
     grids: (M, g, g). distances, origins: for each group of levels, (M, h, w, k) and (M, h, w, k, 4); empty for a
@@ -59,7 +59,7 @@ class Mapped:
 
 
 @dataclasses.dataclass(frozen=True)
-class Looked:
+class MapView:
     """The images that are looked at: a run's test images, or others that were checked with it.
 
     key: of these images among all that are kept in memory. is_anomaly (M,) and kinds (M,): None where unknown.
@@ -69,7 +69,7 @@ class Looked:
 
     run: LoadedRun
     key: str
-    found: Mapped
+    maps: Maps
     images: Images | None
     note: str
     is_anomaly: np.ndarray | None
@@ -81,12 +81,12 @@ class Looked:
     @property
     def threshold(self) -> float | None:
         """The score above which an image is rejected; None where no normal image was held out."""
-        return self.found.calibration.threshold(self.rate)
+        return self.maps.calibration.threshold(self.rate)
 
     @cached_property
     def rejected(self) -> np.ndarray:
         """Whether each image is rejected, bool (M,): by its score, never by its map."""
-        return self.found.calibration.rejects(self.found.scores, self.rate)
+        return self.maps.calibration.rejects(self.maps.scores, self.rate)
 
     def picture(self, image: int, side: int = LARGE) -> np.ndarray | None:
         """Return an image as RGB with its longer side `side`, or None if it cannot be read."""
@@ -112,28 +112,28 @@ class Looked:
         return sorted({str(kind) for kind in self.kinds[self.is_anomaly == 1]})
 
 
-def view_of(run: LoadedRun, step: int, rate: float = RATE) -> Looked:
+def view_of(run: LoadedRun, step: int, rate: float = RATE) -> MapView:
     """Return the test images of a run, compared with the network at `step`; rate: of false alarms that are allowed."""
     images, note = find_images(run, "test")
-    split, found = run.split, mapped(run, step)
+    split, maps = run.split, maps_of(run, step)
     kinds = _kinds(run.run_id) if images is not None else None
     is_anomaly = np.asarray(split["is_anomaly"], int)
-    if len(is_anomaly) != len(found.scores):
+    if len(is_anomaly) != len(maps.scores):
         raise BrokenRun(f"Run `{run.run_id}` lists other images than it has maps for. Compute it again.")
     marked = np.asarray(split.get("has_mask", np.zeros(len(is_anomaly))), bool)
     if images is None:
         marked = np.zeros(len(is_anomaly), bool)
-    return Looked(run, run.run_id, found, images, note, is_anomaly, kinds, marked, rate=rate)
+    return MapView(run, run.run_id, maps, images, note, is_anomaly, kinds, marked, rate=rate)
 
 
-def mapped(run: LoadedRun, step: int) -> Mapped:
+def maps_of(run: LoadedRun, step: int) -> Maps:
     """Return the maps of a run's test images at a step."""
     path = run.folder.path / "maps" / f"{step:06d}.npz"
-    return _mapped(run.run_id, step, path.stat().st_mtime_ns if path.exists() else 0)
+    return _maps_at(run.run_id, step, path.stat().st_mtime_ns if path.exists() else 0)
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
-def _mapped(run_id: str, step: int, changed: int) -> Mapped:
+def _maps_at(run_id: str, step: int, changed: int) -> Maps:
     """Return the maps; changed: when their file was written, so that a run computed anew is read anew."""
     run = opened(run_id)
     arrays, maps = run.arrays(step), run.maps(step)
@@ -151,10 +151,10 @@ def joined(
     peaks: np.ndarray,
     maps: dict[str, np.ndarray],
     calibration: Calibration,
-) -> Mapped:
+) -> Maps:
     """Return the parts of a set of maps as one."""
     groups = range(sum(name.startswith("distances_") for name in maps))
-    return Mapped(
+    return Maps(
         names=names,
         scores=np.asarray(scores, np.float64),
         peaks=np.asarray(peaks, np.float64),

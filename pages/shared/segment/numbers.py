@@ -11,15 +11,15 @@ import streamlit as st
 
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
-from pages.shared.segment.look import Look
-from pages.shared.segment.maps import Looked, opened, view_of
+from pages.shared.segment.map_style import MapStyle
+from pages.shared.segment.maps import MapView, opened, view_of
 from panda_core.events import Segmented
 from panda_core.pixel_metrics import PixelCounts, at_threshold
 
 MANY = 200  # images; for more, counting pixels takes seconds and waits to be asked for
 
 
-def show_counts(view: Looked, look: Look, step: int) -> None:
+def show_counts(view: MapView, style: MapStyle, step: int) -> None:
     """Say how many images are rejected, and how many pixels are marked, rightly and wrongly."""
     if view.threshold is None or view.is_anomaly is None:
         return
@@ -37,8 +37,8 @@ def show_counts(view: Looked, look: Look, step: int) -> None:
         )
     marked = view.marked & (view.is_anomaly == 1)
     counts, note = None, "no defect is marked"
-    if marked.any() and look.level is not None:
-        counts, note = _counts_if_cheap(view, look.level, step), "of all marked images"
+    if marked.any() and style.level is not None:
+        counts, note = _counts_if_cheap(view, style.level, step), "of all marked images"
     for cell, title, quality, term in (
         (cells[2], "Pixel precision", counts.precision if counts else None, "pixel_precision"),
         (cells[3], "Pixel recall", counts.recall if counts else None, "pixel_recall"),
@@ -54,10 +54,10 @@ def show_counts(view: Looked, look: Look, step: int) -> None:
             border=True,
             height="stretch",
         )
-    st.caption(f"{view.found.calibration.sentence(view.rate)} {view.found.calibration.warning}")
+    st.caption(f"{view.maps.calibration.sentence(view.rate)} {view.maps.calibration.warning}")
 
 
-def _counts_if_cheap(view: Looked, level: float, step: int) -> PixelCounts | None:
+def _counts_if_cheap(view: MapView, level: float, step: int) -> PixelCounts | None:
     if view.marked.sum() > MANY and not st.toggle(
         "Count pixels as well (some seconds for each map value)", key="map_pixels", help=tip("map_pixels")
     ):
@@ -73,16 +73,16 @@ def _counts(run_id: str, step: int, level: float) -> PixelCounts:
         for image in np.nonzero(view.marked)[0]:
             mask = view.mask(int(image))
             if mask is not None:
-                size = (view.found.size, view.found.size)
+                size = (view.maps.size, view.maps.size)
                 yield (
-                    view.found.full(int(image)),
+                    view.maps.full(int(image)),
                     cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0,
                 )
 
     return at_threshold(pairs, level)
 
 
-def show_metrics(view: Looked, event: Segmented) -> None:
+def show_metrics(view: MapView, event: Segmented) -> None:
     """Draw the metrics of a step in one row, and what the search found if it was not exact."""
     cells = st.columns(5)
     interval = wording.interval(event.image_auroc_low, event.image_auroc_high)
@@ -112,7 +112,7 @@ def show_metrics(view: Looked, event: Segmented) -> None:
         )
 
 
-def show_kinds(view: Looked) -> None:
+def show_kinds(view: MapView) -> None:
     """Draw a line for each kind of defect."""
     kinds = (view.run.metrics or {}).get("kinds") or {}
     if not kinds:

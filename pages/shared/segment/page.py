@@ -12,7 +12,7 @@ from pages.shared.runs.choice import all_runs, choose_run, has_maps, opened_run
 from pages.shared.runs.downloads import can_score, download_detector
 from pages.shared.runs.live import show_computing, show_ending, show_heading, show_skipped
 from pages.shared.segment.archive import download_maps
-from pages.shared.segment.look import choose_look, choose_rate
+from pages.shared.segment.map_style import choose_rate, choose_style
 from pages.shared.segment.maps import view_of
 from pages.shared.segment.numbers import show_counts, show_kinds, show_metrics
 from pages.shared.segment.start import LOOK, NEW, NEXT, SECTION, show_example, show_form
@@ -74,7 +74,7 @@ def _invite() -> None:
     show_example()
 
 
-def _run(folder: RunFolder, place: DeltaGenerator) -> None:
+def _run(folder: RunFolder, column: DeltaGenerator) -> None:
     state = folder.state()
     if state.state not in ENDED:
         show_computing(folder)
@@ -87,13 +87,13 @@ def _run(folder: RunFolder, place: DeltaGenerator) -> None:
     if not events:
         st.info("This run ended before it had maps.", icon=":material/hourglass_empty:")
         return
-    places = place.columns(2 if len(events) > 1 else 1, gap="medium")
-    step = _step(list(events), places[0])
-    view = view_of(run, step, choose_rate(places[-1]))
-    look = choose_look(view.found)
-    show_viewer(view, look, step, list(events))
+    columns = column.columns(2 if len(events) > 1 else 1, gap="medium")
+    step = _step(list(events), columns[0])
+    view = view_of(run, step, choose_rate(columns[-1]))
+    style = choose_style(view.maps)
+    show_viewer(view, style, step, list(events))
     st.subheader("How good is it?")
-    show_counts(view, look, step)
+    show_counts(view, style, step)
     show_metrics(view, events[step])
     if step == run.segmented[-1].step:
         show_kinds(view)
@@ -106,12 +106,12 @@ def _run(folder: RunFolder, place: DeltaGenerator) -> None:
             st.page_link(OWN, label="Score other images", icon=":material/fact_check:", query_params=query)
 
 
-def _step(steps: list[int], place: DeltaGenerator) -> int:
+def _step(steps: list[int], column: DeltaGenerator) -> int:
     """Draw the slider over checkpoints of the adapted network, where there are several, and return the chosen one."""
     if len(steps) == 1:
         return steps[0]
     names = [str(step) for step in steps]
-    chosen = place.select_slider(
+    chosen = column.select_slider(
         "Network at step", names, value=names[-1], key="map_step", help=tip("map_step"), bind="query-params"
     )
     return int(chosen) if chosen in names else steps[-1]

@@ -10,8 +10,8 @@ from pages.shared.frame import wording
 from pages.shared.frame.charts import PLAIN
 from pages.shared.frame.glossary import tip
 from pages.shared.runs.images import find_images
-from pages.shared.segment.look import Look
-from pages.shared.segment.maps import Looked, picture_of
+from pages.shared.segment.map_style import MapStyle
+from pages.shared.segment.maps import MapView, picture_of
 from panda_core.datasets import Images
 from panda_core.few_shot.table import is_generalisation
 from panda_core.figures.heatmaps import framed
@@ -21,16 +21,16 @@ SIDE = 240  # pixels
 HOTTEST = 5
 
 
-def choose_patch(view: Looked, image: int) -> tuple[int, int]:
+def choose_patch(view: MapView, image: int) -> tuple[int, int]:
     """Return the chosen patch (row, column), from 0: the hottest before another one is chosen."""
-    rows, columns = view.found.grids[image].shape
-    row, column = view.found.hottest(image)
+    rows, columns = view.maps.grids[image].shape
+    row, column = view.maps.hottest(image)
     keys = _keys(view, image)
     chosen = [st.session_state.get(key, start + 1) for key, start in zip(keys, (row, column), strict=True)]
     return min(int(chosen[0] or 1), rows) - 1, min(int(chosen[1] or 1), columns) - 1
 
 
-def clicked_patch(figure: go.Figure, view: Looked, image: int, alt: str) -> None:
+def clicked_patch(figure: go.Figure, view: MapView, image: int, alt: str) -> None:
     """Draw the picture; a click on it chooses the patch there."""
     key = f"map-picture-{view.key}-{image}"
     st.plotly_chart(
@@ -46,29 +46,29 @@ def clicked_patch(figure: go.Figure, view: Looked, image: int, alt: str) -> None
 
 def _clicked(key: str, keys: tuple[str, str]) -> None:
     points = st.session_state.get(key, {}).get("selection", {}).get("points", [])
-    place = points[0].get("customdata") if points else None
-    if not place:
+    patch = points[0].get("customdata") if points else None
+    if not patch:
         return  # the selection was taken back
-    for name, value in zip(keys, place, strict=False):
+    for name, value in zip(keys, patch, strict=False):
         st.session_state[name] = int(value) + 1
 
 
-def show_neighbours(view: Looked, look: Look, image: int, step: int) -> None:
+def show_neighbours(view: MapView, style: MapStyle, image: int, step: int) -> None:
     """Draw the chosen patch and, for each group of levels, the normal patches nearest to it."""
-    grid = view.found.grids[image]
+    grid = view.maps.grids[image]
     rows, columns = grid.shape
     st.subheader("Why is this patch hot?")
     row, column = _choice(view, image, rows, columns)
     value = float(grid[row, column])
     judged = ""
-    if look.level is not None:
-        where = "above" if value > look.level else "not above"
-        judged = f" It lies {where} the value from which on parts are marked, {look.level:.2f}."
+    if style.level is not None:
+        where = "above" if value > style.level else "not above"
+        judged = f" It lies {where} the value from which on parts are marked, {style.level:.2f}."
     measured = f"lies **{value:.2f}** times as far from normal patches as held-out normal ones do on average."
     if is_generalisation(view.run.config):
         measured = f"is **{value:.2f}** times as unusual as held-out normal patches of the seen classes are on average."
     nearest = " These are the normal patches nearest to it:"
-    if not view.found.distances:
+    if not view.maps.distances:
         nearest = " Which normal patches are nearest to it was not kept with this run."
     st.markdown(f"This patch {measured}{judged}{nearest}", help=tip("nearest_patches"))
     left, right = st.columns([1, 3.2], gap="large")
@@ -77,25 +77,25 @@ def show_neighbours(view: Looked, look: Look, image: int, step: int) -> None:
         if picture is not None:
             box = _box(picture, row, column, (rows, columns))
             st.image(
-                framed(picture, box), width="stretch", alt=f"{view.found.names[image]} with the chosen patch framed"
+                framed(picture, box), width="stretch", alt=f"{view.maps.names[image]} with the chosen patch framed"
             )
         st.caption(f"The patch in row {row + 1}, column {column + 1}")
     with right:
-        for group, (distances, origins) in enumerate(zip(view.found.distances, view.found.origins, strict=True)):
+        for group, (distances, origins) in enumerate(zip(view.maps.distances, view.maps.origins, strict=True)):
             high, wide = distances.shape[1:3]
-            place = (image, row * high // rows, column * wide // columns)
-            st.markdown(f"**{_level(group, view.found.distances)}**, {high} × {wide} of them in an image")
-            _nearest(view, distances[place], origins[place], (high, wide))
+            patch = (image, row * high // rows, column * wide // columns)
+            st.markdown(f"**{_level(group, view.maps.distances)}**, {high} × {wide} of them in an image")
+            _nearest(view, distances[patch], origins[patch], (high, wide))
 
 
-def _choice(view: Looked, image: int, rows: int, columns: int) -> tuple[int, int]:
+def _choice(view: MapView, image: int, rows: int, columns: int) -> tuple[int, int]:
     """Draw the choice of a patch for those who do not click on the picture."""
-    row, column = view.found.hottest(image)
+    row, column = view.maps.hottest(image)
     keys = _keys(view, image)
     hot, first, second, _ = st.columns([1.6, 1, 1, 2], vertical_alignment="bottom")
-    best = np.argsort(view.found.grids[image], axis=None)[::-1][:HOTTEST]
-    places = [tuple(int(part) for part in np.unravel_index(place, (rows, columns))) for place in best]
-    names = {f"{number}. hottest patch": place for number, place in enumerate(places, 1)}
+    best = np.argsort(view.maps.grids[image], axis=None)[::-1][:HOTTEST]
+    patches = [tuple(int(index) for index in np.unravel_index(patch, (rows, columns))) for patch in best]
+    names = {f"{number}. hottest patch": patch for number, patch in enumerate(patches, 1)}
     key = f"{keys[0]}-hottest"
     hot.selectbox(
         "Go to",
@@ -106,10 +106,10 @@ def _choice(view: Looked, image: int, rows: int, columns: int) -> tuple[int, int
         args=(key, names, keys),
     )
     chosen = [
-        place.number_input(
+        field.number_input(
             label, min_value=1, max_value=most, value=start + 1, step=1, key=name, help=tip("patch_place")
         )
-        for place, label, most, start, name in (
+        for field, label, most, start, name in (
             (first, "Row", rows, row, keys[0]),
             (second, "Column", columns, column, keys[1]),
         )
@@ -122,13 +122,13 @@ def _jump(key: str, names: dict[str, tuple[int, ...]], keys: tuple[str, str]) ->
         st.session_state[name] = value + 1
 
 
-def _keys(view: Looked, image: int) -> tuple[str, str]:
+def _keys(view: MapView, image: int) -> tuple[str, str]:
     return f"map-row-{view.key}-{image}", f"map-column-{view.key}-{image}"
 
 
 def _level(group: int, distances: tuple[np.ndarray, ...]) -> str:
     """Return what the patches of a group of levels are called, beside those of the others."""
-    sides = [part.shape[1] for part in distances]
+    sides = [group.shape[1] for group in distances]
     if len(sides) == 1:
         return "Patches"
     if len(sides) == 2 and sides[0] > sides[1]:
@@ -137,7 +137,7 @@ def _level(group: int, distances: tuple[np.ndarray, ...]) -> str:
     return f"Patches of level {group + 1} of {len(sides)}{which}"
 
 
-def _nearest(view: Looked, distances: np.ndarray, origins: np.ndarray, side: tuple[int, int]) -> None:
+def _nearest(view: MapView, distances: np.ndarray, origins: np.ndarray, side: tuple[int, int]) -> None:
     run = view.run
     if view.references is not None:
         images: Images | None = view.references

@@ -11,7 +11,7 @@ from pages.shared.forms.presets import EXAMPLE
 from pages.shared.forms.starting import show_start, start_run
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import OWN
-from pages.shared.runs.choice import all_runs, has_maps, label_of, open_run
+from pages.shared.runs.choice import IMAGE, all_runs, has_maps, label_of, open_run
 from panda_core.backbones import BACKBONES
 from panda_core.config import RunConfig, default_data_root
 from panda_core.datasets import DATASETS
@@ -60,7 +60,7 @@ def _open(run_id: str | None) -> None:
     if run_id is None:
         return
     open_run(run_id)
-    st.query_params.pop("image", None)
+    st.query_params.pop(IMAGE, None)
     st.session_state[NEXT] = LOOK
     st.rerun()
 

@@ -8,45 +8,45 @@ from pages.shared.frame import wording
 from pages.shared.frame.charts import show as show_figure
 from pages.shared.frame.glossary import tip
 from pages.shared.segment.gallery import show_gallery
-from pages.shared.segment.look import Look
-from pages.shared.segment.maps import Looked, mapped
+from pages.shared.segment.map_style import MapStyle
+from pages.shared.segment.maps import MapView, maps_of
 from pages.shared.segment.patches import choose_patch, clicked_patch, show_neighbours
 from panda_core.figures import followed_figure, legend_figure, picture_figure
 from panda_core.figures.heatmaps import marked
 
 
-def show_viewer(view: Looked, look: Look, step: int, steps: list[int]) -> None:
+def show_viewer(view: MapView, style: MapStyle, step: int, steps: list[int]) -> None:
     """Draw the gallery, the chosen image, and the normal patches that its map was made from."""
-    if not len(view.found.scores):
+    if not len(view.maps.scores):
         st.info("There are no images to look at.", icon=":material/info:")
         return
     if view.images is None:
         st.info(wording.sentence(view.note), icon=":material/hide_image:")
     left, right = st.columns([1, 1.6], gap="large")
     with left:
-        image = show_gallery(view, look)
+        image = show_gallery(view, style)
     with right:
-        _large(view, look, image, step)
+        _large(view, style, image, step)
         _facts(view, image)
         if len(steps) > 1 and view.key == view.run.run_id:
             _followed(view, image, step, steps)
-    show_neighbours(view, look, image, step)
+    show_neighbours(view, style, image, step)
 
 
-def _large(view: Looked, look: Look, image: int, step: int) -> None:
+def _large(view: MapView, style: MapStyle, image: int, step: int) -> None:
     """Draw the large picture, on which patches are chosen, and the legend of its colours."""
-    name, values = view.found.names[image], view.found.full(image)
+    name, values = view.maps.names[image], view.maps.full(image)
     st.markdown(f"**{wording.sentence(name)}**", help=tip("map_click"))
     picture = view.picture(image)
     patch = choose_patch(view, image)
     if picture is not None:
         clicked_patch(
-            picture_figure(look.drawn(picture, values), view.found.grids[image], patch),
+            picture_figure(style.drawn(picture, values), view.maps.grids[image], patch),
             view,
             image,
-            alt=f"{name} with its map as {look.way}; the chosen patch is in row {patch[0] + 1}, column {patch[1] + 1}",
+            alt=f"{name} with its map as {style.way}; the chosen patch is in row {patch[0] + 1}, column {patch[1] + 1}",
         )
-    scale, peak = look.scale_of(values), float(view.found.peaks[image])
+    scale, peak = style.scale_of(values), float(view.maps.peaks[image])
     middle = f", maps of normal images end at {scale.middle:.2f}" if scale.calibrated else ""
     show_figure(
         legend_figure(scale, peak),
@@ -56,15 +56,15 @@ def _large(view: Looked, look: Look, image: int, step: int) -> None:
     st.caption("◇ the highest value of this image. " + tip("map_unit"))
 
 
-def _facts(view: Looked, image: int) -> None:
+def _facts(view: MapView, image: int) -> None:
     """Say what the image is, what the run says of it, and where people marked a defect."""
-    score, truth = float(view.found.scores[image]), view.truth(image)
+    score, truth = float(view.maps.scores[image]), view.truth(image)
     words, beside = st.columns([1, 1], gap="medium")
     with words:
         if truth:
             st.markdown(f"In truth **{wording.sentence(truth)}**.")
         st.markdown(f"Score **{wording.amount(score)}**.", help=tip("map_score"))
-        percentile = view.found.percentile(image)
+        percentile = view.maps.percentile(image)
         if percentile is not None:
             st.markdown(f"Above **{percentile:.0f} %** of held-out normals.", help=tip("percentile"))
         if view.threshold is not None:
@@ -73,16 +73,16 @@ def _facts(view: Looked, image: int) -> None:
                 f"**{verdict}**: score {wording.amount(score)} {sign} {wording.amount(view.threshold)}.",
                 help=tip("map_verdict"),
             )
-        st.markdown(f"Highest map value **{view.found.peaks[image]:.2f}**.", help=tip("map_peak"))
+        st.markdown(f"Highest map value **{view.maps.peaks[image]:.2f}**.", help=tip("map_peak"))
     with beside:
         _truth(view, image, truth)
 
 
-def _truth(view: Looked, image: int, truth: str) -> None:
+def _truth(view: MapView, image: int, truth: str) -> None:
     picture = view.picture(image)
     if picture is None:
         return
-    mask, name = view.mask(image), view.found.names[image]
+    mask, name = view.mask(image), view.maps.names[image]
     if mask is not None and mask.any():
         st.image(marked(picture, mask), width="stretch", alt=f"{name} with the outline of its marked defect")
         st.caption("In green: the defect as it was marked.", help=tip("ground_truth"))
@@ -94,13 +94,13 @@ def _truth(view: Looked, image: int, truth: str) -> None:
         st.caption("The image alone: nobody has marked where a defect is.", help=tip("ground_truth"))
 
 
-def _followed(view: Looked, image: int, step: int, steps: list[int]) -> None:
+def _followed(view: MapView, image: int, step: int, steps: list[int]) -> None:
     """Draw the image's highest map value over the steps of the adapted network."""
-    found = [mapped(view.run, number) for number in steps]
-    peaks = [float(one.peaks[image]) for one in found]
+    at_steps = [maps_of(view.run, number) for number in steps]
+    peaks = [float(maps.peaks[image]) for maps in at_steps]
     st.markdown("**This image while the network was adapted**", help=tip("map_followed"))
     show_figure(
-        followed_figure(steps, peaks, [one.calibration.map_middle for one in found], step),
+        followed_figure(steps, peaks, [maps.calibration.map_middle for maps in at_steps], step),
         key="map-followed",
         alt=f"Highest map value of this image: {peaks[0]:.2f} at step {steps[0]}, {peaks[-1]:.2f} at step {steps[-1]}.",
     )

@@ -21,7 +21,7 @@ ORDERS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Scored:
+class StepScores:
     """scores (M,), is_anomaly (M,) and names of the test images; steps (M,): the checkpoint behind each score.
 
     calibration: of these scores. rate: of false alarms that are allowed. final: whether these are the run's own scores,
@@ -68,13 +68,13 @@ class Scored:
         return ascending if name == "least anomalous" else ascending[::-1]
 
 
-def scored(run: LoadedRun, step: int | str, rate: float = RATE) -> Scored:
+def scores_of(run: LoadedRun, step: int | str, rate: float = RATE) -> StepScores:
     """Return the scores of a run at a step, or its final ones; rate: of false alarms that are allowed."""
     split, arrays = run.split, run.arrays(step)
     try:
         scores = np.asarray(arrays["scores"], np.float64)
         steps = arrays["step"] if step == FINAL else np.full(len(scores), step)
-        found = Scored(
+        scored = StepScores(
             list(split["test"]),
             scores,
             np.asarray(split["is_anomaly"], int),
@@ -85,6 +85,6 @@ def scored(run: LoadedRun, step: int | str, rate: float = RATE) -> Scored:
         )
     except KeyError as error:
         raise BrokenRun(f"Run `{run.run_id}` lacks {error} among its results. Compute it again.") from error
-    if not len(found.names) == len(scores) == len(found.is_anomaly):
+    if not len(scored.names) == len(scores) == len(scored.is_anomaly):
         raise BrokenRun(f"Run `{run.run_id}` lists other images than it has scores for. Compute it again.")
-    return found
+    return scored

@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from pages.shared.frame.glossary import tip
-from pages.shared.segment.maps import Mapped
+from pages.shared.segment.maps import Maps
 from panda_core.figures.heatmaps import Scale, boxed, contoured, heated, own_scale, shaded
 
 HEATMAP, CONTOUR, MASK, BOXES = WAYS = ("heatmap", "contour", "mask", "boxes")
@@ -17,7 +17,7 @@ FIXED, OWN = ("one scale for all images", "each image its own")
 
 
 @dataclasses.dataclass(frozen=True)
-class Look:
+class MapStyle:
     """How maps are drawn.
 
     level: map value above which a part is marked; None where no normal image was held out.
@@ -52,9 +52,9 @@ def choose_rate(place: DeltaGenerator) -> float:
     return percent / 100
 
 
-def choose_look(found: Mapped) -> Look:
+def choose_style(maps: Maps) -> MapStyle:
     """Draw the ways of drawing, the opacity and the choice of colours, and return them."""
-    level = found.calibration.map_middle
+    level = maps.calibration.map_middle
     ways, colours, opacity = st.columns([1.5, 1.7, 1], gap="medium", vertical_alignment="bottom")
     way = ways.segmented_control(
         "Draw the map as",
@@ -80,13 +80,13 @@ def choose_look(found: Mapped) -> Look:
     if own == OWN:
         st.warning(tip("own_scale"), icon=":material/warning:")
     if level is not None:
-        level = _choose_level(found, level)
-    return Look(level, found.scale, way or HEATMAP, strength / 100, own == OWN)
+        level = _choose_level(maps, level)
+    return MapStyle(level, maps.scale, way or HEATMAP, strength / 100, own == OWN)
 
 
-def _choose_level(found: Mapped, middle: float) -> float:
+def _choose_level(maps: Maps, middle: float) -> float:
     """Draw the slider of the map value from which on a part of an image is marked; it starts where normal maps end."""
-    top = round(max(float(found.peaks.max(initial=0)), middle, 1e-6) * 1.05, 2)
+    top = round(max(float(maps.peaks.max(initial=0)), middle, 1e-6) * 1.05, 2)
     chosen: float = st.slider(
         "Mark what lies above this map value",
         0.0,
