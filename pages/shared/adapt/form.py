@@ -39,19 +39,30 @@ def form() -> RunConfig:
     recipe = _one_of("Recipe", "recipe", list(RECIPES), tip("recipe"))
     st.caption(f"**{RECIPES[recipe].title}.** {RECIPES[recipe].about}")
     automatic = _automatic(dataset, normal_class, recipe)
-    left, middle, right = st.columns(3)
-    steps = left.number_input(
-        "Steps",
-        min_value=0,
-        max_value=1_000_000,
-        value=FIELDS["steps"],
-        step=10,
-        key="steps",
-        disabled=is_locked("steps"),
-        placeholder=_shown(automatic.steps),
-        help=tip("steps"),
-        bind="query-params",
+    steps, lr, seed = _numbers(automatic)
+    with st.expander("More settings", icon=":material/tune:"):
+        rest = _more(automatic)
+        st.markdown("**Options of this recipe, score and network**", help=tip("set_options"))
+        options = options_of(RunConfig(recipe=recipe, scorer=rest["scorer"], backbone=rest["backbone"]))
+        asked = with_defaults(RunConfig(recipe=recipe, scorer=rest["scorer"], backbone=rest["backbone"]))
+        norm = rest["feature_norm"] or automatic.feature_norm
+        settings = choose_options(options, fields={"scorer": asked.scorer, "feature_norm": norm})
+    return RunConfig(
+        dataset=dataset.key if dataset else f"folder:{st.session_state.get('folder', '')}",
+        normal_class=normal_class,
+        recipe=recipe,
+        steps=steps,
+        lr=lr,
+        seed=seed,
+        set=settings,
+        **rest,
     )
+
+
+def _numbers(automatic: RunConfig) -> tuple[int | None, float | None, int]:
+    """Draw steps, learning rate and seed side by side, and return them."""
+    left, middle, right = st.columns(3)
+    steps = choose_whole(left, "Steps", "steps", 0, 1_000_000, 10, _shown(automatic.steps))
     lr = middle.number_input(
         "Learning rate",
         min_value=1e-9,
@@ -76,23 +87,7 @@ def form() -> RunConfig:
         bind="query-params",
         disabled=is_locked("seed"),
     )
-    with st.expander("More settings", icon=":material/tune:"):
-        rest = _more(automatic)
-        st.markdown("**Options of this recipe, score and network**", help=tip("set_options"))
-        options = options_of(RunConfig(recipe=recipe, scorer=rest["scorer"], backbone=rest["backbone"]))
-        asked = with_defaults(RunConfig(recipe=recipe, scorer=rest["scorer"], backbone=rest["backbone"]))
-        norm = rest["feature_norm"] or automatic.feature_norm
-        settings = choose_options(options, fields={"scorer": asked.scorer, "feature_norm": norm})
-    return RunConfig(
-        dataset=dataset.key if dataset else f"folder:{st.session_state.get('folder', '')}",
-        normal_class=normal_class,
-        recipe=recipe,
-        steps=steps,
-        lr=lr,
-        seed=int(seed or 0),
-        set=settings,
-        **rest,
-    )
+    return steps, lr, int(seed or 0)
 
 
 def _automatic(dataset: Dataset | None, normal_class: str | None, recipe: str) -> RunConfig:

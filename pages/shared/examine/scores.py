@@ -22,10 +22,15 @@ ORDERS = {
 
 @dataclasses.dataclass(frozen=True)
 class StepScores:
-    """scores (M,), is_anomaly (M,) and names of the test images; steps (M,): the checkpoint behind each score.
+    """The test images of a run at one step, judged at one rate of false alarms.
 
-    calibration: of these scores. rate: of false alarms that are allowed. final: whether these are the run's own scores,
-    not those of a step that somebody looks at.
+    names: M of them.
+    scores: (M,), higher = more anomalous.
+    is_anomaly: (M,), 0 or 1.
+    steps: (M,), the checkpoint behind each score.
+    calibration: of these scores.
+    rate: of false alarms that are allowed.
+    final: whether these are the run's own scores, not those of a step that somebody looks at.
     """
 
     names: list[str]

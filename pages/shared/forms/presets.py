@@ -26,7 +26,11 @@ _FAR: Mapping[str, Value] = {**_TASK, "lr": 20.0, "steps": 95, "eval_every": 5}
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """key: its name in code. settings: values by the key of a widget of the Adapt page; all others at their default."""
+    """A run that one click sets up.
+
+    key: its name in code.
+    settings: values by the key of a widget of the Adapt page; all others are at their default.
+    """
 
     key: str
     title: str

@@ -71,7 +71,10 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Lesson:
-    """A lesson of `assets/lessons`; key: its name in an address."""
+    """A lesson of `assets/lessons`.
+
+    key: its name in an address.
+    """
 
     key: str
     title: str

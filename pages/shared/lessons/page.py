@@ -8,8 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.forms.presets import PRESETS, query_of
-from pages.shared.frame import router, wording
+from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
+from pages.shared.frame.router import page_path
 from pages.shared.frame.teaching import PANELS
 from pages.shared.lessons.content import Lesson, Link, Question, Step, all_lessons
 from pages.shared.player.time_machine import show_time_machine
@@ -164,8 +165,7 @@ def _links(links: tuple[Link, ...]) -> None:
         for preset in PRESETS:
             if query.get("preset") == preset.key:
                 query = query_of(preset)
-        page = str(router.ROOT / "pages" / f"{link.page}.py")
-        st.page_link(page, label=link.label, icon=":material/arrow_forward:", query_params=query)
+        st.page_link(page_path(link.page), label=link.label, icon=":material/arrow_forward:", query_params=query)
 
 
 def _go(lesson: Lesson | None, step: str, label: str, icon: str, about: str) -> None:

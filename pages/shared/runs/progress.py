@@ -16,7 +16,12 @@ _READING = {
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """stage: a few words. fraction: of this stage, in [0, 1]. seconds_left: None while nobody can know."""
+    """How far a run is.
+
+    stage: a few words.
+    fraction: of this stage, in [0, 1].
+    seconds_left: None while nobody can know.
+    """
 
     stage: str
     fraction: float

@@ -20,7 +20,10 @@ NOT_COMPARED = ("name", "runs_dir", "data_root", "device")
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A run in the table. problem: why its folder cannot be read; all else is then empty."""
+    """A run in the table.
+
+    problem: why its folder cannot be read; all else is then empty.
+    """
 
     folder: RunFolder
     config: RunConfig

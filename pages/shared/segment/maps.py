@@ -23,10 +23,17 @@ LARGE = 640  # pixels, the longer side of the large picture
 
 @dataclasses.dataclass(frozen=True)
 class Maps:
-    """M images at one step. scores, peaks: (M,), the image's score and the highest value of its full map.
+    """The maps of M images at one step.
 
-    grids: (M, g, g). distances, origins: for each group of levels, (M, h, w, k) and (M, h, w, k, 4); empty for a
-    recorded run that is there for its maps alone. calibration: of the network that made the maps.
+    scores: (M,), of each image; higher = more anomalous.
+    peaks: (M,), the highest value of each full map.
+    grids: (M, g, g), a value for each patch.
+    distances: for each group of levels, (M, h, w, k), to the k nearest normal patches; empty for a recorded
+        run that is there for its maps alone.
+    origins: (M, h, w, k, 4) for each: image, turn, row and column of those patches.
+    calibration: of the network that made the maps.
+    size: the side of a full map, in pixels.
+    sigma: its blur, in pixels of an input of side 224.
     """
 
     names: list[str]
@@ -60,11 +67,16 @@ class Maps:
 
 @dataclasses.dataclass(frozen=True)
 class MapView:
-    """The images that are looked at: a run's test images, or others that were checked with it.
+    """The images that are looked at, with their maps: a run's test images, or others that were checked with it.
 
-    key: of these images among all that are kept in memory. is_anomaly (M,) and kinds (M,): None where unknown.
-    marked (M,): whether it is known which pixels are defective. references: the normal images that patches were
-    compared with, where these are not the run's own. rate: of false alarms that are allowed.
+    key: of these images among all that are kept in memory.
+    images: None where they are gone.
+    note: why they are.
+    is_anomaly: (M,), None where unknown.
+    kinds: (M,), of anomaly; None where unknown.
+    marked: (M,), whether it is known which pixels are defective.
+    references: the normal images that patches were compared with, where these are not the run's own.
+    rate: of false alarms that are allowed.
     """
 
     run: LoadedRun
