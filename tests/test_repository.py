@@ -204,6 +204,9 @@ def test_one_file_compares_scores_with_thresholds() -> None:
     ]
     verdicts, pixels = "panda_core/runs/calibration.py:", "panda_core/pixel_metrics.py:"
     assert any(line.startswith(verdicts) for line in compared)
+    scripts = sorted(PAGES.rglob("*.js"))
+    assert scripts
+    compared += found_in(scripts, r"(?:limit|threshold)[\w.\[\]]* [<>]=? |[<>]=? [\w.]*(?:limit|threshold)")
     check_none(line for line in compared if not line.startswith((verdicts, pixels)))
 
 

@@ -26,8 +26,9 @@ class Moment:
 
     train (N, 2), test (M, 2): features in two directions fixed at step 0, the centre at (0, 0). scores (M,);
     held_out (H,): scores of held-out normal images. singular_values (K,) of the training features, largest first.
-    threshold: the score above which an image is called anomalous, or None. refit_train (N, 2), refit_test (M, 2): the
-    same features in the two directions of largest variance at this very step; None in runs that did not record them.
+    threshold: the score above which an image is rejected, or None. rejected (M,): whether each test image is.
+    refit_train (N, 2), refit_test (M, 2): the same features in the two directions of largest variance at this very
+    step; None in runs that did not record them.
     """
 
     train: np.ndarray
@@ -37,6 +38,7 @@ class Moment:
     singular_values: np.ndarray
     normaliser: float
     threshold: float | None
+    rejected: np.ndarray
     refit_train: np.ndarray | None = None
     refit_test: np.ndarray | None = None
 
@@ -83,6 +85,7 @@ def time_machine(
         "spectrum": [_spectrum(moment.singular_values) for moment in moments],
         "twelve": [{"row": int(row), "anomalous": bool(is_anomaly[row])} for row in twelve],
         "twelve_scores": [_rounded(scores[twelve]) for scores in relative],
+        "twelve_rejected": [moment.rejected[twelve].tolist() for moment in moments],
         "colours": {
             "train": style.TRAIN,
             "normal": style.NORMAL,

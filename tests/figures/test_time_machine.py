@@ -42,13 +42,14 @@ def moment(size: float, seed: int = 0) -> Moment:
         singular_values=size * np.array([3.0, 1.0]),
         normaliser=size,
         threshold=size * 1.5,
+        rejected=scores > 1.5,
     )
 
 
 def test_everything_has_one_entry_a_step_and_is_plain_json() -> None:
     """Panels that run apart because one of them lacks a step; an array that JSON does not know."""
     data = time_machine(CURVE, [moment(1.0), moment(0.1), moment(0.01)], IS_ANOMALY)
-    for name in ("steps", "auroc", "spread", "rank", "thresholds", "spectrum", "twelve_scores"):
+    for name in ("steps", "auroc", "spread", "rank", "thresholds", "spectrum", "twelve_scores", "twelve_rejected"):
         assert len(data[name]) == 3, name
     assert {len(frames) for frames in (*data["clouds"].values(), *data["scores"].values())} == {3}
     assert json.loads(json.dumps(data)) == data
@@ -64,6 +65,8 @@ def test_the_cloud_shrinks_on_axes_of_step_0_while_relative_scores_stay() -> Non
     assert left <= min(xs) and max(xs) <= right and bottom <= min(ys) and max(ys) <= top
     assert data["scores"]["normal"][0] == pytest.approx(data["scores"]["normal"][2], rel=1e-3)
     assert data["thresholds"] == [1.5, 1.5, 1.5]  # held-out scores of 0.5 and 1.5: a normal image scores 1
+    shown = [image["row"] for image in data["twelve"]]
+    assert data["twelve_rejected"] == 3 * [moment(1.0).rejected[shown].tolist()]
     assert data["spectrum"][0] == [90.0, 10.0] == data["spectrum"][2]
 
 

@@ -92,15 +92,17 @@ def machine_data(run: LoadedRun, maps: LoadedRun | None = None) -> dict[str, Any
 
 
 def _moment(arrays: dict[str, np.ndarray]) -> Moment:
-    held_out = arrays["held_out_scores"]
+    held_out, scores = arrays["held_out_scores"], arrays["scores"].astype(np.float64)
+    calibration = calibrated(held_out)
     return Moment(
         train=arrays["projection_train"],
         test=arrays["projection_test"],
-        scores=arrays["scores"].astype(np.float64),
+        scores=scores,
         held_out=held_out,
         singular_values=arrays["singular_values"],
         normaliser=float(arrays["normaliser"]),
-        threshold=calibrated(held_out).threshold(),
+        threshold=calibration.threshold(),
+        rejected=calibration.rejects(scores),
         refit_train=arrays.get("refit_train"),
         refit_test=arrays.get("refit_test"),
     )

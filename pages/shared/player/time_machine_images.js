@@ -47,13 +47,12 @@ class Ranking {
     if (!this.items.length || !this.wide) return;
     const scores = this.data.twelve_scores[place];
     const order = scores.map((_, i) => i).sort((a, b) => scores[a] - scores[b]);
-    const limit = this.data.thresholds[place];
+    const rejected = this.data.twelve_rejected[place];
     order.forEach((image, rank) => {
       const [column, row] = [rank % this.columns, Math.floor(rank / this.columns)];
       const { item, value } = this.items[image];
       item.style.transform = `translate(${column * this.wide}px, ${row * this.high}px)`;
-      const above = limit !== null && scores[image] > limit;
-      value.textContent = scores[image].toFixed(2) + (above ? " !" : "");
+      value.textContent = scores[image].toFixed(2) + (rejected[image] ? " !" : "");
     });
     const wrong = order.filter((image, rank) => this.data.twelve[image].anomalous !== rank >= order.length - this.data.twelve.filter((one) => one.anomalous).length).length / 2;
     const label = `Order of ${order.length} test images by score at step ${this.data.steps[place]}: ${Math.floor(wrong)} anomalies among the normal images. An exclamation mark: above the threshold.`;
