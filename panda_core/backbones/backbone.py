@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Preprocessing:
     """How an image becomes the network's input; it belongs to the weights.
 
-    mean, std: of the three channels in [0, 1]. crop: the side of the centre crop over the side before it; with 1
+    mean, std: of the three channels in [0, 1]. crop: the side of the center crop over the side before it; with 1
     the whole image is squeezed into the square and nothing is cut off.
     """
 

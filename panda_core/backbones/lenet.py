@@ -1,6 +1,6 @@
 """DeepSVDD's network for CIFAR-10: three convolutions and one matrix, trained from random numbers.
 
-It has no bias: with one, the network could give its centre for any image (Ruff et al. 2018, Prop. 2). PANDA's authors
+It has no bias: with one, the network could give its center for any image (Ruff et al. 2018, Prop. 2). PANDA's authors
 report that biases do no harm; the variant with biases is a network of its own here. BatchNorm takes a bias before it
 out again, so the variant has BatchNorm's own shift and scale as well.
 """
@@ -28,8 +28,8 @@ def contrast_normalised(x: Tensor) -> Tensor:
 
     L1 global contrast normalisation of the released code; an image of a single colour becomes 0.
     """
-    centred = x - x.mean(dim=(1, 2, 3), keepdim=True)
-    return centred / centred.abs().mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)
+    centered = x - x.mean(dim=(1, 2, 3), keepdim=True)
+    return centered / centered.abs().mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)
 
 
 class LeNet(nn.Module):

@@ -21,7 +21,7 @@ from panda_core.backbones.backbone import Preprocessing
 from panda_core.backbones.network import INPUT, Network, freeze
 from panda_core.torchvision_operators import load_timm
 
-# The whole image is seen: a centre crop would hide the rim, where defects are as likely as elsewhere.
+# The whole image is seen: a center crop would hide the rim, where defects are as likely as elsewhere.
 PREPROCESSING = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bicubic", crop=1.0)
 STAGES = 7  # blocks.0 ... blocks.6, followed by the head
 LEVELS = (5, 6)  # stages whose pooled output is a level of the features; the head is the last level

@@ -14,7 +14,7 @@ from panda_core.backbones.network import Network, untrained
 
 WIDTHS = (32, 64, 128)  # of the three stages, at a half, a quarter and an eighth of the input side
 # 2 x - 1, as in the released code.
-CENTRED = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bilinear", crop=1.0)
+CENTERED = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bilinear", crop=1.0)
 
 
 class Block(nn.Module):
@@ -54,4 +54,4 @@ class RotNet(nn.Module):
 
 def load() -> Network:
     """Return the network with random weights."""
-    return untrained(RotNet(), WIDTHS[-1], CENTRED)
+    return untrained(RotNet(), WIDTHS[-1], CENTERED)

@@ -37,7 +37,7 @@ from panda_core.export.opening import (
     sealed,
 )
 from panda_core.methods.options import OWN
-from panda_core.methods.stopping import taking_part
+from panda_core.methods.stopping import used_checkpoints
 from panda_core.methods.table import find_recipe
 from panda_core.records import append_line, cannot_write, write_atomically, write_json
 from panda_core.runs.detector import PandaDetector
@@ -102,7 +102,7 @@ def _copy(loaded: LoadedRun, detector: PandaDetector, folder: Path) -> None:
         _copy_adapted(config, step, folder)
     else:
         stop = find_recipe(config.recipe).stop if loaded.metrics is not None else "last"
-        steps = [event.step for event in taking_part(loaded.evaluated, stop, config.set.get("ses_start"))]
+        steps = [event.step for event in used_checkpoints(loaded.evaluated, stop, config.set.get("ses_start"))]
         kinds = ["checkpoints"] if config.scorer == OWN else ["checkpoints", "galleries"]
         names = ["space.safetensors", *(f"{kind}/{step:06d}.safetensors" for kind in kinds for step in steps)]
     for name in names:

@@ -28,8 +28,8 @@ _RESAMPLING = {
 def squared(image: np.ndarray, size: int, preprocessing: Preprocessing) -> np.ndarray:
     """Return the uint8 (size, size, 3) view of an image (H, W, 3) that the network sees.
 
-    With a crop under 1 (the paper, Sec. 1.1 of its supplement: short side to 256, centre crop of 224), the short
-    side becomes size / crop and the centre is cut out, rounded as torchvision rounds. With 1, the image is squeezed
+    With a crop under 1 (the paper, Sec. 1.1 of its supplement: short side to 256, center crop of 224), the short
+    side becomes size / crop and the center is cut out, rounded as torchvision rounds. With 1, the image is squeezed
     into the square: nothing of it is lost, at the price of its aspect.
     """
     picture = Image.fromarray(image)

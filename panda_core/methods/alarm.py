@@ -1,6 +1,6 @@
 """The label-free alarm: does adapting still help, has it settled, or do the features collapse?
 
-A pretrained network knows which images resemble each other. Adapting moves all normal images towards one centre; at
+A pretrained network knows which images resemble each other. Adapting moves all normal images towards one center; at
 first their neighbourhoods survive, and in the end who is nearest to whom is chance. So the alarm asks of each of `n`
 training images which third of the others is nearest to it, and how much of that is as it was at step 0:
 
@@ -40,6 +40,6 @@ def alarm(evaluated: Sequence[Evaluated]) -> str:
 
 
 def stopped_at(evaluated: Sequence[Evaluated]) -> int:
-    """Return the place of the measurement at which the alarm fired, or of the last where it never did."""
-    fired = (place for place, event in enumerate(evaluated) if event.alarm == COLLAPSING)
+    """Return the index of the measurement at which the alarm fired, or of the last where it never did."""
+    fired = (index for index, event in enumerate(evaluated) if event.alarm == COLLAPSING)
     return next(fired, len(evaluated) - 1)

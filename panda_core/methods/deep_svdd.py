@@ -23,10 +23,10 @@ from panda_core.backbones.lenet import EPSILON, FEATURES, LeNet
 from panda_core.backbones.network import start_anew
 from panda_core.events import Computing, progress_at
 from panda_core.features.trunk import activation_batch
-from panda_core.methods.learner import Learner, Material, Setting, batch_rows
+from panda_core.methods.learner import Learner, LearnerConfig, TrainingData, batch_rows
 
-NEAREST_TO_ZERO = 0.1  # a smaller component of the centre could be reached with weights of 0 (released code)
-ROUNDING = 1e-5  # what is smaller counts as exactly 0 and stays: all of a whitened space's centre
+NEAREST_TO_ZERO = 0.1  # a smaller component of the center could be reached with weights of 0 (released code)
+ROUNDING = 1e-5  # what is smaller counts as exactly 0 and stays: all of a whitened space's center
 SOFT = "soft-boundary"
 AE_LR, AE_WEIGHT_DECAY = 1e-4, 5e-7  # released code
 AE_MILESTONE = 5 / 7  # from there on a tenth of the rate: 250 of 350 epochs (released code)
@@ -35,7 +35,7 @@ DECODER_WIDTHS = (FEATURES // 16, 128, 64, 32, 3)  # channels; the first are the
 
 
 def kept_from_zero(center: Tensor) -> Tensor:
-    """Return the centre (D,) with each component under 0.1 moved out to +-0.1; an exact 0 has no side and stays."""
+    """Return the center (D,) with each component under 0.1 moved out to +-0.1; an exact 0 has no side and stays."""
     close = (center.abs() < NEAREST_TO_ZERO) & (center.abs() > ROUNDING)
     return torch.where(close, NEAREST_TO_ZERO * center.sign(), center)
 
@@ -63,19 +63,19 @@ class Decoder(nn.Module):
         return torch.sigmoid(last(x))
 
 
-def pretrain_autoencoder(tail: LeNet, values: np.ndarray, setting: Setting, epochs: int) -> Computing[None]:
+def pretrain_autoencoder(tail: LeNet, values: np.ndarray, config: LearnerConfig, epochs: int) -> Computing[None]:
     """Train `tail` to encode the normal images `values` (N, 3, 32, 32), yielding after every step."""
-    decoder = start_anew(Decoder(bias=tail.last.bias is not None), setting.seed + 1).to(setting.device)
+    decoder = start_anew(Decoder(bias=tail.last.bias is not None), config.seed + 1).to(config.device)
     parameters = [*tail.parameters(), *decoder.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=AE_LR, weight_decay=AE_WEIGHT_DECAY)
     rows = np.arange(len(values))
-    total = epochs * -(-len(rows) // setting.batch_size)
+    total = epochs * -(-len(rows) // config.batch_size)
     tail.train()
     for step in range(total):
-        chosen = batch_rows(rows, setting.batch_size, setting.seed, step, AE_STREAM)
+        chosen = batch_rows(rows, config.batch_size, config.seed, step, AE_STREAM)
         if len(chosen) == 1:  # BatchNorm knows no spread of a single image: it is shown twice
             chosen = chosen.repeat(2)
-        images = tail.prepared(activation_batch(values, chosen, setting.device))
+        images = tail.prepared(activation_batch(values, chosen, config.device))
         loss = (decoder(tail.encoded(images)) - images).square().sum(dim=(1, 2, 3)).mean()
         optimiser.zero_grad()
         loss.backward()
@@ -91,37 +91,37 @@ class DeepSVDD(Learner):
     remembered = ("center", "radius")
 
     def pretrain(self, values: np.ndarray) -> Computing[None]:
-        tail = self.setting.network.tail
+        tail = self.config.network.tail
         if not isinstance(tail, LeNet):
             raise TypeError("DeepSVDD trains its own network.")
-        start_anew(tail, self.setting.seed)
+        start_anew(tail, self.config.seed)
         tail.fit_range(values)
-        yield from pretrain_autoencoder(tail, values, self.setting, int(self.setting.options["ae_epochs"]))
+        yield from pretrain_autoencoder(tail, values, self.config, int(self.config.options["ae_epochs"]))
 
     def adjusted(self, center: Tensor) -> Tensor:
         return kept_from_zero(center)
 
-    def begin(self, material: Material, features: np.ndarray | None) -> None:
-        super().begin(material, features)
+    def begin(self, data: TrainingData, features: np.ndarray | None) -> None:
+        super().begin(data, features)
         if features is not None:
-            self.keep(center=material.center, radius=torch.zeros(()))
+            self.keep(center=data.center, radius=torch.zeros(()))
 
     def loss(self, rows: np.ndarray, step: int) -> Tensor:
-        options = self.setting.options
+        options = self.config.options
         distances = (self.features(rows) - self.head["center"]).square().sum(dim=1)
         if options["objective"] != SOFT:
             return distances.mean()
         nu = float(options["nu"])
         loss = soft_boundary_loss(distances, self.head["radius"], nu)
-        if step >= float(options["warm_up"]) * self.setting.steps:
+        if step >= float(options["warm_up"]) * self.config.steps:
             self.keep(radius=torch.quantile(distances.detach().sqrt(), 1 - nu))
         return loss
 
     def optimiser(self, parameters: list[Tensor], lr: float) -> torch.optim.Optimizer:
-        return torch.optim.Adam(parameters, lr=lr, weight_decay=float(self.setting.options["weight_decay"]))
+        return torch.optim.Adam(parameters, lr=lr, weight_decay=float(self.config.options["weight_decay"]))
 
     def rate(self, step: int) -> float:
-        return 1.0 if 3 * step < self.setting.steps else 0.1  # 50 of 150 epochs
+        return 1.0 if 3 * step < self.config.steps else 0.1  # 50 of 150 epochs
 
     def scores(self, values: np.ndarray, features: np.ndarray) -> Computing[np.ndarray]:
         yield None

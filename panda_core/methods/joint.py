@@ -3,7 +3,7 @@
 L = cross-entropy of labelled ImageNet images + alpha * compactness of the normal images. The classifier is the
 pretrained one and is trained on. The paper gives no alpha, rate or length; `alpha` weighs the batch mean divided by D
 of `compactness_loss`. Perera and Patel take distances to the mean of the batch; PANDA's Eq. 2, followed here, keeps
-its constant centre.
+its constant center.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from panda_core.features.trunk import activation_batch
 from panda_core.methods.compactness import compactness_loss
-from panda_core.methods.learner import Learner, Material, batch_rows
+from panda_core.methods.learner import Learner, TrainingData, batch_rows
 
 SOURCE_STREAM = 6  # shuffles the labelled images apart from the normal ones
 
@@ -23,23 +23,23 @@ SOURCE_STREAM = 6  # shuffles the labelled images apart from the normal ones
 class Joint(Learner):
     """Both losses in every step: a batch of normal images and one of labelled images of the pretraining."""
 
-    def begin(self, material: Material, features: np.ndarray | None) -> None:
-        super().begin(material, features)
-        if features is not None and self.setting.network.classifier is not None:
-            self.keep(**{name: value.clone() for name, value in self.setting.network.classifier.named_parameters()})
+    def begin(self, data: TrainingData, features: np.ndarray | None) -> None:
+        super().begin(data, features)
+        if features is not None and self.config.network.classifier is not None:
+            self.keep(**{name: value.clone() for name, value in self.config.network.classifier.named_parameters()})
 
     def loss(self, rows: np.ndarray, step: int) -> Tensor:
-        source, device = self.beside(), self.setting.device
+        source, device = self.auxiliary_images(), self.config.device
         if source.labels is None:
             raise ValueError("Joint optimisation needs labelled images.")
-        size = min(self.setting.batch_size, len(source.values))
-        chosen = batch_rows(np.arange(len(source.values)), size, self.setting.seed, step, SOURCE_STREAM)
-        width = self.setting.network.level_widths[-1]
-        last_level = self.setting.network.tail(activation_batch(source.values, chosen, device))[:, -width:]
+        size = min(self.config.batch_size, len(source.values))
+        chosen = batch_rows(np.arange(len(source.values)), size, self.config.seed, step, SOURCE_STREAM)
+        width = self.config.network.level_widths[-1]
+        last_level = self.config.network.tail(activation_batch(source.values, chosen, device))[:, -width:]
         logits = F.linear(last_level, self.head["weight"], self.head.get("bias"))
         classified = F.cross_entropy(logits, torch.as_tensor(source.labels[chosen], device=device))
-        contracted = compactness_loss(self.features(rows), self.material.center.to(device))
-        return classified + float(self.setting.options["alpha"]) * contracted
+        contracted = compactness_loss(self.features(rows), self.data.center.to(device))
+        return classified + float(self.config.options["alpha"]) * contracted
 
 
 LEARNER = Joint

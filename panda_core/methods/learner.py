@@ -17,8 +17,12 @@ from panda_core.features.trunk import activation_batch
 
 
 @dataclasses.dataclass(frozen=True)
-class Setting:
-    """What is known before any image: the network and the numbers of the run. options: values of `--set`."""
+class LearnerConfig:
+    """What is known before any image: the network and the numbers of the run.
+
+    options: values of `--set`.
+    image_size: side of the network's input, in pixels.
+    """
 
     network: Network
     options: Mapping[str, Any]
@@ -30,9 +34,10 @@ class Setting:
 
 
 @dataclasses.dataclass(frozen=True)
-class Beside:
-    """Trunk activations (N, C, h, w) of images that are not the normal ones: outliers, or images of the pretraining.
+class AuxiliaryImages:
+    """Images that are not the normal ones: outliers, or images of the pretraining.
 
+    values: trunk activations (N, C, h, w).
     labels: (N,) classes of the pretrained classifier, or None for images whose class does not matter.
     """
 
@@ -41,52 +46,57 @@ class Beside:
 
 
 @dataclasses.dataclass(frozen=True)
-class Material:
-    """What a learner learns from: normal training images, and at most those beside them. No test image, no label.
+class TrainingData:
+    """What a learner learns from: normal training images, and auxiliary ones where it needs some. Never a test image.
 
-    values: trunk activations (N, C, h, w). fitted: rows that are learned from. image: row -> decoded uint8 (H, W, 3).
-    norm, center: the run's space and the constant centre (D',) in it.
+    values: trunk activations (N, C, h, w).
+    train_rows: rows of `values` that are learned from; the others are held out.
+    image: row -> decoded image, uint8 (H, W, 3).
+    norm: the run's space.
+    center: the constant center (D',) in it.
+    auxiliary: other images, or None.
     """
 
     values: np.ndarray
-    fitted: np.ndarray
+    train_rows: np.ndarray
     image: Callable[[int], np.ndarray]
     norm: FeatureNorm
     center: Tensor
-    beside: Beside | None
+    auxiliary: AuxiliaryImages | None
 
 
 class Learner:
     """A way to adapt a network's tail. Subclasses say how; each lies in the file that `Recipe.learner` names.
 
-    head: tensors that are trained beside the tail, or only remembered; all are saved with every checkpoint.
-    remembered: the names of the latter. material: there from `begin` on; a detector, which only scores, has none.
+    head: tensors that are trained together with the tail, or only remembered; all are saved with every checkpoint.
+    remembered: the names of the latter.
+    data: there from `begin` on; a detector, which only scores, has none.
     """
 
     remembered: tuple[str, ...] = ()
-    material: Material
+    data: TrainingData
 
-    def __init__(self, setting: Setting) -> None:
-        self.setting = setting
+    def __init__(self, config: LearnerConfig) -> None:
+        self.config = config
         self.head: dict[str, Tensor] = {}
 
     def pretrain(self, values: np.ndarray) -> Computing[None]:
-        """Prepare the tail before the space is fitted to its features. values: of `fitted`."""
+        """Prepare the tail before the space is fitted to its features. values: of the train rows."""
         yield from ()
 
     def adjusted(self, center: Tensor) -> Tensor:
-        """Return the centre that is used instead of the mean (D',) of the unadapted features."""
+        """Return the center that is used instead of the mean (D',) of the unadapted features."""
         return center
 
-    def begin(self, material: Material, features: np.ndarray | None) -> None:
+    def begin(self, data: TrainingData, features: np.ndarray | None) -> None:
         """Take what is learned from. features: unadapted ones (N, D') in the space; None where a run is resumed."""
-        self.material = material
+        self.data = data
 
     def keep(self, **tensors: Tensor) -> None:
         """Put tensors into the head, on the device of the run: as parameters, unless they are only remembered."""
         for name, value in tensors.items():
-            placed = value.detach().to(self.setting.device)
-            self.head[name] = placed if name in self.remembered else nn.Parameter(placed)
+            tensor = value.detach().to(self.config.device)
+            self.head[name] = tensor if name in self.remembered else nn.Parameter(tensor)
 
     def loss(self, rows: np.ndarray, step: int) -> Tensor:
         """Return the loss, a scalar, of the batch of training rows that makes step + 1."""
@@ -94,7 +104,7 @@ class Learner:
 
     def optimiser(self, parameters: list[Tensor], lr: float) -> torch.optim.Optimizer:
         """Return the optimiser: SGD unless a method is published with another."""
-        options = self.setting.options
+        options = self.config.options
         return torch.optim.SGD(
             parameters, lr=lr, momentum=options.get("momentum", 0.0), weight_decay=options.get("weight_decay", 0.0)
         )
@@ -110,10 +120,10 @@ class Learner:
         """
         raise NotImplementedError
 
-    def answers(self, values: np.ndarray, features: np.ndarray) -> Computing[dict[str, np.ndarray]]:
-        """Return what is asked of the network about each image -> the share (M,) of right answers; most ask nothing.
+    def auxiliary_accuracy(self, values: np.ndarray, features: np.ndarray) -> Computing[dict[str, np.ndarray]]:
+        """Return name of an auxiliary task -> share (M,) of correct classes for each image; most learners have none.
 
-        values, features: as for `scores`.
+        Such as telling how an image was turned. values, features: as for `scores`.
         """
         yield from ()
         return {}
@@ -123,23 +133,23 @@ class Learner:
 
     def features(self, rows: np.ndarray) -> Tensor:
         """Return the features (B, D') of training rows in the run's space, through the tail as it is."""
-        batch = activation_batch(self.material.values, rows, self.setting.device)
-        return self.material.norm(self.setting.network.tail(batch))
+        batch = activation_batch(self.data.values, rows, self.config.device)
+        return self.data.norm(self.config.network.tail(batch))
 
-    def beside(self) -> Beside:
+    def auxiliary_images(self) -> AuxiliaryImages:
         """Return the other images of a recipe that has some."""
-        if self.material.beside is None:
+        if self.data.auxiliary is None:
             raise ValueError("This recipe was given no other images.")
-        return self.material.beside
+        return self.data.auxiliary
 
 
-def batch_rows(fitted: np.ndarray, batch_size: int, seed: int, step: int, stream: int = 2) -> np.ndarray:
+def batch_rows(train_rows: np.ndarray, batch_size: int, seed: int, step: int, stream: int = 2) -> np.ndarray:
     """Return the rows of the batch before step + 1: epochs are shuffled anew, the last batch may be short.
 
     A function of the step alone, so that a resumed run goes on with the batch that would have come next. stream: tells
     apart what is drawn for different purposes with one seed.
     """
-    per_epoch = -(-len(fitted) // batch_size)
-    epoch, place = divmod(step, per_epoch)
-    order = np.random.default_rng([seed, stream, epoch]).permutation(fitted)
-    return order[place * batch_size : (place + 1) * batch_size]
+    per_epoch = -(-len(train_rows) // batch_size)  # rounded up
+    epoch, number = divmod(step, per_epoch)
+    order = np.random.default_rng([seed, stream, epoch]).permutation(train_rows)
+    return order[number * batch_size : (number + 1) * batch_size]

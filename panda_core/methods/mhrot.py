@@ -31,9 +31,9 @@ from panda_core.events import Computing
 from panda_core.features.trunk import activation_batch
 from panda_core.linalg import center_of
 from panda_core.methods.geometric_views import HEADS, NAMES, STEPS, TURNS, VIEWS, classes, shifted, view
-from panda_core.methods.learner import Learner, Material
+from panda_core.methods.learner import Learner, TrainingData
 
-STREAM = 9  # draws shifts and mirrors apart from the order of the images
+STREAM = 9  # of the seed: draws shifts and mirrors apart from the order of the images
 BATCH = 64  # images of which one view at a time is in memory while they are scored
 NEIGHBOURS = 2  # PANDA's kNN
 CLASSIFY, DIFFERENCE = "classify", "knn-difference"
@@ -41,20 +41,20 @@ CLASSIFY, DIFFERENCE = "classify", "knn-difference"
 
 def heads_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the mean of the heads' cross-entropies. logits: (B, 10) = [4 | 3 | 3], labels: (B, 3), scalar."""
-    parts = zip(logits.split(HEADS, dim=1), labels.unbind(dim=1), strict=True)
-    return torch.stack([F.cross_entropy(part, wanted) for part, wanted in parts]).mean()
+    heads = zip(logits.split(HEADS, dim=1), labels.unbind(dim=1), strict=True)  # (B, 4 or 3), (B,) of each
+    return torch.stack([F.cross_entropy(head, label) for head, label in heads]).mean()
 
 
-def told(logits: Tensor, wanted: tuple[int, int, int]) -> Tensor:
-    """Return the sum over the heads of the probability of the right class: (B,) in [0, 3]. logits: (B, 10)."""
-    parts = zip(logits.split(HEADS, dim=1), wanted, strict=True)
-    return torch.stack([part.softmax(dim=1)[:, place] for part, place in parts]).sum(dim=0)
+def correct_probability(logits: Tensor, labels: tuple[int, int, int]) -> Tensor:
+    """Return the sum over the heads of the probability of the correct class: (B,) in [0, 3]. logits: (B, 10)."""
+    heads = zip(logits.split(HEADS, dim=1), labels, strict=True)
+    return torch.stack([head.softmax(dim=1)[:, label] for head, label in heads]).sum(dim=0)  # of (3, B)
 
 
-def right(logits: Tensor, wanted: tuple[int, int, int]) -> Tensor:
-    """Return which heads say the right class: bool (B, 3). logits: (B, 10)."""
-    parts = zip(logits.split(HEADS, dim=1), wanted, strict=True)
-    return torch.stack([part.argmax(dim=1) == place for part, place in parts], dim=1)
+def correct(logits: Tensor, labels: tuple[int, int, int]) -> Tensor:
+    """Return which heads name the correct class: bool (B, 3). logits: (B, 10)."""
+    heads = zip(logits.split(HEADS, dim=1), labels, strict=True)
+    return torch.stack([head.argmax(dim=1) == label for head, label in heads], dim=1)
 
 
 def neighbour_distances(gallery: Tensor, queries: Tensor) -> Tensor:
@@ -67,107 +67,112 @@ def neighbour_distances(gallery: Tensor, queries: Tensor) -> Tensor:
 class MHRot(Learner):
     """Features of whatever network, read by three linear heads that are trained with it.
 
-    The heads start at 0: all answers are equally likely, and all images score -33.
+    The heads start at 0: all classes are equally likely, and all images score -33.
+
+    stale: whether the network has moved since the galleries were made.
+    accuracies: (images, share (M, 3) of their views of which each head is right) since it moved.
     """
 
     remembered = ("galleries",)
-    stale = True  # whether the network has moved since the galleries were made
-    answered: tuple[tuple[np.ndarray, np.ndarray], ...] = ()  # images scored since it moved, and what `answers` says
+    stale = True
+    accuracies: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
 
     def pretrain(self, values: np.ndarray) -> Computing[None]:
-        if self.setting.network.statistics_move:
-            start_anew(self.setting.network.tail, self.setting.seed)
+        if self.config.network.statistics_move:
+            start_anew(self.config.network.tail, self.config.seed)
         yield from ()
 
-    def begin(self, material: Material, features: np.ndarray | None) -> None:
-        super().begin(material, features)
+    def begin(self, data: TrainingData, features: np.ndarray | None) -> None:
+        super().begin(data, features)
         if features is not None:
-            width = sum(self.setting.network.level_widths)
+            width = sum(self.config.network.level_widths)
             self.keep(weight=torch.zeros(sum(HEADS), width), bias=torch.zeros(sum(HEADS)))
 
     def loss(self, rows: np.ndarray, step: int) -> Tensor:
-        self.stale, self.answered = True, ()
-        rng = np.random.default_rng([self.setting.seed, STREAM, step])
-        images = activation_batch(self.material.values, rows, self.setting.device)
-        moved, labels = [], []
-        for image, mirror, across, down in zip(
-            images, rng.random(len(rows)) < 0.5, *rng.choice(STEPS, (2, len(rows))), strict=True
-        ):
-            moved.append(shifted((image.flip(-1) if mirror else image)[None], int(across), int(down)))
-            labels.append([classes(turns, int(across), int(down)) for turns in TURNS])
-        upright = torch.cat(moved)
-        views = torch.cat([torch.rot90(upright, turns, dims=(2, 3)) for turns in TURNS])  # (4B, C, S, S)
-        wanted = torch.tensor(labels, device=images.device).transpose(0, 1).flatten(0, 1)  # (4B, 3)
-        return heads_loss(self._logits(self._features(views)), wanted)
+        self.stale, self.accuracies = True, ()
+        rng = np.random.default_rng([self.config.seed, STREAM, step])
+        images = activation_batch(self.data.values, rows, self.config.device)  # (B, C, S, S)
+        mirrored, shifts = rng.random(len(rows)) < 0.5, rng.choice(STEPS, (2, len(rows)))
+        upright, labels = [], []
+        for image, mirror, across, down in zip(images, mirrored, *shifts.tolist(), strict=True):
+            upright.append(shifted((image.flip(-1) if mirror else image)[None], across, down))  # (1, C, S, S)
+            labels.append([classes(turns, across, down) for turns in TURNS])  # 4 times (turn, across, down)
+        views = torch.cat([torch.rot90(torch.cat(upright), turns, dims=(2, 3)) for turns in TURNS])  # (4B, C, S, S)
+        label = torch.tensor(labels, device=images.device).transpose(0, 1).flatten(0, 1)  # (B, 4, 3) -> (4B, 3)
+        return heads_loss(self._logits(self._features(views)), label)
 
     def optimiser(self, parameters: list[Tensor], lr: float) -> torch.optim.Optimizer:
-        momentum, decay = (float(self.setting.options[key]) for key in ("momentum", "weight_decay"))
+        momentum, decay = (float(self.config.options[key]) for key in ("momentum", "weight_decay"))
         return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=decay, nesterov=momentum > 0)
 
     def rate(self, step: int) -> float:
-        return 0.5 * (1 + math.cos(math.pi * step / max(1, self.setting.steps)))
+        return 0.5 * (1 + math.cos(math.pi * step / max(1, self.config.steps)))
 
     @torch.no_grad()
     def scores(self, values: np.ndarray, features: np.ndarray) -> Computing[np.ndarray]:
-        way = str(self.setting.options["mhrot_score"])
+        way = str(self.config.options["mhrot_score"])
         if way != CLASSIFY:
             yield from self._make_galleries()
         elif not self.head["weight"].any():  # untrained heads look at nothing: every image is alike
-            guessed = sum(float(told(self.head["bias"][None], classes(*place))) for place in VIEWS)
+            guessed = sum(float(correct_probability(self.head["bias"][None], classes(*moves))) for moves in VIEWS)
             return np.full(len(values), -guessed, np.float32)
-        totals, known = np.zeros(len(values)), np.zeros((len(values), len(HEADS)))
+        totals, hits = np.zeros(len(values)), np.zeros((len(values), len(HEADS)))  # (M,), (M, 3)
         for start, images in self._batches(values):
             yield None
             rows = slice(start, start + len(images))
-            for number, place in enumerate(VIEWS):
-                found = self._features(view(images, *place))
-                logits = self._logits(found)
-                part = -told(logits, classes(*place)) if way == CLASSIFY else self._far(found, number, way)
-                totals[rows] += part.double().cpu().numpy()
-                known[rows] += right(logits, classes(*place)).cpu().numpy()
-        if hasattr(self, "material"):  # a detector is asked for scores alone, of ever new images
-            self.answered = (*self.answered, (values, known / len(VIEWS)))
+            for number, moves in enumerate(VIEWS):
+                features_of_view = self._features(view(images, *moves))  # (B, D)
+                logits = self._logits(features_of_view)  # (B, 10)
+                if way == CLASSIFY:
+                    score = -correct_probability(logits, classes(*moves))  # (B,)
+                else:
+                    score = self._far(features_of_view, number, way)  # (B,)
+                totals[rows] += score.double().cpu().numpy()
+                hits[rows] += correct(logits, classes(*moves)).cpu().numpy()
+        if hasattr(self, "data"):  # a detector is asked for scores alone, of ever new images
+            self.accuracies = (*self.accuracies, (values, hits / len(VIEWS)))
         return (totals if way == CLASSIFY else totals / len(VIEWS)).astype(np.float32)
 
-    def answers(self, values: np.ndarray, features: np.ndarray) -> Computing[dict[str, np.ndarray]]:
+    def auxiliary_accuracy(self, values: np.ndarray, features: np.ndarray) -> Computing[dict[str, np.ndarray]]:
         if not self.head["weight"].any():  # equal logits: the first class of every head, right in a share of the views
             return {name: np.full(len(values), 1 / size) for name, size in zip(NAMES, HEADS, strict=True)}
-        if not any(given is values for given, _ in self.answered):
+        if not any(images is values for images, _ in self.accuracies):
             yield from self.scores(values, features)
-        known = next(known for given, known in self.answered if given is values)
-        return dict(zip(NAMES, known.T, strict=True))
+        accuracy = next(accuracy for images, accuracy in self.accuracies if images is values)  # (M, 3)
+        return dict(zip(NAMES, accuracy.T, strict=True))
 
     def _far(self, features: Tensor, number: int, way: str) -> Tensor:
-        """Return how far features (B, D) of a view are from normal ones in the same view, and others or not: (B,)."""
-        galleries = self.head["galleries"]
+        """Return how far features (B, D) of a view lie from normal ones in it, less how far from others: (B,)."""
+        galleries = self.head["galleries"]  # (36, G, D)
         own = neighbour_distances(galleries[number], features)
         if way != DIFFERENCE:
             return own
-        others = [neighbour_distances(gallery, features) for place, gallery in enumerate(galleries) if place != number]
-        return own - torch.stack(others).mean(dim=0)
+        others = [neighbour_distances(gallery, features) for other, gallery in enumerate(galleries) if other != number]
+        return own - torch.stack(others).mean(dim=0)  # of (35, B)
 
     def _make_galleries(self) -> Computing[None]:
         """Keep features (36, G, D) of normal images in each view, through the tail as it is; a detector has them."""
-        if not self.stale or not hasattr(self, "material"):
+        if not self.stale or not hasattr(self, "data"):
             return
-        fitted, most = self.material.fitted, int(self.setting.options["gallery_images"])
-        chosen = np.random.default_rng([self.setting.seed, STREAM]).permutation(fitted)[:most]
-        parts: list[list[Tensor]] = [[] for _ in VIEWS]
-        for _, images in self._batches(self.material.values[np.sort(chosen)]):
+        largest = int(self.config.options["gallery_images"])
+        chosen = np.random.default_rng([self.config.seed, STREAM]).permutation(self.data.train_rows)[:largest]
+        galleries: list[list[Tensor]] = [[] for _ in VIEWS]  # of each view, (B, D) of each batch
+        for _, images in self._batches(self.data.values[np.sort(chosen)]):
             yield None
-            for part, place in zip(parts, VIEWS, strict=True):
-                part.append(self._features(view(images, *place)))
-        self.keep(galleries=torch.stack([torch.cat(part) for part in parts]))
+            for gallery, moves in zip(galleries, VIEWS, strict=True):
+                gallery.append(self._features(view(images, *moves)))
+        self.keep(galleries=torch.stack([torch.cat(gallery) for gallery in galleries]))
         self.stale = False
 
     def _batches(self, values: np.ndarray) -> Iterator[tuple[int, Tensor]]:
+        """Yield (row of the first, activations (B, C, S, S)) of all images, batch by batch."""
         for start in range(0, len(values), BATCH):
             rows = np.arange(start, min(start + BATCH, len(values)))
-            yield start, activation_batch(values, rows, self.setting.device)
+            yield start, activation_batch(values, rows, self.config.device)
 
     def _features(self, views: Tensor) -> Tensor:
         """Return the tail's features (B, D) of views, as they are: the heads see no feature norm."""
-        features: Tensor = self.setting.network.tail(views.contiguous(memory_format=torch.channels_last))
+        features: Tensor = self.config.network.tail(views.contiguous(memory_format=torch.channels_last))
         return features
 
     def _logits(self, features: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from panda_core.events import Computing
 from panda_core.features.trunk import activation_batch
-from panda_core.methods.learner import Learner, Material, batch_rows
+from panda_core.methods.learner import Learner, TrainingData, batch_rows
 
 OUTLIER_STREAM = 5  # shuffles the outliers apart from the normal images
 
@@ -32,18 +32,18 @@ class OutlierExposure(Learner):
     draws every batch anew.
     """
 
-    def begin(self, material: Material, features: np.ndarray | None) -> None:
-        super().begin(material, features)
+    def begin(self, data: TrainingData, features: np.ndarray | None) -> None:
+        super().begin(data, features)
         if features is not None:
             self.keep(weight=torch.zeros(features.shape[1]), bias=torch.zeros(()))
 
     def loss(self, rows: np.ndarray, step: int) -> Tensor:
-        others = self.beside().values
+        others = self.auxiliary_images().values
         # The size of a full batch, not of this one: with another, places in the stream would be skipped or repeated.
-        size = min(self.setting.batch_size, len(others))
-        chosen = batch_rows(np.arange(len(others)), size, self.setting.seed, step, OUTLIER_STREAM)
-        batch = activation_batch(others, chosen, self.setting.device)
-        outliers = self.material.norm(self.setting.network.tail(batch))
+        size = min(self.config.batch_size, len(others))
+        chosen = batch_rows(np.arange(len(others)), size, self.config.seed, step, OUTLIER_STREAM)
+        batch = activation_batch(others, chosen, self.config.device)
+        outliers = self.data.norm(self.config.network.tail(batch))
         return exposure_loss(self._logits(self.features(rows)), self._logits(outliers))
 
     def scores(self, values: np.ndarray, features: np.ndarray) -> Computing[np.ndarray]:

@@ -10,32 +10,36 @@ import numpy as np
 from panda_core.events import Evaluated
 from panda_core.methods.alarm import stopped_at
 
-SMALLEST_SPREAD = 1e-12  # relative to the first checkpoint's: below it a checkpoint has collapsed to a point
+SMALLEST_SPREAD = 1e-12  # relative to the largest s_t: below it a checkpoint has collapsed to a point
 
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """scores: (M,), higher = more anomalous. checkpoint: (M,) row of the history that gave each score."""
+    """One score for each image, and where it comes from.
+
+    scores: (M,), higher = more anomalous.
+    checkpoint: (M,), row of the history that gave each score.
+    """
 
     scores: np.ndarray
     checkpoint: np.ndarray
 
 
-def taking_part(evaluated: Sequence[Evaluated], stop: str, ses_start: object) -> list[Evaluated]:
+def used_checkpoints(evaluated: Sequence[Evaluated], stop: str, ses_start: object) -> list[Evaluated]:
     """Return those of a run's measurements, step 0 first, whose checkpoints its stop rule looks at.
 
     "last": the last. "ses": all but the unadapted one, which the paper does not mention, unless `ses_start` is
     "include" or there is no other. "alarm": the unadapted one and the one at which the label-free alarm fired.
     """
     if stop == "alarm":
-        place = stopped_at(evaluated)
-        return [evaluated[0], evaluated[place]] if place else [evaluated[0]]
+        fired = stopped_at(evaluated)
+        return [evaluated[0], evaluated[fired]] if fired else [evaluated[0]]
     if stop == "ses":
         return list(evaluated[1:] if ses_start != "include" and len(evaluated) > 1 else evaluated)
     return list(evaluated[-1:])
 
 
-def one_score(stop: str, history: np.ndarray, normalisers: np.ndarray) -> Chosen:
+def aggregate(stop: str, history: np.ndarray, normalisers: np.ndarray) -> Chosen:
     """Return the score of each image that the stop rule makes of those of the checkpoints that take part.
 
     history: (T, M) scores; normalisers: (T,), what a normal image scores on average under checkpoint t.
@@ -43,7 +47,7 @@ def one_score(stop: str, history: np.ndarray, normalisers: np.ndarray) -> Chosen
     if stop == "ses":
         return sample_wise(history, normalisers)
     if stop == "alarm":
-        return both(history, normalisers)
+        return mean_ratio(history, normalisers)
     return last_checkpoint(history)
 
 
@@ -65,7 +69,7 @@ def sample_wise(history: np.ndarray, normalisers: np.ndarray) -> Chosen:
     return Chosen(ratios.max(axis=0).astype(np.float32), ratios.argmax(axis=0))
 
 
-def both(history: np.ndarray, normalisers: np.ndarray) -> Chosen:
+def mean_ratio(history: np.ndarray, normalisers: np.ndarray) -> Chosen:
     """Return the mean over the checkpoints of score_t(x) / s_t: how the alarm combines unadapted and adapted network.
 
     Not in the paper. Where adapting helps, the adapted network decides, whose ratios spread wider; where it has already

@@ -35,16 +35,23 @@ if TYPE_CHECKING:
 class Recipe:
     """A row of `RECIPES`. What is not said is PANDA's: the compactness loss, kNN, the default network and its space.
 
-    learner: the file of this package whose `LEARNER` adapts. penalty: "none", "ewc" or "l2". stop: "last" (scores of
-    the last checkpoint), "ses" (sample-wise) or "alarm" (`panda_core.methods.alarm` ends the run and chooses the
-    checkpoint). beside: images needed besides the normal ones, "outliers" or "source" (labelled images of the
-    pretraining). steps, lr: defaults; paper_steps, paper_lr: those of the paper, the defaults
-    for networks like its own; an `lr` of None is the backbone's. pretrained_lr: in place of all of them where a
-    recipe that trains from nothing by default is given a pretrained network.
+    title, about, source: for people; `source` is the paper.
+    options: what `--set` changes, with the paper's defaults.
+    tuned: defaults of options for networks unlike the paper's, in place of those.
+    learner: the file of this package whose `LEARNER` adapts.
+    penalty: "none", "ewc" or "l2".
+    stop: "last" (scores of the last checkpoint), "ses" (sample-wise) or "alarm" (`panda_core.methods.alarm` ends the
+        run and chooses the checkpoint).
+    auxiliary: images needed besides the normal ones, "outliers" or "source" (labelled images of the pretraining).
+    steps, lr: defaults; an `lr` of None is the backbone's.
+    paper_steps, paper_lr: those of the paper, the defaults for networks like its own.
+    pretrained_lr: in place of both where a recipe that trains from nothing is given a pretrained network.
     evaluations: how many points a curve has by default, besides step 0.
-    tuned: defaults of options for networks unlike the paper's, in place of the paper's in `options`.
-    backbone, scorer: defaults; `only_backbones`: it works with no others; a scorer may be `OWN`. feature_norm:
-    default in place of the backbone's. cut: the only one it works with.
+    batch_size, backbone: defaults.
+    only_backbones: where there are any, it works with no others.
+    scorer: default; `OWN` where the recipe scores images itself.
+    feature_norm: default in place of the backbone's.
+    cut: the only one it works with.
     """
 
     title: str
@@ -55,7 +62,7 @@ class Recipe:
     learner: str = "compactness"
     penalty: str = "none"
     stop: str = "last"
-    beside: str | None = None
+    auxiliary: str | None = None
     steps: int
     paper_steps: int
     evaluations: int
@@ -137,7 +144,7 @@ RECIPES: dict[str, Recipe] = {
         about="Adapt by telling the normal images from any other images, such as photographs of everything.",
         source="PANDA, Sec. 3 and App. D; released code",
         learner="outlier_exposure",
-        beside="outliers",
+        auxiliary="outliers",
         steps=80,
         paper_steps=7850,
         evaluations=8,
@@ -151,7 +158,7 @@ RECIPES: dict[str, Recipe] = {
         about="Adapt while the network goes on classifying labelled ImageNet images, so that it forgets less.",
         source="PANDA, Eq. 2; Perera & Patel, IEEE TIP 2019",
         learner="joint",
-        beside="source",
+        auxiliary="source",
         steps=160,
         paper_steps=2300,
         evaluations=8,
@@ -159,7 +166,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "msc": Recipe(
         title="Mean-shifted contrastive",
-        about="Adapt by contrasting random views of the normal images around their centre.",
+        about="Adapt by contrasting random views of the normal images around their center.",
         source="Reiss & Hoshen, Mean-Shifted Contrastive Loss, AAAI 2023; released code",
         learner="mean_shifted",
         steps=12,

@@ -22,7 +22,7 @@ from panda_core.features.space import FeatureNorm, space_features
 from panda_core.features.trunk import compute_trunk
 from panda_core.methods.learner import Learner
 from panda_core.methods.options import OWN
-from panda_core.methods.stopping import one_score, taking_part
+from panda_core.methods.stopping import aggregate, used_checkpoints
 from panda_core.methods.table import find_recipe
 from panda_core.runs.adapt.loop import new_learner
 from panda_core.runs.calibration import RATE, Calibration, count_held_out, held_out_rows
@@ -96,7 +96,7 @@ class Adapted:
             else:
                 history.append(checkpoint.scorer.score(features))
         scores = np.stack(history)  # (T, B)
-        return one_score(self.stop, scores, np.array([checkpoint.normaliser for checkpoint in self.checkpoints])).scores
+        return aggregate(self.stop, scores, np.array([checkpoint.normaliser for checkpoint in self.checkpoints])).scores
 
 
 class PandaDetector:
@@ -228,7 +228,7 @@ def detector_of_run(loaded: LoadedRun) -> PandaDetector:
         raise BrokenRun(f"Run `{loaded.run_id}` has no checkpoint yet. Wait for its first evaluation, or resume it.")
     config, folder = loaded.config, loaded.folder
     finished, stop = loaded.metrics is not None, find_recipe(config.recipe).stop
-    used = taking_part(loaded.evaluated, stop if finished else "last", config.set.get("ses_start"))
+    used = used_checkpoints(loaded.evaluated, stop if finished else "last", config.set.get("ses_start"))
     steps = [event.step for event in used]
     device = choose_device(config.device)
     network: Network = find_backbone(str(config.backbone)).load(str(config.set["cut"])).to(device)

@@ -129,7 +129,7 @@ def resolve(config: RunConfig) -> RunConfig:
         if backbone.pretrained and recipe.pretrained_lr is not None:
             lr = recipe.pretrained_lr
     resolved = resolved.replace(steps=steps, lr=lr, eval_every=config.eval_every or max(1, steps // recipe.evaluations))
-    _check_beside(resolved)
+    _check_auxiliary(resolved)
     return resolved
 
 
@@ -184,12 +184,12 @@ def _own(config: RunConfig, field: str) -> Any:
     return None if is_segmentation(config) else getattr(find_recipe(config.recipe), field)
 
 
-def _check_beside(config: RunConfig) -> None:
+def _check_auxiliary(config: RunConfig) -> None:
     """Raise `DataMissing` or `UsageError` where the images that a recipe needs beside the normal ones are not there."""
-    beside, root = find_recipe(config.recipe).beside, Path(config.data_root)
-    if beside == "source" and (missing := missing_imagenet(root)) is not None:
+    auxiliary, root = find_recipe(config.recipe).auxiliary, Path(config.data_root)
+    if auxiliary == "source" and (missing := missing_imagenet(root)) is not None:
         raise DataMissing(missing)
-    if beside == "outliers":
+    if auxiliary == "outliers":
         outliers_of(config)
 
 
@@ -286,7 +286,7 @@ def prepare(config: RunConfig, task: OneClassTask | None = None) -> Plan:
             f"Recipe `{config.recipe}` needs at least {FEWEST} normal images, to hold some out; "
             f"got {len(task.train)}. Add images or use `--recipe panda-early`."
         )
-    if (recipe.penalty == "ewc" or recipe.beside == "source") and network.classifier is None:
+    if (recipe.penalty == "ewc" or recipe.auxiliary == "source") and network.classifier is None:
         raise UsageError(
             f"Recipe `{config.recipe}` needs a backbone with a classifier; `{config.backbone}` has none. "
             "Use `--recipe panda-l2`."

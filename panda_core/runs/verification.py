@@ -7,7 +7,7 @@ import numpy as np
 from panda_core.errors import BrokenRun
 from panda_core.events import result_of
 from panda_core.few_shot.table import is_generalisation
-from panda_core.methods.stopping import taking_part
+from panda_core.methods.stopping import used_checkpoints
 from panda_core.runs.adapt.evaluate import Evaluation, Measured, Space
 from panda_core.runs.adapt.inputs import set_up
 from panda_core.runs.adapt.loop import final_scores, new_learner
@@ -36,7 +36,7 @@ def recompute_final_scores(loaded: LoadedRun) -> np.ndarray:
     evaluation = Evaluation(plan, inputs, space, learner)
     history: list[Measured] = []
     stop, ses_start = plan.recipe.stop, plan.config.set.get("ses_start")
-    needed = loaded.evaluated if stop == "ses" else taking_part(loaded.evaluated, stop, ses_start)
+    needed = loaded.evaluated if stop == "ses" else used_checkpoints(loaded.evaluated, stop, ses_start)
     for event in needed:
         file = loaded.folder.path / "checkpoints" / f"{event.step:06d}.safetensors"
         plan.network.tail.load_state_dict(read_tail(file, plan.network), strict=False)

@@ -63,7 +63,7 @@ SCORERS: dict[str, ScorerRow] = {
                 low=1,
                 high=1000,
                 help="number of means fitted to the normal features",
-                plain="How many group centres are fitted to the normal images.",
+                plain="How many group centers are fitted to the normal images.",
             )
         },
     ),

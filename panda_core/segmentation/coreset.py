@@ -1,4 +1,4 @@
-"""A few patches that cover the rest: greedy k-centre selection (PatchCore, Sec. 3.2; Gonzalez 1985)."""
+"""A few patches that cover the rest: greedy k-center selection (PatchCore, Sec. 3.2; Gonzalez 1985)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PROJECTED = 64  # dimensions in which distances are measured while selecting; th
 BREATH = 100  # choices between two moments at which the selection may be stopped
 
 
-def k_centres(
+def k_centers(
     points: np.ndarray,
     count: int,
     *,

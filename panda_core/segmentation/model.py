@@ -81,7 +81,7 @@ class PatchModel:
     @torch.inference_mode()
     def patches(self, images: Sequence[np.ndarray], turns: int = 1) -> Patches:
         """Return the raw patches of `turns` copies of each decoded image (H, W, 3), copies of one image together."""
-        # A map must lie over all of an image: also networks whose weights came with a centre crop see the whole of it.
+        # A map must lie over all of an image: also networks whose weights came with a center crop see the whole of it.
         network, preprocessing = self.network, dataclasses.replace(self.network.preprocessing, crop=1.0)
         views = [turned(image, turn, turns) for image in images for turn in range(turns)]
         batch = np.stack([squared(view, self.image_size, preprocessing) for view in views])

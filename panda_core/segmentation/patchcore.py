@@ -10,13 +10,13 @@ from torch import Tensor
 
 from panda_core.events import Computing
 from panda_core.segmentation.bank import Bank, origins_of
-from panda_core.segmentation.coreset import k_centres
+from panda_core.segmentation.coreset import k_centers
 from panda_core.segmentation.maps import agreed, top_mean
 from panda_core.segmentation.method import Compared
 
 
 class PatchCore:
-    """Banks of patches (N, g, g, D), one for each group, thinned by greedy k-centre selection."""
+    """Banks of patches (N, g, g, D), one for each group, thinned by greedy k-center selection."""
 
     pools = False
     fused = staticmethod(agreed)  # how the maps of several groups become one
@@ -65,7 +65,7 @@ class PatchCore:
             drawn = np.arange(len(flat))
             if len(flat) > max(kept, self.candidates):
                 drawn = np.sort(rng.choice(len(flat), max(kept, self.candidates), replace=False))
-            chosen = yield from k_centres(flat[drawn], kept, rng=rng)
+            chosen = yield from k_centers(flat[drawn], kept, rng=rng)
             rows = drawn[chosen]
             origins = origins_of(images, self.turns, (patches.shape[1], patches.shape[2]))[rows]
             self.banks.append(Bank(flat[rows], origins, exact_rows=self.exact_rows, seed=self.seed))

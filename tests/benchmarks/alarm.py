@@ -11,7 +11,7 @@ import numpy as np
 
 from panda_core import Evaluated, RunConfig, RunStarted, load_run, run
 from panda_core.methods.alarm import COLLAPSING
-from panda_core.methods.stopping import one_score, taking_part
+from panda_core.methods.stopping import aggregate, used_checkpoints
 from panda_core.metrics import auroc
 
 Figures = tuple[str, str, str, str]  # what, measured, target, how
@@ -61,11 +61,11 @@ def _shortfalls(name: str, seed: int) -> dict[str, float]:
     """Return by rule how many AUROC points the scores of one run stay below its best step."""
     evaluated, arrays, is_anomaly, ses = _run(name, seed, "panda-ses")
     curve = {event.step: 100 * (event.auroc or 0) for event in evaluated}
-    part = [event.step for event in taking_part(evaluated, "alarm", None)]
+    part = [event.step for event in used_checkpoints(evaluated, "alarm", None)]
     scores = np.stack([arrays[step]["scores"] for step in part])
     normalisers = np.array([arrays[step]["normaliser"] for step in part])
     found = {
-        "alarm": 100 * (auroc(one_score("alarm", scores, normalisers).scores, is_anomaly) or 0),
+        "alarm": 100 * (auroc(aggregate("alarm", scores, normalisers).scores, is_anomaly) or 0),
         "fixed": curve[FIXED],
         "ses": 100 * ses,
         "never": curve[0],

@@ -11,7 +11,7 @@ import numpy as np
 
 from panda_core import Evaluated, RunConfig, RunStarted, load_run, run
 from panda_core.bench.published import published_for
-from panda_core.methods.stopping import one_score, taking_part
+from panda_core.methods.stopping import aggregate, used_checkpoints
 from panda_core.methods.table import find_recipe
 from panda_core.metrics import auroc
 
@@ -76,7 +76,7 @@ def _stopped(name: str) -> dict[str, float]:
         config = RunConfig(normal_class=name, recipe="panda-ses", eval_every=EVERY, runs_dir=folder, **LARGE)
         (run_id,) = {event.run_id for event in run(config) if isinstance(event, RunStarted)}
         loaded = load_run(run_id, folder)
-        arrays = [loaded.arrays(event.step) for event in taking_part(loaded.evaluated, "alarm", None)]
+        arrays = [loaded.arrays(event.step) for event in used_checkpoints(loaded.evaluated, "alarm", None)]
         curve = {event.step: float(event.auroc or 0) for event in loaded.evaluated}
         is_anomaly, by_sample = np.array(loaded.split["is_anomaly"]), float(loaded.metrics["auroc"])  # type: ignore[index]
     scores = np.stack([array["scores"] for array in arrays])  # (T, M)
@@ -84,7 +84,7 @@ def _stopped(name: str) -> dict[str, float]:
     return {
         "panda-ses": 100 * by_sample,
         "panda-early": 100 * curve[find_recipe("panda-early").steps],
-        "panda-alarm": 100 * (auroc(one_score("alarm", scores, normalisers).scores, is_anomaly) or 0),
+        "panda-alarm": 100 * (auroc(aggregate("alarm", scores, normalisers).scores, is_anomaly) or 0),
     }
 
 

@@ -46,9 +46,9 @@ def test_whitened_covariance_is_the_ridge_shrunk_identity(count: int, widths: tu
     directions; also where there are fewer images than dimensions."""
     x = features(count, widths=widths)
     found = FeatureNorm.fit("whiten", x, widths, 512)(x).numpy().astype(np.float64)
-    centred = unit(x, widths) - unit(x, widths).mean(axis=0)
+    centered = unit(x, widths) - unit(x, widths).mean(axis=0)
     rank = min(count - 1, sum(widths))
-    variance = np.linalg.svd(centred, compute_uv=False)[:rank] ** 2 / count
+    variance = np.linalg.svd(centered, compute_uv=False)[:rank] ** 2 / count
     ridge = variance.sum() / rank
     assert found.shape == (count, rank)
     np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-5)

@@ -31,7 +31,7 @@ def test_every_size_gives_the_square(preparation: Preprocessing, size: tuple[int
 
 @pytest.mark.parametrize("size", [(300, 400), (400, 300), (256, 256), (31, 90)])
 def test_the_papers_crop_is_torchvisions(size: tuple[int, int]) -> None:
-    """Another crop than "short side to 256, centre crop of 224": off by one row, or the long side resized."""
+    """Another crop than "short side to 256, center crop of 224": off by one row, or the long side resized."""
     from panda_core.torchvision_operators import load_timm
 
     load_timm()
@@ -81,6 +81,6 @@ def test_input_is_normalised_per_channel() -> None:
 
 
 def test_a_thin_long_image_costs_no_more_than_its_square() -> None:
-    """A hostile image of one row, blown up to gigabytes before its centre is cut out."""
+    """A hostile image of one row, blown up to gigabytes before its center is cut out."""
     view = squared(np.full((1, 25_000_000, 3), 9, np.uint8), 224, PAPER)
     assert view.shape == (224, 224, 3) and (view == 9).all()

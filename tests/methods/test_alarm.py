@@ -16,7 +16,7 @@ from panda_core.methods.alarm import (
     alarm,
     stopped_at,
 )
-from panda_core.methods.stopping import taking_part
+from panda_core.methods.stopping import used_checkpoints
 
 
 def told(overlaps: Sequence[float | None]) -> list[Evaluated]:
@@ -42,7 +42,7 @@ def test_lost_neighbourhoods_are_a_collapse() -> None:
     found = told([1.0, 0.8, KEPT + 0.01, KEPT - 0.01, 0.2])
     assert [event.alarm for event in found] == [ADAPTING] * 3 + [COLLAPSING] * 2
     assert stopped_at(found) == 3
-    assert taking_part(found, "alarm", None) == [found[0], found[3]]
+    assert used_checkpoints(found, "alarm", None) == [found[0], found[3]]
 
 
 def test_a_run_that_keeps_its_neighbourhoods_is_left_alone() -> None:
@@ -66,7 +66,7 @@ def test_a_plateau_at_the_bottom_is_not_healthy() -> None:
 def test_a_run_of_one_measurement_has_one_network() -> None:
     """The unadapted network that is asked twice."""
     found = told([1.0])
-    assert stopped_at(found) == 0 and taking_part(found, "alarm", None) == found
+    assert stopped_at(found) == 0 and used_checkpoints(found, "alarm", None) == found
 
 
 def test_measurements_of_older_versions_say_nothing() -> None:

@@ -23,7 +23,7 @@ def test_loss_is_the_released_codes() -> None:
 
 
 def test_loss_at_the_start_is_the_trace_of_the_covariance_over_the_width() -> None:
-    """A centre that is not the mean of the unadapted features."""
+    """A center that is not the mean of the unadapted features."""
     x = sample(40, 6)
     trace = np.trace(np.cov(x.numpy(), rowvar=False, bias=True))
     torch.testing.assert_close(compactness_loss(x, x.mean(dim=0)).item(), float(trace) / 6)
@@ -38,7 +38,7 @@ def test_gradient_equals_finite_differences() -> None:
 
 
 def test_a_collapsed_layer_has_no_loss() -> None:
-    """The reason for all stop rules: zero weights and a bias at the centre solve the problem, and say nothing."""
+    """The reason for all stop rules: zero weights and a bias at the center solve the problem, and say nothing."""
     x, center = sample(20, 6).float(), torch.arange(4.0)
     layer = nn.Linear(6, 4)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""DeepSVDD: its network, its autoencoder, its two losses, its centre and its radius."""
+"""DeepSVDD: its network, its autoencoder, its two losses, its center and its radius."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from panda_core.events import CacheProgress, result_of
 from panda_core.features.space import FeatureNorm
 from panda_core.methods import deep_svdd
 from panda_core.methods.deep_svdd import Decoder, DeepSVDD, kept_from_zero, soft_boundary_loss
-from panda_core.methods.learner import Material, Setting
+from panda_core.methods.learner import LearnerConfig, TrainingData
 from panda_core.methods.table import find_recipe
 
 CPU = torch.device("cpu")
@@ -39,20 +39,21 @@ def make() -> Callable[..., DeepSVDD]:
         network = find_backbone(backbone).load("input")
         network.tail.requires_grad_(True)
         defaults = {key: option.default for key, option in find_recipe("deep-svdd").options.items()}
-        learner = DeepSVDD(Setting(network, {**defaults, **options}, 32, 8, steps, 0, CPU))
+        learner = DeepSVDD(LearnerConfig(network, {**defaults, **options}, 32, 8, steps, 0, CPU))
         values = pictures()
         network.tail.fit_range(values)  # type: ignore[operator]
         features = network.tail(torch.from_numpy(values.astype(np.float32))).detach()
         center = learner.adjusted(features.mean(dim=0))
         norm = FeatureNorm("none", network.level_widths)
-        learner.begin(Material(values, np.arange(24), lambda row: values[row], norm, center, None), features.numpy())
+        data = TrainingData(values, np.arange(24), lambda row: values[row], norm, center, None)
+        learner.begin(data, features.numpy())
         return learner
 
     return build
 
 
 def test_no_convolution_and_no_matrix_has_a_bias() -> None:
-    """A network that can give its centre for any image; the variant that is said to have biases has them."""
+    """A network that can give its center for any image; the variant that is said to have biases has them."""
     for key, wanted in (("lenet", False), ("lenet_bias", True)):
         tail = find_backbone(key).load("input").tail
         layers = [module for module in tail.modules() if isinstance(module, (nn.Conv2d, nn.Linear, nn.BatchNorm2d))]
@@ -61,10 +62,10 @@ def test_no_convolution_and_no_matrix_has_a_bias() -> None:
         assert any(name.endswith("bias") for name, _ in tail.named_parameters()) == wanted
 
 
-def test_weights_of_zero_cost_the_length_of_the_centre(make: Callable[..., DeepSVDD]) -> None:
-    """A trivial solution: with all weights 0 the output is 0, which must not be the centre."""
+def test_weights_of_zero_cost_the_length_of_the_center(make: Callable[..., DeepSVDD]) -> None:
+    """A trivial solution: with all weights 0 the output is 0, which must not be the center."""
     learner = make()
-    for value in learner.setting.network.tail.parameters():
+    for value in learner.config.network.tail.parameters():
         nn.init.zeros_(value)
     center = learner.head["center"]
     assert center.abs().min() >= 0.0999 or (center == 0).any()
@@ -73,7 +74,7 @@ def test_weights_of_zero_cost_the_length_of_the_centre(make: Callable[..., DeepS
     assert center.square().sum() > 1
 
 
-def test_the_centre_keeps_away_from_zero() -> None:
+def test_the_center_keeps_away_from_zero() -> None:
     """A component near 0, or an exact 0 moved to one side."""
     center = torch.tensor([0.5, 0.05, -0.02, 0.0, -0.3, 0.1, 1e-7])
     torch.testing.assert_close(kept_from_zero(center), torch.tensor([0.5, 0.1, -0.1, 0.0, -0.3, 0.1, 1e-7]))
@@ -103,7 +104,7 @@ def test_about_nu_of_the_distances_exceed_the_radius(make: Callable[..., DeepSVD
     learner.loss(rows, 15)
     distances = (learner.features(rows) - learner.head["center"]).norm(dim=1)
     assert abs((distances > learner.head["radius"]).float().mean().item() - nu) <= 1 / 20
-    values, features = learner.material.values, learner.features(np.arange(24)).detach().numpy()
+    values, features = learner.data.values, learner.features(np.arange(24)).detach().numpy()
     scores = result_of(learner.scores(values, features))
     assert (
         (scores > 0)
@@ -154,7 +155,7 @@ def test_the_autoencoder_learns_to_draw(make: Callable[..., DeepSVDD], monkeypat
     monkeypatch.setattr(deep_svdd, "AE_LR", 2e-3)
     learner, values = make(ae_epochs=15), pictures(8)
     steps = learner.pretrain(values)
-    tail = learner.setting.network.tail
+    tail = learner.config.network.tail
     x = torch.from_numpy(values.astype(np.float32))
     errors: list[float] = []
     before: list[torch.Tensor] | None = None

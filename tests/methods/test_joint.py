@@ -14,14 +14,14 @@ from panda_core.features.space import FeatureNorm
 from panda_core.features.trunk import activation_batch
 from panda_core.methods.compactness import compactness_loss
 from panda_core.methods.joint import Joint
-from panda_core.methods.learner import Beside, Material, Setting
+from panda_core.methods.learner import AuxiliaryImages, LearnerConfig, TrainingData
 
 
 @pytest.fixture
-def make(tiny_network: Callable[..., Any]) -> Callable[[float], tuple[Joint, Material]]:
+def make(tiny_network: Callable[..., Any]) -> Callable[[float], tuple[Joint, TrainingData]]:
     """Return a function (alpha) -> a learner at its start, and what it learns from."""
 
-    def build(alpha: float) -> tuple[Joint, Material]:
+    def build(alpha: float) -> tuple[Joint, TrainingData]:
         torch.manual_seed(0)
         network = tiny_network()
         network.tail.requires_grad_(True)
@@ -30,33 +30,33 @@ def make(tiny_network: Callable[..., Any]) -> Callable[[float], tuple[Joint, Mat
             images = torch.tensor(rng.normal(size=(12, 3, 32, 32)), dtype=torch.float32)
             values = network.trunk(images).numpy()
             features = network.tail(torch.from_numpy(values[:6]))
-        material = Material(
+        data = TrainingData(
             values[:6],
             np.arange(6),
             lambda row: np.empty(0),
             FeatureNorm("none", network.level_widths),
             features.mean(dim=0),
-            Beside(values[6:], np.array([0, 1, 2, 0, 1, 2])),
+            AuxiliaryImages(values[6:], np.array([0, 1, 2, 0, 1, 2])),
         )
-        setting = Setting(network, {"alpha": alpha}, 32, 6, 4, 0, torch.device("cpu"))
-        learner = Joint(setting)
-        learner.begin(material, features.numpy())
-        return learner, material
+        config = LearnerConfig(network, {"alpha": alpha}, 32, 6, 4, 0, torch.device("cpu"))
+        learner = Joint(config)
+        learner.begin(data, features.numpy())
+        return learner, data
 
     return build
 
 
 def gradients(learner: Joint, loss: torch.Tensor) -> list[torch.Tensor]:
-    parameters = [value for value in learner.setting.network.tail.parameters() if value.requires_grad]
+    parameters = [value for value in learner.config.network.tail.parameters() if value.requires_grad]
     return list(torch.autograd.grad(loss, parameters))
 
 
 def test_without_alpha_it_is_plain_classification(make: Callable[..., Any]) -> None:
     """A compactness term that cannot be switched off, or labels that do not go with their images."""
-    learner, material = make(0.0)
-    network = learner.setting.network
-    features = network.tail(activation_batch(material.beside.values, np.arange(6), torch.device("cpu")))
-    plain = F.cross_entropy(network.logits(features), torch.tensor(material.beside.labels))
+    learner, data = make(0.0)
+    network = learner.config.network
+    features = network.tail(activation_batch(data.auxiliary.values, np.arange(6), torch.device("cpu")))
+    plain = F.cross_entropy(network.logits(features), torch.tensor(data.auxiliary.labels))
     loss = learner.loss(np.arange(6), 0)
     assert loss.item() == pytest.approx(plain.item(), rel=1e-5)
     for found, expected in zip(gradients(learner, loss), gradients(learner, plain), strict=True):
@@ -65,18 +65,18 @@ def test_without_alpha_it_is_plain_classification(make: Callable[..., Any]) -> N
 
 def test_what_alpha_adds_is_compactness(make: Callable[..., Any]) -> None:
     """Another scale of the second term than that of the compactness loss of every other recipe."""
-    learner, material = make(2.0)
+    learner, data = make(2.0)
     alone, _ = make(0.0)
     rows = np.arange(6)
     difference = learner.loss(rows, 0) - alone.loss(rows, 0)
-    features = learner.setting.network.tail(activation_batch(material.values, rows, torch.device("cpu")))
-    assert difference.item() == pytest.approx(2 * compactness_loss(features, material.center).item(), rel=1e-3)
+    features = learner.config.network.tail(activation_batch(data.values, rows, torch.device("cpu")))
+    assert difference.item() == pytest.approx(2 * compactness_loss(features, data.center).item(), rel=1e-3)
 
 
 def test_the_classifier_is_trained_from_the_pretrained_one(make: Callable[..., Any]) -> None:
     """A classifier drawn at random, a frozen one, or the network's own changed behind its back."""
     learner, _ = make(1.0)
-    own = dict(learner.setting.network.classifier.named_parameters())
+    own = dict(learner.config.network.classifier.named_parameters())
     for name, value in learner.head.items():
         assert torch.equal(value, own[name]) and value.requires_grad and value is not own[name]
     (gradient,) = torch.autograd.grad(learner.loss(np.arange(6), 0), learner.head["weight"])

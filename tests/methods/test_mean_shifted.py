@@ -61,7 +61,7 @@ def test_without_a_shift_it_is_the_ordinary_loss_and_a_turn_changes_nothing() ->
 
 
 def test_the_shift_spreads_the_angles_of_a_tight_cluster() -> None:
-    """A centre of raw features, or one that is normalised although it must not be."""
+    """A center of raw features, or one that is normalised although it must not be."""
     cluster = F.normalize(torch.tensor([1.0, 0, 0, 0]) + 0.01 * units(12, 4), dim=1)
     apart = ~torch.eye(12, dtype=torch.bool)
     theta = shifted(cluster, cluster.mean(dim=0))

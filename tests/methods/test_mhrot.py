@@ -14,8 +14,8 @@ from panda_core.backbones import find_backbone
 from panda_core.events import result_of
 from panda_core.features.space import FeatureNorm
 from panda_core.methods.geometric_views import HEADS, VIEWS, classes, shifted, view
-from panda_core.methods.learner import Material, Setting
-from panda_core.methods.mhrot import MHRot, heads_loss, neighbour_distances, told
+from panda_core.methods.learner import LearnerConfig, TrainingData
+from panda_core.methods.mhrot import MHRot, correct_probability, heads_loss, neighbour_distances
 from panda_core.methods.table import find_recipe
 
 CPU = torch.device("cpu")
@@ -32,13 +32,13 @@ def make() -> Callable[..., MHRot]:
     def build(values: np.ndarray, steps: int = 20, seed: int = 0, **options: Any) -> MHRot:
         network = find_backbone("rotnet").load("input")
         defaults = {key: option.default for key, option in find_recipe("mhrot").options.items()}
-        setting = Setting(network, {**defaults, **options}, values.shape[-1], 8, steps, seed, CPU)
-        learner = MHRot(setting)
+        config = LearnerConfig(network, {**defaults, **options}, values.shape[-1], 8, steps, seed, CPU)
+        learner = MHRot(config)
         list(learner.pretrain(values))
         network.tail.requires_grad_(True)
         norm, rows = FeatureNorm("none", network.level_widths), np.arange(len(values))
-        material = Material(values, rows, lambda row: values[row], norm, torch.zeros(128), None)
-        learner.begin(material, np.zeros((len(values), 128), np.float32))
+        data = TrainingData(values, rows, lambda row: values[row], norm, torch.zeros(128), None)
+        learner.begin(data, np.zeros((len(values), 128), np.float32))
         return learner
 
     return build
@@ -109,8 +109,10 @@ def test_guessing_gives_33_and_knowing_108(make: Callable[..., MHRot]) -> None:
         place: torch.cat([50 * F.one_hot(torch.tensor(c), n) for c, n in zip(classes(*place), HEADS, strict=True)])
         for place in VIEWS
     }
-    assert sum(told(logits[place].float()[None], classes(*place)).item() for place in VIEWS) == pytest.approx(108)
-    uniform = sum(told(torch.zeros(1, 10), classes(*place)).item() for place in VIEWS)
+    assert sum(
+        correct_probability(logits[place].float()[None], classes(*place)).item() for place in VIEWS
+    ) == pytest.approx(108)
+    uniform = sum(correct_probability(torch.zeros(1, 10), classes(*place)).item() for place in VIEWS)
     assert uniform == pytest.approx(33, rel=1e-6)
 
 
@@ -150,7 +152,7 @@ def test_the_score_is_that_of_one_image_and_one_view_at_a_time(make: Callable[..
         for turns, across, down in VIEWS:
             x = torch.rot90(shifted(torch.from_numpy(values[row : row + 1]), across, down), turns, dims=(2, 3))
             with torch.no_grad():
-                logits = learner.setting.network.tail(x)[0] @ learner.head["weight"].T + learner.head["bias"]
+                logits = learner.config.network.tail(x)[0] @ learner.head["weight"].T + learner.head["bias"]
             wanted = (turns, (0, -1, 1).index(across), (0, -1, 1).index(down))
             total += sum(
                 float(part.softmax(0)[place]) for part, place in zip(logits.split((4, 3, 3)), wanted, strict=True)
@@ -167,7 +169,7 @@ def test_answers_are_counted_by_head_image_and_view(make: Callable[..., MHRot], 
     for turns, across, down in VIEWS:
         x = torch.rot90(shifted(torch.from_numpy(values), across, down), turns, dims=(2, 3))
         with torch.no_grad():
-            logits = (learner.setting.network.tail(x) @ learner.head["weight"].T + learner.head["bias"]).numpy()
+            logits = (learner.config.network.tail(x) @ learner.head["weight"].T + learner.head["bias"]).numpy()
         heads = logits[:, :4].argmax(1), logits[:, 4:7].argmax(1), logits[:, 7:].argmax(1)
         wanted = turns, (0, -1, 1).index(across), (0, -1, 1).index(down)
         expected += np.stack([head == place for head, place in zip(heads, wanted, strict=True)], axis=1) / 36
@@ -175,10 +177,10 @@ def test_answers_are_counted_by_head_image_and_view(make: Callable[..., MHRot], 
     features = np.zeros((5, 128))
     result_of(learner.scores(values, features))
     result_of(learner.scores(noise(2, seed=1), features[:2]))
-    found = result_of(learner.answers(values, features))
+    found = result_of(learner.auxiliary_accuracy(values, features))
     assert list(found) == ["rotation", "horizontal", "vertical"]
     np.testing.assert_allclose(np.stack(list(found.values()), axis=1), expected, atol=1e-9)
-    fresh = result_of(read(make(values, mhrot_score=way)).answers(values, features))
+    fresh = result_of(read(make(values, mhrot_score=way)).auxiliary_accuracy(values, features))
     np.testing.assert_allclose(np.stack(list(fresh.values()), axis=1), expected, atol=1e-9)
 
 
@@ -194,16 +196,16 @@ def test_answers_are_not_asked_for_twice_but_again_after_a_step(make: Callable[.
 
     learner._batches = batches  # type: ignore[method-assign]
     result_of(learner.scores(values, np.zeros((4, 128))))
-    result_of(learner.answers(values, np.zeros((4, 128))))
+    result_of(learner.auxiliary_accuracy(values, np.zeros((4, 128))))
     assert len(looked) == 1
     learner.loss(np.arange(4), 0)
-    result_of(learner.answers(values, np.zeros((4, 128))))
+    result_of(learner.auxiliary_accuracy(values, np.zeros((4, 128))))
     assert len(looked) == 2
 
 
 def test_untrained_heads_guess(make: Callable[..., MHRot]) -> None:
     """A network that has learned nothing and is said to know more than chance: a quarter, a third, a third."""
-    found = result_of(make(noise(3)).answers(noise(3), np.zeros((3, 128))))
+    found = result_of(make(noise(3)).auxiliary_accuracy(noise(3), np.zeros((3, 128))))
     assert {name: shares.tolist() for name, shares in found.items()} == {
         "rotation": [1 / 4] * 3,
         "horizontal": [1 / 3] * 3,
@@ -228,7 +230,7 @@ def test_features_are_compared_with_the_same_view(make: Callable[..., MHRot], wa
 
     def features(images: np.ndarray, place: tuple[int, int, int]) -> np.ndarray:
         with torch.no_grad():
-            return learner.setting.network.tail(view(torch.from_numpy(images), *place)).double().numpy()
+            return learner.config.network.tail(view(torch.from_numpy(images), *place)).double().numpy()
 
     galleries = [features(values, place) for place in VIEWS]
     expected = np.zeros(2)
@@ -238,7 +240,7 @@ def test_features_are_compared_with_the_same_view(make: Callable[..., MHRot], wa
         others = np.mean([row for other, row in enumerate(far) if other != number], axis=0)
         expected += (far[number] - (others if way == "knn-difference" else 0)) / 36
     np.testing.assert_allclose(result_of(learner.scores(queries, np.zeros((2, 128)))), expected, rtol=1e-3)
-    detector = MHRot(learner.setting)
+    detector = MHRot(learner.config)
     detector.keep(**learner.head)
     np.testing.assert_allclose(result_of(detector.scores(queries, np.zeros((2, 128)))), expected, rtol=1e-3)
 
@@ -251,7 +253,7 @@ def test_galleries_are_made_anew_after_a_step(make: Callable[..., MHRot]) -> Non
     first = learner.head["galleries"].clone()
     learner.loss(np.arange(6), 0).backward()
     with torch.no_grad():
-        for value in learner.setting.network.tail.parameters():
+        for value in learner.config.network.tail.parameters():
             value.sub_(0.1 * value.grad)  # type: ignore[operator]
     result_of(learner.scores(values, np.zeros((6, 128))))
     assert first.shape == (36, 6, 128) and not learner.head["galleries"].requires_grad
@@ -301,19 +303,19 @@ def test_it_learns_to_tell_normal_images_apart(make: Callable[..., MHRot]) -> No
     slope = (2 * rows[:, None] + rows[None]).expand(3, 16, 16) + (rows[:, None] > 0.2) * 1.0
     values = (slope[None] + 0.1 * torch.from_numpy(noise(12))).numpy()
     learner = make(values, steps=15)
-    parameters = [*learner.setting.network.tail.parameters(), *learner.head.values()]
+    parameters = [*learner.config.network.tail.parameters(), *learner.head.values()]
     optimiser = learner.optimiser(parameters, 0.05)
     assert optimiser.param_groups[0]["nesterov"] and optimiser.param_groups[0]["momentum"] == 0.9
     losses = []
     for step in range(15):
-        learner.setting.network.tail.train()
+        learner.config.network.tail.train()
         loss = learner.loss(np.arange(12), step)
         optimiser.zero_grad()
         loss.backward()
         optimiser.param_groups[0]["lr"] = 0.05 * learner.rate(step)
         optimiser.step()
         losses.append(loss.item())
-    learner.setting.network.tail.eval()
+    learner.config.network.tail.eval()
     assert losses[0] == pytest.approx((np.log(4) + 2 * np.log(3)) / 3, rel=1e-5)
     assert losses[-1] < 0.7 * losses[0]
     normal, other = (result_of(learner.scores(images, np.zeros((12, 128)))) for images in (values, noise(12, seed=7)))

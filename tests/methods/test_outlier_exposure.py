@@ -13,7 +13,7 @@ from torch import nn
 
 from panda_core.events import result_of
 from panda_core.features.space import FeatureNorm
-from panda_core.methods.learner import Beside, Material, Setting
+from panda_core.methods.learner import AuxiliaryImages, LearnerConfig, TrainingData
 from panda_core.methods.outlier_exposure import OutlierExposure, exposure_loss
 from panda_core.metrics import auroc
 
@@ -27,15 +27,15 @@ class Flat:
 
 def learner(normal: np.ndarray, outliers: np.ndarray, batch: int = 8) -> OutlierExposure:
     """Return a learner at its start. normal, outliers: features (N, D)."""
-    setting = Setting(Flat(), {}, 0, batch, 100, 0, torch.device("cpu"))  # type: ignore[arg-type]
+    config = LearnerConfig(Flat(), {}, 0, batch, 100, 0, torch.device("cpu"))  # type: ignore[arg-type]
     values, others = (rows[:, :, None, None].astype(np.float32) for rows in (normal, outliers))
     norm = FeatureNorm("none", (normal.shape[1],))
-    made = OutlierExposure(setting)
+    made = OutlierExposure(config)
     nowhere: Any = None
-    material = Material(
-        values, np.arange(len(normal)), nowhere, norm, torch.zeros(normal.shape[1]), Beside(others, None)
+    data = TrainingData(
+        values, np.arange(len(normal)), nowhere, norm, torch.zeros(normal.shape[1]), AuxiliaryImages(others, None)
     )
-    made.begin(material, normal.astype(np.float32))
+    made.begin(data, normal.astype(np.float32))
     return made
 
 
@@ -96,7 +96,7 @@ def test_every_outlier_is_seen_once_before_any_is_seen_twice(clouds: tuple[np.nd
     def remember(_module: nn.Module, inputs: tuple[torch.Tensor], _output: torch.Tensor) -> None:
         seen.append(inputs[0].flatten(1).numpy())
 
-    made.setting.network.tail.register_forward_hook(remember)
+    made.config.network.tail.register_forward_hook(remember)
     for step in range(5):
         made.loss(np.arange(6 if step != 2 else 1), step)
     outliers = np.concatenate(seen[::2])  # outliers pass first

@@ -69,8 +69,8 @@ def test_options_belong_to_their_recipe(key: str) -> None:
     assert ("ewc_strength" in options) == (row.penalty == "ewc")
     assert ("l2_strength" in options) == (row.penalty == "l2")
     assert ("ses" in options) == (row.stop == "ses")
-    assert ("outliers" in options) == (row.beside == "outliers")
-    assert (key == "joint") == (row.beside == "source")
+    assert ("outliers" in options) == (row.auxiliary == "outliers")
+    assert (key == "joint") == (row.auxiliary == "source")
 
 
 def test_the_papers_lengths(key: str) -> None:

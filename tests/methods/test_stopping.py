@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from panda_core.methods.stopping import SMALLEST_SPREAD, both, last_checkpoint, one_score, sample_wise
+from panda_core.methods.stopping import SMALLEST_SPREAD, aggregate, last_checkpoint, mean_ratio, sample_wise
 
 numbers = st.floats(0, 1e3, width=32)
 histories = st.integers(1, 6).flatmap(
@@ -99,7 +99,7 @@ def test_the_last_checkpoint_is_the_last() -> None:
 def test_both_is_the_mean_of_the_relative_scores(case: tuple[np.ndarray, np.ndarray]) -> None:
     """Scores of checkpoints added up in different units; a choice of one of them."""
     history, normalisers = case
-    found = both(history, normalisers)
+    found = mean_ratio(history, normalisers)
     expected = [
         sum(float(history[step, image]) / float(normalisers[step]) for step in range(len(history))) / len(history)
         for image in range(history.shape[1])
@@ -111,12 +111,12 @@ def test_both_is_the_mean_of_the_relative_scores(case: tuple[np.ndarray, np.ndar
 def test_both_leaves_out_a_collapsed_checkpoint() -> None:
     """A division by nothing, which makes a collapsed network decide alone."""
     history = np.array([[1.0, 2.0], [1e-20, 3e-20]], np.float64)
-    np.testing.assert_allclose(both(history, np.array([2.0, 1e-20])).scores, [0.5, 1.0])
-    np.testing.assert_array_equal(both(history, np.zeros(2)).scores, [0.0, 0.0])
+    np.testing.assert_allclose(mean_ratio(history, np.array([2.0, 1e-20])).scores, [0.5, 1.0])
+    np.testing.assert_array_equal(mean_ratio(history, np.zeros(2)).scores, [0.0, 0.0])
 
 
 def test_every_rule_has_its_own_score() -> None:
     """A stop rule that is named in a recipe and scores by another one."""
     history, normalisers = np.array([[8.0, 1.0], [3.0, 3.0]]), np.array([2.0, 1.0])
-    found = {stop: one_score(stop, history, normalisers).scores.tolist() for stop in ("last", "ses", "alarm")}
+    found = {stop: aggregate(stop, history, normalisers).scores.tolist() for stop in ("last", "ses", "alarm")}
     assert found == {"last": [3.0, 3.0], "ses": [4.0, 3.0], "alarm": [3.5, 1.75]}

@@ -28,7 +28,7 @@ def tiny(tiny_backbone: str, pictures: Callable[[], Path], tmp_path: Path) -> Ca
 
     def make(**changes: Any) -> RunConfig:
         row = RECIPES.get(changes.get("recipe", ""))
-        if row is not None and row.beside:
+        if row is not None and row.auxiliary:
             pictures()
         if row is not None and row.only_backbones:
             changes = {"backbone": None, **changes}

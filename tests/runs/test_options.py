@@ -137,7 +137,7 @@ def test_every_option_of_a_recipe_makes_a_difference(
 ) -> None:
     """A setting that is accepted, written down as if it had been heeded, and ignored."""
     row = RECIPES[recipe]
-    if row.beside == "outliers":
+    if row.auxiliary == "outliers":
         few = tmp_path / "few"
         few.mkdir()
         for file in sorted(pictures().iterdir())[:5]:

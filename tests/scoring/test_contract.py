@@ -110,7 +110,7 @@ def test_duplicates_and_collapsed_features_give_finite_scores(key: str) -> None:
 
 
 def test_inputs_stay_as_they_are(key: str) -> None:
-    """A scorer that centres or scales the arrays of its caller."""
+    """A scorer that centers or scales the arrays of its caller."""
     gallery, queries = normal(), normal(8, seed=1)
     before = gallery.copy(), queries.copy()
     build(key).fit(gallery).score(queries)

@@ -1,4 +1,4 @@
-"""Greedy k-centre selection against brute force, and what it promises of every set of points."""
+"""Greedy k-center selection against brute force, and what it promises of every set of points."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from panda_core.events import result_of
-from panda_core.segmentation.coreset import k_centres
+from panda_core.segmentation.coreset import k_centers
 
 
 def clustered(seed: int = 0) -> np.ndarray:
     """Return 600 points in 5 dimensions: one large cluster, and nine small ones far away."""
     rng = np.random.default_rng(seed)
-    centres = rng.normal(scale=20, size=(10, 5))
-    return (np.repeat(centres, [510] + [10] * 9, axis=0) + rng.normal(size=(600, 5))).astype(np.float32)
+    centers = rng.normal(scale=20, size=(10, 5))
+    return (np.repeat(centers, [510] + [10] * 9, axis=0) + rng.normal(size=(600, 5))).astype(np.float32)
 
 
 def radius(points: np.ndarray, rows: np.ndarray) -> float:
@@ -25,7 +25,7 @@ def radius(points: np.ndarray, rows: np.ndarray) -> float:
 
 
 def chosen(points: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
-    return result_of(k_centres(points, count, rng=np.random.default_rng(seed)))
+    return result_of(k_centers(points, count, rng=np.random.default_rng(seed)))
 
 
 @pytest.mark.parametrize("count", [600, 601, 10_000])
@@ -86,7 +86,7 @@ def test_the_projection_keeps_distances_roughly() -> None:
     wide = np.zeros((600, 300), np.float32)
     wide[:, ::60] = clustered()
     for seed in range(3):
-        unprojected = result_of(k_centres(wide, 10, rng=np.random.default_rng(seed), projected=300))
+        unprojected = result_of(k_centers(wide, 10, rng=np.random.default_rng(seed), projected=300))
         assert radius(wide, chosen(wide, 10, seed)) <= 2 * radius(wide, unprojected)
 
 
@@ -111,6 +111,6 @@ def test_equal_points_are_chosen_last_and_once() -> None:
 
 def test_it_may_be_stopped_on_the_way() -> None:
     """A selection of minutes in which nobody can stop it."""
-    selecting = k_centres(clustered(), 500, rng=np.random.default_rng(0))
+    selecting = k_centers(clustered(), 500, rng=np.random.default_rng(0))
     assert [next(selecting) for _ in range(5)] == [None] * 5
     selecting.close()

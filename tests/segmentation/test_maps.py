@@ -58,8 +58,8 @@ def test_the_blur_grows_with_the_input(size: int) -> None:
     edge[:, size // 2 :] = 1
     slope = np.diff(full_map(edge, size, 8.0)[0])
     columns = np.arange(len(slope))
-    centre = (slope * columns).sum()
-    spread = np.sqrt((slope * (columns - centre) ** 2).sum())
+    center = (slope * columns).sum()
+    spread = np.sqrt((slope * (columns - center) ** 2).sum())
     assert spread == pytest.approx(8 * size / 224, rel=0.05)
     np.testing.assert_array_equal(full_map(edge, size, 0.0), edge)
 
@@ -90,7 +90,7 @@ def test_agreed_is_the_root_of_the_harmonic_mean_of_squares() -> None:
 
 
 def test_enlarging_interpolates_between_centres() -> None:
-    """Worked by hand: two patches on four places, 1 at the first's centre and 3 at the second's."""
+    """Worked by hand: two patches on four places, 1 at the first's center and 3 at the second's."""
     found = enlarged(np.array([[[1.0, 3.0], [1.0, 3.0]]], np.float32), (4, 4))
     np.testing.assert_allclose(found[0], np.tile([1, 1.5, 2.5, 3], (4, 1)))
 

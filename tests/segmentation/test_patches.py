@@ -35,7 +35,7 @@ def window_means(level: torch.Tensor, neighbourhood: int) -> np.ndarray:
 @pytest.mark.parametrize("neighbourhood", [1, 3, 5, 9])
 @pytest.mark.parametrize("side", [1, 2, 7])
 def test_patches_are_means_of_their_neighbourhood(neighbourhood: int, side: int) -> None:
-    """Zeros from outside counted at the border, which make all borders alike; a window that is not centred."""
+    """Zeros from outside counted at the border, which make all borders alike; a window that is not centered."""
     level = stage_map(4, side)
     found = aligned_patches([level], neighbourhood)
     assert found.shape == (2, side, side, 4)
@@ -157,7 +157,7 @@ def test_turned_copies_stand_together(model: Callable[..., Any], images: Callabl
 def test_turning_goes_round_once(turns: int) -> None:
     """Two turns that are the same, or steps in different directions."""
     image = np.zeros((33, 33, 3), np.uint8)
-    image[14:19, 26:31] = 255  # east of the centre
+    image[14:19, 26:31] = 255  # east of the center
     for turn in range(turns):
         rows, columns = np.nonzero(turned(image, turn, turns)[..., 0] > 127)
         angle = np.arctan2(16 - rows.mean(), columns.mean() - 16)

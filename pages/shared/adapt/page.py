@@ -102,7 +102,7 @@ def _before_start(config: RunConfig) -> None:
         st.markdown(f"**Normal: {wording.sentence(str(filled.normal_class))}**", help=tip("class"))
         if normal is not None:
             st.image(normal, alt=f"Some normal training images of class {filled.normal_class}")
-        st.caption(f"The network is adapted to images like these, {_BESIDE[RECIPES[filled.recipe].beside]}.")
+        st.caption(f"The network is adapted to images like these, {_BESIDE[RECIPES[filled.recipe].auxiliary]}.")
         st.markdown("**Anomalous: everything else in the test set**")
         if others is not None:
             st.image(others, alt="Some test images of other classes")

@@ -30,7 +30,7 @@ LOOK_EVERY = 1.0  # seconds
 DUELLISTS = [
     key
     for key, recipe in RECIPES.items()
-    if recipe.steps and recipe.beside is None and recipe.backbone == RECIPES["panda-early"].backbone
+    if recipe.steps and recipe.auxiliary is None and recipe.backbone == RECIPES["panda-early"].backbone
 ]
 FIRST = ("panda-early", "panda-ses", "panda-ewc")
 SHARED: Mapping[str, Any] = {"image_size": 64, "test_limit": 300, "train_limit": 300}

@@ -11,7 +11,7 @@ from pages.shared.frame.glossary import tip
 from pages.shared.runs.choice import find_run
 from panda_core.errors import BrokenRun, PandaError
 from panda_core.figures import chosen_figure, normalised_figure
-from panda_core.methods.stopping import SMALLEST_SPREAD, taking_part
+from panda_core.methods.stopping import SMALLEST_SPREAD, used_checkpoints
 from panda_core.methods.table import find_recipe
 from panda_core.runs.loaded import LoadedRun
 
@@ -83,4 +83,4 @@ def relative_scores(run_id: str, points: int) -> tuple[list[int], np.ndarray]:
 
 def _used(run: LoadedRun) -> list[int]:
     """Return the steps among which an image may choose."""
-    return [event.step for event in taking_part(run.evaluated, "ses", run.config.set.get("ses_start"))]
+    return [event.step for event in used_checkpoints(run.evaluated, "ses", run.config.set.get("ses_start"))]

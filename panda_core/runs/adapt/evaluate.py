@@ -28,7 +28,7 @@ WATCHED = 500  # training images whose neighbours are followed from step 0 on
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """The fixed space of a run: norm, constant centre c (D',), and two axes (D', 2) for pictures of the features.
+    """The fixed space of a run: norm, constant center c (D',), and two axes (D', 2) for pictures of the features.
 
     All three come from the unadapted network. The axes are the two directions of largest variance of the
     unadapted features of both splits, kept for the whole run: taken anew at each step they would turn by

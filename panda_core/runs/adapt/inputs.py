@@ -18,7 +18,7 @@ from panda_core.errors import PandaError
 from panda_core.events import Computing, progress_at
 from panda_core.features.cache import TrunkActivations, cache_key, trunk_activations
 from panda_core.methods.elastic import ElasticPenalty, fisher_diagonal
-from panda_core.methods.learner import Beside
+from panda_core.methods.learner import AuxiliaryImages
 from panda_core.records import write_atomically
 from panda_core.runs.calibration import calibration_rows
 from panda_core.runs.plan import Plan, outliers_of
@@ -30,7 +30,7 @@ class Inputs:
 
     fitted: training rows that are adapted on and that test images are compared with. held_out: rows that calibrate the
     threshold; gallery: all others, with which these are compared. is_anomaly: (M,) of the test rows. fisher_source:
-    where the Fisher diagonal comes from, in words, or None. beside: other images of a recipe that needs some.
+    where the Fisher diagonal comes from, in words, or None. auxiliary: other images of a recipe that needs some.
     """
 
     train: TrunkActivations
@@ -41,7 +41,7 @@ class Inputs:
     held_out: np.ndarray
     penalty: ElasticPenalty | None
     fisher_source: str | None
-    beside: Beside | None
+    auxiliary: AuxiliaryImages | None
 
 
 def set_up(plan: Plan) -> Computing[Inputs]:
@@ -63,15 +63,15 @@ def set_up(plan: Plan) -> Computing[Inputs]:
     elif plan.recipe.penalty == "ewc":
         importance, source = yield from _fisher(plan, train)
         penalty = ElasticPenalty(initial, importance, strength=float(plan.option("ewc_strength")))
-    beside = None if plan.recipe.beside is None else (yield from _beside(plan))
-    return Inputs(train, test, plan.task.is_anomaly[test.kept], fitted, gallery, held_out, penalty, source, beside)
+    auxiliary = None if plan.recipe.auxiliary is None else (yield from _auxiliary(plan))
+    return Inputs(train, test, plan.task.is_anomaly[test.kept], fitted, gallery, held_out, penalty, source, auxiliary)
 
 
-def _beside(plan: Plan) -> Computing[Beside]:
+def _auxiliary(plan: Plan) -> Computing[AuxiliaryImages]:
     """Yield progress; return the activations of the images that the recipe needs besides the normal ones."""
     images: Images
     labels: np.ndarray | None = None
-    if plan.recipe.beside == "source":
+    if plan.recipe.auxiliary == "source":
         labelled = imagenet_images(Path(plan.config.data_root))
         if labelled is None:
             raise PandaError(f"`{plan.config.data_root}` holds no labelled ImageNet image. Check its folders.")
@@ -81,8 +81,8 @@ def _beside(plan: Plan) -> Computing[Beside]:
         side = typical_side(plan.task.train)
         if plan.option("outlier_detail") == "match" and side < int(plan.config.image_size or 0):
             images = SmallerImages(images, side)
-    activations = yield from _activations(plan, images, str(plan.recipe.beside))
-    return Beside(activations.values, None if labels is None else labels[activations.kept])
+    activations = yield from _activations(plan, images, str(plan.recipe.auxiliary))
+    return AuxiliaryImages(activations.values, None if labels is None else labels[activations.kept])
 
 
 def _activations(plan: Plan, images: Images, split: str) -> Computing[TrunkActivations]:

@@ -20,8 +20,8 @@ from panda_core.errors import PandaError
 from panda_core.events import CheckpointSaved, Event, RunFinished, Stepped, quietly
 from panda_core.methods.alarm import COLLAPSING
 from panda_core.methods.elastic import ElasticPenalty
-from panda_core.methods.learner import Learner, Material, Setting, batch_rows
-from panda_core.methods.stopping import one_score, taking_part
+from panda_core.methods.learner import Learner, LearnerConfig, TrainingData, batch_rows
+from panda_core.methods.stopping import aggregate, used_checkpoints
 from panda_core.methods.table import find_learner
 from panda_core.metrics import auroc, auroc_interval
 from panda_core.runs.adapt.answers import accuracies
@@ -105,7 +105,7 @@ def adapt(plan: Plan, resumed: Resumed | None = None) -> Generator[Event | Start
 
 def new_learner(config: RunConfig, network: Network, device: torch.device) -> Learner:
     """Return the learner of a resolved config's recipe, which has learned nothing yet."""
-    setting = Setting(
+    learner_config = LearnerConfig(
         network=network,
         options=config.set,
         image_size=int(config.image_size or 0),
@@ -114,7 +114,7 @@ def new_learner(config: RunConfig, network: Network, device: torch.device) -> Le
         seed=config.seed,
         device=device,
     )
-    return find_learner(config.recipe)(setting)
+    return find_learner(config.recipe)(learner_config)
 
 
 def _adapt(
@@ -122,7 +122,7 @@ def _adapt(
 ) -> Generator[Event | Start | Snapshot | Final | None, None, None]:
     """Yield what `adapt` does once all inputs are there. began: `time.monotonic()` of the run's start."""
     config, tail = plan.config, plan.network.tail
-    steps, every = learner.setting.steps, int(config.eval_every or 1)
+    steps, every = learner.config.steps, int(config.eval_every or 1)
     if resumed is None:
         if plan.recipe.steps:
             yield from learner.pretrain(inputs.train.values[inputs.fitted])
@@ -130,15 +130,15 @@ def _adapt(
     else:
         space, features = Space.from_tensors(plan, resumed.space), None
     kept, images = inputs.train.kept, plan.task.train
-    material = Material(
+    data = TrainingData(
         values=inputs.train.values,
-        fitted=inputs.fitted,
+        train_rows=inputs.fitted,
         image=lambda row: images.load(int(kept[row])),
         norm=space.norm,
         center=space.center,
-        beside=inputs.beside,
+        auxiliary=inputs.auxiliary,
     )
-    learner.begin(material, features.train if features else None)
+    learner.begin(data, features.train if features else None)
     if resumed:
         learner.keep(**resumed.head)
     evaluation, history = (
@@ -169,7 +169,7 @@ def _adapt(
             yield CheckpointSaved(step=step, path=f"checkpoints/{step:06d}.safetensors")
         if step >= steps or (plan.recipe.stop == "alarm" and history[-1].event.alarm == COLLAPSING):
             break
-        rows = batch_rows(inputs.fitted, learner.setting.batch_size, config.seed, step)
+        rows = batch_rows(inputs.fitted, learner.config.batch_size, config.seed, step)
         loss = _train_step(plan, learner, inputs.penalty, parameters, optimiser, rows, step)
         step, images_seen = step + 1, images_seen + len(rows)
         logged = step % max(1, steps // STEPS_LOGGED) == 0 or step == steps
@@ -180,7 +180,7 @@ def _adapt(
     metrics = final_metrics(plan, inputs, history, final)
     if plan.scorer is None:
         features = features or (yield from evaluation.features(tail))
-        answers = yield from learner.answers(inputs.test.values, features.test)
+        answers = yield from learner.auxiliary_accuracy(inputs.test.values, features.test)
         metrics |= accuracies(answers, inputs.is_anomaly)
     if config.set.get("svm_grid") == "oracle":
         features = features or (yield from evaluation.features(tail))
@@ -232,13 +232,13 @@ def _train_step(
 def final_scores(plan: Plan, history: list[Measured]) -> Final:
     """Return what the recipe's stop rule makes of all checkpoints."""
     events = [measured.event for measured in history]
-    part = {event.step for event in taking_part(events, plan.recipe.stop, plan.config.set.get("ses_start"))}
+    part = {event.step for event in used_checkpoints(events, plan.recipe.stop, plan.config.set.get("ses_start"))}
     used = [measured for measured in history if measured.step in part]
     scores = np.stack([measured.arrays["scores"] for measured in used])  # (T, M)
     held_out = np.stack([measured.arrays["held_out_scores"] for measured in used])  # (T, H)
     normalisers = np.array([measured.arrays["normaliser"] for measured in used])
     steps = np.array([measured.step for measured in used])
-    chosen, known = (one_score(plan.recipe.stop, rows, normalisers) for rows in (scores, held_out))
+    chosen, known = (aggregate(plan.recipe.stop, rows, normalisers) for rows in (scores, held_out))
     verdicts = calibrated(known.scores, warning_of(known.scores.size, str(plan.option("calibrate_on"))))
     used_steps = tuple(int(step) for step in steps)
     return Final(chosen.scores, steps[chosen.checkpoint], known.scores, used_steps, verdicts)

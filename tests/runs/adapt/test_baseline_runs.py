@@ -132,8 +132,8 @@ def test_mhrot_says_how_often_each_head_is_right(tiny: Tiny, finish: Finish) -> 
     file = folder.path / "checkpoints" / "000006.safetensors"
     plan.network.tail.load_state_dict(read_tail(file, plan.network), strict=False)
     learner.keep(**read_head(file))
-    learner.material = None  # type: ignore[assignment]  # counts as one that has begun
-    found = result_of(learner.answers(inputs.test.values, np.zeros((10, 128))))
+    learner.data = None  # type: ignore[assignment]  # counts as one that has begun
+    found = result_of(learner.auxiliary_accuracy(inputs.test.values, np.zeros((10, 128))))
     labels = plan.task.is_anomaly
     assert 0 < labels.sum() < len(labels)
     for question, shares in found.items():

@@ -20,7 +20,7 @@ Tiny = Callable[..., RunConfig]
 @pytest.mark.parametrize("norm", ["none", "l2", "whiten"])
 @pytest.mark.parametrize("recipe", ["frozen", "panda-early", "panda-ses", "panda-alarm"])
 def test_a_held_out_image_scores_as_a_test_image_does(tiny: Tiny, finish: Finish, recipe: str, norm: str) -> None:
-    """A whitening, a centre or a gallery that has seen the images which set the threshold: in few dimensions too
+    """A whitening, a center or a gallery that has seen the images which set the threshold: in few dimensions too
     little, with fewer images than dimensions far too high, so that no anomaly is found."""
     config = tiny(recipe=recipe, feature_norm=norm, steps=None if recipe == "frozen" else 4)
     train = open_task(resolve(config)).train

@@ -78,7 +78,7 @@ def released_steps(
 def test_two_steps_equal_the_released_codes(
     finish: Callable[..., Any], tmp_path: Path, recipe: str, lr: float, clip: float, strength: float
 ) -> None:
-    """Another loss, centre, clip, decay, momentum or penalty under the name of PANDA."""
+    """Another loss, center, clip, decay, momentum or penalty under the name of PANDA."""
     options: dict[str, Any] = {"clip": clip, "cache_dtype": "float32", "calibrate_on": "train", "cut": f"blocks.{CUT}"}
     if strength:
         options["l2_strength"] = strength
