@@ -40,6 +40,11 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         part.unlink(missing_ok=True)
 
 
+def absolute(path: str | os.PathLike[str]) -> str:
+    """Return a path that means the same from any folder, a leading `~` or `~user` expanded; links are kept."""
+    return os.path.abspath(os.path.expanduser(path))
+
+
 def cannot_write(path: Path, error: OSError) -> PandaError:
     """Return the one-sentence error for a full disk, a read-only folder or any other refusal of the system."""
     reason = error.strerror or str(error)

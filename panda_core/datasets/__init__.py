@@ -40,6 +40,7 @@ from panda_core.datasets.sets.imagenet import LabelledImages, imagenet_images
 from panda_core.datasets.sets.synthetic import PREFIX as SYNTHETIC
 from panda_core.datasets.sets.synthetic import synthetic_dataset
 from panda_core.errors import UsageError, unknown_name
+from panda_core.records import absolute
 
 __all__ = [
     "DATASETS",
@@ -54,6 +55,7 @@ __all__ = [
     "LabelledSplits",
     "Masks",
     "OneClassTask",
+    "absolute_key",
     "balanced_subset",
     "decode_image",
     "find_class",
@@ -104,6 +106,14 @@ def find_dataset(key: str) -> Dataset:
     if key not in DATASETS:
         raise unknown_name("dataset", key, [*DATASETS, f"{PREFIX}PATH", f"{SYNTHETIC}KEY"], "--dataset")
     return DATASETS[key]
+
+
+def absolute_key(key: str) -> str:
+    """Return a dataset's key that means the same from any folder: the path of `folder:PATH` made absolute."""
+    if key.startswith(SYNTHETIC):
+        return SYNTHETIC + absolute_key(key.removeprefix(SYNTHETIC))
+    path = key.removeprefix(PREFIX)
+    return f"{PREFIX}{absolute(path)}" if key.startswith(PREFIX) and path.strip() else key
 
 
 def find_class(dataset: Dataset, root: Path, name: str | int | None) -> str:

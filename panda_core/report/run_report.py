@@ -135,6 +135,7 @@ def _images(run: LoadedRun, arrays: Mapping[str, np.ndarray], step: int) -> Iter
     yield element("h2", "Images")
     try:
         images = run.images("test")
+        run.check_unchanged()
     except (PandaError, OSError) as error:
         why = "The data are not on this machine" if isinstance(error, DataMissing) else "The images cannot be shown"
         yield element("p", f"{why}: {error}")

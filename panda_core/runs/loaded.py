@@ -16,6 +16,7 @@ from panda_core.events import Evaluated, Event, ImagesSkipped, RunFinished, Segm
 from panda_core.few_shot.table import is_generalisation
 from panda_core.records import read_arrays
 from panda_core.runs.calibration import Calibration, calibration_of
+from panda_core.runs.data import CheckedImages, check_unchanged
 from panda_core.runs.few_shot.data import only_new
 from panda_core.runs.folder import RunFolder, State
 from panda_core.runs.plan import GIVEN_IMAGES, open_task
@@ -130,8 +131,14 @@ class LoadedRun:
         names = list(self.split[split])
         found = images.subset(self.split[f"{split}_rows"]) if len(images) > max(self.split[f"{split}_rows"]) else images
         if list(found.names) != names:
+            self.check_unchanged()  # says which; a run of an older version did not record it
             raise BrokenRun(f"The data of run `{self.run_id}` has changed since: its {split} images are not the same.")
-        return found
+        content = self.split.get("content", {}).get(split)
+        return found if content is None else CheckedImages(found, [content[row] for row in self.split[f"{split}_rows"]])
+
+    def check_unchanged(self) -> None:
+        """Raise `BrokenRun`, naming what changed, where the images on this machine are not those of the run."""
+        check_unchanged(self.run_id, self.split, self._task)
 
     def detector(self) -> PandaDetector:
         """Return the run's detector, ready to score new images."""

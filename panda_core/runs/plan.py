@@ -13,13 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 from panda_core.backbones import Backbone, find_backbone
 from panda_core.config import Option, RunConfig
-from panda_core.datasets import DATASETS, Images, OneClassTask, find_class, find_dataset, one_class_task, outlier_images
+from panda_core.datasets import (
+    DATASETS,
+    Images,
+    OneClassTask,
+    absolute_key,
+    find_class,
+    find_dataset,
+    one_class_task,
+    outlier_images,
+)
 from panda_core.datasets.own.folder import PREFIX
 from panda_core.datasets.sets.imagenet import missing_imagenet
 from panda_core.errors import DataMissing, UsageError, unknown_name
 from panda_core.few_shot.table import GENERALISERS, is_generalisation
 from panda_core.methods.options import OWN
 from panda_core.methods.table import RECIPES, Recipe, find_recipe
+from panda_core.records import absolute
 from panda_core.runs.calibration import FEWEST, count_held_out, with_reserved
 from panda_core.runs.few_shot.settings import generalisation_options, resolve_generalisation
 from panda_core.runs.segment.settings import (
@@ -85,6 +95,7 @@ def resolve(config: RunConfig) -> RunConfig:
 
     Raises `UsageError` for an unknown name or a value out of range, `DataMissing` where data or weights are absent.
     """
+    config = with_absolute_paths(config)
     if is_generalisation(config):
         return resolve_generalisation(config)
     if is_segmentation(config):
@@ -131,6 +142,18 @@ def resolve(config: RunConfig) -> RunConfig:
     resolved = resolved.replace(steps=steps, lr=lr, eval_every=config.eval_every or max(1, steps // recipe.evaluations))
     _check_auxiliary(resolved)
     return resolved
+
+
+def with_absolute_paths(config: RunConfig) -> RunConfig:
+    """Return `config` with paths that mean the same from any folder: a run is read wherever it was started."""
+    outliers = str(config.set.get("outliers", ""))
+    is_folder = outliers not in ("", *DATASETS) and Path(absolute(outliers)).is_dir()
+    return config.replace(
+        dataset=absolute_key(config.dataset),
+        data_root=absolute(config.data_root),
+        runs_dir=absolute(config.runs_dir),
+        set={**config.set, "outliers": absolute(outliers)} if is_folder else config.set,
+    )
 
 
 def with_defaults(config: RunConfig) -> RunConfig:

@@ -16,6 +16,7 @@ from panda_core.few_shot.table import is_generalisation
 from panda_core.records import read_lines, write_atomically
 from panda_core.runs.adapt.evaluate import Measured
 from panda_core.runs.adapt.loop import Resumed, adapt
+from panda_core.runs.data import check_unchanged
 from panda_core.runs.few_shot.data import GeneralPlan
 from panda_core.runs.few_shot.loop import generalise, prepare_generalisation
 from panda_core.runs.folder import RunFolder
@@ -62,6 +63,7 @@ def resume(
             return
         try:
             plan = _prepared(folder.config())
+            check_unchanged(folder.run_id, folder.read("split.json") or {}, plan.task)
         except PandaError as error:
             yield from _fail(folder, error)
             raise

@@ -15,6 +15,7 @@ from panda_core.datasets import split_digest
 from panda_core.records import write_arrays, write_json
 from panda_core.runs.adapt.layers import FISHER, summed_by_layer
 from panda_core.runs.adapt.loop import Final, Snapshot, Start
+from panda_core.runs.data import content_of
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.plan import Plan, SegmentPlan
 from panda_core.runs.segment.loop import SegmentSnapshot, SegmentStart
@@ -91,6 +92,7 @@ def _save_split(
             "test_rows": test.tolist(),
             "is_anomaly": is_anomaly.tolist(),
             "skipped": [list(pair) for pair in skipped],
+            "content": content_of(task),
             **parts,
         },
     )

@@ -11,6 +11,7 @@ from panda_core.methods.stopping import used_checkpoints
 from panda_core.runs.adapt.evaluate import Evaluation, Measured, Space
 from panda_core.runs.adapt.inputs import set_up
 from panda_core.runs.adapt.loop import final_scores, new_learner
+from panda_core.runs.data import check_unchanged
 from panda_core.runs.few_shot.loop import generalise, prepare_generalisation
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.plan import prepare, prepare_segmentation
@@ -23,12 +24,17 @@ def recompute_final_scores(loaded: LoadedRun) -> np.ndarray:
     if loaded.metrics is None:
         raise BrokenRun(f"Run `{loaded.run_id}` is not finished. `python -m panda_core resume` continues it.")
     if is_generalisation(loaded.config):
-        found = generalise(prepare_generalisation(loaded.config))
+        few_shot = prepare_generalisation(loaded.config)
+        check_unchanged(loaded.run_id, loaded.split, few_shot.task)
+        found = generalise(few_shot)
         return [item for item in found if isinstance(item, SegmentSnapshot)][-1].arrays["scores"]
     if loaded.is_segmentation:
-        items = segment(prepare_segmentation(loaded.config))
+        segmentation = prepare_segmentation(loaded.config)
+        check_unchanged(loaded.run_id, loaded.split, segmentation.task)
+        items = segment(segmentation)
         return [item for item in items if isinstance(item, SegmentSnapshot)][-1].arrays["scores"]
     plan = prepare(loaded.config)
+    check_unchanged(loaded.run_id, loaded.split, plan.task)
     inputs = result_of(set_up(plan))
     space_file = loaded.folder.path / "space.safetensors"
     space = Space.from_tensors(plan, read_space(space_file, plan.network, str(plan.config.feature_norm)))

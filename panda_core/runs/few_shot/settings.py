@@ -10,7 +10,7 @@ from pathlib import Path
 
 from panda_core.backbones import find_backbone
 from panda_core.config import Option, RunConfig, flag
-from panda_core.datasets import find_class, find_dataset
+from panda_core.datasets import absolute_key, find_class, find_dataset
 from panda_core.errors import DataMissing, UsageError, unknown_name
 from panda_core.few_shot.table import GENERALISERS
 from panda_core.runs.segment.settings import check_cut, levels_of
@@ -112,7 +112,7 @@ def seen_specs(config: RunConfig) -> tuple[SeenSpec, ...]:
         names, at, key = item.strip().partition("@")
         if not at or not names or not key:
             raise UsageError(f"`seen` must be CLASS@DATASET; got `{item.strip()}`. Set `--set seen=mono@elpv`.")
-        normal, *kinds = names.split("/")
+        key, (normal, *kinds) = absolute_key(key), names.split("/")
         if (missing := _missing(key, config)) is not None:
             raise DataMissing(missing)
         spec = SeenSpec(key, find_class(find_dataset(key), root, normal), tuple(kinds))
