@@ -190,7 +190,7 @@ class Visit:
         # On a cold deep link the browser part first looks for the server below the page's own path.
         searched = "404" in message.text and "_stcore" in str(message.location)
         if message.type == "error" and not searched:
-            self.errors.append(message.text)
+            self.errors.append(f"{message.text} ({message.location.get('url', '')})")
 
     def _request(self, url: str) -> None:
         if url.startswith(("http", "ws")):
