@@ -30,8 +30,8 @@ from panda_core.features.trunk import compute_trunk
 from panda_core.records import cannot_write, read_json, write_json
 
 LAYOUT = 2  # raise when the meaning of an entry changes: old entries are then never hit
-BATCH = 64
-PROGRESS_LINES = 20
+BATCH = 64  # images decoded before their activations are computed: as many uint8 images are in memory
+PROGRESS_LINES = 20  # about so many lines a split in the log
 ABANDONED_AFTER = 24 * 3600.0  # seconds after which a half-filled entry of a killed process is removed
 
 
@@ -39,12 +39,13 @@ ABANDONED_AFTER = 24 * 3600.0  # seconds after which a half-filled entry of a ki
 class TrunkActivations:
     """What the trunk makes of a set of images.
 
-    values: (N, C, h, w), memory-mapped, float16 or float32. kept: (N,) index of each row's image in the set;
-    images that could not be decoded have none. skipped: (name, reason) of those.
+    values: (N, C, h, w), memory-mapped, float16 or float32.
+    image_rows: (N,), which image of the set each row is of; images that could not be decoded have none.
+    skipped: (name, reason) of those.
     """
 
     values: np.ndarray
-    kept: np.ndarray
+    image_rows: np.ndarray
     skipped: tuple[tuple[str, str], ...]
 
 
@@ -66,7 +67,7 @@ def cache_key(*, images_sha256: str, network: Network, image_size: int, dtype: s
     That is the ordered image contents, the input side, the preprocessing, the weights, the cut, the number format
     and this layout. The torch version is part of it because another version may round differently.
     """
-    parts = {
+    content = {
         "layout": LAYOUT,
         "images": images_sha256,
         "size": image_size,
@@ -76,7 +77,7 @@ def cache_key(*, images_sha256: str, network: Network, image_size: int, dtype: s
         "dtype": dtype,
         "torch": torch.__version__,
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def trunk_activations(
@@ -95,26 +96,26 @@ def trunk_activations(
     """
     key = cache_key(images_sha256=split_digest(images), network=network, image_size=image_size, dtype=dtype)
     entry = cache_dir / key[:40]
-    found = _open(entry, images)
-    if found is None:
-        with _new_entry(entry) as part:
-            yield from _fill(part, images, network, split, image_size, dtype, device)
-            _publish(part, entry, images)
-        found = _open(entry, images)
-        if found is None:
+    activations = _open(entry, images)
+    if activations is None:
+        with _new_entry(entry) as draft:
+            yield from _fill(draft, images, network, split, image_size, dtype, device)
+            _publish(draft, entry, images)
+        activations = _open(entry, images)
+        if activations is None:
             raise PandaError(f"The cache entry `{entry}` cannot be read back. Delete the folder and start again.")
         _evict(cache_dir, cache_cap(), keep=entry)
     else:
         for done in _marks(len(images)):  # the same lines as when it was computed: a log does not depend on the cache
             yield CacheProgress(split=split, done=done, total=len(images))
-    if found.skipped:
-        names, reasons = map(list, zip(*found.skipped, strict=True))
+    if activations.skipped:
+        names, reasons = map(list, zip(*activations.skipped, strict=True))
         yield ImagesSkipped(split=split, count=len(names), names=names, reasons=reasons)
-    return found
+    return activations
 
 
 def _fill(
-    part: Path,
+    draft: Path,
     images: Images,
     network: Network,
     split: str,
@@ -122,8 +123,8 @@ def _fill(
     dtype: str,
     device: torch.device,
 ) -> Computing[None]:
-    """Write the entry into `part`, yielding progress, or nothing, after every batch."""
-    kept: list[int] = []
+    """Write the entry into `draft`, yielding progress, or nothing, after every batch."""
+    image_rows: list[int] = []
     skipped: list[tuple[str, str]] = []
     file: np.ndarray | None = None
     marks = set(_marks(len(images)))
@@ -133,14 +134,14 @@ def _fill(
         for index in range(start, min(start + BATCH, len(images))):
             try:
                 decoded.append(images.load(index))
-                kept.append(index)
+                image_rows.append(index)
             except UnreadableImage as error:
                 skipped.append((images.names[index], str(error)))
         if decoded:
             values = compute_trunk(decoded, network, image_size=image_size, dtype=dtype, device=device)
             if file is None:
-                file = _map_file(part / "activations.npy", (len(images), *values.shape[1:]), dtype)
-            file[len(kept) - len(decoded) : len(kept)] = values
+                file = _map_file(draft / "activations.npy", (len(images), *values.shape[1:]), dtype)
+            file[len(image_rows) - len(decoded) : len(image_rows)] = values
         done = min(start + BATCH, len(images))
         yield CacheProgress(split=split, done=done, total=len(images)) if done in marks else None
     if file is None:
@@ -150,7 +151,7 @@ def _fill(
         )
     file.flush()  # type: ignore[attr-defined]
     # No reasons: they name files, and the next to find this entry may be another user with files of other names.
-    write_json(part / "entry.json", {"kept": kept, "dtype": dtype, "made": time.time()})
+    write_json(draft / "entry.json", {"kept": image_rows, "dtype": dtype, "made": time.time()})
 
 
 def _marks(total: int) -> list[int]:
@@ -180,21 +181,21 @@ def _new_entry(entry: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `entry`; whatever is left of it afterwards is removed."""
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=".part-", dir=entry.parent))
+        draft = Path(tempfile.mkdtemp(prefix=".part-", dir=entry.parent))
     except OSError as error:
         raise cannot_write(entry, error) from error
     try:
-        yield part
+        yield draft
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(draft, ignore_errors=True)
 
 
-def _publish(part: Path, entry: Path, images: Images) -> None:
-    """Rename `part` to `entry`; a damaged entry in its place is removed, a whole one of another process stays."""
+def _publish(draft: Path, entry: Path, images: Images) -> None:
+    """Rename `draft` to `entry`; a damaged entry in its place is removed, a whole one of another process stays."""
     if _open(entry, images) is None:
         _remove(entry)
     try:
-        part.rename(entry)
+        draft.rename(entry)
     except OSError as error:
         if _open(entry, images) is None:
             raise cannot_write(entry, error) from error
@@ -212,19 +213,19 @@ def _open(entry: Path, images: Images) -> TrunkActivations | None:
     try:
         record = read_json(entry / "entry.json")
         values = np.load(entry / "activations.npy", mmap_mode="r", allow_pickle=False)
-        kept = np.asarray(record["kept"], np.int64)
+        image_rows = np.asarray(record["kept"], np.int64)
         dtype = str(record.get("dtype", values.dtype))
     except (PandaError, OSError, EOFError, ValueError, KeyError, TypeError):
         return None
-    unread = np.setdiff1d(np.arange(len(images)), kept)
-    if len(values) != len(images) or values.dtype != dtype or len(kept) + len(unread) != len(images):
+    unread = np.setdiff1d(np.arange(len(images)), image_rows)
+    if len(values) != len(images) or values.dtype != dtype or len(image_rows) + len(unread) != len(images):
         return None
     skipped = _why_unread(images, unread)
     if skipped is None:
         return None
     with contextlib.suppress(OSError):  # a cache that others own can be read all the same
         os.utime(entry / "entry.json")
-    return TrunkActivations(values[: len(kept)], kept, skipped)
+    return TrunkActivations(values[: len(image_rows)], image_rows, skipped)
 
 
 def _why_unread(images: Images, rows: np.ndarray) -> tuple[tuple[str, str], ...] | None:

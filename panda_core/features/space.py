@@ -25,10 +25,13 @@ SMALLEST_VARIANCE = 1e-24  # features that are all one point have none at all, a
 class FeatureNorm:
     """A fixed, differentiable map of features (B, D) to the space of loss and scores (B, D').
 
-    `none`: as they are (the paper). `l2`: each level divided by its length; levels side by side. `whiten`: after
-    `l2`, minus `mean` (D,), times `projection` (D, D'), both fixed from the unadapted training features: what was
-    one unit of spread in any direction stays one unit for the whole adaptation, so collapse remains visible.
-    `whiten-raw`: the same without `l2`, for patches alone.
+    kind: `none`, as they are (the paper). `l2`, each level divided by its length; levels side by side. `whiten`, after
+        `l2`, minus `mean`, times `projection`, both fixed from the unadapted training features: what was one unit of
+        spread in any direction stays one unit for the whole adaptation, so collapse remains visible. `whiten-raw`, the
+        same without `l2`, for patches alone.
+    level_widths: features of each level, side by side; their sum is D.
+    mean: (D,), of whitening.
+    projection: (D, D'), of whitening.
 
     Whitening follows the paper's Sec. 4.2.2 with three choices it leaves open: features are of unit length first;
     each eigenvalue gets the mean eigenvalue added (a ridge: small directions are mostly noise); at most `dims`
@@ -85,13 +88,13 @@ def tail_features(
     tail: nn.Module, values: np.ndarray, device: torch.device, *, batch: int = BATCH
 ) -> Computing[Tensor]:
     """Return the tail's features (N, D) of cached activations (N, C, h, w), on the CPU; yield before every batch."""
-    parts = []
+    features = []
     for start in range(0, len(values), batch):
         yield None
         rows = np.arange(start, min(start + batch, len(values)))
         with torch.no_grad():
-            parts.append(tail(activation_batch(values, rows, device)).cpu())
-    return torch.cat(parts)
+            features.append(tail(activation_batch(values, rows, device)).cpu())
+    return torch.cat(features)
 
 
 def space_features(

@@ -57,13 +57,13 @@ def compute_trunk(
 ) -> np.ndarray:
     """Return the trunk's activations (B, C, h, w) of decoded images, rounded to `dtype` as the cache rounds them."""
     together = max(1, PIXELS // image_size**2) if device.type == "cpu" else len(images)
-    parts = []
+    activations = []
     for start in range(0, len(images), together):
         chunk = [squared(image, image_size, network.preprocessing) for image in images[start : start + together]]
         with torch.inference_mode():
             values = network.trunk(network_input(np.stack(chunk), network.preprocessing).to(device))
-        parts.append(values.to(torch.float32).cpu().numpy().astype(dtype))
-    return np.concatenate(parts)
+        activations.append(values.to(torch.float32).cpu().numpy().astype(dtype))
+    return np.concatenate(activations)
 
 
 def activation_batch(values: np.ndarray, rows: Sequence[int] | np.ndarray, device: torch.device) -> Tensor:

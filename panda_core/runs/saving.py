@@ -34,14 +34,14 @@ def save(plan: Plan | SegmentPlan, folder: RunFolder, item: Saved) -> None:
         _save_split(
             plan,
             folder,
-            inputs.train.kept,
-            inputs.test.kept,
+            inputs.train.image_rows,
+            inputs.test.image_rows,
             inputs.is_anomaly,
             skipped,
             {
                 "fitted": inputs.fitted.tolist(),
                 "held_out": inputs.held_out.tolist(),
-                "reserved": np.nonzero(np.isin(inputs.train.kept, plan.task.reserved))[0].tolist(),
+                "reserved": np.nonzero(np.isin(inputs.train.image_rows, plan.task.reserved))[0].tolist(),
             },
         )
         write_json(folder.path / "environment.json", environment(plan, inputs.fisher_source))

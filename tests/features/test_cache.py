@@ -120,8 +120,8 @@ def test_unreadable_images_are_skipped_counted_and_named(
         assert (skipped.split, skipped.count) == ("train", 4)
         assert skipped.names == ["image 0", "image 5", "image 64", "image 69"]
         assert all("damaged" in reason for reason in skipped.reasons)
-        assert found.kept.tolist() == [row for row in range(70) if row not in (0, 5, 64, 69)]
-        np.testing.assert_allclose(found.values, whole.values[found.kept], rtol=2e-3, atol=1e-4)
+        assert found.image_rows.tolist() == [row for row in range(70) if row not in (0, 5, 64, 69)]
+        np.testing.assert_allclose(found.values, whole.values[found.image_rows], rtol=2e-3, atol=1e-4)
 
 
 def test_names_are_todays(fill: Callable[..., Any], make_images: Callable[..., Any]) -> None:

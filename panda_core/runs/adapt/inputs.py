@@ -48,7 +48,7 @@ def set_up(plan: Plan) -> Computing[Inputs]:
     """Yield progress; return the inputs of a run."""
     train = yield from _activations(plan, plan.task.train, "train")
     test = yield from _activations(plan, plan.task.test, "test")
-    reserved = np.isin(train.kept, plan.task.reserved)
+    reserved = np.isin(train.image_rows, plan.task.reserved)
     held_out = calibration_rows(reserved, plan.config.seed)
     gallery = np.setdiff1d(np.arange(len(train.values)), held_out)
     if len(gallery) < 2:
@@ -64,7 +64,9 @@ def set_up(plan: Plan) -> Computing[Inputs]:
         importance, source = yield from _fisher(plan, train)
         penalty = ElasticPenalty(initial, importance, strength=float(plan.option("ewc_strength")))
     auxiliary = None if plan.recipe.auxiliary is None else (yield from _auxiliary(plan))
-    return Inputs(train, test, plan.task.is_anomaly[test.kept], fitted, gallery, held_out, penalty, source, auxiliary)
+    return Inputs(
+        train, test, plan.task.is_anomaly[test.image_rows], fitted, gallery, held_out, penalty, source, auxiliary
+    )
 
 
 def _auxiliary(plan: Plan) -> Computing[AuxiliaryImages]:
@@ -82,7 +84,7 @@ def _auxiliary(plan: Plan) -> Computing[AuxiliaryImages]:
         if plan.option("outlier_detail") == "match" and side < int(plan.config.image_size or 0):
             images = SmallerImages(images, side)
     activations = yield from _activations(plan, images, str(plan.recipe.auxiliary))
-    return AuxiliaryImages(activations.values, None if labels is None else labels[activations.kept])
+    return AuxiliaryImages(activations.values, None if labels is None else labels[activations.image_rows])
 
 
 def _activations(plan: Plan, images: Images, split: str) -> Computing[TrunkActivations]:
@@ -103,23 +105,24 @@ def _fisher(plan: Plan, train: TrunkActivations) -> Computing[tuple[dict[str, Te
     rng = np.random.default_rng([plan.config.seed, 4])
     labelled = imagenet_images(Path(plan.config.data_root))
     values, labels = train.values, None
-    images, kept = plan.task.train, train.kept
+    images, image_rows = plan.task.train, train.image_rows
     if labelled is not None:
         chosen = np.sort(rng.permutation(len(labelled.images))[:limit])
         images, labels = labelled.images.subset(chosen), labelled.labels[chosen]
-        found = yield from _activations(plan, images, "fisher")
-        values, labels, kept = found.values, labels[found.kept], found.kept
+        activations = yield from _activations(plan, images, "fisher")
+        values, image_rows = activations.values, activations.image_rows
+        labels = labels[image_rows]
         source = f"empirical Fisher of {len(values)} labelled ImageNet images ({labelled.where})"
     else:
         chosen = np.sort(rng.permutation(len(values))[:limit])
-        values, kept = values[chosen], kept[chosen]
+        values, image_rows = values[chosen], image_rows[chosen]
         source = (
             f"true Fisher of {len(values)} normal training images, labels drawn from the network's own predictions "
             "(the paper uses labelled ImageNet images, which are not in the data root)"
         )
     drawn = f"drawn with seed {plan.config.seed}"
     key = cache_key(
-        images_sha256=split_digest(images.subset(kept)) + (drawn if labels is None else labels.tobytes().hex()),
+        images_sha256=split_digest(images.subset(image_rows)) + (drawn if labels is None else labels.tobytes().hex()),
         network=plan.network,
         image_size=int(plan.config.image_size or 0),
         dtype=str(plan.option("cache_dtype")),

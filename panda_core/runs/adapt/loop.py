@@ -129,11 +129,11 @@ def _adapt(
         space, features = yield from Space.fit(plan, inputs, learner)
     else:
         space, features = Space.from_tensors(plan, resumed.space), None
-    kept, images = inputs.train.kept, plan.task.train
+    image_rows, images = inputs.train.image_rows, plan.task.train
     data = TrainingData(
         values=inputs.train.values,
         train_rows=inputs.fitted,
-        image=lambda row: images.load(int(kept[row])),
+        image=lambda row: images.load(int(image_rows[row])),
         norm=space.norm,
         center=space.center,
         auxiliary=inputs.auxiliary,
