@@ -20,8 +20,10 @@ declare_operators()  # before the first import of torchvision
 
 from torchvision.transforms.v2 import functional as V  # noqa: E402
 
+# All values are those of the released code; what it leaves to torchvision are torchvision's defaults.
 SCALE = (0.2, 1.0)  # share of the image's area
 ASPECT = (3 / 4, 4 / 3)  # width over height of the crop
+JITTERED, GREY, BLURRED, MIRRORED = 0.8, 0.2, 0.5, 0.5  # share of the views
 JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
 SIGMA = (0.1, 2.0)  # of the blur, in pixels
 TRIES = 10  # crops that do not fit before the whole image is taken
@@ -32,15 +34,15 @@ def random_view(image: np.ndarray, size: int, rng: np.random.Generator) -> np.nd
     pixels = torch.from_numpy(image).permute(2, 0, 1)
     top, left, height, width = _crop(image.shape[0], image.shape[1], rng)
     view = V.resized_crop(pixels, top, left, height, width, [size, size], antialias=True)
-    if rng.random() < 0.8:
+    if rng.random() < JITTERED:
         view = _jittered(view, rng)
-    if rng.random() < 0.2:
+    if rng.random() < GREY:
         view = V.rgb_to_grayscale(view, num_output_channels=3)
-    if rng.random() < 0.5:
+    if rng.random() < BLURRED:
         sigma = float(rng.uniform(*SIGMA))
         side = 2 * max(1, round(size / 20)) + 1  # a tenth of the image, as in SimCLR, and odd
         view = V.gaussian_blur(view, [side, side], [sigma, sigma])
-    if rng.random() < 0.5:
+    if rng.random() < MIRRORED:
         view = V.horizontal_flip(view)
     return view.permute(1, 2, 0).contiguous().numpy()
 

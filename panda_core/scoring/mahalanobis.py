@@ -27,7 +27,7 @@ class MahalanobisScorer:
         variances, directions = np.linalg.eigh(estimate.covariance_)  # ascending
         # Fully collapsed features have no variance left but the rounding of float32; the floor keeps scores finite.
         rounding = np.finfo(np.float32).eps ** 2 * max(np.square(features).mean(), 1e-12)
-        floor = max(variances[-1] * 1e-12, rounding)
+        floor = max(variances[-1] * 1e-12, rounding)  # 1e-12: what float64 still resolves beside the largest
         self.mean_ = estimate.location_
         self.whitening_ = whitening(variances, directions, floor)  # (D, D)
         return self

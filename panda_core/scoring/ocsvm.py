@@ -8,6 +8,7 @@ from panda_core.linalg import principal_components
 from panda_core.scoring.validation import check_features
 
 TOLERANCE = 1e-6  # of the solver; with its own 1e-3, scores would depend on the order of the images
+FLAT = 1e-12  # an image of one colour has no contrast, and must not become infinite
 
 
 class OneClassSVMScorer:
@@ -51,12 +52,12 @@ class OneClassSVMScorer:
         if not self.contrast:
             return rows
         rows -= rows.mean(axis=1, keepdims=True)
-        return rows / np.maximum(np.abs(rows).mean(axis=1, keepdims=True), 1e-12)
+        return rows / np.maximum(np.abs(rows).mean(axis=1, keepdims=True), FLAT)
 
     def _components(self, rows: np.ndarray) -> np.ndarray:
         """Return the directions (D, D') of largest variance that together hold the wanted share of it."""
         variances, directions = principal_components(rows)
-        shares = np.cumsum(variances) / max(variances.sum(), 1e-300)
+        shares = np.cumsum(variances) / max(variances.sum(), np.finfo(np.float64).tiny)
         return directions[:, : int(np.searchsorted(shares, self.variance)) + 1]
 
     def _projected(self, rows: np.ndarray) -> np.ndarray:
