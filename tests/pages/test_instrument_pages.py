@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pages.shared.duel.page import DUELLISTS, chosen_runs, duellist
-from pages.shared.duel.race import duel_data, places_at
+from pages.shared.duel.race import duel_data, positions_at
 from pages.shared.examine.stopping_view import relative_scores
 from pages.shared.forms.presets import STRENGTHS, elastic_settings
 from pages.shared.player.story import story_of
@@ -223,7 +223,7 @@ def test_the_story_has_a_plain_word_for_each_step() -> None:
 
 def test_a_duel_stands_at_the_last_measured_step() -> None:
     """Runs measured at different steps, drawn as if they had been measured at the same ones."""
-    assert places_at([0, 10, 20], [0, 5, 10, 15, 20, 90]) == [0, 0, 1, 1, 2, 2]
+    assert positions_at([0, 10, 20], [0, 5, 10, 15, 20, 90]) == [0, 0, 1, 1, 2, 2]
 
 
 def test_a_duel_holds_every_run(make_run: Any) -> None:

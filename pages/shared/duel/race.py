@@ -16,7 +16,7 @@ from panda_core.runs.loaded import LoadedRun
 
 _HERE = Path(__file__).parent
 _PLAYER = _HERE.parent / "player"
-_PARTS = (
+_SCRIPTS = (
     _PLAYER / "time_machine_cloud.js",
     _PLAYER / "time_machine_charts.js",
     _PLAYER / "time_machine_player.js",
@@ -26,7 +26,7 @@ _DUEL = st.components.v2.component(
     "panda_duel",
     html=(_HERE / "duel.html").read_text(encoding="utf-8"),
     css=(_PLAYER / "time_machine.css").read_text(encoding="utf-8"),
-    js="\n".join(part.read_text(encoding="utf-8") for part in _PARTS),
+    js="\n".join(script.read_text(encoding="utf-8") for script in _SCRIPTS),
 )
 MOST = 4
 _NEEDED = ("steps", "auroc", "anomalous_ratio", "clouds", "frame", "words")
@@ -45,13 +45,13 @@ def show_duel(runs: Sequence[LoadedRun], *, key: str) -> None:
 def duel_data(runs: Sequence[LoadedRun]) -> dict[str, Any]:
     """Return what the browser needs: each run's numbers, and where it stands at each step of all runs together."""
     numbers = [{name: _data(run)[name] for name in (*_NEEDED, "auroc_range", "ratio_range", "colours")} for run in runs]
-    steps = sorted({step for found in numbers for step in found["steps"]})
+    steps = sorted({step for data in numbers for step in data["steps"]})
     shown = []
-    for run, found, colour in zip(runs, numbers, style.RUNS, strict=False):
-        at = places_at(found["steps"], steps)
+    for run, data, colour in zip(runs, numbers, style.RUNS, strict=False):
+        at = positions_at(data["steps"], steps)
         shown.append(
-            {name: found[name] for name in _NEEDED}
-            | {"label": label_of(run), "colour": colour, "at": at, "until": steps.index(found["steps"][-1])}
+            {name: data[name] for name in _NEEDED}
+            | {"label": label_of(run), "colour": colour, "at": at, "until": steps.index(data["steps"][-1])}
             | {"final": (run.metrics or {}).get("auroc"), "state": run.state().state}
         )
     return {
@@ -59,12 +59,12 @@ def duel_data(runs: Sequence[LoadedRun]) -> dict[str, Any]:
         "runs": shown,
         "jumps": {},
         "colours": numbers[0]["colours"],
-        "auroc_range": [min(found["auroc_range"][0] for found in numbers), 1.0],
-        "ratio_range": [0, max(found["ratio_range"][1] for found in numbers)],
+        "auroc_range": [min(data["auroc_range"][0] for data in numbers), 1.0],
+        "ratio_range": [0, max(data["ratio_range"][1] for data in numbers)],
     }
 
 
-def places_at(own: Sequence[int], steps: Sequence[int]) -> list[int]:
+def positions_at(own: Sequence[int], steps: Sequence[int]) -> list[int]:
     """Return for each of `steps` which of its own steps a run stands at: the last one not after it."""
     return [int(np.searchsorted(own, step, side="right")) - 1 for step in steps]
 

@@ -108,7 +108,7 @@ def _run(folder: RunFolder) -> None:
 def _learned(run: LoadedRun) -> None:
     """Say what a model was trained on, and how well it did on a class that it had not seen."""
     metrics: dict[str, Any] = run.metrics or {}
-    seen = ", ".join(f"**{wording.sentence(name)}** ({_amounts(one)})" for name, one in metrics["seen"].items())
+    seen = ", ".join(f"**{wording.sentence(name)}** ({_amounts(amounts)})" for name, amounts in metrics["seen"].items())
     st.markdown(f"Trained on {seen}.", help=GENERALISERS["resad"].options["seen"].plain)
     draws = metrics["draws"]
     words = f"{wording.sentence(str(run.config.normal_class))} of {wording.sentence(run.config.dataset)}"
@@ -122,12 +122,13 @@ def _learned(run: LoadedRun) -> None:
         cell.metric(label, shown, help=tip(term), border=True, height="stretch")
 
 
-def _amounts(one: dict[str, Any]) -> str:
-    return f"{wording.count(int(one['normals']), 'normal image')}, anomalies: {wording.sentence(one['anomalies_are'])}"
+def _amounts(amounts: dict[str, Any]) -> str:
+    normals = wording.count(int(amounts["normals"]), "normal image")
+    return f"{normals}, anomalies: {wording.sentence(amounts['anomalies_are'])}"
 
 
 def _mean(draws: list[dict[str, Any]], key: str) -> float | None:
-    values = [one[key] for one in draws if one[key] is not None]
+    values = [draw[key] for draw in draws if draw[key] is not None]
     return sum(values) / len(values) if values else None
 
 
@@ -170,7 +171,7 @@ def _judge(folder: RunFolder, references: list[Any], others: list[Any]) -> None:
     """Keep both kinds of images and have a process judge the others beside the references."""
     try:
         with st.spinner("Reading images"):
-            known, judged = (_kept(files) for files in (references, others))
+            known, judged = (_keep(files) for files in (references, others))
         if known.understood.checked < FEWEST:
             words = f"Only {wording.count(known.understood.checked, 'reference')} can be read; {FEWEST} are needed."
             st.error(words, icon=":material/error:")
@@ -191,6 +192,6 @@ def _judge(folder: RunFolder, references: list[Any], others: list[Any]) -> None:
     st.rerun()
 
 
-def _kept(files: list[Any]) -> Upload:
-    sources: list[Source] = [(CHECKED, one.name, one) for one in files]
+def _keep(files: list[Any]) -> Upload:
+    sources: list[Source] = [(CHECKED, file.name, file) for file in files]
     return keep_upload(sources)

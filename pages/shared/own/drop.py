@@ -74,7 +74,7 @@ def kept_for() -> str:
 
 def _read() -> None:
     """Read what was dropped and go on with it."""
-    sources: list[Source] = [(role, one.name, one) for key, role in _FIELDS for one in _files(key)]
+    sources: list[Source] = [(role, file.name, file) for key, role in _FIELDS for file in _files(key)]
     bar = st.progress(0.0, text="reading images")
 
     def tell(done: int) -> None:

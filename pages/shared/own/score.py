@@ -55,7 +55,7 @@ def show_score(folder: RunFolder) -> None:
 
 def _score(folder: RunFolder, files: list[Any]) -> None:
     """Keep the images and have a process look at them."""
-    sources: list[Source] = [(CHECKED, one.name, one) for one in files]
+    sources: list[Source] = [(CHECKED, file.name, file) for file in files]
     try:
         with st.spinner("Reading images"):
             upload = keep_upload(sources)

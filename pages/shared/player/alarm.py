@@ -37,7 +37,7 @@ def show_alarm(run: LoadedRun) -> None:
         st.caption("This run is older than the alarm: its neighbours were not recorded.")
         return
     curve = curve_of(evaluated, last_step=run.config.steps)
-    fired = next((place for place, event in enumerate(evaluated) if event.alarm == COLLAPSING), None)
+    fired = next((index for index, event in enumerate(evaluated) if event.alarm == COLLAPSING), None)
     happened = "The alarm never fired." if fired is None else f"The alarm fired at step {evaluated[fired].step}."
     st.markdown("**What it saw in this run**", help=tip("alarm"))
     show_figure(

@@ -44,21 +44,21 @@ def story_of(curve: Curve, alarms: Sequence[str] = ()) -> list[dict[str, str]]:
     """Return phase, caption and alarm of each step. The phase is told with test labels, the alarm without any."""
     words: list[dict[str, str]] = []
     best = 0.0
-    for place, step in enumerate(curve.steps):
-        now = curve.auroc[place]
+    for index, step in enumerate(curve.steps):
+        now = curve.auroc[index]
         best = max(best, now or 0.0)
-        phase, key = _phase(curve, place, best) if now is not None else (UNKNOWN, UNKNOWN)
+        phase, key = _phase(curve, index, best) if now is not None else (UNKNOWN, UNKNOWN)
         if step == 0 and now is not None:
             phase, key = UNADAPTED, UNADAPTED
-        alarm = alarms[place] if place < len(alarms) else ""
+        alarm = alarms[index] if index < len(alarms) else ""
         words.append({"phase": phase, "caption": CAPTIONS[key], "alarm": alarm})
     return words
 
 
-def _phase(curve: Curve, place: int, best: float) -> tuple[str, str]:
-    """Return the phase at a place, and which caption tells it. best: the largest AUROC until then."""
-    now, before = curve.auroc[place] or 0.0, curve.auroc[max(place - 1, 0)] or 0.0
-    ratio, first = curve.anomalous_ratio[place] or 1.0, curve.anomalous_ratio[0] or 1.0
+def _phase(curve: Curve, index: int, best: float) -> tuple[str, str]:
+    """Return the phase at an index, and which caption tells it. best: the largest AUROC until then."""
+    now, before = curve.auroc[index] or 0.0, curve.auroc[max(index - 1, 0)] or 0.0
+    ratio, first = curve.anomalous_ratio[index] or 1.0, curve.anomalous_ratio[0] or 1.0
     drawn_in = ratio < 1 + 0.35 * (first - 1)
     if best - now > FALLEN:
         unadapted = curve.auroc[0] or 0.0
@@ -68,6 +68,6 @@ def _phase(curve: Curve, place: int, best: float) -> tuple[str, str]:
         return phase, phase
     if drawn_in:
         return ADAPTING, "warning"
-    if place > 1 and abs(now - before) < STILL:
+    if index > 1 and abs(now - before) < STILL:
         return HEALTHY, HEALTHY
     return ADAPTING, "improving" if now >= best - STILL else "pulling"

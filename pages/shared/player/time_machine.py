@@ -22,8 +22,8 @@ from panda_core.runs.calibration import calibrated
 from panda_core.runs.loaded import LoadedRun
 
 _HERE = Path(__file__).parent
-# One script of several files: parts first, then what is exported.
-_PARTS = (
+# One script of several files: what others use comes first, then what is exported.
+_SCRIPTS = (
     "time_machine_cloud.js",
     "time_machine_charts.js",
     "time_machine_images.js",
@@ -34,7 +34,7 @@ _MACHINE = st.components.v2.component(
     "panda_time_machine",
     html=(_HERE / "time_machine.html").read_text(encoding="utf-8"),
     css=(_HERE / "time_machine.css").read_text(encoding="utf-8"),
-    js="\n".join((_HERE / part).read_text(encoding="utf-8") for part in _PARTS),
+    js="\n".join((_HERE / script).read_text(encoding="utf-8") for script in _SCRIPTS),
 )
 AT = "at"  # query parameter: the step that is shown
 SIDE = 48  # pixels of a thumbnail
@@ -75,8 +75,7 @@ def _numbers(run_id: str, points: int, finished: bool, maps_id: str) -> dict[str
 
 def machine_data(run: LoadedRun, maps: LoadedRun | None = None) -> dict[str, Any]:
     """Return what the browser needs of a run. maps: a segmentation with its checkpoints, for the heatmap."""
-    places = thinned(len(run.evaluated))
-    evaluated = [run.evaluated[place] for place in places]
+    evaluated = [run.evaluated[index] for index in thinned(len(run.evaluated))]
     curve = curve_of(evaluated, last_step=run.config.steps, metrics=run.metrics)
     is_anomaly = np.array(run.split["is_anomaly"], dtype=int)
     try:

@@ -146,9 +146,9 @@ def offer_maps(run: LoadedRun) -> None:
     if computing is not None:
         show_computing(computing)
         return
-    found = find_maps(run)
+    maps = find_maps(run)
     measured = {event.step for event in run.evaluated}
-    if run.state().state not in ENDED or (found is not None and checkpoints & measured <= _mapped_steps(found)):
+    if run.state().state not in ENDED or (maps is not None and checkpoints & measured <= _mapped_steps(maps)):
         return  # its last checkpoint is still to come, or there is nothing left to compute
     if problem := st.session_state.pop(_FAILED, "") or (begun[0].state().reason if begun else ""):
         st.warning(f"The heatmaps were not computed. {wording.sentence(problem)}", icon=":material/info:")

@@ -59,7 +59,7 @@ def downloadable() -> BinaryIO:
 
 def can_score(folder: RunFolder) -> bool:
     """Return whether a run still has what it takes to score new images."""
-    return not is_recorded(folder) and any((folder.path / kept).is_dir() for kept in ("banks", "checkpoints"))
+    return not is_recorded(folder) and any((folder.path / name).is_dir() for name in ("banks", "checkpoints"))
 
 
 def file_name(folder: RunFolder) -> str:
@@ -125,9 +125,9 @@ def _detector(folder: RunFolder, looks_again: bool) -> None:
         key="detector",
         help=tip("detector_too_large" if large else "detector"),
     ):
-        place = tempfile.TemporaryDirectory(prefix="panda-detector-")
-        ended = _writers().submit(launching.bundle, folder, Path(place.name) / DETECTOR)
-        st.session_state[_key(folder)] = Writing(place, ended)
+        target = tempfile.TemporaryDirectory(prefix="panda-detector-")
+        ended = _writers().submit(launching.bundle, folder, Path(target.name) / DETECTOR)
+        st.session_state[_key(folder)] = Writing(target, ended)
         st.rerun()
 
 

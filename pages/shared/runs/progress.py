@@ -66,7 +66,7 @@ def progress_of_segmentation(events: Sequence[Event], networks: int) -> Progress
         after = "learning what is normal" if last.split == "train" else "measuring"
         return Progress(which + after, 1.0)
     # An earlier network's reading of the same images is over: only what came after it tells the speed.
-    since = max((place for place, event in enumerate(events) if isinstance(event, Segmented)), default=-1)
+    since = max((index for index, event in enumerate(events) if isinstance(event, Segmented)), default=-1)
     stage = "comparing test images" if last.split == "test" else "reading normal images"
     return _counted(f"{which}{stage}", last, events[since + 1 :])
 

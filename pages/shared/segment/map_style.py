@@ -44,9 +44,9 @@ class MapStyle:
         return (contoured if self.way == CONTOUR else boxed)(picture, values, self.level)
 
 
-def choose_rate(place: DeltaGenerator) -> float:
+def choose_rate(column: DeltaGenerator) -> float:
     """Draw the slider of allowed false alarms and return their share, which decides who is rejected."""
-    percent = place.slider(
+    percent = column.slider(
         "False alarms allowed, %", 1, 50, 5, key="map_alarms", help=tip("map_alarms"), bind="query-params"
     )
     return percent / 100

@@ -121,12 +121,12 @@ def show_kinds(view: MapView) -> None:
     rows = [
         {
             "Kind": name,
-            "Images": found.get("images"),
-            "Image AUROC": wording.auroc(found.get("image_auroc")),
-            "Pixel AUROC": wording.auroc(found.get("pixel_auroc")),
-            "AUPRO": wording.auroc(found.get("aupro")),
+            "Images": measured.get("images"),
+            "Image AUROC": wording.auroc(measured.get("image_auroc")),
+            "Pixel AUROC": wording.auroc(measured.get("pixel_auroc")),
+            "AUPRO": wording.auroc(measured.get("aupro")),
         }
-        for name, found in kinds.items()
+        for name, measured in kinds.items()
     ]
     st.dataframe(
         pd.DataFrame(rows),
