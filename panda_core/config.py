@@ -23,7 +23,7 @@ def default_data_root() -> str:
 
 def default_runs_dir() -> str:
     """Return `$PANDA_RUNS`, else `runs` in the current folder."""
-    return os.environ.get("PANDA_RUNS") or "runs"
+    return str(Path(os.environ.get("PANDA_RUNS") or "runs").expanduser())
 
 
 def default_cache_dir() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -19,9 +20,21 @@ def wait_without_spinning() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+def print_any_name() -> None:
+    """Print every name, wherever the output goes: a character that a stream cannot encode is escaped, not refused.
+
+    A redirected stream of Windows, or a terminal in another locale, is not UTF-8; one name of another script would
+    end a table after the rows before it.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Errors are one sentence on the standard error stream."""
     wait_without_spinning()
+    print_any_name()
     parsed = parser().parse_args(arguments)
     try:
         return int(parsed.command(parsed))

@@ -15,7 +15,9 @@ from panda_core.records import plain
 
 def print_json(value: Any) -> None:
     """Print one JSON value on one line and flush it, so that a reader sees it at once."""
-    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, allow_nan=False) + "\n")
+    # Where the stream is not UTF-8, JSON's own escapes carry every name.
+    escape = (sys.stdout.encoding or "utf-8").lower().replace("-", "") != "utf8"
+    sys.stdout.write(json.dumps(plain(value), ensure_ascii=escape, allow_nan=False) + "\n")
     sys.stdout.flush()
 
 

@@ -54,7 +54,7 @@ def show_progress(events: Iterator[Event]) -> Iterator[Event]:
                 steps = int(event.config["steps"] or 0)
             elif isinstance(event, CacheProgress):
                 stage = task(_STAGES.get(event.split, event.split), event.total)
-                bar.update(stage, completed=event.done)  # type: ignore[arg-type]
+                bar.update(stage, completed=event.done, total=event.total)  # type: ignore[arg-type]
             elif isinstance(event, Stepped):
                 bar.update(task("Adapting", max(steps, event.step)), completed=event.step)  # type: ignore[arg-type]
             elif isinstance(event, Evaluated):

@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from panda_core.config import RunConfig
 from panda_core.errors import BrokenRun, PandaError, UsageError
 from panda_core.events import Event
-from panda_core.records import append_line, cannot_write, read_arrays, read_json, read_lines, write_json
+from panda_core.records import absolute, append_line, cannot_write, read_arrays, read_json, read_lines, write_json
 
 STATES = ("queued", "running", "finished", "stopped", "failed", "interrupted")
 ENDED = ("finished", "stopped", "failed", "interrupted")
@@ -108,7 +108,7 @@ class RunFolder(ComputedFolder):
         """
         words = re.sub(r"[^a-z0-9]+", "-", f"{Path(config.dataset).name} {config.normal_class} {config.recipe}".lower())
         run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{words.strip('-')[:40]}-{secrets.token_hex(8)}"
-        folder = RunFolder(Path(config.runs_dir) / run_id)
+        folder = RunFolder(Path(absolute(config.runs_dir)) / run_id)
         try:
             folder.path.mkdir(parents=True)
         except OSError as error:
@@ -120,7 +120,7 @@ class RunFolder(ComputedFolder):
     @staticmethod
     def open(run: str | os.PathLike[str], runs_dir: str | os.PathLike[str] = "runs") -> RunFolder:
         """Return the folder of `run`: a path, or an id below `runs_dir`. `UsageError` if there is none."""
-        for path in (Path(run), Path(runs_dir) / run):
+        for path in (Path(absolute(run)), Path(absolute(runs_dir)) / run):
             if (path / "config.json").is_file():
                 return RunFolder(path)
         raise UsageError(f"There is no run `{run}`. `python -m panda_core list` shows the runs of a folder.")
@@ -130,7 +130,7 @@ class RunFolder(ComputedFolder):
         """Return the run called exactly `run_id` in `runs_dir`, or None. Paths and other tricks are no ids."""
         if not _ID.fullmatch(run_id):
             return None
-        path = Path(runs_dir) / run_id
+        path = Path(absolute(runs_dir)) / run_id
         return RunFolder(path) if (path / "config.json").is_file() else None
 
     # config, environment, split
@@ -197,7 +197,7 @@ class RunFolder(ComputedFolder):
 def list_runs(runs_dir: str | os.PathLike[str]) -> list[RunFolder]:
     """Return the run folders in `runs_dir`, newest first. A folder without a config is no run."""
     try:
-        paths = [path for path in Path(runs_dir).iterdir() if (path / "config.json").is_file()]
+        paths = [path for path in Path(absolute(runs_dir)).iterdir() if (path / "config.json").is_file()]
     except OSError:
         return []
     return [RunFolder(path) for path in sorted(paths, key=lambda path: path.name, reverse=True)]

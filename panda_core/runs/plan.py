@@ -299,9 +299,10 @@ def prepare(config: RunConfig, task: OneClassTask | None = None) -> Plan:
     fitted = own - count_held_out(own)
     for key in ("k", "means"):
         if key in options and int(options[key]) > fitted:
+            allowed = "1" if fitted == 1 else f"in [1, {fitted}]"
             raise UsageError(
-                f"`{key}` of scorer `{config.scorer}` must be in [1, {fitted}], the number of normal images that are "
-                f"compared with; got {options[key]}. Set `--set {key}={min(2, fitted)}`."
+                f"`{key}` of scorer `{config.scorer}` must be {allowed}, since test images are compared with "
+                f"{fitted} normal one{'s' * (fitted > 1)}; got {options[key]}. Set `--set {key}={min(2, fitted)}`."
             )
     recipe = find_recipe(config.recipe)
     if recipe.stop == "ses" and len(task.train) < FEWEST:

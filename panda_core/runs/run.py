@@ -13,7 +13,7 @@ from panda_core.datasets import OneClassTask
 from panda_core.errors import PandaError, UsageError
 from panda_core.events import CheckpointSaved, Evaluated, Event, RunFailed, RunFinished, RunStarted, RunStopped
 from panda_core.few_shot.table import is_generalisation
-from panda_core.records import read_lines, write_atomically
+from panda_core.records import cannot_write, read_lines, write_atomically
 from panda_core.runs.adapt.evaluate import Measured
 from panda_core.runs.adapt.loop import Resumed, adapt
 from panda_core.runs.data import check_unchanged
@@ -52,6 +52,8 @@ def resume(
         lock = folder.lock().acquire()
     except Timeout as error:
         raise UsageError(f"Run `{folder.run_id}` is being computed by another process. Wait, or stop it.") from error
+    except OSError as error:  # a folder that may only be read
+        raise cannot_write(folder.path / "lock", error) from error
     with lock:
         if folder.state().state == "finished":
             raise UsageError(f"Run `{folder.run_id}` is finished; there is nothing to resume.")

@@ -1,0 +1,92 @@
+"""The same commands from any folder, in any locale, on folders that may only be read; sentences that count right."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from panda_core import RunConfig, UsageError
+from panda_core.cli import main
+from panda_core.cli.progress import show_progress
+from panda_core.events import CacheProgress, RunStarted
+from panda_core.runs.plan import prepare, resolve
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_names_of_any_script_reach_any_stream(
+    encoding: str, own_run: Path, tmp_path: Path, panda: Callable[..., Any]
+) -> None:
+    """A table that ends after the rows before a name of another script; JSON and tables that print nothing at all."""
+    from PIL import Image
+
+    for name in ("a.png", "日本.png", "Ärger.png"):
+        Image.new("RGB", (32, 32), (90, 120, 40)).save(tmp_path / name)
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    images = [str(path) for path in sorted(tmp_path.glob("*.png"))]
+    for how in (["--csv"], ["--json"], []):
+        done = panda("score", str(own_run), *images, *how, env=environment, encoding=encoding)
+        assert done.returncode == 0, done.stderr
+        if how == ["--csv"]:
+            assert len(list(csv.DictReader(io.StringIO(done.stdout)))) == 3
+        if how == ["--json"]:
+            assert [Path(row["path"]).name for row in json.loads(done.stdout)] == [Path(path).name for path in images]
+        assert "a.png" in done.stdout
+
+
+def test_a_run_is_found_however_it_is_named(
+    own_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`show .` of a run without a name; a folder called `~` beside the one that is meant."""
+    monkeypatch.chdir(own_run)
+    assert main(["show", ".", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["run"] == own_run.name
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    shutil.copytree(own_run, tmp_path / "home" / "x" / own_run.name)
+    for command in (["list"], ["show", own_run.name]):
+        assert main([*command, "--runs-dir", "~/x", "--json"]) == 0
+        assert own_run.name in capsys.readouterr().out
+    monkeypatch.setenv("PANDA_RUNS", "~/x")
+    assert main(["list", "--json"]) == 0
+    assert own_run.name in capsys.readouterr().out
+
+
+def test_a_run_goes_where_its_flag_says(
+    tiny: Callable[..., RunConfig],
+    finish: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A new folder called `~` in the current one."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    finish(tiny(recipe="frozen", steps=None, runs_dir="~/runs"))
+    assert len(list((tmp_path / "home" / "runs").iterdir())) == 1 and not (tmp_path / "~").exists()
+
+
+def test_resuming_where_nothing_can_be_written_is_one_sentence(
+    own_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A traceback for a run folder that may only be read."""
+    (own_run / "lock").unlink(missing_ok=True)
+    (own_run / "lock").mkdir()  # stands for a folder that may only be read, which root may write all the same
+    assert main(["resume", str(own_run)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("panda_core: ") and "lock" in error and len(error.splitlines()) == 1
+
+
+def test_sentences_count_right(tiny: Callable[..., RunConfig]) -> None:
+    """ "k must be in [1, 1]", and a bar that is 200 of 21 full."""
+    config = resolve(tiny(recipe="frozen", steps=None, train_limit=2, set={"k": 9}))
+    with pytest.raises(UsageError, match=r"`k` of scorer `knn` must be in \[1, 2\], since .* 2 normal ones; got 9"):
+        prepare(config)
+    events = [RunStarted(run_id="a", config={"steps": 0})]
+    events += [CacheProgress(split="seen", done=done, total=total) for done, total in ((21, 21), (0, 200), (200, 200))]  # type: ignore[misc]
+    assert [event.to_json()["event"] for event in show_progress(iter(events))] == ["RunStarted", *["CacheProgress"] * 3]
