@@ -27,10 +27,10 @@ from panda_core.config import RunConfig  # noqa: E402
 from panda_core.errors import DataMissing  # noqa: E402
 from panda_core.records import read_arrays, read_json, read_lines, write_arrays, write_json  # noqa: E402
 from panda_core.runs.adapt.layers import FISHER, MOVED, moved_by_layer  # noqa: E402
-from panda_core.runs.archives import pack  # noqa: E402
 from panda_core.runs.folder import RunFolder  # noqa: E402
 from panda_core.runs.loaded import LoadedRun  # noqa: E402
 from panda_core.runs.plan import open_task, resolve  # noqa: E402
+from panda_core.runs.recorded import pack  # noqa: E402
 
 RECORDED = ROOT / "assets" / "recorded"
 DROPPED = ("checkpoints", "galleries", "momentum", "banks", "space.safetensors", "lock", "stop", "output.log")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from panda_core.records import read_arrays, write_arrays
-from panda_core.runs.archives import unpacked
+from panda_core.runs.recorded import unpacked
 
 pytestmark = pytest.mark.browser
 

@@ -16,8 +16,8 @@ from pages.shared.frame.router import ASSETS
 from panda_core.bench.folder import list_grids
 from panda_core.config import default_cache_dir, default_runs_dir
 from panda_core.errors import PandaError
-from panda_core.runs.archives import unpacked
 from panda_core.runs.folder import RunFolder, list_runs
+from panda_core.runs.recorded import unpacked
 from panda_core.runs.segment.settings import is_segmentation
 from panda_core.runs.uploads import upload_of
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from panda_core.errors import PandaError
-from panda_core.runs.archives import pack, unpacked
 from panda_core.runs.folder import list_runs
 from panda_core.runs.loaded import LoadedRun
+from panda_core.runs.recorded import pack, unpacked
 
 RECORDED = Path(__file__).parents[2] / "assets" / "recorded"
 
