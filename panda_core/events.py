@@ -100,7 +100,11 @@ def progress_at(split: str, done: int, total: int, lines: int = 20) -> CacheProg
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImagesSkipped(Event):
-    """Images of `split` that could not be decoded and take no part: how many, which, and why."""
+    """Files that take no part: how many, which, and why.
+
+    `split`: train, test and others of a run for images that could not be decoded; `masks` for masks that are not used;
+    `folder` for what lies in a folder of one's own and is no image or mask of it.
+    """
 
     split: str
     count: int

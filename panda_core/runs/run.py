@@ -11,7 +11,16 @@ from filelock import Timeout
 from panda_core.config import RunConfig
 from panda_core.datasets import OneClassTask
 from panda_core.errors import PandaError, UsageError
-from panda_core.events import CheckpointSaved, Evaluated, Event, RunFailed, RunFinished, RunStarted, RunStopped
+from panda_core.events import (
+    CheckpointSaved,
+    Evaluated,
+    Event,
+    ImagesSkipped,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    RunStopped,
+)
 from panda_core.few_shot.table import is_generalisation
 from panda_core.records import cannot_write, read_lines, write_atomically
 from panda_core.runs.adapt.evaluate import Measured
@@ -90,6 +99,11 @@ def _record(plan: Plan | SegmentPlan, folder: RunFolder, should_stop: Callable[[
             started = RunStarted(run_id=folder.run_id, config=plan.config.to_json())
             folder.append(started)
             yield started
+            if plan.task.left_out:
+                names, reasons = map(list, zip(*plan.task.left_out, strict=True))
+                unread = ImagesSkipped(split="folder", count=len(names), names=names, reasons=reasons)
+                folder.append(unread)
+                yield unread
         items = (
             generalise(plan)
             if isinstance(plan, GeneralPlan)
