@@ -13,7 +13,8 @@ from panda_core.cli import listing
 from panda_core.cli.output import print_json, print_table, print_text
 from panda_core.config import flag
 from panda_core.datasets import OneClassTask, find_class, find_dataset, one_class_task
-from panda_core.datasets.health import PROBLEM, Health, HealthProgress, check_health
+from panda_core.datasets.finding import PROBLEM
+from panda_core.datasets.health import Health, HealthProgress, check_health
 from panda_core.datasets.io.downloads import download
 from panda_core.errors import DataMissing, UsageError
 
@@ -72,7 +73,7 @@ def _watched(task: OneClassTask) -> Health:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         looking = bar.add_task("Looking at images", total=len(task.train) + len(task.test))
-        for item in check_health(task.train, task.test, task.is_anomaly):
+        for item in check_health(task):
             if isinstance(item, HealthProgress):
                 bar.update(looking, completed=item.done)
             else:

@@ -4,10 +4,10 @@ A held-out image with a twin among those learned from scores too low, and so doe
 the normal images, 20 to 45 % of fresh normal images were false alarms where 5 % were promised.
 
 Copies are told by what they show, never by their names. Images with the same pixels are copies. So are two whose small
-grey copies (32 x 32 pixels) differ by less than `SAVED_ANEW` levels, root mean square, which JPEG of quality 50, WebP,
-half the size and noise of 10 levels stay below at 128 pixels and more; or by less than a third of the distance to the
-fifth nearest image of either, which finds the copies of smaller images and bursts where all others differ more. Parts of
-one make photographed in one place may differ as little: then none stands out, and only equal pixels count.
+grey copies (32 x 32 pixels) differ by less than `SAVED_ANEW` levels, root mean square: at 128 pixels and more, JPEG of
+quality 60, WebP, half the size and noise of 4 levels stay below. A pixel of the grey copy of a smaller image is the
+mean of fewer pixels and differs by more; the limit grows with it. Parts of one make, photographed in one place, may
+differ as little: where that is what images of the set do, only equal pixels count.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ from panda_core.datasets.one_class import Images
 from panda_core.errors import UnreadableImage
 
 SIDE = 32  # pixels of the grey copy
-SAVED_ANEW = 1.2  # levels of 255
-CLOSE = 1 / 3  # of the distance to the fifth nearest
-NEIGHBOUR = 5
+SAVED_ANEW = 1.1  # levels of 255, at `LARGE` pixels of the shorter side and more; the less, the more below
+LARGE, SMALL = 128, 48
 TYPICAL = 0.4  # of the median distance of the set: what is not closer does not stand out
 SAME_COLOUR = 3.0  # levels of the mean of a channel
 STRIDE = 1024  # rows of the table of distances at a time, to bound memory
@@ -33,11 +32,16 @@ STRIDE = 1024  # rows of the table of distances at a time, to bound memory
 
 @dataclasses.dataclass(frozen=True)
 class Fingerprint:
-    """What is kept of an image: SHA-256 of shape and pixels, its grey copy (1024,), and the mean of each channel (3,)."""
+    """What is kept of an image.
+
+    digest: SHA-256 of shape and pixels. grey: its grey copy, (1024,) float32. colour: the mean of each channel, (3,).
+    side: the shorter one, in pixels.
+    """
 
     digest: bytes
     grey: np.ndarray
     colour: np.ndarray
+    side: int
 
 
 def fingerprint(image: np.ndarray) -> Fingerprint:
@@ -46,6 +50,7 @@ def fingerprint(image: np.ndarray) -> Fingerprint:
         digest=hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest(),
         grey=grey_copy(image).astype(np.float32).ravel(),
         colour=np.array(cv2.mean(image)[:3]),
+        side=min(image.shape[:2]),
     )
 
 
@@ -102,30 +107,22 @@ def _close(prints: Sequence[Fingerprint]) -> Iterator[tuple[int, int]]:
     grey = np.stack([prints[row].grey for row in rows])  # (N, 1024)
     colour = np.stack([prints[row].colour for row in rows])
     grey -= grey.mean(axis=0)  # small numbers: their squares keep their digits
-    pairs, fifth, medians = [], np.full(len(rows), np.inf, np.float32), []
+    limits = np.array([SAVED_ANEW * LARGE / np.clip(prints[row].side, SMALL, LARGE) for row in rows])
+    found: list[np.ndarray] = []
+    apart: list[np.ndarray] = []
+    medians: list[np.ndarray] = []
     for start in range(0, len(rows), STRIDE):
-        apart = _distances(grey[start : start + STRIDE], grey)
-        apart[np.arange(len(apart)), start + np.arange(len(apart))] = np.inf
-        medians.append(np.median(apart, axis=1))
-        if len(rows) > NEIGHBOUR:
-            fifth[start : start + STRIDE] = np.partition(apart, NEIGHBOUR - 1, axis=1)[:, NEIGHBOUR - 1]
-        pairs.append(_candidates(apart, start, fifth[start : start + STRIDE]))
-    found, apart = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-    one, other = found.T
-    stands_out = apart < CLOSE * np.minimum(fifth[one], fifth[other]) if len(rows) > NEIGHBOUR else apart < 0
-    close = (apart < min(SAVED_ANEW, TYPICAL * float(np.median(np.concatenate(medians))))) | stands_out
-    close &= (np.abs(colour[one] - colour[other]) < SAME_COLOUR).all(axis=1)
-    for left, right in found[close].tolist():
+        distances = _distances(grey[start : start + STRIDE], grey)
+        one, other = np.nonzero(distances < limits.max())
+        pair = one + start < other
+        found.append(np.stack([one[pair] + start, other[pair]], axis=1))
+        apart.append(distances[one[pair], other[pair]])
+        medians.append(np.median(distances[:, :: 1 + len(rows) // 500], axis=1))
+    one, other = np.concatenate(found).T
+    limit = np.minimum(np.minimum(limits[one], limits[other]), TYPICAL * np.median(np.concatenate(medians)))
+    close = (np.concatenate(apart) < limit) & (np.abs(colour[one] - colour[other]) < SAME_COLOUR).all(axis=1)
+    for left, right in zip(one[close].tolist(), other[close].tolist(), strict=True):
         yield rows[left], rows[right]
-
-
-def _candidates(apart: np.ndarray, start: int, fifth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pairs (P, 2) of rows that may be close, the lower first, and how far apart they are (P,)."""
-    limit = np.maximum(SAVED_ANEW, np.where(np.isfinite(fifth), CLOSE * fifth, 0))
-    one, other = np.nonzero(apart < limit[:, None])
-    upper = one + start < other
-    one, other = one[upper], other[upper]
-    return np.stack([one + start, other], axis=1), apart[one, other]
 
 
 def _distances(some: np.ndarray, grey: np.ndarray) -> np.ndarray:

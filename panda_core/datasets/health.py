@@ -1,4 +1,4 @@
-"""Is a data set fit to measure on? Duplicates, broken files, too few images, sizes and colours that tell the label.
+"""Is a data set fit to measure on? Duplicates, broken files, unused masks, too few images, what gives the label away.
 
 An image that is in the training and in the test set makes a method look better than it is; a test set whose anomalies
 alone are grey, or alone are large, measures that and not the anomaly. The labels are used for nothing else here.
@@ -12,23 +12,23 @@ themselves correlate.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 
 import cv2
 import numpy as np
 
-from panda_core.datasets.one_class import Images
+from panda_core.datasets.copies import SIDE, Fingerprint, fingerprint, grey_copy, group_copies
+from panda_core.datasets.file_health import file_findings
+from panda_core.datasets.finding import NOTE, PROBLEM, SHOWN, WARNING, Finding, counted
+from panda_core.datasets.one_class import OneClassTask
 from panda_core.errors import UnreadableImage
 
-PROBLEM, WARNING, NOTE = "problem", "warning", "note"  # from worst to least
-SIDE, LOWEST = 32, 8  # pixels of the grey copy; rows and columns of its frequencies that are kept
+LOWEST = 8  # rows and columns of the frequencies of a grey copy that are kept
 CLOSE_BITS = 10  # of 63: hashes that differ in so many bits at most are looked at
 CORRELATED = 0.95  # of the grey copies, to count as nearly equal
 GREY_TOLERANCE = 8  # levels of 255 between the channels: what JPEG makes of a grey image saved in colour
 FEW_TRAIN, FEW_TEST = 20, 20  # images; fewer make a threshold, or an AUROC, a matter of luck
-SHOWN = 20  # names kept for each finding
 STRIDE = 1024  # rows of the table of distances at a time, to bound memory
 
 
@@ -38,21 +38,6 @@ class HealthProgress:
 
     done: int
     total: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """One thing that is not as it should be.
-
-    level: `problem`, `warning` or `note`. count: how many images, or groups of images, it concerns. examples: the
-    first of these, groups of names; the half is named before the name, `train:` or `test:`.
-    """
-
-    kind: str
-    level: str
-    told: str
-    count: int
-    examples: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,21 +56,19 @@ class Health:
 
 @dataclasses.dataclass(frozen=True)
 class _Look:
-    """What is kept of an image: digest and size of its pixels, whether it is grey, its hash and its grey copy."""
+    """What is kept of an image: what tells copies, its size, whether it is grey, its hash and its grey copy."""
 
     name: str
-    digest: bytes
+    print: Fingerprint
     size: tuple[int, int]  # width, height
     grey: bool
     hash: int
     copy: np.ndarray  # (SIDE * SIDE,) float32, mean 0 and length 1, or all 0 for a plain image
 
 
-def check_health(train: Images, test: Images, is_anomaly: np.ndarray) -> Iterator[HealthProgress | Health]:
-    """Look at every image once, yielding progress after each and the result last.
-
-    train: the normal images to learn from. is_anomaly: (M,), for the test images.
-    """
+def check_health(task: OneClassTask) -> Iterator[HealthProgress | Health]:
+    """Look at every image and mask of a task, yielding progress after each image and the result last."""
+    train, test, is_anomaly = task.train, task.test, task.is_anomaly
     total = len(train) + len(test)
     looks: dict[str, list[_Look | None]] = {"train": [], "test": []}
     broken: list[tuple[str, ...]] = []
@@ -102,6 +85,8 @@ def check_health(train: Images, test: Images, is_anomaly: np.ndarray) -> Iterato
     anomalous = np.array([bool(flag) for look, flag in zip(looks["test"], is_anomaly, strict=True) if look], dtype=bool)
     findings = [
         *_broken(broken),
+        *file_findings(task),
+        *_copies(normals),
         *_duplicates(normals, tested, anomalous),
         *_near_duplicates(normals, tested),
         *_too_few(len(normals), int(np.sum(~anomalous)), int(np.sum(anomalous))),
@@ -113,14 +98,14 @@ def check_health(train: Images, test: Images, is_anomaly: np.ndarray) -> Iterato
 
 
 def _look(image: np.ndarray, name: str) -> _Look:
-    grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    grey = grey_copy(image)
     red, green, blue = cv2.split(image)
     spread = cv2.subtract(cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue))  # (H, W)
     copy = grey.astype(np.float32).ravel() - grey.mean(dtype=np.float32)
     length = float(np.linalg.norm(copy))
     return _Look(
         name=name,
-        digest=hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest(),
+        print=fingerprint(image),
         size=(image.shape[1], image.shape[0]),
         grey=bool(spread.max() <= GREY_TOLERANCE),
         hash=perceptual_hash(grey),
@@ -137,23 +122,36 @@ def perceptual_hash(grey: np.ndarray) -> int:
 def _broken(broken: list[tuple[str, ...]]) -> Iterator[Finding]:
     if broken:
         told = f"{_images(len(broken))} cannot be read. Runs skip them; replace or remove them."
-        yield Finding("broken", WARNING, told, len(broken), tuple(broken[:SHOWN]))
+        yield Finding("broken", WARNING, told, len(broken), tuple(broken[:SHOWN]), has_reasons=True)
+
+
+def _copies(normals: list[_Look]) -> Iterator[Finding]:
+    groups = group_copies([look.print for look in normals])
+    if groups:
+        spare = sum(map(len, groups)) - len(groups)
+        told = (
+            f"{counted(spare, 'training image')} {'is a copy' if spare == 1 else 'are copies'} of {len(groups)} other"
+            f"{'s' * (len(groups) > 1)}: the same pixels, or the same picture saved anew. Keep one of each, or the "
+            "threshold comes out too low."
+        )
+        examples = tuple(tuple(normals[row].name for row in group) for group in groups[:SHOWN])
+        yield Finding("copies", WARNING, told, len(groups), examples)
 
 
 def _duplicates(train: list[_Look], test: list[_Look], anomalous: np.ndarray) -> Iterator[Finding]:
     groups: dict[bytes, list[tuple[str, bool, bool]]] = {}  # of (name, in the test set, anomalous)
     for look in train:
-        groups.setdefault(look.digest, []).append((look.name, False, False))
+        groups.setdefault(look.print.digest, []).append((look.name, False, False))
     for look, flag in zip(test, anomalous.tolist(), strict=True):
-        groups.setdefault(look.digest, []).append((look.name, True, flag))
+        groups.setdefault(look.print.digest, []).append((look.name, True, flag))
     repeated = [group for group in groups.values() if len(group) > 1]
     contradicted = [group for group in repeated if len({flag for *_, flag in group}) > 1]
     both = [group for group in repeated if len({tested for _, tested, _ in group}) > 1]
-    within = [group for group in repeated if len({tested for _, tested, _ in group}) == 1]
+    within = [group for group in repeated if all(tested for _, tested, _ in group)]
     for kind, level, found, told in (
         ("contradicted", PROBLEM, contradicted, "are called normal and anomalous at once. Correct their labels."),
         ("in_both", PROBLEM, both, "are in the training and in the test set. Remove them from one of the two."),
-        ("repeated", NOTE, within, "occur more than once within the training or the test set."),
+        ("repeated", NOTE, within, "occur more than once within the test set."),
     ):
         if found:
             examples = tuple(tuple(name for name, *_ in group) for group in found[:SHOWN])
@@ -174,7 +172,7 @@ def _near_duplicates(train: list[_Look], test: list[_Look]) -> Iterator[Finding]
             close = np.nonzero(differing[row] <= CLOSE_BITS)[0]
             look = test[start + row]
             alike = copies[close] @ look.copy
-            alike[[train[place].digest == look.digest for place in close]] = -1  # told as equal already
+            alike[[train[place].print.digest == look.print.digest for place in close]] = -1  # told as equal already
             best = int(np.argmax(alike))
             if alike[best] >= CORRELATED:
                 pairs.append((float(alike[best]), int(close[best]), int(start + row)))
@@ -235,4 +233,4 @@ def _colours(train: list[_Look], test: list[_Look], anomalous: np.ndarray) -> It
 
 
 def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count:,} images"
+    return counted(count, "image")

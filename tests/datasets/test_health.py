@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panda_core.datasets import ArrayImages, FileImages, find_dataset
-from panda_core.datasets.health import Finding, Health, HealthProgress, check_health, perceptual_hash
+from panda_core.datasets import ArrayImages, FileImages, OneClassTask, find_dataset, folder_dataset, one_class_task
+from panda_core.datasets.finding import Finding
+from panda_core.datasets.health import Health, HealthProgress, check_health, perceptual_hash
 
 Write = Callable[..., None]
 
@@ -26,7 +27,7 @@ def checked(train: list[np.ndarray], test: list[np.ndarray], anomalies: int) -> 
     """Return the findings by kind; the last `anomalies` test images are anomalous."""
     halves = [ArrayImages(half, [f"i{row}" for row in range(len(half))]) for half in (train, test)]
     is_anomaly = np.arange(len(test)) >= len(test) - anomalies
-    *progress, health = check_health(halves[0], halves[1], is_anomaly)
+    *progress, health = check_health(OneClassTask(halves[0], halves[1], is_anomaly.astype(np.uint8)))
     assert isinstance(health, Health)
     assert progress == [HealthProgress(done, len(train) + len(test)) for done in range(1, len(progress) + 1)]
     assert len(progress) == health.train + health.test
@@ -52,9 +53,10 @@ def test_equal_images_are_told_by_where_they_are(sound: tuple[list[np.ndarray], 
     train, test = sound
     test[3], test[4], train[7] = train[2], test[5], train[6]
     found = checked(train, test, anomalies=25)
-    assert set(found) == {"in_both", "repeated"}
+    assert set(found) == {"in_both", "repeated", "copies"}
     assert found["in_both"].level == "problem" and found["in_both"].examples == (("train: i2", "test: i3"),)
-    assert found["repeated"].examples == (("train: i6", "train: i7"), ("test: i4", "test: i5"))
+    assert found["repeated"].examples == (("test: i4", "test: i5"),)
+    assert found["copies"].examples == (("train: i6", "train: i7"),) and found["copies"].level == "warning"
     test[49] = train[2]
     found = checked(train, test, anomalies=25)
     assert found["contradicted"].level == "problem" and found["contradicted"].count == 1
@@ -100,7 +102,7 @@ def test_broken_files_are_named(tmp_path: Path, write_images: Write) -> None:
     (tmp_path / "test" / "07.png").write_bytes(b"")
     names = [f"{row:02d}.png" for row in range(25)]
     halves = [FileImages.below(tmp_path / split, names) for split in ("train", "test")]
-    *_, health = check_health(halves[0], halves[1], np.arange(25) % 2)
+    *_, health = check_health(OneClassTask(halves[0], halves[1], (np.arange(25) % 2).astype(np.uint8)))
     assert isinstance(health, Health)
     found = {finding.kind: finding for finding in health.findings}
     assert set(found) == {"broken", "few_normal", "few_anomalous"} and found["broken"].count == 1
@@ -143,9 +145,45 @@ def test_plain_images_are_not_alike(sound: tuple[list[np.ndarray], list[np.ndarr
 
 def test_digits_in_order() -> None:
     """Guards: a bundled data set that turns out to hold copies, and 8 x 8 pixels that break the hash."""
-    from panda_core.datasets import one_class_task
-
     splits = find_dataset("digits").open(Path("/nowhere"), "8", 0)
     task = one_class_task(splits, train_limit=None, test_limit=None, seed=0)
-    *_, health = check_health(task.train, task.test, task.is_anomaly)
+    *_, health = check_health(task)
     assert isinstance(health, Health) and health.level in ("", "warning", "note")
+
+
+def test_files_that_take_no_part_are_counted_and_named(tmp_path: Path) -> None:
+    """Guards: formats that vanish, masks dropped or unusable, second frames and dark 16-bit pictures: not a word."""
+    for row in range(40):
+        place = tmp_path / ("good" if row < 30 else "hole") / f"{row:02d}.png"
+        place.parent.mkdir(exist_ok=True)
+        Image.fromarray(scene(row)).save(place)
+    Image.fromarray(scene(40)).save(
+        tmp_path / "good" / "40.gif", save_all=True, append_images=[Image.fromarray(scene(41))]
+    )
+    dark = scene(42)[..., 0].astype(np.uint16) * 12 + 100
+    Image.fromarray(dark).save(tmp_path / "good" / "42.tif")
+    (tmp_path / "good" / "phone.HEIC").write_bytes(b"x")
+    (tmp_path / "good" / "notes.txt").write_text("x")
+    (tmp_path / "masks").mkdir()
+    spot = np.zeros((48, 40), np.uint8)
+    spot[3:9, 3:9] = 255
+    for name, mask in (("30", spot), ("31_gt", 255 - spot), ("32", spot[:24]), ("33", spot * 0), ("99", spot)):
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
+    task = one_class_task(folder_dataset(tmp_path).open(tmp_path, "good", 0), train_limit=None, test_limit=None, seed=0)
+    *_, health = check_health(task)
+    assert isinstance(health, Health)
+    found = {finding.kind: finding for finding in health.findings}
+    left_out = dict(found["left_out"].examples)  # type: ignore[arg-type]
+    assert left_out == {
+        "masks/99.png": "no image is named like it",
+        "good/phone.HEIC": "`.heic` files are not read; save it as PNG or JPEG",
+    }
+    assert found["left_out"].level == "warning" and found["left_out"].has_reasons
+    unused = dict(found["masks_unused"].examples)  # type: ignore[arg-type]
+    assert list(unused) == ["test: hole/31.png", "test: hole/32.png", "test: hole/33.png"]
+    for name, reason in zip(unused, ("inverted", "not the same shape", "black all over"), strict=True):
+        assert reason in unused[name]
+    assert found["no_mask"].count == 6 and "6 of 10 anomalous images have no mask" in found["no_mask"].told
+    assert found["frames"].count == 1
+    assert "1 image of more than 8 bits use" in found["narrow_range"].told
+    assert "--set range=data" in found["narrow_range"].told

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from panda_core import PandaError, RunConfig, UnreadableImage, UsageError, load_run, run
 from panda_core.backbones import BACKBONES
@@ -140,3 +142,23 @@ def test_too_few_readable_images_are_one_sentence(tiny: Tiny) -> None:
         tiny(set={"k": 1}), task=OneClassTask(images.subset([0, 1, 2]), images.subset([3, 4]), np.array([0, 1]))
     )
     assert isinstance(events[-1], RunFailed) and "Only 1 normal image could be decoded" in events[-1].reason
+
+
+def test_files_that_take_no_part_are_told_at_the_start(tiny: Tiny, tmp_path: Path) -> None:
+    """Photos in a format that is not read, and masks of no image, that vanish from a run without a word."""
+    folder = tmp_path / "parts"
+    for row in range(8):
+        (folder / "good").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(row).integers(0, 256, (32, 32, 3), np.uint8)).save(
+            folder / "good" / f"{row}.png"
+        )
+    (folder / "good" / "phone.heic").write_bytes(b"x")
+    (folder / "masks").mkdir()
+    Image.new("L", (32, 32)).save(folder / "masks" / "9_mask.png")
+    events = list(run(tiny(dataset=f"folder:{folder}", normal_class=None, recipe="frozen", steps=None)))
+    (told,) = (event for event in events if isinstance(event, ImagesSkipped))
+    assert (told.split, told.count) == ("folder", 2) and events.index(told) == 1
+    assert dict(zip(told.names, told.reasons, strict=True)) == {
+        "good/phone.heic": "`.heic` files are not read; save it as PNG or JPEG",
+        "masks/9_mask.png": "no image is named like it",
+    }

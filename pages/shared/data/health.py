@@ -12,7 +12,8 @@ from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.thumbnails import GAP, sheet, square
 from panda_core.datasets import Dataset, OneClassTask, find_dataset, one_class_task
-from panda_core.datasets.health import NOTE, PROBLEM, WARNING, Finding, Health, HealthProgress, check_health
+from panda_core.datasets.finding import NOTE, PROBLEM, WARNING, Finding
+from panda_core.datasets.health import Health, HealthProgress, check_health
 from panda_core.errors import UnreadableImage
 
 RESULT = "data_health"  # in the session: (what was checked, what was found)
@@ -21,7 +22,7 @@ SIDE, APART = 112, 24  # pixels; of an image, and between two pairs
 PAIRS = 8
 OFTEN = 25  # images between two updates of the bar
 ICONS = {PROBLEM: ":material/error:", WARNING: ":material/warning:", NOTE: ":material/info:"}
-PAIRED = ("in_both", "nearly_in_both", "contradicted", "repeated")
+PAIRED = ("in_both", "nearly_in_both", "contradicted", "repeated", "copies")
 Checked = tuple[str, str, str, int, int]  # key, data root, normal class, seed, at most so many images
 
 
@@ -64,7 +65,7 @@ def _watched(task: OneClassTask) -> Health:
     """Check a task while a bar shows how far it is."""
     health = Health(0, 0, ())
     bar = st.progress(0.0, text="looking at images")
-    for item in check_health(task.train, task.test, task.is_anomaly):
+    for item in check_health(task):
         if isinstance(item, Health):
             health = item
         elif isinstance(item, HealthProgress) and item.done % OFTEN == 0:
@@ -92,7 +93,7 @@ def _show(health: Health, wanted: Checked) -> None:
                     *(["it equals"] * (width > 1)),
                     *(f"and {n}" for n in range(3, width + 1)),
                 ]
-                if finding.kind == "broken":
+                if finding.has_reasons:
                     columns[1] = "why"
                 st.dataframe(
                     pd.DataFrame(

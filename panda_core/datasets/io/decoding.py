@@ -18,6 +18,7 @@ Rules, so that the same picture gives the same array in whatever form it arrives
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import stat
@@ -46,7 +47,8 @@ def decode_image(source: ImageSource, name: str = "", levels: Levels | None = No
 
     source: a path, the bytes of an image file, a PIL image, or a uint8 array (H, W), (H, W, 1), (H, W, 3) or
     (H, W, 4), channels in RGB(A) order; an array of another kind is the caller's mistake and raises `UsageError`.
-    levels: the sample values that become 0 and 255, for images of more than 8 bits; None for their whole range.
+    levels: the sample values that become 0 and 255, for images of more than 8 bits; None for their whole range. An
+    array is taken as it is.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source, name or "the array")
@@ -92,6 +94,25 @@ def open_stored(source: ImageSource, name: str) -> Samples | Image.Image:
     raise UsageError(
         f"An image must be a path, bytes, a PIL image or a uint8 array (H, W, 3); got {type(source).__name__}."
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What the beginning of an image file says: bits of a sample as they are read, and frames or pages (2: several)."""
+
+    bits: int
+    frames: int
+
+
+def facts_of(path: str | os.PathLike[str], name: str) -> Facts:
+    """Return the facts of an image file; its pixels are not decoded."""
+    content = _read(path, name)
+    if content.startswith(tiff.STARTS):
+        tags = _tags(content, name)
+        return Facts(max(tags.bits), tags.frames)
+    with open_image(content, name) as image:
+        deep = image.mode.startswith("I") or (image.format == "PNG" and content[24] > 8)
+        return Facts(16 if deep else 8, min(2, getattr(image, "n_frames", 1)))
 
 
 def _too_shallow(name: str) -> UnreadableImage:

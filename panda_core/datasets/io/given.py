@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from panda_core.datasets.io.decoding import ImageSource, decode_image
+from panda_core.datasets.io.samples import Levels
 from panda_core.errors import UsageError
 
 _ACCEPTED = "a list of images (paths, PIL images or uint8 arrays of shape (H, W, 3)), or a uint8 array (N, H, W, 3)"
@@ -46,8 +47,8 @@ def name_of_given(image: object, index: int) -> str:
     return str(image) if isinstance(image, (str, os.PathLike)) else f"image {index}"
 
 
-def decode_given(images: Sequence[ImageSource], start: int = 0) -> list[np.ndarray]:
-    """Return images as uint8 arrays (H, W, 3). start: number of the first, for its name.
+def decode_given(images: Sequence[ImageSource], start: int = 0, levels: Levels | None = None) -> list[np.ndarray]:
+    """Return images as uint8 arrays (H, W, 3). start: number of the first, for its name. levels: see `decode_image`.
 
     One that cannot be decoded raises `UnreadableImage`; one that is no image at all raises `UsageError`.
     """
@@ -57,5 +58,5 @@ def decode_given(images: Sequence[ImageSource], start: int = 0) -> list[np.ndarr
             raise UsageError(
                 f"Image {index} must be a path, a PIL image or a uint8 array; got {type(image).__name__}. Convert it."
             )
-        decoded.append(decode_image(image, name_of_given(image, index)))
+        decoded.append(decode_image(image, name_of_given(image, index), levels))
     return decoded

@@ -12,6 +12,7 @@ import numpy as np
 
 from panda_core.datasets.io.decoding import decode_image
 from panda_core.datasets.io.listing import shown_name
+from panda_core.datasets.io.samples import Levels
 from panda_core.datasets.one_class import Images
 from panda_core.errors import PandaError, UnreadableImage
 
@@ -44,12 +45,15 @@ class ArrayImages:
 
 
 class FileImages:
-    """Image files, decoded when asked for."""
+    """Image files, decoded when asked for. levels: for images of more than 8 bits, see `decode_image`."""
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]], names: Sequence[str]) -> None:
+    def __init__(
+        self, paths: Sequence[str | os.PathLike[str]], names: Sequence[str], levels: Levels | None = None
+    ) -> None:
         _check_names(names, len(paths))
         self.paths: Sequence[str] = tuple(os.fspath(path) for path in paths)
         self.names: Sequence[str] = tuple(names)
+        self.levels = levels
 
     @staticmethod
     def below(folder: Path, places: Sequence[str]) -> FileImages:
@@ -61,19 +65,26 @@ class FileImages:
 
     def load(self, index: int) -> np.ndarray:
         """Return the image as uint8 (H, W, 3), RGB; `UnreadableImage` where it cannot be decoded."""
-        return decode_image(self.paths[index], self.names[index])
+        return decode_image(self.paths[index], self.names[index], self.levels)
 
     def digest(self, index: int) -> bytes:
-        """Return the SHA-256 of the file; `UnreadableImage` where the file cannot be opened."""
+        """Return the SHA-256 of the file, and of the levels if there are any; `UnreadableImage` for an absent file."""
         try:
             with open(self.paths[index], "rb") as file:
-                return hashlib.file_digest(file, "sha256").digest()
+                digest = hashlib.file_digest(file, "sha256")
         except OSError as error:
             raise UnreadableImage(f"`{self.names[index]}` cannot be read: {error.strerror}.") from error
+        if self.levels is not None:  # other pixels of the same file
+            digest.update(f"levels {self.levels}".encode())
+        return digest.digest()
 
     def subset(self, indices: Rows) -> FileImages:
         """Return the images at `indices`, in that order."""
-        return FileImages([self.paths[row] for row in indices], [self.names[row] for row in indices])
+        return FileImages([self.paths[row] for row in indices], [self.names[row] for row in indices], self.levels)
+
+    def between(self, levels: Levels | None) -> FileImages:
+        """Return the same images, read between `levels`."""
+        return FileImages(self.paths, self.names, levels)
 
 
 class JoinedImages:

@@ -1,0 +1,84 @@
+"""What is found about the files of a task: those left out, masks that are not used, further frames, unused range."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from panda_core.datasets.finding import NOTE, SHOWN, WARNING, Finding, counted
+from panda_core.datasets.io.decoding import facts_of
+from panda_core.datasets.io.images import FileImages
+from panda_core.datasets.io.ranges import used_range
+from panda_core.datasets.one_class import OneClassTask
+from panda_core.errors import UnreadableImage, UsageError
+
+NARROW = 1 / 4  # of the whole range: with less, 8 bits keep fewer than 64 levels
+
+
+def file_findings(task: OneClassTask) -> Iterator[Finding]:
+    """Yield what is found about the files of a task; every mask is read."""
+    yield from _left_out(task)
+    yield from _masks(task)
+    halves = [images for images in (task.train, task.test) if isinstance(images, FileImages)]
+    yield from _frames(halves)
+    yield from _range(halves)
+
+
+def _left_out(task: OneClassTask) -> Iterator[Finding]:
+    if task.left_out:
+        count = len(task.left_out)
+        told = f"{counted(count, 'file')} {'takes' if count == 1 else 'take'} no part; each says why."
+        yield Finding("left_out", WARNING, told, count, task.left_out[:SHOWN], has_reasons=True)
+
+
+def _masks(task: OneClassTask) -> Iterator[Finding]:
+    if task.masks is None:
+        return
+    unused: list[tuple[str, str]] = []
+    unmarked: list[str] = []
+    for row, name in enumerate(task.test.names):
+        try:
+            if task.masks.load(row) is None:
+                unmarked.append(f"test: {name}")
+        except UnreadableImage as error:
+            unused.append((f"test: {name}", str(error)))
+    if unused:
+        told = f"{counted(len(unused), 'mask')} cannot be used; the pixels of these images are not measured."
+        yield Finding("masks_unused", WARNING, told, len(unused), tuple(unused[:SHOWN]), has_reasons=True)
+    if unmarked:
+        total = int(np.sum(task.is_anomaly))
+        told = f"{len(unmarked)} of {counted(total, 'anomalous image')} have no mask; their pixels are not measured."
+        yield Finding("no_mask", NOTE, told, len(unmarked), tuple((name,) for name in unmarked[:SHOWN]))
+
+
+def _frames(halves: list[FileImages]) -> Iterator[Finding]:
+    several = []
+    for images in halves:
+        for path, name in zip(images.paths, images.names, strict=True):
+            try:
+                if facts_of(path, name).frames > 1:
+                    several.append((name,))
+            except UnreadableImage:  # it is named among the broken ones
+                continue
+    if several:
+        told = (
+            f"{counted(len(several), 'image')} with several frames or pages: the first counts. Save the others apart."
+        )
+        yield Finding("frames", NOTE, told, len(several), tuple(several[:SHOWN]))
+
+
+def _range(halves: list[FileImages]) -> Iterator[Finding]:
+    try:
+        used = used_range(halves)
+    except UsageError as error:
+        yield Finding("mixed_depth", WARNING, str(error), len(halves))
+        return
+    if used is None or used.white is None or used.high - used.low >= NARROW * used.white:
+        return
+    told = (
+        f"{counted(used.count, 'image')} of more than 8 bits use {used.low:g} to {used.high:g} of 0 to {used.white}: "
+        "as they are read, few of 255 levels are left. "
+        f"Set `--set range=data`, or `--set range={used.low:g}-{used.high:g}`."
+    )
+    yield Finding("narrow_range", WARNING, told, used.count)
