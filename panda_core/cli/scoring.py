@@ -25,8 +25,9 @@ from rich.text import Text
 
 from panda_core.cli.map_files import check_target, write_maps
 from panda_core.cli.output import print_json, print_table, print_text
-from panda_core.datasets import decode_image, image_files
+from panda_core.datasets import decode_image
 from panda_core.datasets.io.listing import shown_name
+from panda_core.datasets.own.matching import images_to_judge
 from panda_core.errors import UnreadableImage, UsageError
 from panda_core.figures.heatmaps import fixed_scale
 from panda_core.records import plain_cell
@@ -170,10 +171,14 @@ def _files(paths: list[str]) -> Iterator[Path]:
     for text in paths:
         path = Path(text)
         if path.is_dir():
-            found = image_files(path)
-            if not found:
+            found = images_to_judge(path)
+            if found.masks:
+                masks = f"{len(found.masks)} masks are" if len(found.masks) > 1 else "1 mask is"
+                Console(stderr=True).print(f"`{path}`: {masks} left out.", markup=False)
+            if not found.images:
                 raise UsageError(f"`{path}` holds no images. Give image files, or a folder with some.")
-            yield from (path / place for place in found)
+            # Formats that are not read get a row as well, which says so.
+            yield from (path / place for place in sorted([*found.images, *found.others]))
         elif path.is_file():
             yield path
         else:

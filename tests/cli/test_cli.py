@@ -237,6 +237,26 @@ def test_score_takes_folders_and_files(digits_run: Path, pictures: Path, capsys:
     assert "higher = more anomalous" in capsys.readouterr().out
 
 
+def test_score_leaves_masks_out_and_names_what_is_not_read(
+    digits_run: Path, pictures: Path, capsys: Capture, tmp_path: Path
+) -> None:
+    """The masks of a run's own folder judged as images, and photos in other formats that get no row."""
+    folder = tmp_path / "parts"
+    for place in ("good/0.png", "hole/1.png", "ground_truth/hole/1_mask.png", "hole/1_gt.PNG", "hole/phone.heic"):
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(pictures / "a.png", folder / place)
+    assert call("score", str(digits_run), str(folder), "--json") == 0
+    shown = capsys.readouterr()
+    rows = json.loads(shown.out)
+    assert [row["path"] for row in rows] == [
+        str(folder / name) for name in ("good/0.png", "hole/1.png", "hole/phone.heic")
+    ]
+    assert "2 masks are left out" in shown.err
+    (folder / "hole/phone.heic").write_bytes(b"x")
+    (row,) = [row for row in printed(capsys, "score", str(digits_run), str(folder)) if row["score"] is None]
+    assert row["verdict"].endswith("`.heic` files are not read; save it as PNG or JPEG.")
+
+
 def test_scores_as_csv_start_no_formula(
     digits_run: Path, pictures: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
 from panda_core.datasets.io import tiff
 from panda_core.datasets.io.opening import FORMATS, FORMATS_TOLD, without_warnings
+from panda_core.datasets.io.other_formats import told_by_ending
 from panda_core.datasets.io.samples import Levels, Samples
 from panda_core.errors import UnreadableImage, UsageError
 
@@ -182,7 +183,8 @@ def open_image(content: bytes, name: str) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise unreadable(name, f"more than {PIXEL_CEILING // 1_000_000} million pixels; save it smaller") from error
     except Exception as error:  # a damaged header raises whatever the decoder stumbled over
-        raise unreadable(name, f"it is not a {FORMATS_TOLD} image, or its beginning is damaged") from error
+        told = told_by_ending(name) or f"it is not a {FORMATS_TOLD} image, or its beginning is damaged"
+        raise unreadable(name, told) from error
     return image
 
 

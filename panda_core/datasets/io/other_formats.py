@@ -28,15 +28,20 @@ _BY_ENDING = {ending: told for told, endings in _NEXT.items() for ending in endi
 _STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", *tiff.STARTS)
 
 
+def told_by_ending(name: str) -> str | None:
+    """Return why files that end like `name` are not read, with what to do; None for every other ending."""
+    ending = Path(name).suffix.lower()
+    return f"`{ending}` files are not read; {_BY_ENDING[ending]}" if ending in _BY_ENDING else None
+
+
 def why_not_read(path: str) -> str | None:
     """Return why the file at `path` is not read, with what to do; None where it is no picture.
 
     A file without an ending is looked into: cameras and annotation tools write such.
     """
-    ending = Path(path).suffix.lower()
-    if told := _BY_ENDING.get(ending):
-        return f"`{ending}` files are not read; {told}"
-    if not ending and _begins_like_an_image(path):
+    if told := told_by_ending(path):
+        return told
+    if not Path(path).suffix and _begins_like_an_image(path):
         return "its name has no ending; give it one, such as `.png`"
     return None
 

@@ -13,7 +13,9 @@ import dataclasses
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+from panda_core.datasets.io.listing import list_files
 from panda_core.datasets.io.opening import IMAGE_SUFFIXES
 
 _SURELY = ("ground_truth", "groundtruth", "ground-truth", "ground truth", "gt", "masks")
@@ -61,6 +63,22 @@ def tell_masks(places: Sequence[str]) -> tuple[list[str], list[str]]:
         if is_named_like_a_mask(place) and (folder, _BESIDE.sub("", stem)) in stems:
             masks.add(place)
     return [place for place in places if place not in masks], [place for place in places if place in masks]
+
+
+@dataclasses.dataclass(frozen=True)
+class ToJudge:
+    """Places in a folder: of images to be judged, of masks, and of pictures in formats that are not read."""
+
+    images: list[str]
+    masks: list[str]
+    others: list[str]
+
+
+def images_to_judge(folder: Path) -> ToJudge:
+    """Return which files of a folder are to be judged: all images but the masks of others, whatever the layout."""
+    listing = list_files(folder)
+    images, masks = tell_masks(listing.images)
+    return ToJudge(images, masks, [place for place, _ in listing.others])
 
 
 def match_masks(masks: Iterable[str], images: Sequence[str], defective: Sequence[bool]) -> Matched:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from panda_core.datasets.io.images import ArrayImages, FileImages
-from panda_core.datasets.io.listing import image_files, shown_name
+from panda_core.datasets.io.listing import image_files, list_files, shown_name
 from panda_core.datasets.one_class import Images, split_digest
 from panda_core.errors import DataMissing, PandaError, UnreadableImage, UsageError
 
@@ -88,6 +89,24 @@ def test_listing_takes_images_at_any_depth_and_nothing_else(tmp_path: Path, writ
     (tmp_path / "folder.png").mkdir()
     assert image_files(tmp_path) == ["a/deep/er/x.jpeg", "b/10.PNG", "b/2.png", "b/text.png", "top.tiff"]
     assert FileImages.below(tmp_path, image_files(tmp_path)).names[0] == "a/deep/er/x.jpeg"
+
+
+def test_pictures_in_other_formats_are_listed_with_the_reason(
+    tmp_path: Path, write_images: Callable[..., None]
+) -> None:
+    """Guards: .heic, .tga and files without an ending that vanish; text files and pipes called pictures."""
+    write_images(tmp_path, "a/1.png", "a/2.png")
+    (tmp_path / "a" / "1.png").rename(tmp_path / "a" / "IMG_1")
+    for name in ("x.HEIC", "a/y.tga", "notes.txt", "README", "Thumbs.db", ".hidden.heic", "archive.zip"):
+        (tmp_path / name).write_bytes(b"text")
+    os.mkfifo(tmp_path / "pipe")
+    listing = list_files(tmp_path)
+    assert listing.images == ["a/2.png"]
+    assert listing.others == [
+        ("a/IMG_1", "its name has no ending; give it one, such as `.png`"),
+        ("a/y.tga", "`.tga` files are not read; save it as PNG or JPEG"),
+        ("x.HEIC", "`.heic` files are not read; save it as PNG or JPEG"),
+    ]
 
 
 def test_same_file_name_in_two_folders_is_two_names(tmp_path: Path, write_images: Callable[..., None]) -> None:

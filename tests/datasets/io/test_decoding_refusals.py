@@ -74,6 +74,24 @@ def test_unreadable_content_is_named_with_its_reason(content: bytes, reason: str
         decode_image(path, "shown/cell.png")
 
 
+@pytest.mark.parametrize(
+    "name, told",
+    [
+        ("a/phone.HEIC", "`.heic` files are not read; save it as PNG or JPEG"),
+        ("scan.psd", "`.psd` files are not read; export its layers as one PNG"),
+        ("x.cr2", "`.cr2` files are not read; develop it as PNG or TIFF of 8 or 16 bits"),
+        ("film.mp4", "`.mp4` files are not read; save its frames as PNG"),
+        ("values.npy", "`.npy` files are not read; save its values as PNG or TIFF of 8 or 16 bits"),
+    ],
+)
+def test_formats_that_are_not_read_say_what_to_do(name: str, told: str) -> None:
+    """Guards: a photo called damaged because of its format, with nothing to do about it."""
+    with pytest.raises(UnreadableImage) as raised:
+        decode_image(b"something else", name)
+    assert str(raised.value) == f"`{name}` cannot be read: {told}."
+    np.testing.assert_array_equal(decode_image(picture_as("PNG"), name), PICTURE)  # the content decides
+
+
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP"])
 @pytest.mark.parametrize("tail", [b"<script>alert(1)</script>", b"PK\x05\x06" + bytes(18), b"\x80\x04.", bytes(9000)])
 def test_what_follows_an_image_is_not_read(form: str, tail: bytes) -> None:
