@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
 
 class Python2Pickler(pickle._Pickler):  # type: ignore[name-defined]
     """Writes text and bytes alike as Python 2 strings, as the official CIFAR files hold them."""

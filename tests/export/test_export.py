@@ -156,7 +156,7 @@ def test_torchscript_gives_the_scores_and_says_how_to_use_it(tiny: Tiny, finish:
     assert "RGB" in json.loads(extra[network_file.EXTRA])["input"]
 
 
-def test_a_network_with_a_centre_crop_says_so(tiny: Tiny, finish: Finish, tiny_network: Any, tmp_path: Path) -> None:
+def test_a_network_with_a_centre_crop_says_so(tiny: Tiny, finish: Finish) -> None:
     """Images squeezed by the user of a file whose network wants their centre."""
     folder, _ = finish(tiny(recipe="frozen", steps=None))
     detector = load_run(folder.path).detector()

@@ -292,30 +292,6 @@ def metrics_of(anomalies: bool, images: int) -> dict[str, Any]:
     }
 
 
-def texts_of(at: AppTest) -> list[str]:
-    """Return every text that the page shows: headings, prose, labels, values, tooltips."""
-    found: list[str] = []
-    for element in at.main:
-        found += _texts(element)
-    return found
-
-
-def _texts(node: Any) -> list[str]:
-    parts = [str(value) for name in ("value", "label", "help", "body", "delta") if (value := _get(node, name))]
-    children = getattr(node, "children", None)
-    for child in (children or {}).values():
-        parts += _texts(child)
-    return parts
-
-
-def _get(node: Any, name: str) -> Any:
-    try:
-        value = getattr(node, name)
-    except (AttributeError, KeyError, ValueError, NotImplementedError):
-        return None
-    return value if isinstance(value, str) else None
-
-
 def as_downloaded(data: Any) -> bytes:
     """Return what a browser gets of what a download button was given; Streamlit refuses some kinds of files."""
     from streamlit.runtime.download_data_util import convert_data_to_bytes_and_infer_mime

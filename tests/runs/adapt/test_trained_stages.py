@@ -30,9 +30,7 @@ def test_each_row_of_the_table_trains_less_than_the_one_before() -> None:
 
 
 @pytest.mark.parametrize("cut", CUTS)
-def test_what_lies_before_the_cut_and_all_statistics_stay(
-    cut: str, tiny: Callable[..., RunConfig], tmp_path: Any
-) -> None:
+def test_what_lies_before_the_cut_and_all_statistics_stay(cut: str, tiny: Callable[..., RunConfig]) -> None:
     """A frozen stage that moves, one to be trained that does not, or BatchNorm statistics that drift at some cut."""
     config = tiny(
         backbone="efficientnet_lite0", steps=1, train_limit=8, test_limit=6, lr=1.0, set={"cut": cut, "clip": 1.0}
