@@ -13,10 +13,10 @@ from pages.shared.runs.choice import all_runs, has_maps, is_recorded
 from pages.shared.runs.downloads import can_score, download_detector, zipped
 from pages.shared.runs.table import Row, differing_settings, row_of
 from panda_core.errors import PandaError
-from panda_core.figures import compare_figure
+from panda_core.figures import compare_figure, style
 from panda_core.runs.folder import ENDED, RunFolder
 
-MOST = 4
+MOST = len(style.RUNS)  # runs in one chart: each has a colour
 COMPARE = "compare"  # query parameter, and key of the widget: ids of the compared runs
 CHOSEN = "chosen_run_id"  # in the session
 

@@ -28,7 +28,7 @@ _DUEL = st.components.v2.component(
     css=(_PLAYER / "time_machine.css").read_text(encoding="utf-8"),
     js="\n".join(script.read_text(encoding="utf-8") for script in _SCRIPTS),
 )
-MOST = 4
+MOST = len(style.RUNS)  # runs under one scrubber: each has a colour
 _NEEDED = ("steps", "auroc", "anomalous_ratio", "clouds", "frame", "words")
 
 

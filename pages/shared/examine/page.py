@@ -15,7 +15,7 @@ from pages.shared.frame import wording
 from pages.shared.frame.charts import show as show_figure
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import ADAPT, SEGMENT
-from pages.shared.runs.choice import all_runs, choose_run, has_maps, opened_run
+from pages.shared.runs.choice import all_runs, choose_rate, choose_run, has_maps, opened_run
 from panda_core.errors import PandaError
 from panda_core.figures import histogram_figure, spectrum_figure
 from panda_core.runs.adapt.answers import answered
@@ -69,16 +69,8 @@ def _run(run: LoadedRun, columns: list[DeltaGenerator]) -> None:
         return
     with columns[0]:
         step = _step(steps)
-    percent = columns[1].slider(
-        "False alarms allowed, %",
-        min_value=1,
-        max_value=50,
-        value=5,
-        key="false_alarms",
-        help=tip("false_alarms"),
-        bind="query-params",
-    )
-    scored = scores_of(run, step, percent / 100)
+    rate = choose_rate(columns[1], "false_alarms", tip("false_alarms"))
+    scored = scores_of(run, step, rate)
     _scores(run, scored, step)
     _answers(run)
     left, right = st.columns([1.7, 1], gap="large")

@@ -20,12 +20,12 @@ from panda_core.errors import PandaError
 from panda_core.few_shot.table import GENERALISERS, is_generalisation
 from panda_core.records import write_json
 from panda_core.runs import launch as launching
+from panda_core.runs.calibration import RATE
 from panda_core.runs.folder import ENDED, RunFolder
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.uploads import Upload, keep_upload
 
 FEWEST, MOST = 2, 8  # references: with one alone nothing says how much normal images differ; the papers go up to 8
-RATE = 0.05
 TRY, TRAIN = "try a trained model", "train one"
 SECTION, PICKED = "new_classes", "new_classes_run"
 NEXT = "new_classes_next"  # in the session: the section to switch to, before its widget is drawn again

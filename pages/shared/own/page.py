@@ -15,7 +15,7 @@ from pages.shared.frame.router import ADAPT as ADAPT_PAGE
 from pages.shared.own.drop import MESSAGE, show_drop, show_understood
 from pages.shared.own.results import show_results
 from pages.shared.own.score import CHECK, show_score
-from pages.shared.runs.choice import IMAGE, PARAMETER, UPLOAD, has_maps, open_run, opened_run
+from pages.shared.runs.choice import IMAGE, PARAMETER, UPLOAD, choose_rate, has_maps, open_run, opened_run
 from pages.shared.runs.downloads import can_score, show_use
 from pages.shared.runs.live import show_computing, show_ending, show_heading
 from panda_core.config import RunConfig
@@ -152,10 +152,7 @@ def _choose_rate(run: LoadedRun) -> float | None:
         st.warning("No normal images were held out of this run: it has scores, but no threshold.")
         return None
     choice, words = st.columns([1, 1.6], gap="large", vertical_alignment="center")
-    percent = choice.slider(
-        "False alarms allowed, %", 1, 50, 5, key="own_alarms", help=tip("false_alarms"), bind="query-params"
-    )
-    rate = percent / 100
+    rate = choose_rate(choice, "own_alarms", tip("false_alarms"))
     threshold, alarms = calibration.threshold(rate), calibration.false_alarms(rate)
     if threshold is None or alarms is None:
         return None
@@ -176,8 +173,8 @@ def _choose_rate(run: LoadedRun) -> float | None:
     if alarms.expected > rate * 1.02:
         needed = int(np.ceil(1 / rate)) - 1
         words.caption(
-            f"{calibration.images} images are too few to promise {percent} %: that takes {needed}. The threshold is "
-            "the highest value that a normal image had."
+            f"{calibration.images} images are too few to promise {100 * rate:.0f} %: that takes {needed}. "
+            "The threshold is the highest value that a normal image had."
         )
     return rate
 

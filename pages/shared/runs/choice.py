@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
@@ -16,6 +17,7 @@ from pages.shared.frame.router import ASSETS
 from panda_core.bench.folder import list_grids
 from panda_core.config import default_cache_dir, default_runs_dir
 from panda_core.errors import PandaError
+from panda_core.runs.calibration import RATE
 from panda_core.runs.folder import RunFolder, list_runs
 from panda_core.runs.recorded import unpacked
 from panda_core.runs.segment.settings import is_segmentation
@@ -110,6 +112,14 @@ def choose_run(folders: dict[str, RunFolder], opened: RunFolder | None, key: str
 def _picked(key: str) -> None:
     open_run(st.session_state[key])
     st.query_params.pop(IMAGE, None)
+
+
+def choose_rate(column: DeltaGenerator, key: str, about: str) -> float:
+    """Draw the slider of the false alarms that are allowed, and return their share; about: its tooltip."""
+    percent = column.slider(
+        "False alarms allowed, %", 1, 50, round(100 * RATE), key=key, help=about, bind="query-params"
+    )
+    return percent / 100
 
 
 def chosen_image(count: int) -> int | None:

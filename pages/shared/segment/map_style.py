@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from pages.shared.frame.glossary import tip
 from pages.shared.segment.maps import Maps
@@ -42,14 +41,6 @@ class MapStyle:
         if self.way == MASK:
             return shaded(picture, values, self.level, self.opacity)
         return (contoured if self.way == CONTOUR else boxed)(picture, values, self.level)
-
-
-def choose_rate(column: DeltaGenerator) -> float:
-    """Draw the slider of allowed false alarms and return their share, which decides who is rejected."""
-    percent = column.slider(
-        "False alarms allowed, %", 1, 50, 5, key="map_alarms", help=tip("map_alarms"), bind="query-params"
-    )
-    return percent / 100
 
 
 def choose_style(maps: Maps) -> MapStyle:

@@ -8,11 +8,11 @@ from streamlit.delta_generator import DeltaGenerator
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import OWN
-from pages.shared.runs.choice import all_runs, choose_run, has_maps, opened_run
+from pages.shared.runs.choice import all_runs, choose_rate, choose_run, has_maps, opened_run
 from pages.shared.runs.downloads import can_score, download_detector
 from pages.shared.runs.live import show_computing, show_ending, show_heading, show_skipped
 from pages.shared.segment.archive import download_maps
-from pages.shared.segment.map_style import choose_rate, choose_style
+from pages.shared.segment.map_style import choose_style
 from pages.shared.segment.maps import view_of
 from pages.shared.segment.numbers import show_counts, show_kinds, show_metrics
 from pages.shared.segment.start import LOOK, NEW, NEXT, SECTION, show_example, show_form
@@ -89,7 +89,7 @@ def _run(folder: RunFolder, column: DeltaGenerator) -> None:
         return
     columns = column.columns(2 if len(events) > 1 else 1, gap="medium")
     step = _step(list(events), columns[0])
-    view = view_of(run, step, choose_rate(columns[-1]))
+    view = view_of(run, step, choose_rate(columns[-1], "map_alarms", tip("map_alarms")))
     style = choose_style(view.maps)
     show_viewer(view, style, step, list(events))
     st.subheader("How good is it?")
