@@ -26,10 +26,10 @@ from pages.shared.player.time_machine_maps import maps_config  # noqa: E402
 from panda_core.config import RunConfig  # noqa: E402
 from panda_core.errors import DataMissing  # noqa: E402
 from panda_core.records import read_arrays, read_json, read_lines, write_arrays, write_json  # noqa: E402
-from panda_core.runs.adapt.layers import FISHER, MOVED, moved_by_layer  # noqa: E402
+from panda_core.runs.adapt.layers import moved_by_layer  # noqa: E402
 from panda_core.runs.folder import RunFolder  # noqa: E402
+from panda_core.runs.kinds import open_task, resolve  # noqa: E402
 from panda_core.runs.loaded import LoadedRun  # noqa: E402
-from panda_core.runs.plan import open_task, resolve  # noqa: E402
 from panda_core.runs.recorded import pack  # noqa: E402
 
 RECORDED = ROOT / "assets" / "recorded"
@@ -124,8 +124,8 @@ def keep(made: Path, key: str, adapted: str = "") -> None:
 
 def strip(made: Path, target: Path, adapted: str) -> None:
     """Rewrite the files of `target`, a copy of the run folder `made`, as `keep` says."""
-    if (made / FISHER).is_file():
-        write_json(target / MOVED, moved_by_layer(RunFolder(made)))
+    if RunFolder(made).fisher_file.is_file():
+        write_json(RunFolder(target).moved_file, moved_by_layer(RunFolder(made)))
     config = read_json(target / "config.json") | {"data_root": "data", "runs_dir": "runs"}
     config["set"] |= {"adapted": adapted} if adapted else {}
     write_json(target / "config.json", config)

@@ -92,7 +92,7 @@ def whiten_dims(default: int) -> Option:
 class RunConfig:
     """A run, wholly described. `None` means "the default of the chosen recipe, backbone or dataset".
 
-    `panda_core.runs.plan` replaces every None but those of the limits, where it means "all". `set` holds what `--set`
+    `panda_core.runs.kinds` replaces every None but those of the limits, where it means "all". `set` holds what `--set`
     sets: options of the recipe, the scorer and the backbone (`python -m panda_core recipes --json` lists them).
     """
 

@@ -13,7 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import panda_core
-from panda_core.cli.arguments import config_of, parser
+from panda_core.cli.arguments import parser
+from panda_core.cli.flags import config_of
 from panda_core.config import DEVICES, FEATURE_NORMS, Option, RunConfig, default_data_root, default_runs_dir
 from panda_core.errors import UsageError
 

@@ -41,7 +41,7 @@ CORE_FILES = [path for path in ALL_FILES if path.is_relative_to(CORE)]
 APP_FILES = [path for path in ALL_FILES if path.is_relative_to(PAGES) or path == ROOT / "app.py"]
 MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_FLAT_FILES = 350, 60, 6
 # Functions that are still longer, and are being taken apart.
-STILL_LONG = {"generalise", "_adapt", "parser", "datasets"}
+STILL_LONG = {"datasets"}
 
 
 def check_none(offenders: Iterable[str]) -> None:

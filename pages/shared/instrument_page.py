@@ -15,8 +15,7 @@ from pages.shared.player.time_machine_maps import offer_maps
 from pages.shared.runs.choice import all_runs, choose_run, has_maps, opened_run
 from pages.shared.runs.downloads import zipped
 from panda_core.errors import PandaError
-from panda_core.runs.adapt.layers import MOVED
-from panda_core.runs.folder import RunFolder
+from panda_core.runs.folder import CHECKPOINTS, RunFolder
 from panda_core.runs.loaded import LoadedRun
 
 PICKED = "travelled_run"
@@ -50,7 +49,7 @@ def show() -> None:
         more = st.expander("What moved in the network", icon=":material/layers:", on_change="rerun", key="layers")
         if more.open:
             with more:
-                if (run.folder.path / "checkpoints").is_dir() or (run.folder.path / MOVED).is_file():
+                if (run.folder.path / CHECKPOINTS).is_dir() or run.folder.moved_file.is_file():
                     show_layers(folder)
                 else:
                     st.caption("The weights of this recorded run were left out to save space.")

@@ -13,7 +13,7 @@ from panda_core.bench.published import check_key
 from panda_core.config import RunConfig
 from panda_core.datasets import Dataset, find_class, find_dataset
 from panda_core.errors import DataMissing, PandaError, UsageError
-from panda_core.runs.plan import resolve
+from panda_core.runs.kinds import resolve
 
 _ELSEWHERE = ("data_root", "runs_dir", "device", "name")  # do not change what is computed
 

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def _check(run: Path, images: Path, out: Path) -> None:
     from panda_core.runs.loaded import LoadedRun
 
     loaded, places = LoadedRun(RunFolder(run)), image_files(images)
-    judge = _judge_of_maps(loaded, out) if loaded.is_segmentation else _judge_of_scores(loaded)
+    judge = _judge_of_maps(loaded, out) if loaded.has_maps else _judge_of_scores(loaded)
     rows: list[Row] = []
     told = 0.0
     for start in range(0, len(places), BATCH):
@@ -104,9 +104,8 @@ def _judge_of_scores(loaded: LoadedRun) -> Judge:
 def _judge_of_maps(loaded: LoadedRun, out: Path) -> Judge:
     """Return what judges images by comparing their patches; without images it writes the maps down."""
     from panda_core.runs.segment.loop import joined
-    from panda_core.runs.segment.opened import patchwise
 
-    learned = _beside_references(loaded, out) or patchwise(loaded)
+    learned = _beside_references(loaded, out) or cast("Patchwise", loaded.kind.open(loaded))
     calibration = loaded.calibration
     parts: list[Any] = []
     names: list[str] = []
@@ -141,13 +140,13 @@ def _beside_references(loaded: LoadedRun, out: Path) -> Patchwise | None:
     """Return the run's model with the references of a new class, where the check came with some."""
     from panda_core.datasets import decode_image, image_files
     from panda_core.records import read_json
-    from panda_core.runs.few_shot.opened import judge_of_run
+    from panda_core.runs.few_shot.opened import open_few_shot
     from panda_core.runs.launch import REFERENCES
 
     if not (out / REFERENCES).exists():
         return None
     folder = Path(read_json(out / REFERENCES)["folder"])
-    return judge_of_run(loaded, [decode_image(folder / place, place) for place in image_files(folder)])
+    return open_few_shot(loaded, [decode_image(folder / place, place) for place in image_files(folder)])
 
 
 def _write_maps(out: Path, whole: Any, names: list[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from panda_core.cli.flags import config_of
 from panda_core.cli.map_files import check_target, write_maps
 from panda_core.cli.output import percent, print_json, print_table, print_text
 from panda_core.cli.progress import show_progress
@@ -20,55 +21,34 @@ from panda_core.events import Event, RunFinished, RunStarted
 from panda_core.figures.heatmaps import fixed_scale
 from panda_core.runs.calibration import Calibration
 from panda_core.runs.folder import RunFolder, list_runs
+from panda_core.runs.kinds import KINDS, recompute, resolve
 from panda_core.runs.loaded import LoadedRun, load_run
+from panda_core.runs.run import resume, run
 from panda_core.segmentation.maps import full_map
 
 
-def run_command(parsed: argparse.Namespace) -> int:
-    """Run one adaptation; print its events as they are recorded."""
-    from panda_core.cli.arguments import config_of
-    from panda_core.runs.plan import resolve
-
+def compute_command(parsed: argparse.Namespace) -> int:
+    """Compute a new run of any kind; print its events as they are recorded, and write its maps where asked to."""
+    _check_recipe(parsed)
     config = resolve(config_of(parsed))  # wrong names and values are said before torch is loaded
-    return record(parsed, config)
-
-
-def segment_command(parsed: argparse.Namespace) -> int:
-    """Compare patches with normal ones; print the metrics, and write the maps where asked to."""
-    from panda_core.cli.arguments import config_of
-    from panda_core.runs.plan import resolve
-    from panda_core.segmentation.table import SEGMENTERS
-
-    if parsed.recipe not in SEGMENTERS:
-        raise unknown_name("segmentation method", parsed.recipe, SEGMENTERS, "--recipe")
-    config = resolve(config_of(parsed))
-    if parsed.maps:
+    if getattr(parsed, "maps", None):
         check_target(Path(parsed.maps))
-    return record(parsed, config)
-
-
-def record(parsed: argparse.Namespace, config: RunConfig) -> int:
-    """Compute a run and print it as it goes; return the exit code."""
     with stop_on_signal() as should_stop:
-        from panda_core.runs.run import run
-
         return _consume(parsed, config, run(config, should_stop=should_stop))
+
+
+def _check_recipe(parsed: argparse.Namespace) -> None:
+    """Raise `UsageError` for a recipe of another kind than the command's; `run` takes any."""
+    for kind in KINDS:
+        if kind.key == getattr(parsed, "kind", None) and parsed.recipe not in kind.recipes:
+            raise unknown_name(kind.called, parsed.recipe, kind.recipes, "--recipe")
 
 
 def resume_command(parsed: argparse.Namespace) -> int:
     """Continue a run."""
     folder = RunFolder.open(parsed.run, parsed.runs_dir)
-    with stop_on_signal() as interrupted:
-        from panda_core.runs.queue import wait_for_turn
-        from panda_core.runs.run import resume
-
-        def should_stop() -> bool:
-            return interrupted() or folder.stop_requested()
-
-        def wait() -> bool:
-            return not parsed.queue or wait_for_turn(folder, should_stop)
-
-        return _consume(parsed, folder.config(), resume(folder, should_stop=should_stop, wait=wait))
+    with stop_on_signal() as should_stop:
+        return _consume(parsed, folder.config(), resume(folder, should_stop=should_stop, queued=parsed.queue))
 
 
 class stop_on_signal:
@@ -217,7 +197,7 @@ def show_command(parsed: argparse.Namespace) -> int:
         print_text(f"Skipped {name}: {reason}")
     if has_scores(loaded):
         _print_calibration(loaded.calibration)
-    if loaded.is_segmentation:
+    if loaded.has_maps:
         if loaded.metrics:
             _print_segmented(loaded.metrics)
         return 0
@@ -242,7 +222,7 @@ def show_command(parsed: argparse.Namespace) -> int:
 
 def has_scores(loaded: LoadedRun) -> bool:
     """Return whether a run has got as far as scores."""
-    return bool(loaded.segmented if loaded.is_segmentation else loaded.evaluated)
+    return bool(loaded.results)
 
 
 def _print_calibration(calibration: Calibration) -> None:
@@ -257,10 +237,8 @@ def _print_calibration(calibration: Calibration) -> None:
 
 def verify_command(parsed: argparse.Namespace) -> int:
     """Compute the final scores again from data, weights and checkpoints; exit 1 unless they are equal."""
-    from panda_core.runs.verification import recompute_final_scores
-
     loaded = load_run(parsed.run, parsed.runs_dir)
-    recomputed = recompute_final_scores(loaded)
+    recomputed = recompute(loaded)
     recorded = loaded.arrays("final")["scores"]
     if recorded.shape != recomputed.shape:
         raise PandaError(f"Not equal: {len(recorded)} recorded scores, {len(recomputed)} recomputed. The data changed.")

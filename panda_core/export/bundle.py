@@ -42,8 +42,8 @@ from panda_core.methods.table import find_recipe
 from panda_core.records import append_line, cannot_write, write_atomically, write_json
 from panda_core.runs.detector import PandaDetector
 from panda_core.runs.loaded import LoadedRun
-from panda_core.runs.plan import GIVEN_IMAGES
 from panda_core.runs.segment.settings import adapted_run, tail_file
+from panda_core.runs.settings import GIVEN_IMAGES
 
 ARRAYS = ("held_out_scores", "normaliser")  # of those a run keeps at a step: a detector's
 PROBES = 3  # random images on which the bundle must give the run's scores, to the bit
@@ -95,7 +95,7 @@ def _copy(loaded: LoadedRun, detector: PandaDetector, folder: Path) -> None:
     for event in loaded.events():
         if isinstance(event, (Evaluated, Segmented, RunFinished)):
             append_line(folder / "events.jsonl", event.to_json())
-    if loaded.is_segmentation:
+    if loaded.has_maps:
         step = loaded.segmented[-1].step
         names, steps = [f"{kept}/{step:06d}.safetensors" for kept in ("banks", "checkpoints")], [step]
         names = [name for name in names if (source / name).is_file()]

@@ -15,7 +15,8 @@ from panda_core.linalg import center_of
 from panda_core.methods.deep_svdd import DeepSVDD
 from panda_core.methods.outlier_exposure import OutlierExposure
 from panda_core.methods.stopping import SMALLEST_SPREAD
-from panda_core.runs.detector import Adapted, Checkpoint, PandaDetector
+from panda_core.runs.adapt.opened import Adapted, Checkpoint
+from panda_core.runs.detector import PandaDetector
 from panda_core.scoring.knn import KNNScorer
 from panda_core.scoring.mahalanobis import MahalanobisScorer
 from panda_core.scoring.means import KMeansScorer, MeanScorer

@@ -16,7 +16,8 @@ from panda_core.errors import BrokenRun, PandaError, UsageError
 from panda_core.export.graph import ScoreGraph, score_graph
 from panda_core.features.trunk import squared
 from panda_core.records import write_atomically
-from panda_core.runs.detector import Adapted, PandaDetector
+from panda_core.runs.adapt.opened import Adapted
+from panda_core.runs.detector import PandaDetector
 from panda_core.runs.loaded import LoadedRun
 
 TOLERANCE = 1e-4

@@ -22,8 +22,9 @@ from panda_core.backbones.network import Network
 from panda_core.config import RunConfig, default_data_root, default_runs_dir
 from panda_core.datasets import ImageSource
 from panda_core.errors import BrokenRun, UsageError
-from panda_core.few_shot.judging import Judge
-from panda_core.runs.detector import Adapted, PandaDetector
+from panda_core.few_shot.scorer import ReferenceScorer
+from panda_core.runs.adapt.opened import Adapted
+from panda_core.runs.detector import PandaDetector
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.segment.opened import Patchwise
@@ -107,7 +108,7 @@ def network_of(detector: PandaDetector) -> Network:
     if isinstance(learned, Adapted):
         return learned.network
     if isinstance(learned, Patchwise):
-        return learned.model.model.network if isinstance(learned.model, Judge) else learned.model.network
+        return learned.model.model.network if isinstance(learned.model, ReferenceScorer) else learned.model.network
     raise UsageError("This detector has learned nothing yet. Call `fit(images)`, or use `load_run(run).detector()`.")
 
 

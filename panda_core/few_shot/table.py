@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from panda_core.config import Option, RunConfig
+from panda_core.config import Option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,11 +140,3 @@ GENERALISERS: dict[str, Generaliser] = {
         },
     ),
 }
-
-
-def is_generalisation(config: RunConfig) -> bool:
-    """Return whether `config` describes a run that generalises to a new class."""
-    return config.recipe in GENERALISERS
-
-
-__all__ = ["GENERALISERS", "Generaliser", "is_generalisation"]

@@ -35,7 +35,7 @@ def report_of(run: LoadedRun) -> str:
         element("h1", title),
         element("p", f"Run {run.run_id}: {state.state}. {state.reason}".strip(), class_="faint"),
         *_numbers(run),
-        *(_kinds(run.metrics) if run.is_segmentation and run.metrics else _curves(run)),
+        *(_kinds(run.metrics) if run.has_maps and run.metrics else _curves(run)),
         *_scores(run, arrays),
         *_images(run, arrays, step),
         *_settings(run),
@@ -43,7 +43,7 @@ def report_of(run: LoadedRun) -> str:
 
 
 def _last_step(run: LoadedRun) -> int:
-    points = run.segmented if run.is_segmentation else run.evaluated
+    points = run.segmented if run.has_maps else run.evaluated
     if not points:
         raise BrokenRun(f"Run `{run.run_id}` has no result yet. Wait for its first evaluation, or resume it.")
     return points[-1].step
@@ -55,7 +55,7 @@ def _numbers(run: LoadedRun) -> Iterator[Html]:
     if metrics is None:
         yield element("p", "This run has not finished: everything below is as of its last evaluation.")
         return
-    if run.is_segmentation:
+    if run.has_maps:
         last = run.segmented[-1]
         shown = [
             ("image AUROC", _percent(last.image_auroc)),
@@ -141,7 +141,7 @@ def _images(run: LoadedRun, arrays: Mapping[str, np.ndarray], step: int) -> Iter
         yield element("p", f"{why}: {error}")
         return
     scores, is_anomaly = arrays["scores"], np.array(run.split["is_anomaly"])
-    show = _maps(run, step) if run.is_segmentation else lambda _row, image: image
+    show = _maps(run, step) if run.has_maps else lambda _row, image: image
     order = np.argsort(scores, kind="stable")
     groups = (
         ("Most anomalous", order[::-1]),

@@ -23,7 +23,7 @@ from panda_core.errors import BrokenRun, UsageError
 from panda_core.segmentation.maps import full_map
 
 if TYPE_CHECKING:
-    from panda_core.runs.loaded import LoadedRun
+    from panda_core.runs.reading import RecordedRun
 
 RATE = 0.05  # share of fresh normal images that a threshold may reject, unless somebody says otherwise
 ENOUGH = 19  # 1 / RATE - 1: with fewer calibrating images no threshold can promise RATE
@@ -155,9 +155,9 @@ class Calibration:
         return min(int(np.ceil((self.images + 1) * (1 - rate))), self.images)
 
 
-def calibration_of(loaded: LoadedRun) -> Calibration:
+def calibration_of(loaded: RecordedRun) -> Calibration:
     """Return the calibration of a run: as recorded, or, while it computes, that of its last step."""
-    record = loaded.folder.read("calibration.json")
+    record = loaded.folder.read(loaded.folder.calibration_file.name)
     if record is None:
         return calibration_at(loaded, "final" if loaded.metrics is not None else None)
     try:
@@ -166,16 +166,16 @@ def calibration_of(loaded: LoadedRun) -> Calibration:
         raise BrokenRun(f"Run `{loaded.run_id}` has a damaged calibration.json: {error}. Compute it again.") from error
 
 
-def calibration_at(loaded: LoadedRun, step: int | str | None) -> Calibration:
+def calibration_at(loaded: RecordedRun, step: int | str | None) -> Calibration:
     """Return the calibration of a run at a step, or "final"; None means its last step."""
-    last = loaded.segmented if loaded.is_segmentation else loaded.evaluated
-    if step is None or loaded.is_segmentation:
+    last = loaded.results
+    if step is None or loaded.has_maps:
         if not last:
             raise BrokenRun(f"Run `{loaded.run_id}` has no scores yet. Wait for its first evaluation.")
         step = last[-1].step if step in (None, "final") else step
     scores = loaded.arrays(step)["held_out_scores"]
     warning = warning_of(len(scores), str(loaded.config.set.get("calibrate_on", "held-out")))
-    if not loaded.is_segmentation:
+    if not loaded.has_maps:
         return calibrated(scores, warning)
     size, sigma = int(loaded.config.image_size or 0), float(loaded.config.set["sigma"])
     return calibrated(scores, warning, grids=loaded.maps(int(step))["held_out_grids"], size=size, sigma=sigma)

@@ -1,11 +1,25 @@
 """The run folder: the one interface between computing and everything else. No torch is needed to read one.
 
-    config.json  environment.json  split.json  events.jsonl  state.json  space.safetensors
-    checkpoints/NNNNNN.safetensors   galleries/NNNNNN.safetensors   momentum/NNNNNN.safetensors
-    arrays/NNNNNN.npz  arrays/final.npz
+    config.json             `RunConfig`, every default written out
+    environment.json        versions, hardware, sha256 of weights and splits, where the Fisher diagonal comes from
+    split.json              `RunSplit`: which images take part, by name and row
+    events.jsonl            one line an event, appended after the files it refers to: a line proves its files
+    state.json              queued | running | finished | stopped | failed | interrupted, since when and why
+    calibration.json        `Calibration`: calibrating scores, threshold, middle of the maps
+    arrays/NNNNNN.npz       `StepArrays` at step NNNNNN          arrays/final.npz   `FinalArrays`
+    maps/NNNNNN.npz         `MapArrays`, of runs with maps
+    checkpoints/NNNNNN.safetensors   the adapted tail, "learner.NAME" beside it; of few-shot runs the whole model and
+                                     "references.LEVEL"
+    galleries/NNNNNN.safetensors     "features" (N, D') that test images are compared with, of the checkpoints in use
+    banks/NNNNNN.safetensors         what a segmentation compares with
+    momentum/NNNNNN.safetensors      what the optimiser remembers, "slot/parameter"; gone once the run is finished
+    space.safetensors       center (D',), axes (D', 2); whitened: mean (D,), projection (D, D')
+    fisher.json             layer -> sum of the Fisher diagonal, of EWC     moved.json   layer -> how far it moved
+    checks/TOKEN/           looks at new images, for the app     output.log   what its process complained of
+    lock, stop              held while a process computes; there where somebody asks it to stop
 
-A log line is appended after the files it refers to, so a line proves its files. While a process computes a run it
-holds the lock `lock`; a run whose state says `running` and whose lock is free was interrupted.
+`panda_core.runs.arrays` lists what the arrays and `split.json` hold, with shapes. A run whose state says `running` and
+whose lock is free was interrupted.
 """
 
 from __future__ import annotations
@@ -16,7 +30,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +41,9 @@ from panda_core.config import RunConfig
 from panda_core.errors import BrokenRun, PandaError, UsageError
 from panda_core.events import Event
 from panda_core.records import absolute, append_line, cannot_write, read_arrays, read_json, read_lines, write_json
+from panda_core.runs.arrays import NEEDED_AT_END, NEEDED_AT_STEP
 
+CHECKPOINTS, GALLERIES, BANKS, MOMENTUM = "checkpoints", "galleries", "banks", "momentum"
 STATES = ("queued", "running", "finished", "stopped", "failed", "interrupted")
 ENDED = ("finished", "stopped", "failed", "interrupted")
 # Seconds in which the process of a queued run has begun: it imports torch, on a busy machine slowly.
@@ -121,7 +137,7 @@ class RunFolder(ComputedFolder):
     def open(run: str | os.PathLike[str], runs_dir: str | os.PathLike[str] = "runs") -> RunFolder:
         """Return the folder of `run`: a path, or an id below `runs_dir`. `UsageError` if there is none."""
         for path in (Path(absolute(run)), Path(absolute(runs_dir)) / run):
-            if (path / "config.json").is_file():
+            if RunFolder(path).config_file.is_file():
                 return RunFolder(path)
         raise UsageError(f"There is no run `{run}`. `python -m panda_core list` shows the runs of a folder.")
 
@@ -136,11 +152,11 @@ class RunFolder(ComputedFolder):
     # config, environment, split
 
     def write_config(self, config: RunConfig) -> None:
-        write_json(self.path / "config.json", config.to_json())
+        write_json(self.config_file, config.to_json())
 
     def config(self) -> RunConfig:
         try:
-            return RunConfig.from_json(read_json(self.path / "config.json"))
+            return RunConfig.from_json(read_json(self.config_file))
         except (PandaError, TypeError) as error:
             raise BrokenRun(f"Run `{self.run_id}` has no readable config: {error}") from error
 
@@ -165,27 +181,96 @@ class RunFolder(ComputedFolder):
     # events
 
     def append(self, event: Event) -> None:
-        append_line(self.path / "events.jsonl", event.to_json())
+        append_line(self.log_file, event.to_json())
 
     def events(self, offset: int = 0) -> Iterator[tuple[Event, int]]:
         """Yield (event, offset after it) from byte `offset` on; kinds this version does not know are passed over."""
-        for record, after in read_lines(self.path / "events.jsonl", offset):
+        for record, after in read_lines(self.log_file, offset):
             event = Event.from_json(record)
             if event is not None:
                 yield event, after
 
+    # files, whether they are there or not
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def split_file(self) -> Path:
+        return self.path / "split.json"
+
+    @property
+    def environment_file(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def calibration_file(self) -> Path:
+        return self.path / "calibration.json"
+
+    @property
+    def space_file(self) -> Path:
+        return self.path / "space.safetensors"
+
+    @property
+    def fisher_file(self) -> Path:
+        return self.path / "fisher.json"
+
+    @property
+    def moved_file(self) -> Path:
+        return self.path / "moved.json"
+
+    @property
+    def output_file(self) -> Path:
+        return self.path / "output.log"
+
+    def checkpoint(self, step: int) -> Path:
+        return self.path / CHECKPOINTS / f"{step:06d}.safetensors"
+
+    def gallery(self, step: int) -> Path:
+        return self.path / GALLERIES / f"{step:06d}.safetensors"
+
+    def bank(self, step: int) -> Path:
+        return self.path / BANKS / f"{step:06d}.safetensors"
+
+    def momentum(self, step: int) -> Path:
+        return self.path / MOMENTUM / f"{step:06d}.safetensors"
+
+    def arrays_file(self, step: int | str) -> Path:
+        """Return the file of the arrays of a step, or of "final"."""
+        return self.path / "arrays" / (f"{step:06d}.npz" if isinstance(step, int) else f"{step}.npz")
+
+    def maps_file(self, step: int) -> Path:
+        return self.path / "maps" / f"{step:06d}.npz"
+
+    def steps_in(self, name: str) -> list[int]:
+        """Return the steps, ascending, whose files the folder `name` of the run holds."""
+        return sorted(int(path.stem) for path in (self.path / name).glob("*.safetensors") if path.stem.isdecimal())
+
+    def keep_only(self, name: str, steps: Collection[int]) -> None:
+        """Remove the files in the folder `name` of the run that belong to none of `steps`."""
+        for step in self.steps_in(name):
+            if step not in steps:
+                (self.path / name / f"{step:06d}.safetensors").unlink(missing_ok=True)
+
     # arrays
 
     def arrays(self, step: int | str) -> dict[str, np.ndarray]:
-        """Return the arrays of a step (or of "final"): see `panda_core.runs.adapt.evaluate`."""
-        path = (
-            self.path / "arrays" / f"{step:06d}.npz" if isinstance(step, int) else self.path / "arrays" / f"{step}.npz"
-        )
+        """Return the arrays of a step (`StepArrays`), or of "final" (`FinalArrays`), by key."""
+        path = self.arrays_file(step)
         arrays = read_arrays(path)
-        absent = {"scores", "held_out_scores", "normaliser" if isinstance(step, int) else "step"} - set(arrays)
+        absent = (NEEDED_AT_STEP if isinstance(step, int) else NEEDED_AT_END) - set(arrays)
         if absent:
             raise BrokenRun(f"`{path}` lacks {', '.join(sorted(absent))}. The run must be computed again.")
         return arrays
+
+    def maps(self, step: int) -> dict[str, np.ndarray]:
+        """Return what a run with maps saved of them at a step, by key."""
+        return read_arrays(self.maps_file(step))
 
     def delete(self) -> None:
         """Remove the folder; refused while a process computes the run."""

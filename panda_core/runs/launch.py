@@ -15,7 +15,7 @@ from panda_core.config import RunConfig
 from panda_core.errors import PandaError
 from panda_core.records import cannot_write, read_json, write_json
 from panda_core.runs.folder import RunFolder
-from panda_core.runs.plan import resolve
+from panda_core.runs.kinds import resolve
 
 # Processes of this one, kept until they end so that they can be reaped. The last is told apart: it has imported
 # everything a run needs and waits for one, which saves seconds between a click and the first point.

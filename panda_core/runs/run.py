@@ -1,19 +1,24 @@
-"""Running a plan into its folder: arrays and checkpoint first, then the line that refers to them."""
+"""Computing a run into its folder: files first, then the line that refers to them. One at a time; others wait.
+
+The loops yield what happens and what is to be saved; only here is it written down, and only here is a run stopped: at
+any item that a loop yields. Importing this loads no torch.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
-from collections.abc import Callable, Generator, Iterator
+import time
+from collections.abc import Callable, Iterator
 
-from filelock import Timeout
+from filelock import FileLock, Timeout
 
 from panda_core.config import RunConfig
 from panda_core.datasets import OneClassTask
 from panda_core.errors import PandaError, UsageError
 from panda_core.events import (
     CheckpointSaved,
-    Evaluated,
     Event,
     ImagesSkipped,
     RunFailed,
@@ -21,19 +26,13 @@ from panda_core.events import (
     RunStarted,
     RunStopped,
 )
-from panda_core.few_shot.table import is_generalisation
-from panda_core.records import cannot_write, read_lines, write_atomically
-from panda_core.runs.adapt.evaluate import Measured
-from panda_core.runs.adapt.loop import Resumed, adapt
+from panda_core.records import cannot_write
 from panda_core.runs.data import check_unchanged
-from panda_core.runs.few_shot.data import GeneralPlan
-from panda_core.runs.few_shot.loop import generalise, prepare_generalisation
-from panda_core.runs.folder import RunFolder
-from panda_core.runs.plan import Plan, SegmentPlan, prepare, prepare_segmentation
-from panda_core.runs.saving import Saved, environment, momentum_file, save
-from panda_core.runs.segment.loop import segment
-from panda_core.runs.segment.settings import is_segmentation
-from panda_core.runs.tensors import read_head, read_momentum, read_space, read_tail
+from panda_core.runs.folder import MOMENTUM, RunFolder, list_runs
+from panda_core.runs.kinds import Computation, kind_of, prepare
+from panda_core.runs.settings import Plan
+
+POLL = 0.25  # seconds between looks at the queue
 
 
 def run(
@@ -43,19 +42,20 @@ def run(
 
     A generator: nothing is computed until it is iterated; closing it stops the run. `task` replaces the dataset.
     Errors in the config raise before a folder is made; an error later yields `RunFailed`, then raises.
+    should_stop: asked between batches; once true, the last event is `RunStopped`.
     """
-    plan = _prepared(config, task)
+    plan = prepare(config, task)
     folder = RunFolder.create(plan.config)
     with folder.lock():
         yield from _record(plan, folder, should_stop)
 
 
 def resume(
-    folder: RunFolder, *, should_stop: Callable[[], bool] = lambda: False, wait: Callable[[], bool] = lambda: True
+    folder: RunFolder, *, should_stop: Callable[[], bool] = lambda: False, queued: bool = False
 ) -> Iterator[Event]:
     """Yield the events of a run that was created, stopped, interrupted or failed, from its last checkpoint on.
 
-    wait: called with the lock held before anything is computed; false means "stopped while waiting".
+    queued: whether it first waits until no other run of its folder computes. should_stop: as in `run`.
     """
     try:
         lock = folder.lock().acquire()
@@ -66,36 +66,27 @@ def resume(
     with lock:
         if folder.state().state == "finished":
             raise UsageError(f"Run `{folder.run_id}` is finished; there is nothing to resume.")
-        if not wait():
-            event = RunStopped(reason="Stopped on request while waiting in the queue.")
-            folder.append(event)
-            _after(folder, event)
-            yield event
+        if queued and not wait_for_turn(folder, lambda: should_stop() or folder.stop_requested()):
+            yield _stop(folder, "Stopped on request while waiting in the queue.")
             return
         try:
-            plan = _prepared(folder.config())
-            check_unchanged(folder.run_id, folder.read("split.json") or {}, plan.task)
+            plan = prepare(folder.config())
+            check_unchanged(folder.run_id, folder.read(folder.split_file.name) or {}, plan.task)
         except PandaError as error:
             yield from _fail(folder, error)
             raise
         yield from _record(plan, folder, should_stop)
 
 
-def _prepared(config: RunConfig, task: OneClassTask | None = None) -> Plan | SegmentPlan:
-    if is_generalisation(config):
-        return prepare_generalisation(config, task)
-    return prepare_segmentation(config, task) if is_segmentation(config) else prepare(config, task)
-
-
-def _record(plan: Plan | SegmentPlan, folder: RunFolder, should_stop: Callable[[], bool]) -> Iterator[Event]:
-    """Compute into `folder`, from its last checkpoint if it has one; a segmentation has none and starts anew."""
-
+def _record(plan: Plan, folder: RunFolder, should_stop: Callable[[], bool]) -> Iterator[Event]:
+    """Compute into `folder`, from its last checkpoint if it has one that can be gone on from."""
+    kind = kind_of(plan.config)
     try:
         folder.write_state("running")
         folder.write_config(plan.config)
-        resumed = None if isinstance(plan, SegmentPlan) else _last_checkpoint(folder, plan)
+        resumed = kind.resumed(folder, plan)
         if resumed is None:
-            (folder.path / "events.jsonl").unlink(missing_ok=True)
+            folder.log_file.unlink(missing_ok=True)
             started = RunStarted(run_id=folder.run_id, config=plan.config.to_json())
             folder.append(started)
             yield started
@@ -104,14 +95,8 @@ def _record(plan: Plan | SegmentPlan, folder: RunFolder, should_stop: Callable[[
                 unread = ImagesSkipped(split="folder", count=len(names), names=names, reasons=reasons)
                 folder.append(unread)
                 yield unread
-        items = (
-            generalise(plan)
-            if isinstance(plan, GeneralPlan)
-            else segment(plan)
-            if isinstance(plan, SegmentPlan)
-            else adapt(plan, resumed)
-        )
-        yield from _drive(items, plan, folder, should_stop, resumed)
+        checkpoint = None if resumed is None else resumed.step
+        yield from _drive(kind.compute(plan, resumed), plan, folder, should_stop, checkpoint)
     except GeneratorExit:
         stopped = RunStopped(reason="Stopped: nobody asked for further events.")
         folder.append(stopped)
@@ -129,35 +114,42 @@ def _record(plan: Plan | SegmentPlan, folder: RunFolder, should_stop: Callable[[
 
 
 def _drive(
-    items: Generator[Event | Saved | None, None, None],
-    plan: Plan | SegmentPlan,
+    computation: Computation,
+    plan: Plan,
     folder: RunFolder,
     should_stop: Callable[[], bool],
-    resumed: Resumed | None,
+    checkpoint: int | None,
 ) -> Iterator[Event]:
-    """Write down what a loop yields, and yield its events. At every item it may be stopped, and only here."""
-    last: int | None = None if resumed is None else resumed.step
-    with contextlib.closing(items):
+    """Write down what a loop yields, and yield its events; between any two items it may be stopped.
+
+    checkpoint: the step from which it goes on, or None.
+    """
+    with contextlib.closing(computation):
         while not (should_stop() or folder.stop_requested()):
             try:
-                item = next(items)
+                item = next(computation)
             except StopIteration:
                 return
             if isinstance(item, Event):
                 folder.append(item)
                 _after(folder, item)
                 yield item
-                if isinstance(item, CheckpointSaved):
-                    last = item.step
-                elif isinstance(item, RunFinished):
+                if isinstance(item, RunFinished):
                     return
+                checkpoint = item.step if isinstance(item, CheckpointSaved) else checkpoint
             elif item is not None:
-                save(plan, folder, item)
-    where = "before the first checkpoint" if last is None else f"after the checkpoint of step {last}"
-    event = RunStopped(reason=f"Stopped on request, {where}.")
-    folder.append(event)
-    _after(folder, event)
-    yield event
+                item.save(folder, plan)
+    where = "before the first checkpoint" if checkpoint is None else f"after the checkpoint of step {checkpoint}"
+    yield _stop(folder, f"Stopped on request, {where}.")
+
+
+def _stop(folder: RunFolder, reason: str) -> RunStopped:
+    """Write down that a run was stopped, and return the event."""
+    stopped = RunStopped(reason=reason)
+    folder.append(stopped)
+    folder.write_state("stopped", reason)
+    folder.clear_stop_request()  # it is fulfilled; one that comes before the run is resumed counts again
+    return stopped
 
 
 def _fail(folder: RunFolder, error: PandaError) -> Iterator[Event]:
@@ -173,47 +165,42 @@ def _fail(folder: RunFolder, error: PandaError) -> Iterator[Event]:
 
 def _after(folder: RunFolder, event: Event) -> None:
     """Do what follows a line: set the final state, drop what only an earlier checkpoint needed."""
-    if isinstance(event, RunStopped):
-        folder.write_state("stopped", event.reason)
-        folder.clear_stop_request()  # it is fulfilled; one that comes before the run is resumed counts again
-    elif isinstance(event, RunFinished):
+    if isinstance(event, RunFinished):
         folder.write_state("finished")
-        shutil.rmtree(folder.path / "momentum", ignore_errors=True)
+        shutil.rmtree(folder.path / MOMENTUM, ignore_errors=True)
     elif isinstance(event, CheckpointSaved):
-        for path in (folder.path / "momentum").glob("*.safetensors"):
-            if path.stem != f"{event.step:06d}":
-                path.unlink(missing_ok=True)
+        folder.keep_only(MOMENTUM, (event.step,))
 
 
-def _last_checkpoint(folder: RunFolder, plan: Plan) -> Resumed | None:
-    """Return where to go on, and cut the log after that point; None if there is no such point."""
-    log = folder.path / "events.jsonl"
-    records = list(read_lines(log))
-    evaluated: list[Evaluated] = []
-    kept, keep_evaluated, last_step = 0, 0, -1
-    for place, (record, _) in enumerate(records):
-        event = Event.from_json(record)
-        if isinstance(event, Evaluated):
-            evaluated.append(event)
-        elif isinstance(event, CheckpointSaved) and momentum_file(folder, event.step).exists():
-            kept, keep_evaluated, last_step = place + 1, len(evaluated), event.step
-    if last_step < 0:
-        return None
-    evaluated = evaluated[:keep_evaluated]
-    name = f"{last_step:06d}"
-    resumed = Resumed(
-        step=last_step,
-        images_seen=evaluated[-1].images_seen,
-        tail=read_tail(folder.path / "checkpoints" / f"{name}.safetensors", plan.network),
-        head=read_head(folder.path / "checkpoints" / f"{name}.safetensors"),
-        momentum=read_momentum(momentum_file(folder, last_step)),
-        space=read_space(folder.path / "space.safetensors", plan.network, str(plan.config.feature_norm)),
-        history=[Measured(folder.arrays(event.step), event) for event in evaluated],
-        seconds=evaluated[-1].time - float(records[0][0].get("time", evaluated[-1].time)),
-    )
-    content = log.read_bytes()[: records[kept - 1][1]]
-    write_atomically(log, lambda file: file.write(content))
-    return resumed
+# The queue: runs of one folder compute in order of their ids. It works across processes, without a server.
 
 
-__all__ = ["environment", "resume", "run"]
+def slots() -> int:
+    """Return how many runs may compute at once: `$PANDA_MAX_RUNS`, 1 by default."""
+    text = os.environ.get("PANDA_MAX_RUNS") or "1"
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise UsageError(f"`PANDA_MAX_RUNS` must be a whole number in [1, 64]; got `{text}`. Set it to 1.")
+    return int(text)
+
+
+def runs_ahead(folder: RunFolder) -> int:
+    """Return how many runs in the same folder compute now or came before `folder` and still wait."""
+    ahead = 0
+    for other in list_runs(folder.path.parent):
+        if other.run_id != folder.run_id:
+            state = other.state().state
+            ahead += state == "running" or (state == "queued" and other.run_id < folder.run_id)
+    return ahead
+
+
+def wait_for_turn(folder: RunFolder, should_stop: Callable[[], bool]) -> bool:
+    """Wait until `folder` may compute, and mark it running; return False if stopped before that."""
+    allowed = slots()
+    folder.write_state("queued")
+    while not should_stop():
+        with FileLock(folder.path.parent / ".queue.lock"):  # between looking and marking, nobody else may look
+            if runs_ahead(folder) < allowed:
+                folder.write_state("running")
+                return True
+        time.sleep(POLL)
+    return False

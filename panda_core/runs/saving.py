@@ -1,104 +1,78 @@
-"""What a run writes into its folder besides the log: the split, the environment, arrays, tensors and maps."""
+"""What every run writes into its folder besides the log: which images take part, and what the result depends on."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import time
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from panda_core.datasets import split_digest
-from panda_core.records import write_arrays, write_json
-from panda_core.runs.adapt.layers import FISHER, summed_by_layer
-from panda_core.runs.adapt.loop import Final, Snapshot, Start
+from panda_core.records import write_json
 from panda_core.runs.data import content_of
 from panda_core.runs.folder import RunFolder
-from panda_core.runs.plan import Plan, SegmentPlan
-from panda_core.runs.segment.loop import SegmentSnapshot, SegmentStart
-from panda_core.runs.tensors import write_tensors
+from panda_core.runs.settings import Plan
 
-Saved = Start | Snapshot | Final | SegmentStart | SegmentSnapshot
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "faiss-cpu", "safetensors", "pillow")
 
 
-def save(plan: Plan | SegmentPlan, folder: RunFolder, item: Saved) -> None:
-    """Write down what is no event."""
-    if isinstance(item, Start):
-        inputs = item.inputs
-        write_tensors(folder.path / "space.safetensors", item.space.tensors())
-        skipped = (*inputs.train.skipped, *inputs.test.skipped)
-        _save_split(
-            plan,
-            folder,
-            inputs.train.image_rows,
-            inputs.test.image_rows,
-            inputs.is_anomaly,
-            skipped,
+class Saved(Protocol):
+    """Files of a run, which a loop yields before the event that refers to them."""
+
+    def save(self, folder: RunFolder, plan: Plan) -> None:
+        """Write the files into the run's folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TakingPart:
+    """Which images take part in a run, said once before its first result.
+
+    train, test: rows of the task's sets that could be decoded.
+    is_anomaly: (M,) of the test rows.
+    fitted: places in `train` of the images that are learned from or compared with.
+    held_out: places in `train` of the images that calibrate.
+    skipped: (name, reason) of images and masks that could not be decoded.
+    has_mask: (M,) whether the defects of a test image are marked, of runs with maps.
+    fisher: where the Fisher diagonal comes from, in words, of runs with elastic weights.
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    is_anomaly: np.ndarray
+    fitted: np.ndarray
+    held_out: np.ndarray
+    skipped: Sequence[tuple[str, str]]
+    has_mask: np.ndarray | None = None
+    fisher: str | None = None
+
+    def save(self, folder: RunFolder, plan: Plan) -> None:
+        """Write `split.json` and `environment.json`."""
+        task = plan.task
+        write_json(
+            folder.split_file,
             {
-                "fitted": inputs.fitted.tolist(),
-                "held_out": inputs.held_out.tolist(),
-                "reserved": np.nonzero(np.isin(inputs.train.image_rows, plan.task.reserved))[0].tolist(),
+                "train": [task.train.names[row] for row in self.train],
+                "train_rows": self.train.tolist(),
+                "test": [task.test.names[row] for row in self.test],
+                "test_rows": self.test.tolist(),
+                "is_anomaly": self.is_anomaly.tolist(),
+                "skipped": [list(pair) for pair in self.skipped],
+                "content": content_of(task),
+                "fitted": self.fitted.tolist(),
+                "held_out": self.held_out.tolist(),
+                "reserved": np.nonzero(np.isin(self.train, task.reserved))[0].tolist(),
+                **({} if self.has_mask is None else {"has_mask": self.has_mask.tolist()}),
             },
         )
-        write_json(folder.path / "environment.json", environment(plan, inputs.fisher_source))
-        if inputs.penalty is not None and inputs.penalty.importance is not None:
-            sums = {name: float(value.sum()) for name, value in inputs.penalty.importance.items()}
-            write_json(folder.path / FISHER, summed_by_layer(sums))
-    elif isinstance(item, SegmentStart):
-        _save_split(
-            plan,
-            folder,
-            item.train,
-            item.test,
-            item.is_anomaly,
-            item.skipped,
-            {
-                "fitted": item.bank.tolist(),
-                "held_out": item.held_out.tolist(),
-                "reserved": np.nonzero(np.isin(item.train, plan.task.reserved))[0].tolist(),
-                "has_mask": item.has_mask.tolist(),
-            },
-        )
-        write_json(folder.path / "environment.json", environment(plan, None))
-    elif isinstance(item, Snapshot):
-        _save_snapshot(folder, item)
-    elif isinstance(item, SegmentSnapshot):
-        _save_segmented(folder, item)
-    else:
-        _save_final(folder, item)
+        write_json(folder.environment_file, environment(plan, self.fisher))
 
 
-def _save_split(
-    plan: Plan | SegmentPlan,
-    folder: RunFolder,
-    train: np.ndarray,
-    test: np.ndarray,
-    is_anomaly: np.ndarray,
-    skipped: Sequence[tuple[str, str]],
-    parts: dict[str, list[int]],
-) -> None:
-    """Write `split.json`: names of the images that take part and their rows in the task; `parts` of those rows."""
-    task = plan.task
-    write_json(
-        folder.path / "split.json",
-        {
-            "train": [task.train.names[row] for row in train],
-            "train_rows": train.tolist(),
-            "test": [task.test.names[row] for row in test],
-            "test_rows": test.tolist(),
-            "is_anomaly": is_anomaly.tolist(),
-            "skipped": [list(pair) for pair in skipped],
-            "content": content_of(task),
-            **parts,
-        },
-    )
-
-
-def environment(plan: Plan | SegmentPlan, fisher: str | None) -> dict[str, object]:
+def environment(plan: Plan, fisher: str | None) -> dict[str, object]:
     """Return what the result depends on besides the config."""
     import torch
 
@@ -121,37 +95,3 @@ def environment(plan: Plan | SegmentPlan, fisher: str | None) -> dict[str, objec
         "fisher": fisher,
         "started": time.time(),
     }
-
-
-def _save_snapshot(folder: RunFolder, snapshot: Snapshot) -> None:
-    name = f"{snapshot.step:06d}"
-    write_arrays(folder.path / "arrays" / f"{name}.npz", snapshot.arrays)
-    write_tensors(folder.path / "galleries" / f"{name}.safetensors", {"features": snapshot.gallery})
-    write_tensors(momentum_file(folder, snapshot.step), snapshot.momentum)
-    write_tensors(folder.path / "checkpoints" / f"{name}.safetensors", snapshot.tail)
-
-
-def _save_segmented(folder: RunFolder, snapshot: SegmentSnapshot) -> None:
-    name = f"{snapshot.step:06d}"
-    write_arrays(folder.path / "maps" / f"{name}.npz", snapshot.maps)
-    write_tensors(folder.path / snapshot.kept_in / f"{name}.safetensors", snapshot.model)
-    write_arrays(folder.path / "arrays" / f"{name}.npz", snapshot.arrays)
-    # The scores that count are those of the last checkpoint.
-    write_json(folder.path / "calibration.json", snapshot.calibration.to_json())
-    scores = snapshot.arrays["scores"]
-    final = {"scores": scores, "step": np.full(len(scores), snapshot.step)}
-    write_arrays(folder.path / "arrays" / "final.npz", {**final, "held_out_scores": snapshot.arrays["held_out_scores"]})
-
-
-def _save_final(folder: RunFolder, final: Final) -> None:
-    arrays = {"scores": final.scores, "step": final.step, "held_out_scores": final.held_out_scores}
-    write_arrays(folder.path / "arrays" / "final.npz", arrays)
-    write_json(folder.path / "calibration.json", final.calibration.to_json())
-    used = {f"{step:06d}" for step in final.steps_used}
-    for path in (folder.path / "galleries").glob("*.safetensors"):
-        if path.stem not in used:  # only a detector needs them, and it needs these
-            path.unlink(missing_ok=True)
-
-
-def momentum_file(folder: RunFolder, step: int) -> Path:
-    return folder.path / "momentum" / f"{step:06d}.safetensors"

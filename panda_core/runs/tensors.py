@@ -31,6 +31,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 HEAD = "learner."  # begins the names of what a recipe trains or remembers beside the tail
+REFERENCES = "references."  # begins the names of the references' features in the checkpoint of a few-shot run
 
 
 def tail_state(network: Network) -> dict[str, Tensor]:

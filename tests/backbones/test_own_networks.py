@@ -13,7 +13,7 @@ from panda_core.backbones import BACKBONES, find_backbone, timm_loading
 from panda_core.backbones.network import start_anew
 from panda_core.features.trunk import compute_trunk, network_input
 from panda_core.methods.table import RECIPES
-from panda_core.runs.plan import prepare, resolve
+from panda_core.runs.kinds import prepare, resolve
 
 OWN = [key for key, row in BACKBONES.items() if not row.pretrained]
 every = pytest.mark.parametrize("key", OWN)

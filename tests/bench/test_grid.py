@@ -16,7 +16,7 @@ from panda_core.config import RunConfig
 from panda_core.datasets import DATASETS
 from panda_core.errors import UsageError
 from panda_core.methods.table import RECIPES
-from panda_core.runs.plan import resolve
+from panda_core.runs.kinds import resolve
 from panda_core.segmentation.table import SEGMENTERS
 
 NAMED = ("table1", "table2", "table4", "table5", "scoring", "mhrot", "quick", "whitening", "ewc", "deep_svdd")

@@ -42,8 +42,9 @@ from panda_core.events import result_of
 from panda_core.features.trunk import network_input, squared
 from panda_core.metrics import auroc
 from panda_core.pixel_metrics import pixel_metrics
-from panda_core.runs.plan import GIVEN_IMAGES, prepare_segmentation
 from panda_core.runs.segment.loop import joined
+from panda_core.runs.segment.settings import prepare
+from panda_core.runs.settings import GIVEN_IMAGES
 from panda_core.segmentation.calibration import fit_calibrated
 from panda_core.segmentation.maps import full_map
 from panda_core.segmentation.model import Patches, PatchModel
@@ -112,7 +113,7 @@ def ours(train: np.ndarray, test: np.ndarray, *, ratio: float, seed: int) -> Mea
         seed=seed,
         set={"levels": ",".join(LAYERS), "coreset": ratio, "bank_rows": 10_000_000, "candidates": 100_000_000, **SET},
     )
-    plan = prepare_segmentation(config, OneClassTask(_images(train), _images(test[:1]), np.zeros(1, np.uint8)))
+    plan = prepare(config, OneClassTask(_images(train), _images(test[:1]), np.zeros(1, np.uint8)))
     model = PatchModel(plan.config, plan.network, plan.levels, plan.device)
     model.patches(list(train[:2]))  # the first call also plans the convolutions
 

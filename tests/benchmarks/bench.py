@@ -47,7 +47,7 @@ def row(what: str, measured: str, target: str, how: str) -> Row:
 def speed() -> Iterator[Row]:
     """One epoch plus evaluation, and the step alone, against the released loop; the two in turn."""
     from panda_core.runs.adapt.loop import adapt
-    from panda_core.runs.plan import prepare
+    from panda_core.runs.kinds import prepare
 
     config = RunConfig(
         dataset="cifar10",

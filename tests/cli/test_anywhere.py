@@ -17,7 +17,7 @@ from panda_core import RunConfig, UsageError
 from panda_core.cli import main
 from panda_core.cli.progress import show_progress
 from panda_core.events import CacheProgress, RunStarted
-from panda_core.runs.plan import prepare, resolve
+from panda_core.runs.kinds import prepare, resolve
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])

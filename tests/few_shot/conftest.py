@@ -16,7 +16,7 @@ def model(tiny_backbone: str, tiny_network: Callable[..., Any]) -> Callable[...,
 
     from panda_core.config import RunConfig
     from panda_core.few_shot.model import ResidualModel
-    from panda_core.runs.plan import resolve
+    from panda_core.runs.kinds import resolve
 
     def make(seed: int = 0, **options: Any) -> ResidualModel:
         config = RunConfig(

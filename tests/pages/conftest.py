@@ -35,7 +35,7 @@ from panda_core.events import (  # noqa: E402
 )
 from panda_core.records import write_arrays, write_json  # noqa: E402
 from panda_core.runs.folder import RunFolder  # noqa: E402
-from panda_core.runs.plan import open_task, resolve  # noqa: E402
+from panda_core.runs.kinds import open_task, resolve  # noqa: E402
 
 STEPS = (0, 10, 20)
 NORMALS, ANOMALIES = 4, 9

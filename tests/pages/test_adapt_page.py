@@ -48,7 +48,7 @@ def test_every_preset_button_fills_the_form(open_page: Any) -> None:
 def test_what_a_preset_leaves_open_is_its_own_recipes_default(open_page: Any) -> None:
     """Guards against another recipe's default of an option of the same name, which the run would take for a wish."""
     from pages.shared.forms.presets import PRESETS
-    from panda_core.runs.plan import options_of
+    from panda_core.runs.kinds import options_of
 
     at = open_page("adapt")
     for preset in PRESETS:
@@ -63,7 +63,7 @@ def test_start_makes_a_run_of_the_form_and_opens_it(open_page: Any, monkeypatch:
     started: list[RunConfig] = []
 
     def start(config: RunConfig) -> RunFolder:
-        from panda_core.runs.plan import resolve
+        from panda_core.runs.kinds import resolve
 
         started.append(config)
         return RunFolder.create(resolve(config))

@@ -21,8 +21,8 @@ from panda_core.errors import PandaError
 from panda_core.figures import Curve
 from panda_core.records import write_arrays, write_json
 from panda_core.runs.folder import list_runs
+from panda_core.runs.kinds import resolve
 from panda_core.runs.loaded import LoadedRun
-from panda_core.runs.plan import resolve
 
 
 def test_the_machine_has_pictures_words_and_places(make_run: Any) -> None:

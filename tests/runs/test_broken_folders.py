@@ -17,8 +17,8 @@ from safetensors.torch import save
 
 from panda_core import BrokenRun, PandaError, load_run
 from panda_core.cli import main
+from panda_core.runs.kinds import recompute
 from panda_core.runs.tensors import read_tensors
-from panda_core.runs.verification import recompute_final_scores
 
 IMAGES = [np.zeros((8, 8, 3), np.uint8)]
 TENSORS = ("checkpoints/000004.safetensors", "galleries/000004.safetensors", "space.safetensors")
@@ -172,7 +172,7 @@ def test_a_missing_checkpoint_cannot_be_verified(own_run: Path) -> None:
     """ "Equal", or a traceback, for a run whose weights are gone."""
     (own_run / "checkpoints" / "000004.safetensors").unlink()
     with pytest.raises(BrokenRun, match="000004"):
-        recompute_final_scores(load_run(own_run))
+        recompute(load_run(own_run))
 
 
 def test_an_unfinished_run_says_so(own_run: Path) -> None:
@@ -182,4 +182,4 @@ def test_an_unfinished_run_says_so(own_run: Path) -> None:
     with pytest.raises(BrokenRun, match="no checkpoint yet"):
         load_run(own_run).detector()
     with pytest.raises(BrokenRun, match="not finished"):
-        recompute_final_scores(load_run(own_run))
+        recompute(load_run(own_run))

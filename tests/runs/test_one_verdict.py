@@ -113,7 +113,7 @@ def test_every_surface_gives_the_same_verdict(
                 assert [row["percentile"] for row in rows] == percentiles
         page = judged(run, table_of(capsys, folder.path, images, "--json"), None, rate)
         assert [row["verdict"] for row in page] == wanted
-    if not run.is_segmentation:  # Examine
+    if not run.has_maps:  # Examine
         final = scores_of(run, FINAL, RATES[1])
         assert final.threshold == calibration.threshold(RATES[1])
         for image, score in enumerate(final.scores):

@@ -16,7 +16,7 @@ from panda_core.config import Option
 from panda_core.few_shot.table import GENERALISERS
 from panda_core.methods.options import OWN
 from panda_core.methods.table import RECIPES
-from panda_core.runs.plan import options_of, resolve
+from panda_core.runs.kinds import options_of, resolve
 from panda_core.scoring.table import SCORERS
 from panda_core.segmentation.table import SEGMENTERS
 

@@ -15,7 +15,7 @@ from panda_core.backbones import BACKBONES
 from panda_core.datasets import DATASETS, ArrayImages, OneClassTask
 from panda_core.methods.table import RECIPES
 from panda_core.runs.calibration import count_held_out, held_out_rows
-from panda_core.runs.plan import prepare, resolve
+from panda_core.runs.kinds import prepare, resolve
 from panda_core.scoring.table import SCORERS
 
 

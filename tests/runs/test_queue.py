@@ -14,10 +14,10 @@ import pytest
 from panda_core import RunConfig, UsageError, load_run
 from panda_core.events import RunFinished, RunStarted
 from panda_core.runs import folder as store
-from panda_core.runs import queue
+from panda_core.runs import run as queue
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.launch import start
-from panda_core.runs.queue import runs_ahead, slots, wait_for_turn
+from panda_core.runs.run import runs_ahead, slots, wait_for_turn
 
 Tiny = Callable[..., RunConfig]
 

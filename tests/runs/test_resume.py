@@ -267,7 +267,7 @@ def test_a_torn_log_can_still_be_appended_to(tiny: Tiny, whole: dict[str, Any], 
     folder = only_run(config)
     with open(folder.path / "events.jsonl", "ab") as file:
         file.write(b'{"event": "Eval')
-    assert isinstance(list(resume(folder, wait=lambda: False))[-1], RunStopped)
+    assert isinstance(list(resume(folder, queued=True, should_stop=lambda: True))[-1], RunStopped)
     assert [item for item, _ in folder.events()]
     list(resume(folder))
     assert contents(folder) == whole

@@ -17,7 +17,8 @@ from panda_core.datasets import Dataset
 from panda_core.errors import PandaError
 from panda_core.methods.options import OWN
 from panda_core.methods.table import RECIPES
-from panda_core.runs.plan import options_of, resolve, with_defaults
+from panda_core.runs.adapt.settings import with_defaults
+from panda_core.runs.kinds import options_of, resolve
 from panda_core.scoring.table import SCORERS
 
 

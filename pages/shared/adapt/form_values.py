@@ -15,7 +15,7 @@ from panda_core.config import RunConfig, default_data_root
 from panda_core.datasets import DATASETS
 from panda_core.errors import PandaError
 from panda_core.methods.table import RECIPES
-from panda_core.runs.plan import options_of, resolve
+from panda_core.runs.kinds import options_of, resolve
 from panda_core.scoring.table import SCORERS
 
 AUTOMATIC = "automatic"

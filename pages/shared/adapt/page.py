@@ -19,8 +19,8 @@ from panda_core.config import RunConfig
 from panda_core.errors import PandaError
 from panda_core.methods.table import RECIPES
 from panda_core.runs.folder import RunFolder
+from panda_core.runs.kinds import resolve
 from panda_core.runs.launch import keep_ready
-from panda_core.runs.plan import resolve
 
 FILLED = "form_filled_from"  # the run whose settings the form took over last
 

@@ -20,9 +20,9 @@ from panda_core.config import RunConfig, default_data_root
 from panda_core.errors import PandaError
 from panda_core.methods.table import RECIPES
 from panda_core.runs.folder import ENDED, RunFolder
+from panda_core.runs.kinds import options_of
 from panda_core.runs.launch import start
 from panda_core.runs.loaded import LoadedRun
-from panda_core.runs.plan import options_of
 
 PARAMETER = "duel"  # query parameter: ids of runs, with commas
 LOOK_EVERY = 1.0  # seconds

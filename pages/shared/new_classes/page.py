@@ -17,11 +17,12 @@ from pages.shared.runs.live import show_computing, show_ending, show_heading
 from panda_core.datasets.own.images import Source
 from panda_core.datasets.own.layout import CHECKED
 from panda_core.errors import PandaError
-from panda_core.few_shot.table import GENERALISERS, is_generalisation
+from panda_core.few_shot.table import GENERALISERS
 from panda_core.records import write_json
 from panda_core.runs import launch as launching
 from panda_core.runs.calibration import RATE
 from panda_core.runs.folder import ENDED, RunFolder
+from panda_core.runs.kinds import kind_of
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.uploads import Upload, keep_upload
 
@@ -82,7 +83,7 @@ def _open(run_id: str | None) -> None:
 
 def _generalises(folder: RunFolder) -> bool:
     try:
-        return is_generalisation(folder.config())
+        return kind_of(folder.config()).key == "few-shot"
     except PandaError:  # the Runs page says what is wrong with it
         return False
 

@@ -16,8 +16,8 @@ from panda_core.config import RunConfig, default_data_root
 from panda_core.datasets import Dataset
 from panda_core.errors import PandaError
 from panda_core.few_shot.table import GENERALISERS
+from panda_core.runs.kinds import options_of, resolve
 from panda_core.runs.launch import keep_ready
-from panda_core.runs.plan import options_of, resolve
 
 FORM = "new_"  # of the keys of this form's widgets
 SET = f"{FORM}set_"  # of those of its options

@@ -141,7 +141,7 @@ def _run(folder: RunFolder, upload: Upload | None) -> None:
     token = st.query_params.get(CHECK, "")
     if token:
         show_results(run, token, rate)
-    show_use(folder, maps=run.is_segmentation)
+    show_use(folder, maps=run.has_maps)
 
 
 def _choose_rate(run: LoadedRun) -> float | None:
@@ -181,7 +181,7 @@ def _choose_rate(run: LoadedRun) -> float | None:
 
 def _anomalies(run: LoadedRun) -> np.ndarray:
     """Return the scores (A,) of the anomalous images that came with the normal ones."""
-    step = run.segmented[-1].step if run.is_segmentation else "final"
+    step = run.segmented[-1].step if run.has_maps else "final"
     return np.asarray(run.arrays(step)["scores"])[np.asarray(run.split["is_anomaly"]) == 1]
 
 

@@ -102,7 +102,7 @@ def _show_verdicts(run: LoadedRun, output: Path, upload: Upload | None, rows: li
     view = None
     if upload is None:
         st.info("The images themselves have been removed since; their scores are here.", icon=":material/info:")
-    elif scored and run.is_segmentation:
+    elif scored and run.has_maps:
         view = _view(run, output, upload, [row for row in scored if row["map_row"] is not None], rate)
     show_downloads(output.name, rows, view)
     if view is not None:
@@ -119,7 +119,7 @@ def _table(run: LoadedRun, rows: list[Row]) -> None:
             "Verdict": row["verdict"],
             "Score": row["score"],
             "Higher than % of normals": row["percentile"],
-            **({"Highest map value": row["peak"]} if run.is_segmentation else {}),
+            **({"Highest map value": row["peak"]} if run.has_maps else {}),
         }
         for row in rows
     ]

@@ -21,9 +21,10 @@ from panda_core.figures import MapsAt, map_film
 from panda_core.figures.patches import data_url
 from panda_core.runs.calibration import calibration_at
 from panda_core.runs.folder import ENDED, RunFolder
+from panda_core.runs.kinds import resolve
 from panda_core.runs.launch import start
 from panda_core.runs.loaded import LoadedRun
-from panda_core.runs.plan import GIVEN_IMAGES, SEGMENT_SIZE, resolve
+from panda_core.runs.settings import GIVEN_IMAGES, MAP_SIZE
 from panda_core.segmentation.table import SEGMENTERS
 
 FEWEST = 12  # test images of a segmentation that is to be shown: as many as the strip has
@@ -82,7 +83,7 @@ def film_of(run: LoadedRun, maps: LoadedRun, steps: Sequence[int], rows: Sequenc
     config = maps.config
     film = map_film(
         moments,
-        size=int(config.image_size or SEGMENT_SIZE),
+        size=int(config.image_size or MAP_SIZE),
         sigma=float(config.set.get("sigma", 0)),
     )
     return film and {**film, "run": maps.run_id, "pictures": [_picture(run, row) for row in rows]}

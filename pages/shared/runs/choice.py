@@ -19,8 +19,8 @@ from panda_core.config import default_cache_dir, default_runs_dir
 from panda_core.errors import PandaError
 from panda_core.runs.calibration import RATE
 from panda_core.runs.folder import RunFolder, list_runs
+from panda_core.runs.kinds import kind_of
 from panda_core.runs.recorded import unpacked
-from panda_core.runs.segment.settings import is_segmentation
 from panda_core.runs.uploads import upload_of
 
 RECORDED = ASSETS / "recorded"  # an archive for each run that comes with the program
@@ -137,7 +137,7 @@ def choose_image(image: int) -> None:
 def has_maps(folder: RunFolder) -> bool:
     """Return whether a run looks for defects, instead of adapting a network; False for a broken one."""
     try:
-        return is_segmentation(folder.config())
+        return kind_of(folder.config()).has_maps
     except PandaError:  # the Runs page says what is wrong with it
         return False
 

@@ -18,12 +18,11 @@ from pages.shared.runs.progress import (
 )
 from panda_core.config import RunConfig
 from panda_core.errors import PandaError
-from panda_core.few_shot.table import is_generalisation
 from panda_core.figures import Curve, curve_of
 from panda_core.runs.folder import ENDED, RunFolder, State
 from panda_core.runs.launch import continue_run
 from panda_core.runs.loaded import LoadedRun
-from panda_core.runs.queue import runs_ahead
+from panda_core.runs.run import runs_ahead
 from panda_core.runs.segment.settings import checkpoints_of
 
 LOOK_EVERY = 0.4  # seconds
@@ -58,7 +57,7 @@ def _look(folder: RunFolder, computing: bool) -> None:
         st.error(wording.sentence(str(error)), icon=":material/broken_image:")
         return
     show_heading(config, state)
-    if run.is_segmentation:
+    if run.has_maps:
         st.info("This run looks for defects and adapts nothing: its maps are on another page.", icon=":material/info:")
         query = {"run": folder.run_id}
         st.page_link(SEGMENT, label="Open it", icon=":material/center_focus_strong:", query_params=query)
@@ -117,10 +116,10 @@ def _look_until_ended(folder: RunFolder) -> None:
 
 def _progress(run: LoadedRun) -> Progress:
     """Return what a run of any kind is doing."""
-    if not run.is_segmentation and not is_generalisation(run.config):
-        return progress_of(run.events(), int(run.config.steps or 0))
-    if is_generalisation(run.config):
+    if run.kind.key == "few-shot":
         return progress_of_generalisation(run.events(), int(run.config.steps or 1))
+    if run.kind.key == "adapt":
+        return progress_of(run.events(), int(run.config.steps or 0))
     try:
         networks = len(checkpoints_of(run.config))
     except PandaError:  # the adapted run is gone; how many there were is of no further use
@@ -129,9 +128,7 @@ def _progress(run: LoadedRun) -> Progress:
 
 
 def _about(run: LoadedRun) -> str:
-    if is_generalisation(run.config):
-        return _TRAINING
-    return _MAPPING if run.is_segmentation else _ADAPTING
+    return {"adapt": _ADAPTING, "segment": _MAPPING, "few-shot": _TRAINING}[run.kind.key]
 
 
 def show_heading(config: RunConfig, state: State) -> None:

@@ -13,7 +13,6 @@ from pages.shared.runs.images import find_images
 from pages.shared.segment.map_style import MapStyle
 from pages.shared.segment.maps import MapView, picture_of
 from panda_core.datasets import Images
-from panda_core.few_shot.table import is_generalisation
 from panda_core.figures.heatmaps import framed
 from panda_core.segmentation.maps import turned
 
@@ -65,7 +64,7 @@ def show_neighbours(view: MapView, style: MapStyle, image: int, step: int) -> No
         where = "above" if value > style.level else "not above"
         judged = f" It lies {where} the value from which on parts are marked, {style.level:.2f}."
     measured = f"lies **{value:.2f}** times as far from normal patches as held-out normal ones do on average."
-    if is_generalisation(view.run.config):
+    if view.run.kind.key == "few-shot":
         measured = f"is **{value:.2f}** times as unusual as held-out normal patches of the seen classes are on average."
     nearest = " These are the normal patches nearest to it:"
     if not view.maps.distances:

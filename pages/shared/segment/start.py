@@ -19,8 +19,8 @@ from panda_core.datasets.sets.synthetic import PREFIX as SYNTHETIC
 from panda_core.datasets.sets.synthetic import synthetic_dataset
 from panda_core.errors import PandaError
 from panda_core.runs.folder import RunFolder
+from panda_core.runs.kinds import options_of, resolve
 from panda_core.runs.launch import keep_ready
-from panda_core.runs.plan import options_of, resolve
 from panda_core.segmentation.table import SEGMENTERS
 
 SECTION = "segment"  # the key of the choice below

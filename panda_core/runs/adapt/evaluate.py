@@ -18,7 +18,7 @@ from panda_core.metrics import auroc, auroc_interval, effective_rank, spectrum
 from panda_core.runs.adapt.directions import fixed_axes, refitted
 from panda_core.runs.adapt.inputs import Inputs
 from panda_core.runs.adapt.neighbourhoods import neighbourhoods, overlap
-from panda_core.runs.plan import Plan
+from panda_core.runs.adapt.settings import AdaptPlan
 from panda_core.scoring.knn import nearest
 
 NEIGHBOURS = 5  # nearest normal images kept for each test image, to look at
@@ -40,12 +40,12 @@ class Space:
     axes: np.ndarray
 
     @staticmethod
-    def fit(plan: Plan, inputs: Inputs, learner: Learner) -> Computing[tuple[Space, Features]]:
+    def fit(plan: AdaptPlan, inputs: Inputs, learner: Learner) -> Computing[tuple[Space, Features]]:
         """Return the space of a run and, at no further cost, the unadapted features in it."""
         tail, device = plan.network.tail, plan.device
         features = yield from tail_features(tail, inputs.train.values, device)
         widths, dims = plan.network.level_widths, int(plan.option("whiten_dims"))
-        fitted = torch.from_numpy(inputs.fitted)
+        fitted = torch.from_numpy(inputs.train_rows)
         # Held-out images take no part here either: with fewer images than features, those that the whitening was
         # fitted to lie farther from one another than any other image does, and the threshold would be too high.
         norm = FeatureNorm.fit(str(plan.config.feature_norm), features[fitted], widths, dims)
@@ -60,7 +60,7 @@ class Space:
         return {"center": self.center, "axes": torch.from_numpy(self.axes), **self.norm.tensors()}
 
     @staticmethod
-    def from_tensors(plan: Plan, tensors: dict[str, Tensor]) -> Space:
+    def from_tensors(plan: AdaptPlan, tensors: dict[str, Tensor]) -> Space:
         norm = FeatureNorm.from_tensors(str(plan.config.feature_norm), plan.network.level_widths, tensors)
         return Space(norm, tensors["center"], tensors["axes"].numpy())
 
@@ -88,7 +88,7 @@ class Measured:
 class Evaluation:
     """Measures a run's network, step after step, in one fixed space."""
 
-    def __init__(self, plan: Plan, inputs: Inputs, space: Space, learner: Learner) -> None:
+    def __init__(self, plan: AdaptPlan, inputs: Inputs, space: Space, learner: Learner) -> None:
         self.plan, self.inputs, self.space, self.learner = plan, inputs, space, learner
 
     def features(self, tail: nn.Module) -> Computing[Features]:
@@ -134,24 +134,24 @@ class Evaluation:
 
     def _scores(self, features: Features) -> Computing[tuple[np.ndarray, np.ndarray]]:
         """Return scores of the test images (M,) and of the held-out normal ones (H,), compared with the same images."""
-        inputs, rows, nothing = self.inputs, self.inputs.held_out, np.empty(0, np.float32)
+        inputs, rows, nothing = self.inputs, self.inputs.calibration_rows, np.empty(0, np.float32)
         if self.plan.scorer is None:
             scores = yield from self.learner.scores(inputs.test.values, features.test)
             if not len(rows):
                 return scores, nothing
             held_out = yield from self.learner.scores(inputs.train.values[rows], features.train[rows])
             return scores, held_out
-        scorer = self.plan.new_scorer().fit(features.train[inputs.fitted])
+        scorer = self.plan.new_scorer().fit(features.train[inputs.train_rows])
         scores = scorer.score(features.test)
         if not len(rows):
             return scores, nothing
-        if len(inputs.fitted) > len(inputs.gallery):  # an image must not be compared with itself
-            scorer = self.plan.new_scorer().fit(features.train[inputs.gallery])
+        if len(inputs.train_rows) > len(inputs.reference_rows):  # an image must not be compared with itself
+            scorer = self.plan.new_scorer().fit(features.train[inputs.reference_rows])
         return scores, scorer.score(features.train[rows])
 
     def _arrays(self, features: Features, scores: np.ndarray, held_out: np.ndarray) -> dict[str, np.ndarray]:
         inputs, center = self.inputs, self.space.center.numpy()
-        fitted, apart = features.train[inputs.fitted], np.setdiff1d(inputs.held_out, inputs.fitted)
+        fitted, apart = features.train[inputs.train_rows], np.setdiff1d(inputs.calibration_rows, inputs.train_rows)
         spread = np.square(fitted - center).sum(axis=1).mean(dtype=np.float64)
         # SES-A divides by the compactness loss of the training images, SES-B by what held-out normals score.
         compactness = self.plan.config.set.get("ses") == "A" or not len(held_out)
@@ -165,7 +165,7 @@ class Evaluation:
             "center_distances": np.square(features.test - center).sum(axis=1),
             "spread": np.array(spread),
             "normaliser": np.array(normaliser),
-            "neighbours": inputs.fitted[neighbours].astype(np.int32),
+            "neighbours": inputs.train_rows[neighbours].astype(np.int32),
             "neighbour_distances": np.maximum(distances, 0),
             "held_out_distances": np.square(features.train[apart] - center).sum(axis=1),
             "watched_neighbours": neighbourhoods(fitted[:WATCHED]),

@@ -20,57 +20,70 @@ from panda_core.features.cache import TrunkActivations, cache_key, trunk_activat
 from panda_core.methods.elastic import ElasticPenalty, fisher_diagonal
 from panda_core.methods.learner import AuxiliaryImages
 from panda_core.records import write_atomically
+from panda_core.runs.adapt.settings import AdaptPlan, outliers_of
 from panda_core.runs.calibration import calibration_rows
-from panda_core.runs.plan import Plan, outliers_of
 
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
     """Activations and rows of a run, unreadable images left out.
 
-    fitted: training rows that are adapted on and that test images are compared with. held_out: rows that calibrate the
-    threshold; gallery: all others, with which these are compared. is_anomaly: (M,) of the test rows. fisher_source:
-    where the Fisher diagonal comes from, in words, or None. auxiliary: other images of a recipe that needs some.
+    is_anomaly: (M,) of the test rows.
+    train_rows: rows of `train` that are adapted on and that test images are compared with.
+    reference_rows: rows that the calibrating images are compared with.
+    calibration_rows: rows that calibrate the threshold.
+    fisher_source: where the Fisher diagonal comes from, in words, or None.
+    auxiliary: other images of a recipe that needs some.
     """
 
     train: TrunkActivations
     test: TrunkActivations
     is_anomaly: np.ndarray
-    fitted: np.ndarray
-    gallery: np.ndarray
-    held_out: np.ndarray
+    train_rows: np.ndarray
+    reference_rows: np.ndarray
+    calibration_rows: np.ndarray
     penalty: ElasticPenalty | None
     fisher_source: str | None
     auxiliary: AuxiliaryImages | None
 
 
-def set_up(plan: Plan) -> Computing[Inputs]:
+def set_up(plan: AdaptPlan) -> Computing[Inputs]:
     """Yield progress; return the inputs of a run."""
     train = yield from _activations(plan, plan.task.train, "train")
     test = yield from _activations(plan, plan.task.test, "test")
     reserved = np.isin(train.image_rows, plan.task.reserved)
-    held_out = calibration_rows(reserved, plan.config.seed)
-    gallery = np.setdiff1d(np.arange(len(train.values)), held_out)
-    if len(gallery) < 2:
-        raise PandaError(f"Only {len(gallery)} normal image could be decoded; at least 2 are needed. Add images.")
-    fitted = gallery if plan.option("calibrate_on") == "held-out" else np.nonzero(~reserved)[0]
-
+    calibrating = calibration_rows(reserved, plan.config.seed)
+    references = np.setdiff1d(np.arange(len(train.values)), calibrating)
+    if len(references) < 2:
+        raise PandaError(f"Only {len(references)} normal image could be decoded; at least 2 are needed. Add images.")
     plan.network.tail.requires_grad_(plan.recipe.steps > 0)
-    penalty, source = None, None
-    initial = {name: value for name, value in plan.network.tail.named_parameters() if value.requires_grad}
-    if plan.recipe.penalty == "l2":
-        penalty = ElasticPenalty(initial, None, strength=float(plan.option("l2_strength")))
-    elif plan.recipe.penalty == "ewc":
-        importance, source = yield from _fisher(plan, train)
-        penalty = ElasticPenalty(initial, importance, strength=float(plan.option("ewc_strength")))
-    auxiliary = None if plan.recipe.auxiliary is None else (yield from _auxiliary(plan))
+    penalty, source = yield from _penalty(plan, train)
     return Inputs(
-        train, test, plan.task.is_anomaly[test.image_rows], fitted, gallery, held_out, penalty, source, auxiliary
+        train=train,
+        test=test,
+        is_anomaly=plan.task.is_anomaly[test.image_rows],
+        train_rows=references if plan.option("calibrate_on") == "held-out" else np.nonzero(~reserved)[0],
+        reference_rows=references,
+        calibration_rows=calibrating,
+        penalty=penalty,
+        fisher_source=source,
+        auxiliary=None if plan.recipe.auxiliary is None else (yield from _auxiliary(plan)),
     )
 
 
-def _auxiliary(plan: Plan) -> Computing[AuxiliaryImages]:
-    """Yield progress; return the activations of the images that the recipe needs besides the normal ones."""
+def _penalty(plan: AdaptPlan, train: TrunkActivations) -> Computing[tuple[ElasticPenalty | None, str | None]]:
+    """Return what holds the weights, and where their importance comes from, in words; None, None without a penalty."""
+    initial = {name: value for name, value in plan.network.tail.named_parameters() if value.requires_grad}
+    if plan.recipe.penalty == "l2":
+        return ElasticPenalty(initial, None, strength=float(plan.option("l2_strength"))), None
+    if plan.recipe.penalty == "ewc":
+        importance, source = yield from _fisher(plan, train)
+        return ElasticPenalty(initial, importance, strength=float(plan.option("ewc_strength"))), source
+    return None, None
+
+
+def _auxiliary(plan: AdaptPlan) -> Computing[AuxiliaryImages]:
+    """Return the activations of the auxiliary images that the recipe needs."""
     images: Images
     labels: np.ndarray | None = None
     if plan.recipe.auxiliary == "source":
@@ -87,7 +100,7 @@ def _auxiliary(plan: Plan) -> Computing[AuxiliaryImages]:
     return AuxiliaryImages(activations.values, None if labels is None else labels[activations.image_rows])
 
 
-def _activations(plan: Plan, images: Images, split: str) -> Computing[TrunkActivations]:
+def _activations(plan: AdaptPlan, images: Images, split: str) -> Computing[TrunkActivations]:
     return trunk_activations(
         images,
         plan.network,
@@ -99,7 +112,7 @@ def _activations(plan: Plan, images: Images, split: str) -> Computing[TrunkActiv
     )
 
 
-def _fisher(plan: Plan, train: TrunkActivations) -> Computing[tuple[dict[str, Tensor], str]]:
+def _fisher(plan: AdaptPlan, train: TrunkActivations) -> Computing[tuple[dict[str, Tensor], str]]:
     """Return (Fisher diagonal by parameter name, its source in words), from the cache if it is there."""
     limit = int(plan.option("fisher_images"))
     rng = np.random.default_rng([plan.config.seed, 4])
@@ -140,7 +153,7 @@ def _fisher(plan: Plan, train: TrunkActivations) -> Computing[tuple[dict[str, Te
     return diagonal, source
 
 
-def _read_fisher(file: Path, plan: Plan) -> dict[str, Tensor] | None:
+def _read_fisher(file: Path, plan: AdaptPlan) -> dict[str, Tensor] | None:
     shapes = {name: value.shape for name, value in plan.network.tail.named_parameters() if value.requires_grad}
     try:
         cached: dict[str, Any] = load_file(file, device=str(plan.device))

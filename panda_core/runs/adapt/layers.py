@@ -10,9 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from panda_core.errors import BrokenRun
-from panda_core.runs.folder import RunFolder
-
-FISHER, MOVED = "fisher.json", "moved.json"
+from panda_core.runs.folder import CHECKPOINTS, RunFolder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +28,8 @@ class Layer:
 
 def layers_of(folder: RunFolder) -> list[Layer]:
     """Return the layers of a run in the network's order; empty where its checkpoints are gone."""
-    moved = folder.read(MOVED) or moved_by_layer(folder)
-    mass = folder.read(FISHER) or {}
+    moved = folder.read(folder.moved_file.name) or moved_by_layer(folder)
+    mass = folder.read(folder.fisher_file.name) or {}
     total = sum(mass.values())
     return [Layer(name, mass[name] / total if total > 0 and name in mass else None, far) for name, far in moved.items()]
 
@@ -41,11 +39,11 @@ def moved_by_layer(folder: RunFolder) -> dict[str, float]:
 
     a is the scale that fits best: weight decay shrinks all weights alike, which the normalisations behind them undo.
     """
-    paths = sorted((folder.path / "checkpoints").glob("*.safetensors"))
-    if len(paths) < 2 or int(paths[0].stem) != 0:
+    steps = folder.steps_in(CHECKPOINTS)
+    if len(steps) < 2 or steps[0] != 0:
         return {}
     try:
-        start, end = load_file(paths[0]), load_file(paths[-1])
+        start, end = load_file(folder.checkpoint(0)), load_file(folder.checkpoint(steps[-1]))
     except (SafetensorError, OSError) as error:
         raise BrokenRun(f"A checkpoint of run `{folder.run_id}` cannot be read: {error}") from error
     # What a recipe keeps beside the network is no layer of it.

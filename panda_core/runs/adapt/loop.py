@@ -1,14 +1,13 @@
 """The one adaptation loop, a generator, for every recipe.
 
-It yields events and snapshots and touches no file of the run; `panda_core.runs.run` writes both down.
+It yields events and what is to be saved, and touches no file of the run; `panda_core.runs.run` writes both down.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 from panda_core.backbones.network import Network
 from panda_core.config import RunConfig
 from panda_core.errors import PandaError
-from panda_core.events import CheckpointSaved, Event, RunFinished, Stepped, quietly
+from panda_core.events import CheckpointSaved, Computing, Event, RunFinished, Stepped, quietly, result_of
 from panda_core.methods.alarm import COLLAPSING
 from panda_core.methods.elastic import ElasticPenalty
 from panda_core.methods.learner import Learner, LearnerConfig, TrainingData, batch_rows
@@ -25,80 +24,44 @@ from panda_core.methods.stopping import aggregate, used_checkpoints
 from panda_core.methods.table import find_learner
 from panda_core.metrics import auroc, auroc_interval
 from panda_core.runs.adapt.answers import accuracies
-from panda_core.runs.adapt.evaluate import Evaluation, Measured, Space
+from panda_core.runs.adapt.evaluate import Evaluation, Features, Measured, Space
 from panda_core.runs.adapt.inputs import Inputs, set_up
 from panda_core.runs.adapt.oracle import oracle_grid
-from panda_core.runs.calibration import Calibration, calibrated, warning_of
-from panda_core.runs.plan import Plan
-from panda_core.runs.tensors import HEAD, tail_state
+from panda_core.runs.adapt.saved import Final, Resumed, Snapshot, Start
+from panda_core.runs.adapt.settings import AdaptPlan, prepare
+from panda_core.runs.calibration import calibrated, warning_of
+from panda_core.runs.data import check_unchanged
+from panda_core.runs.tensors import HEAD, read_head, read_space, read_tail, tail_state
+
+if TYPE_CHECKING:
+    from panda_core.runs.reading import RecordedRun
 
 STEPS_LOGGED = 200  # `Stepped` is thinned to about so many lines a run
+Adapting = Generator[Event | Start | Snapshot | Final | None, None, None]
 
 
-@dataclasses.dataclass(frozen=True)
-class Snapshot:
-    """Everything that is saved at one step. tail: of the network's tail, and what the recipe keeps beside it, by name.
-
-    momentum: what the optimiser remembers, by "slot/parameter name". gallery: (N, D'), of the fitted training images.
-    """
-
-    step: int
-    tail: dict[str, Tensor]
-    momentum: dict[str, Tensor]
-    gallery: Tensor
-    arrays: dict[str, np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True)
-class Start:
-    """The space of a run, said once before its first step."""
-
-    inputs: Inputs
-    space: Space
-
-
-@dataclasses.dataclass(frozen=True)
-class Final:
-    """What the stop rule made of all checkpoints: scores of the test images (M,) and of the held-out normals (H,).
-
-    step: (M,) whose checkpoint gave each test image its score. steps_used: all that the rule could choose from.
-    """
-
-    scores: np.ndarray
-    step: np.ndarray
-    held_out_scores: np.ndarray
-    steps_used: tuple[int, ...]
-    calibration: Calibration
-
-
-@dataclasses.dataclass(frozen=True)
-class Resumed:
-    """Where an interrupted run goes on: after the checkpoint of `step`, with all that was measured until then."""
-
-    step: int
-    images_seen: int
-    tail: dict[str, Tensor]
-    head: dict[str, Tensor]
-    momentum: dict[str, Tensor]
-    space: dict[str, Tensor]
-    history: list[Measured]
-    seconds: float
-
-
-def adapt(plan: Plan, resumed: Resumed | None = None) -> Generator[Event | Start | Snapshot | Final | None, None, None]:
+def adapt(plan: AdaptPlan, resumed: Resumed | None = None) -> Adapting:
     """Yield all events of a run but the first, each `Snapshot` before the `Evaluated` that refers to it.
 
     Between batches None is yielded: it may be closed there. A loss that is not finite raises `PandaError` with the step
     and the likely cause.
     """
     began = time.monotonic() - (resumed.seconds if resumed else 0.0)
-    if resumed is None:
-        inputs = yield from set_up(plan)
-    else:
-        inputs = yield from quietly(set_up(plan))  # a resumed run has said this already
+    # A resumed run has told of its inputs already.
+    inputs = yield from (set_up(plan) if resumed is None else quietly(set_up(plan)))
     learner = new_learner(plan.config, plan.network, plan.device)
     try:
-        yield from _adapt(plan, inputs, learner, resumed, began)
+        if resumed is None:
+            if plan.recipe.steps:
+                yield from learner.pretrain(inputs.train.values[inputs.train_rows])
+            space, features = yield from Space.fit(plan, inputs, learner)
+            adaptation = Adaptation(plan, inputs, space, learner, features=features)
+            yield Start(inputs, space)
+        else:
+            space = Space.from_tensors(plan, resumed.space)
+            adaptation = Adaptation(plan, inputs, space, learner, resumed=resumed)
+        yield from adaptation.run()
+        yield from adaptation.end(began)
     finally:
         learner.close()
 
@@ -117,76 +80,103 @@ def new_learner(config: RunConfig, network: Network, device: torch.device) -> Le
     return find_learner(config.recipe)(learner_config)
 
 
-def _adapt(
-    plan: Plan, inputs: Inputs, learner: Learner, resumed: Resumed | None, began: float
-) -> Generator[Event | Start | Snapshot | Final | None, None, None]:
-    """Yield what `adapt` does once all inputs are there. began: `time.monotonic()` of the run's start."""
-    config, tail = plan.config, plan.network.tail
-    steps, every = learner.config.steps, int(config.eval_every or 1)
-    if resumed is None:
-        if plan.recipe.steps:
-            yield from learner.pretrain(inputs.train.values[inputs.fitted])
-        space, features = yield from Space.fit(plan, inputs, learner)
-    else:
-        space, features = Space.from_tensors(plan, resumed.space), None
-    image_rows, images = inputs.train.image_rows, plan.task.train
-    data = TrainingData(
-        values=inputs.train.values,
-        train_rows=inputs.fitted,
-        image=lambda row: images.load(int(image_rows[row])),
-        norm=space.norm,
-        center=space.center,
-        auxiliary=inputs.auxiliary,
-    )
-    learner.begin(data, features.train if features else None)
-    if resumed:
-        learner.keep(**resumed.head)
-    evaluation, history = (
-        Evaluation(plan, inputs, space, learner),
-        list(resumed.history) if resumed else [],
-    )
-    if resumed is None:
-        yield Start(inputs, space)
-    parameters = _trained(tail, learner)
-    optimiser = learner.optimiser(
-        list(parameters.values()) or [torch.zeros(1, requires_grad=True)], float(config.lr or 0)
-    )
-    step, images_seen = 0, 0
-    if resumed:
-        step, images_seen = resumed.step, resumed.images_seen
-        _restore(tail, optimiser, parameters, resumed)
+class Adaptation:
+    """A network on its way: how far it has come, what was measured, and what the optimiser remembers.
 
-    while True:
-        if not history or (step > history[-1].step and (step % every == 0 or step == steps)):
-            began_evaluation = time.monotonic()
-            if step > 0 or features is None:  # the space was fitted to those of step 0
-                features = yield from evaluation.features(tail)
-            measured = yield from evaluation.measure(features, step, images_seen, history, began_evaluation)
-            history.append(measured)
-            gallery = torch.from_numpy(features.train[inputs.fitted])
-            yield Snapshot(step, _state(plan, learner), _momentum(optimiser, parameters), gallery, measured.arrays)
-            yield measured.event
-            yield CheckpointSaved(step=step, path=f"checkpoints/{step:06d}.safetensors")
-        if step >= steps or (plan.recipe.stop == "alarm" and history[-1].event.alarm == COLLAPSING):
-            break
-        rows = batch_rows(inputs.fitted, learner.config.batch_size, config.seed, step)
-        loss = _train_step(plan, learner, inputs.penalty, parameters, optimiser, rows, step)
-        step, images_seen = step + 1, images_seen + len(rows)
-        logged = step % max(1, steps // STEPS_LOGGED) == 0 or step == steps
-        yield Stepped(step=step, images_seen=images_seen, loss=loss) if logged else None
+    features: of both splits under the network as it is; None where they have to be computed.
+    """
 
-    final = final_scores(plan, history)
-    yield final
-    metrics = final_metrics(plan, inputs, history, final)
-    if plan.scorer is None:
-        features = features or (yield from evaluation.features(tail))
-        answers = yield from learner.auxiliary_accuracy(inputs.test.values, features.test)
-        metrics |= accuracies(answers, inputs.is_anomaly)
-    if config.set.get("svm_grid") == "oracle":
-        features = features or (yield from evaluation.features(tail))
-        gallery = features.train[inputs.fitted]
-        metrics |= yield from oracle_grid(gallery, features.test, inputs.is_anomaly)
-    yield RunFinished(metrics=metrics, seconds=time.monotonic() - began)
+    def __init__(
+        self,
+        plan: AdaptPlan,
+        inputs: Inputs,
+        space: Space,
+        learner: Learner,
+        *,
+        features: Features | None = None,
+        resumed: Resumed | None = None,
+    ) -> None:
+        self.plan, self.inputs, self.learner, self.features = plan, inputs, learner, features
+        self.evaluation = Evaluation(plan, inputs, space, learner)
+        self.history: list[Measured] = list(resumed.history) if resumed else []
+        self.step, self.images_seen = (resumed.step, resumed.images_seen) if resumed else (0, 0)
+        learner.begin(self._data(space), features.train if features else None)
+        if resumed:
+            learner.keep(**resumed.head)
+        self.parameters = _trained(plan.network.tail, learner)
+        trained = list(self.parameters.values()) or [torch.zeros(1, requires_grad=True)]
+        self.optimiser = learner.optimiser(trained, float(plan.config.lr or 0))
+        if resumed:
+            _restore(plan.network.tail, self.optimiser, self.parameters, resumed)
+
+    def _data(self, space: Space) -> TrainingData:
+        rows, images = self.inputs.train.image_rows, self.plan.task.train
+        return TrainingData(
+            values=self.inputs.train.values,
+            train_rows=self.inputs.train_rows,
+            image=lambda row: images.load(int(rows[row])),
+            norm=space.norm,
+            center=space.center,
+            auxiliary=self.inputs.auxiliary,
+        )
+
+    def run(self) -> Adapting:
+        """Evaluate and train in turn until all steps are made, or the alarm ends the run."""
+        steps, every = self.learner.config.steps, int(self.plan.config.eval_every or 1)
+        while True:
+            evaluated = self.history[-1].step if self.history else -1
+            if self.step > evaluated and (self.step % every == 0 or self.step == steps):
+                yield from self._evaluate()
+            alarmed = self.plan.recipe.stop == "alarm" and self.history[-1].event.alarm == COLLAPSING
+            if self.step >= steps or alarmed:
+                return
+            loss = self._train()
+            logged = self.step % max(1, steps // STEPS_LOGGED) == 0 or self.step == steps
+            yield Stepped(step=self.step, images_seen=self.images_seen, loss=loss) if logged else None
+
+    def end(self, began: float) -> Adapting:
+        """Yield the final scores and the last event. began: `time.monotonic()` of the run's start."""
+        final = final_scores(self.plan, self.history)
+        yield final
+        metrics = final_metrics(self.plan, self.inputs, self.history, final)
+        if self.plan.scorer is None:
+            features = yield from self._features()
+            answers = yield from self.learner.auxiliary_accuracy(self.inputs.test.values, features.test)
+            metrics |= accuracies(answers, self.inputs.is_anomaly)
+        if self.plan.config.set.get("svm_grid") == "oracle":
+            features = yield from self._features()
+            gallery = features.train[self.inputs.train_rows]
+            metrics |= yield from oracle_grid(gallery, features.test, self.inputs.is_anomaly)
+        yield RunFinished(metrics=metrics, seconds=time.monotonic() - began)
+
+    def _features(self) -> Computing[Features]:
+        """Return the features of both splits under the network as it is."""
+        if self.features is None:
+            self.features = yield from self.evaluation.features(self.plan.network.tail)
+        return self.features
+
+    def _evaluate(self) -> Adapting:
+        began = time.monotonic()
+        features = yield from self._features()
+        measured = yield from self.evaluation.measure(features, self.step, self.images_seen, self.history, began)
+        self.history.append(measured)
+        yield Snapshot(
+            self.step,
+            _state(self.plan, self.learner),
+            _momentum(self.optimiser, self.parameters),
+            torch.from_numpy(features.train[self.inputs.train_rows]),
+            measured.arrays,
+        )
+        yield measured.event
+        yield CheckpointSaved(step=self.step, path=f"checkpoints/{self.step:06d}.safetensors")
+
+    def _train(self) -> float:
+        """Make one step and return its loss."""
+        rows = batch_rows(self.inputs.train_rows, self.learner.config.batch_size, self.plan.config.seed, self.step)
+        penalty, self.features = self.inputs.penalty, None
+        loss = _train_step(self.plan, self.learner, penalty, self.parameters, self.optimiser, rows, self.step)
+        self.step, self.images_seen = self.step + 1, self.images_seen + len(rows)
+        return loss
 
 
 def _trained(tail: torch.nn.Module, learner: Learner) -> dict[str, Tensor]:
@@ -197,7 +187,7 @@ def _trained(tail: torch.nn.Module, learner: Learner) -> dict[str, Tensor]:
 
 
 def _train_step(
-    plan: Plan,
+    plan: AdaptPlan,
     learner: Learner,
     penalty: ElasticPenalty | None,
     parameters: dict[str, Tensor],
@@ -229,7 +219,7 @@ def _train_step(
     return value
 
 
-def final_scores(plan: Plan, history: list[Measured]) -> Final:
+def final_scores(plan: AdaptPlan, history: list[Measured]) -> Final:
     """Return what the recipe's stop rule makes of all checkpoints."""
     events = [measured.event for measured in history]
     part = {event.step for event in used_checkpoints(events, plan.recipe.stop, plan.config.set.get("ses_start"))}
@@ -244,7 +234,7 @@ def final_scores(plan: Plan, history: list[Measured]) -> Final:
     return Final(chosen.scores, steps[chosen.checkpoint], known.scores, used_steps, verdicts)
 
 
-def final_metrics(plan: Plan, inputs: Inputs, history: list[Measured], final: Final) -> dict[str, Any]:
+def final_metrics(plan: AdaptPlan, inputs: Inputs, history: list[Measured], final: Final) -> dict[str, Any]:
     """Return the metrics of `RunFinished`. `oracle_*` is the best step chosen with test labels, which no rule may do.
 
     `stop_step` is the step that gave the scores; with sample-wise stopping, the median over the test images.
@@ -265,13 +255,13 @@ def final_metrics(plan: Plan, inputs: Inputs, history: list[Measured], final: Fi
         "oracle_step": None if oracle_step is None else -oracle_step,
         "score_threshold": final.calibration.threshold(),
         "train_images": len(inputs.train.values),
-        "held_out_images": len(inputs.held_out),
+        "held_out_images": len(inputs.calibration_rows),
         "test_images": len(inputs.is_anomaly),
         "skipped_images": len(inputs.train.skipped) + len(inputs.test.skipped),
     }
 
 
-def _state(plan: Plan, learner: Learner) -> dict[str, Tensor]:
+def _state(plan: AdaptPlan, learner: Learner) -> dict[str, Tensor]:
     """Return what a checkpoint holds: the network's tail, and what the learner keeps beside it."""
     own = {HEAD + name: value.detach().cpu().clone().contiguous() for name, value in learner.head.items()}
     return tail_state(plan.network) | own
@@ -295,3 +285,23 @@ def _restore(
         value = parameters[name]
         # Same strides as its parameter, as the optimiser makes it: another layout would round differently.
         optimiser.state[value][slot] = torch.empty_like(value).copy_(buffer) if buffer.shape == value.shape else buffer
+
+
+def recompute(run: RecordedRun) -> np.ndarray:
+    """Return the final scores (M,) of a finished adaptation, computed anew from data, weights and checkpoints."""
+    plan = prepare(run.config)
+    check_unchanged(run.run_id, run.split, plan.task)
+    inputs = result_of(set_up(plan))
+    tensors = read_space(run.folder.space_file, plan.network, str(plan.config.feature_norm))
+    learner = new_learner(plan.config, plan.network, plan.device)
+    evaluation = Evaluation(plan, inputs, Space.from_tensors(plan, tensors), learner)
+    history: list[Measured] = []
+    stop, ses_start = plan.recipe.stop, plan.config.set.get("ses_start")
+    for event in run.evaluated if stop == "ses" else used_checkpoints(run.evaluated, stop, ses_start):
+        checkpoint = run.folder.checkpoint(event.step)
+        plan.network.tail.load_state_dict(read_tail(checkpoint, plan.network), strict=False)
+        learner.keep(**read_head(checkpoint))
+        features = result_of(evaluation.features(plan.network.tail))
+        history.append(result_of(evaluation.measure(features, event.step, event.images_seen, history, began=0.0)))
+    learner.close()
+    return final_scores(plan, history).scores

@@ -11,8 +11,9 @@ from panda_core.config import RunConfig
 from panda_core.datasets import Images, Masks, OneClassTask, balanced_subset, find_dataset
 from panda_core.datasets.sets.synthetic import SyntheticImages, SyntheticMasks
 from panda_core.errors import UnreadableImage, UsageError, unknown_name
-from panda_core.runs.few_shot.settings import SeenSpec, seen_specs
-from panda_core.runs.plan import SegmentPlan
+from panda_core.runs.few_shot.settings import SeenSpec, levels_used, resolve, seen_specs
+from panda_core.runs.segment.settings import SegmentPlan
+from panda_core.runs.settings import choose_device, load_network, open_images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,10 +40,10 @@ class SeenClass:
 
 
 @dataclasses.dataclass(frozen=True)
-class GeneralPlan(SegmentPlan):
+class FewShotPlan(SegmentPlan):
     """All that such a run needs: what a segmentation needs, for the new class, and the seen classes."""
 
-    seen: tuple[SeenClass, ...] = ()
+    seen: tuple[SeenClass, ...]
 
 
 def open_seen(config: RunConfig) -> tuple[SeenClass, ...]:
@@ -95,6 +96,29 @@ def _marked(masks: Masks, row: int) -> bool:
         return masks.load(row) is not None
     except UnreadableImage:
         return False
+
+
+def open_task(config: RunConfig) -> OneClassTask:
+    """Return the images of a resolved config: of its new class, nothing of which was trained on."""
+    return only_new(config, open_images(config))
+
+
+def prepare(config: RunConfig, task: OneClassTask | None = None) -> FewShotPlan:
+    """Return the plan of `config`: data opened, network loaded. Raises where training and test share anything."""
+    config = resolve(config)
+    device = choose_device(config.device)
+    seen = open_seen(config)
+    task = open_task(config) if task is None else only_new(config, task)
+    check_disjoint(seen, task)
+    wanted = int(config.set["references"])
+    if len(task.train) < wanted:
+        raise UsageError(
+            f"`references` must be at most {len(task.train)}, the normal images of `{config.normal_class}` that are "
+            f"not tested on; got {wanted}. Set `--set references={len(task.train)}`."
+        )
+    config, network = load_network(config, device)
+    levels = levels_used(config, network.stages, network.levels, network.cut)
+    return FewShotPlan(config, network, task, device, levels, (int(config.steps or 0),), seen)
 
 
 def only_new(config: RunConfig, task: OneClassTask) -> OneClassTask:

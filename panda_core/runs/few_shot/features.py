@@ -12,9 +12,9 @@ from torch import Tensor
 from panda_core.datasets import Images, Masks
 from panda_core.errors import PandaError, UnreadableImage, UsageError
 from panda_core.events import Computing
-from panda_core.few_shot.learning import Seen
 from panda_core.few_shot.model import ResidualModel
-from panda_core.runs.few_shot.data import GeneralPlan, SeenClass, digests
+from panda_core.few_shot.trainer import Seen
+from panda_core.runs.few_shot.data import FewShotPlan, SeenClass, digests
 from panda_core.runs.segment.loop import read_batches
 
 HELD_OUT_SHARE = 0.1  # of the normals of each seen class, at least 2: they calibrate scores and thresholds
@@ -31,7 +31,7 @@ class ReadFeatures:
 
 
 @dataclasses.dataclass(frozen=True)
-class Drawn:
+class DrawnReferences:
     """References of the new class: features (K, h, w, C) for each level, and their rows of its training images."""
 
     features: list[Tensor]
@@ -51,7 +51,7 @@ def read_features(model: ResidualModel, images: Images, split: str) -> Computing
     return ReadFeatures(joined, read.rows, read.skipped)
 
 
-def read_seen(plan: GeneralPlan, model: ResidualModel) -> Computing[tuple[Seen, list[Tensor], np.ndarray]]:
+def read_seen(plan: FewShotPlan, model: ResidualModel) -> Computing[tuple[Seen, list[Tensor], np.ndarray]]:
     """Yield progress; return what is trained on, features of held-out normals of the seen classes, and their owners.
 
     Raises `UsageError`, before anything grows, where the features will not fit into the memory allowed.
@@ -77,7 +77,7 @@ def read_seen(plan: GeneralPlan, model: ResidualModel) -> Computing[tuple[Seen, 
         owner += [number] * len(kept)
         normal += [True] * len(kept)
         if one.anomalies is not None and len(one.anomalies):
-            # Drawn into normal images in their order: those of held-out images stay out as well.
+            # DrawnReferences into normal images in their order: those of held-out images stay out as well.
             chosen = np.setdiff1d(np.arange(len(one.anomalies)), read.rows[apart_rows]) if one.drawn else None
             anomalies = one if chosen is None else one.subset(chosen)
             found = yield from _read_anomalies(model, anomalies)
@@ -123,7 +123,7 @@ def abnormal_positions(masks: Masks | None, rows: np.ndarray, sides: list[tuple[
     return found
 
 
-def draw_references(plan: GeneralPlan, model: ResidualModel, draw: int) -> Drawn:
+def draw_references(plan: FewShotPlan, model: ResidualModel, draw: int) -> DrawnReferences:
     """Return `references` normal images of the new class, drawn by the seed and the number of the draw.
 
     They come from its training images, not from those that are tested on; images that were trained on as a seen
@@ -145,10 +145,10 @@ def draw_references(plan: GeneralPlan, model: ResidualModel, draw: int) -> Drawn
             skipped.append((images.names[row], str(error)))
     if len(rows) < wanted:
         raise PandaError(f"Only {len(rows)} references could be decoded; {wanted} are needed. Add images.")
-    return Drawn([level.cpu().clone() for level in model.features(decoded)], np.array(rows), skipped)
+    return DrawnReferences([level.cpu().clone() for level in model.features(decoded)], np.array(rows), skipped)
 
 
-def _check_memory(plan: GeneralPlan, model: ResidualModel) -> None:
+def _check_memory(plan: FewShotPlan, model: ResidualModel) -> None:
     one = sum(2 * high * wide * width for (high, wide), width in zip(model.sides, model.widths, strict=True))
     count = sum(len(part.normals) + len(part.anomalies or ()) for part in plan.seen) + len(plan.task.test)
     needed, limit = 2 * one * count, float(plan.config.set["memory_gb"]) * 1e9  # twice: parts, then joined

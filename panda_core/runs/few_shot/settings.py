@@ -9,15 +9,21 @@ import dataclasses
 from pathlib import Path
 
 from panda_core.backbones import find_backbone
-from panda_core.config import Option, RunConfig, flag
+from panda_core.config import Option, RunConfig
 from panda_core.datasets import absolute_key, find_class, find_dataset
-from panda_core.errors import DataMissing, UsageError, unknown_name
+from panda_core.errors import DataMissing, UsageError
 from panda_core.few_shot.table import GENERALISERS
-from panda_core.runs.segment.settings import check_cut, levels_of
+from panda_core.runs.settings import (
+    BACKBONE,
+    MAP_SIZE,
+    check_cut,
+    check_here,
+    check_neutral,
+    levels_of,
+    resolved_options,
+)
 
 LEVELS = 3
-SIZE = 224  # input side: as for segmentation, where a defect is needs more pixels than what an image shows
-BACKBONE = "efficientnet_lite0"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,23 +38,14 @@ class SeenSpec:
         return "/".join((self.normal_class, *self.kinds)) + f"@{self.dataset}"
 
 
-def resolve_generalisation(config: RunConfig) -> RunConfig:
+def resolve(config: RunConfig) -> RunConfig:
     """Return `config` with every default written out; `UsageError` or `DataMissing` for what cannot be."""
-    row, options = GENERALISERS[config.recipe], generalisation_options(config)
-    for field, neutral in (("scorer", (None, "knn")), ("feature_norm", (None, "none")), ("eval_every", (None,))):
-        value = getattr(config, field)
-        if value not in neutral:
-            raise UsageError(
-                f"`{field}` has no effect with recipe `{config.recipe}`; got `{value}`. Leave `{flag(field)}` out."
-            )
+    row, options = GENERALISERS[config.recipe], options_of(config)
+    check_neutral(config, {"scorer": (None, "knn"), "feature_norm": (None, "none"), "eval_every": (None,)}, why="")
     backbone = find_backbone(config.backbone or BACKBONE)
-    for missing in (_missing(config.dataset, config), backbone.missing()):
-        if missing is not None:
-            raise DataMissing(missing)
-    for key in config.set:
-        if key not in options:
-            raise unknown_name("option", key, sorted(options), "--set")
-    chosen = {key: option.parse(key, config.set.get(key, option.default)) for key, option in options.items()}
+    check_here(_missing(config.dataset, config))
+    check_here(backbone.missing())
+    chosen = resolved_options(config.set, options)
     for key, fits, what in (
         ("neighbourhood", int(chosen["neighbourhood"]) % 2 == 1, "odd"),
         ("position_width", int(chosen["position_width"]) % 4 == 0, "a multiple of 4"),
@@ -64,7 +61,7 @@ def resolve_generalisation(config: RunConfig) -> RunConfig:
         backbone=config.backbone or BACKBONE,
         scorer="knn",
         feature_norm="none",
-        image_size=config.image_size or backbone.image_size or SIZE,
+        image_size=config.image_size or backbone.image_size or MAP_SIZE,
         steps=steps,
         batch_size=config.batch_size or row.batch_size,
         lr=row.lr if config.lr is None else config.lr,
@@ -74,7 +71,7 @@ def resolve_generalisation(config: RunConfig) -> RunConfig:
     return resolved.replace(set={**chosen, "seen": ",".join(seen)})
 
 
-def generalisation_options(config: RunConfig) -> dict[str, Option]:
+def options_of(config: RunConfig) -> dict[str, Option]:
     """Return the `--set` options that the config's recipe and backbone understand, by key."""
     return {**GENERALISERS[config.recipe].options, **find_backbone(config.backbone or BACKBONE).options}
 
@@ -85,7 +82,7 @@ def levels_used(config: RunConfig, stages: tuple[str, ...], levels: tuple[str, .
     A finer one costs more time than all others together: four times as many places, each with four times as many to
     be compared with.
     """
-    named = levels_of(config.replace(set={**config.set, "adapted": ""}), stages, levels, cut)
+    named = levels_of(config, stages, levels, cut)
     return named if config.set["levels"] else named[-LEVELS:]
 
 

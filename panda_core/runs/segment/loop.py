@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import numpy as np
@@ -17,46 +17,21 @@ from torch import Tensor
 from panda_core.datasets import Images
 from panda_core.errors import PandaError, UnreadableImage, UsageError
 from panda_core.events import CacheProgress, Computing, Event, ImagesSkipped, RunFinished
+from panda_core.records import write_arrays, write_json
 from panda_core.runs.calibration import Calibration, calibrated, warning_of
-from panda_core.runs.plan import SegmentPlan
+from panda_core.runs.folder import BANKS, RunFolder
+from panda_core.runs.saving import Saved, TakingPart
 from panda_core.runs.segment.metrics import find_marked, measured, measured_kinds
-from panda_core.runs.segment.settings import tail_file
-from panda_core.runs.tensors import read_tail
+from panda_core.runs.segment.settings import SegmentPlan, tail_file
+from panda_core.runs.settings import Plan
+from panda_core.runs.tensors import read_tail, write_tensors
 from panda_core.segmentation.calibration import CalibratedBank, fit_calibrated
 from panda_core.segmentation.maps import highest
 from panda_core.segmentation.model import Patches, PatchModel
-from panda_core.segmentation.model import Segmented as Said
+from panda_core.segmentation.model import Segmented as PatchResult
 
 BATCH = 4  # images at once: with 16, their maps cost half as much again in page faults
-_MEASURED = ("image_auroc", "pixel_auroc", "aupro", "pixel_average_precision", "oracle_pixel_f1")
-
-
-@dataclasses.dataclass(frozen=True)
-class SegmentStart:
-    """Which images take part: rows of the train and test set that could be decoded, and the skipped ones."""
-
-    train: np.ndarray
-    test: np.ndarray
-    held_out: np.ndarray
-    bank: np.ndarray
-    is_anomaly: np.ndarray
-    has_mask: np.ndarray
-    skipped: list[tuple[str, str]]
-
-
-@dataclasses.dataclass(frozen=True)
-class SegmentSnapshot:
-    """Everything that is saved at one step; for `maps` see `panda_core.runs.loaded.LoadedRun.maps`.
-
-    kept_in: the folder of the run in which `model` is saved.
-    """
-
-    step: int
-    model: dict[str, Tensor]
-    arrays: dict[str, np.ndarray]
-    maps: dict[str, np.ndarray]
-    calibration: Calibration
-    kept_in: str = "banks"
+Mapping = Generator[Event | Saved | None, None, None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,65 +42,121 @@ class ReadRows:
     skipped: list[tuple[str, str]]
 
 
-def segment(plan: SegmentPlan) -> Generator[Event | SegmentStart | SegmentSnapshot | None, None, None]:
+@dataclasses.dataclass(frozen=True)
+class Tested:
+    """Test images that were compared with normal patches, in the order of `rows`.
+
+    rows: (M,) of the task's test set, those that could be decoded.
+    is_anomaly: (M,). has_mask: (M,) whether the defects of an image are marked.
+    skipped: (name, reason) of images and masks that could not be decoded.
+    """
+
+    result: PatchResult
+    rows: np.ndarray
+    is_anomaly: np.ndarray
+    has_mask: np.ndarray
+    skipped: list[tuple[str, str]]
+
+    @staticmethod
+    def of(plan: SegmentPlan, result: PatchResult, read: ReadRows) -> Tested:
+        """Return the result beside what is known of its images; masks are looked at, to see which are there."""
+        has_mask, unreadable = find_marked(plan.task.masks, read.rows, plan.task.test.names)
+        is_anomaly = plan.task.is_anomaly[read.rows]
+        return Tested(result, read.rows, is_anomaly, has_mask, [*read.skipped, *unreadable])
+
+
+@dataclasses.dataclass(frozen=True)
+class MapSnapshot:
+    """Everything that is saved at one step of a run with maps.
+
+    file: where below the run's folder `model` is saved, without the step: "banks" or "checkpoints".
+    """
+
+    step: int
+    model: dict[str, Tensor]
+    arrays: dict[str, np.ndarray]
+    maps: dict[str, np.ndarray]
+    calibration: Calibration
+    file: str = BANKS
+
+    def save(self, folder: RunFolder, plan: Plan) -> None:
+        """Write maps, model, arrays and calibration; the scores that count are those of the last step."""
+        write_arrays(folder.maps_file(self.step), self.maps)
+        write_tensors(folder.path / self.file / f"{self.step:06d}.safetensors", self.model)
+        write_arrays(folder.arrays_file(self.step), self.arrays)
+        write_json(folder.calibration_file, self.calibration.to_json())
+        scores, held_out = self.arrays["scores"], self.arrays["held_out_scores"]
+        final = {"scores": scores, "step": np.full(len(scores), self.step), "held_out_scores": held_out}
+        write_arrays(folder.arrays_file("final"), final)
+
+
+def segment(plan: SegmentPlan) -> Mapping:
     """Yield all events of a segmentation run but the first, each snapshot before the event that refers to it."""
     began = time.monotonic()
     metrics: dict[str, Any] = {}
-    for place, step in enumerate(plan.steps):
-        started = time.monotonic()
+    for number, step in enumerate(plan.steps):
+        started, first = time.monotonic(), number == 0
         model = model_of(plan, step)
-        calibration, rows, skipped = yield from _learn(plan, model, first=place == 0)
-        said, test_rows, test_skipped = yield from _compare(plan, model, first=place == 0)
-        labels = plan.task.is_anomaly[test_rows]
-        marked, unreadable = find_marked(plan.task.masks, test_rows, plan.task.test.names)
-        if place == 0:
-            if unreadable:
-                names, reasons = map(list, zip(*unreadable, strict=True))
-                yield ImagesSkipped(split="masks", count=len(names), names=names, reasons=reasons)
-            yield SegmentStart(
-                rows,
-                test_rows,
-                calibration.held_out,
-                calibration.bank,
-                labels,
-                marked,
-                [*skipped, *test_skipped, *unreadable],
+        bank, train = yield from _learn(plan, model, first)
+        tested = yield from _compare(plan, model, first)
+        if first:
+            yield TakingPart(
+                train=train.rows,
+                test=tested.rows,
+                is_anomaly=tested.is_anomaly,
+                fitted=bank.bank,
+                held_out=bank.held_out,
+                skipped=[*train.skipped, *tested.skipped],
+                has_mask=tested.has_mask,
             )
-        verdicts = calibrated(
-            calibration.scores,
-            warning_of(len(calibration.scores)),
-            grids=calibration.grids,
-            size=model.image_size,
-            sigma=float(model.options["sigma"]),
-        )
-        yield SegmentSnapshot(
-            step,
-            model.tensors(),
-            {
-                "scores": said.scores,
-                "held_out_scores": calibration.scores,
-                "normaliser": np.array(calibration.scores.mean()),
-                "peaks": highest(said.grids, model.image_size, float(model.options["sigma"])),
-            },
-            _maps(said, calibration),
-            verdicts,
-        )
-        event = measured(plan, step, said, test_rows, marked, started)
-        yield event
-        metrics = {
-            **{name: getattr(event, name) for name in _MEASURED},
-            "auroc": event.image_auroc,  # under the name that every other run has, so that lists compare
-            "auroc_low": event.image_auroc_low,
-            "auroc_high": event.image_auroc_high,
-            "unadapted_auroc": metrics.get("unadapted_auroc") if place else event.image_auroc if step == 0 else None,
-            "stop_step": step,
-            "score_threshold": verdicts.threshold(),
-            "map_middle": verdicts.map_middle,
-            "recall": model.method.recall,
-            "marked_images": int(marked.sum()),
-            "kinds": measured_kinds(plan, said.grids, said.scores, test_rows, marked),
-        }
+        unadapted = metrics.get("unadapted_auroc")
+        metrics = yield from record_step(plan, step, tested, bank.scores, bank.grids, model.tensors(), started)
+        metrics["unadapted_auroc"] = unadapted if number else metrics["image_auroc"] if step == 0 else None
+        metrics["recall"] = model.method.recall
     yield RunFinished(metrics=metrics, seconds=time.monotonic() - began)
+
+
+def record_step(
+    plan: SegmentPlan,
+    step: int,
+    tested: Tested,
+    scores: np.ndarray,
+    grids: np.ndarray,
+    model: dict[str, Tensor],
+    started: float,
+    file: str = BANKS,
+) -> Generator[Event | Saved | None, None, dict[str, Any]]:
+    """Yield what is saved of a step and its event; return the metrics of a run that ends with it.
+
+    scores, grids: (H,) and (H, g, g) of the images that calibrate. model, file: see `MapSnapshot`.
+    started: when the step began, by the monotonic clock.
+    """
+    result, size, sigma = tested.result, int(plan.config.image_size or 0), float(plan.option("sigma"))
+    calibration = calibrated(scores, warning_of(len(scores)), grids=grids, size=size, sigma=sigma)
+    arrays = {
+        "scores": result.scores,
+        "held_out_scores": scores,
+        "normaliser": np.array(scores.mean()),
+        "peaks": highest(result.grids, size, sigma),
+    }
+    yield MapSnapshot(step, model, arrays, _maps(result, grids), calibration, file)
+    event = measured(plan, step, result, tested.rows, tested.has_mask, started)
+    yield event
+    return {
+        "image_auroc": event.image_auroc,
+        "pixel_auroc": event.pixel_auroc,
+        "aupro": event.aupro,
+        "pixel_average_precision": event.pixel_average_precision,
+        "oracle_pixel_f1": event.oracle_pixel_f1,
+        "auroc": event.image_auroc,  # under the name that every other run has, so that lists compare
+        "auroc_low": event.image_auroc_low,
+        "auroc_high": event.image_auroc_high,
+        "stop_step": step,
+        "score_threshold": calibration.threshold(),
+        "map_middle": calibration.map_middle,
+        "marked_images": int(tested.has_mask.sum()),
+        "kinds": measured_kinds(plan, result.grids, result.scores, tested.rows, tested.has_mask),
+    }
 
 
 def model_of(plan: SegmentPlan, step: int) -> PatchModel:
@@ -136,23 +167,20 @@ def model_of(plan: SegmentPlan, step: int) -> PatchModel:
     return PatchModel(plan.config, plan.network, plan.levels, plan.device)
 
 
-def _learn(
-    plan: SegmentPlan, model: PatchModel, first: bool
-) -> Computing[tuple[CalibratedBank, np.ndarray, list[tuple[str, str]]]]:
-    """Yield progress; return (calibration, rows, skipped) of a model fitted to the normal images."""
+def _learn(plan: SegmentPlan, model: PatchModel, first: bool) -> Computing[tuple[CalibratedBank, ReadRows]]:
+    """Return what the model, now fitted to the normal images, was calibrated with, and which images were read."""
     parts: list[Patches] = []
     read = yield from read_batches(
         plan.task.train, "train", first, lambda images: parts.append(_checked(plan, model, images))
     )
     reserved = np.isin(read.rows, plan.task.reserved)
-    if np.count_nonzero(~reserved) < 2:
-        raise PandaError(
-            f"Only {np.count_nonzero(~reserved)} normal image could be decoded; at least 2 are needed. Add images."
-        )
+    own = np.count_nonzero(~reserved)
+    if own < 2:
+        raise PandaError(f"Only {own} normal image could be decoded; at least 2 are needed. Add images.")
     raw = Patches.joined(parts)
     parts.clear()
     bank = yield from fit_calibrated(model, raw, len(read.rows), reserved)
-    return bank, read.rows, read.skipped
+    return bank, read
 
 
 def _checked(plan: SegmentPlan, model: PatchModel, images: list[np.ndarray]) -> Patches:
@@ -168,26 +196,29 @@ def _checked(plan: SegmentPlan, model: PatchModel, images: list[np.ndarray]) -> 
     return model.patches(images, model.turns)
 
 
-def _compare(
-    plan: SegmentPlan, model: PatchModel, first: bool
-) -> Computing[tuple[Said, np.ndarray, list[tuple[str, str]]]]:
-    """Yield progress; return (what the model says, rows, skipped) of the test images."""
-    parts: list[Said] = []
+def _compare(plan: SegmentPlan, model: PatchModel, first: bool) -> Computing[Tested]:
+    """Return what the model makes of the test images."""
+    results: list[PatchResult] = []
     read = yield from read_batches(
         plan.task.test,
         "test",
         first,
-        lambda images: parts.append(model.segment(model.in_space(model.patches(images)))),
+        lambda images: results.append(model.segment(model.in_space(model.patches(images)))),
     )
-    if not parts:
+    if not results:
         raise PandaError("None of the test images could be decoded. Check the files.")
-    return joined(parts), read.rows, read.skipped
+    tested = Tested.of(plan, joined(results), read)
+    unreadable = tested.skipped[len(read.skipped) :]
+    if first and unreadable:
+        names, reasons = map(list, zip(*unreadable, strict=True))
+        yield ImagesSkipped(split="masks", count=len(names), names=names, reasons=reasons)
+    return tested
 
 
-def joined(parts: list[Said]) -> Said:
-    """Return what was said of several batches as one."""
+def joined(parts: list[PatchResult]) -> PatchResult:
+    """Return the results of several batches as one."""
     groups = range(len(parts[0].distances))
-    return Said(
+    return PatchResult(
         np.concatenate([part.grids for part in parts]),
         np.concatenate([part.scores for part in parts]),
         np.concatenate([part.whole for part in parts]),
@@ -228,12 +259,17 @@ def read_batches(
     return ReadRows(np.array(rows, np.int64), skipped)
 
 
-def _maps(said: Said, calibration: CalibratedBank) -> dict[str, np.ndarray]:
-    """Return what is saved below `maps/`: grids, and for each group the distances and places of nearest patches."""
-    groups = range(len(said.distances))
+def _maps(result: PatchResult, grids: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what is saved below `maps/`: see `panda_core.runs.arrays.MapArrays`. grids: of the calibrating images."""
+    groups = range(len(result.distances))
     return {
-        "grids": said.grids,
-        "held_out_grids": calibration.grids,
-        **{f"distances_{group}": said.distances[group] for group in groups},
-        **{f"origins_{group}": said.origins[group] for group in groups},
+        "grids": result.grids,
+        "held_out_grids": grids,
+        **{f"distances_{group}": result.distances[group] for group in groups},
+        **{f"origins_{group}": result.origins[group] for group in groups},
     }
+
+
+def last_scores(items: Iterable[object]) -> np.ndarray:
+    """Return the scores (M,) that a loop saves last, run to its end."""
+    return [item for item in items if isinstance(item, MapSnapshot)][-1].arrays["scores"]

@@ -7,57 +7,89 @@ What steers an adaptation must then be left alone: a value that would have no ef
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 
 from panda_core.backbones import find_backbone
-from panda_core.config import Option, RunConfig, flag
+from panda_core.config import Option, RunConfig
+from panda_core.datasets import OneClassTask
 from panda_core.errors import PandaError, UsageError, unknown_name
-from panda_core.few_shot.table import is_generalisation
-from panda_core.runs.folder import RunFolder
+from panda_core.methods.table import RECIPES
+from panda_core.runs.folder import CHECKPOINTS, RunFolder
+from panda_core.runs.settings import (
+    BACKBONE,
+    MAP_SIZE,
+    Plan,
+    check_cut,
+    check_data,
+    check_given,
+    check_here,
+    check_needs,
+    check_neutral,
+    check_size,
+    choose_device,
+    levels_of,
+    load_network,
+    open_calibrating,
+    resolved_options,
+)
 from panda_core.segmentation.table import SEGMENTERS
 
 TURNS = (1, 2, 4, 8)
-FIELDS = tuple(field.name for field in dataclasses.fields(RunConfig))
 
 
-def is_segmentation(config: RunConfig) -> bool:
-    """Return whether `config` describes a run that gives maps: patches are compared, or it generalises."""
-    return config.recipe in SEGMENTERS or is_generalisation(config)
+@dataclasses.dataclass(frozen=True)
+class SegmentPlan(Plan):
+    """All that a segmentation needs. levels: stages that are compared. steps: checkpoints whose network is used."""
+
+    levels: tuple[str, ...]
+    steps: tuple[int, ...]
 
 
-def check_segmentation(config: RunConfig) -> None:
-    """Raise `UsageError` for a value that a segmentation run would ignore."""
+def resolve(config: RunConfig) -> RunConfig:
+    """Return `config` with every None and every option of its recipe and backbone written out.
+
+    Raises `UsageError` for a name or value that cannot be, `DataMissing` where data or weights are absent.
+    """
     none: tuple[object, ...] = (None,)
     check_neutral(
         config,
         {"steps": (None, 0), "lr": none, "eval_every": none, "scorer": (None, "knn"), "batch_size": (None, 32)},
     )
+    config = config.replace(backbone=config.backbone or BACKBONE, scorer="knn", batch_size=32)
+    backbone = find_backbone(str(config.backbone))
+    normal_class, _ = check_data(config)
+    check_here(backbone.missing())
+    check_size(config, backbone)
+    if not backbone.pretrained:
+        raise UsageError(
+            f"Recipe `{config.recipe}` compares maps of a pretrained network, and `{backbone.key}` is none. "
+            f"Set `--backbone {BACKBONE}`."
+        )
+    options = options_of(config)
+    resolved = config.replace(
+        normal_class=normal_class,
+        image_size=config.image_size or backbone.image_size or MAP_SIZE,
+        feature_norm=config.feature_norm or backbone.feature_norm,
+        set=resolved_options(config.set, options),
+    )
+    check_needs(resolved, options)
+    check_options(resolved)
+    return with_adapted_cut(resolved)
 
 
-def check_neutral(config: RunConfig, neutral_values: Mapping[str, tuple[object, ...]]) -> None:
-    """Raise `UsageError` for a field that has no effect in a run that adapts nothing, unless it is neutral."""
-    for key, neutral in neutral_values.items():
-        value = getattr(config, key)
-        if value not in neutral:
-            raise UsageError(
-                f"`{key}` has no effect with recipe `{config.recipe}`, which adapts nothing; got `{value}`. "
-                f"Leave `{flag(key)}` out."
-            )
+def options_of(config: RunConfig) -> dict[str, Option]:
+    """Return the `--set` options that the config's recipe and backbone understand, by key."""
+    return {**SEGMENTERS[config.recipe].options, **find_backbone(config.backbone or BACKBONE).options}
 
 
-def check_needs(config: RunConfig, options: Mapping[str, Option]) -> None:
-    """Raise `UsageError` for an option that the config's other settings leave without effect, unless it is default."""
-    values = {**config.to_json(), **config.set}
-    for key, option in options.items():
-        unmet = option.unmet(values)
-        if unmet is not None and values[key] != option.default:
-            wanted = " or ".join(f"`{value}`" for value in option.needs[unmet])
-            raise UsageError(
-                f"`{key}` has no effect while `{unmet}` is `{values[unmet]}`: it needs {wanted}; got `{values[key]}`. "
-                f"Leave `--set {key}=` out, or set `{flag(unmet) + ' ' if unmet in FIELDS else f'--set {unmet}='}"
-                f"{option.needs[unmet][0]}`."
-            )
+def prepare(config: RunConfig, task: OneClassTask | None = None) -> SegmentPlan:
+    """Return the plan of `config`: data opened, network loaded, device chosen. `task` replaces the dataset."""
+    config = resolve(config)
+    device = choose_device(config.device)
+    task = open_calibrating(config) if task is None else check_given(task)
+    config, network = load_network(config, device)
+    levels = levels_of(config, network.stages, network.levels, network.cut)
+    return SegmentPlan(config, network, task, device, levels, tuple(checkpoints_of(config)))
 
 
 def check_options(config: RunConfig) -> None:
@@ -81,20 +113,13 @@ def check_options(config: RunConfig) -> None:
         check_cut(config)
 
 
-def check_cut(config: RunConfig, also: str = "") -> None:
-    """Raise `UsageError` for a cut that nothing depends on: maps come from named stages. also: another one allowed."""
-    row, cut = find_backbone(str(config.backbone)), config.set["cut"]
-    if row.cuts and cut not in (row.cut, also):  # a timm network's own is known once it is loaded
-        raise UsageError(f"`cut` has no effect with recipe `{config.recipe}`; got `{cut}`. Leave `--set cut=` out.")
-
-
 def adapted_run(config: RunConfig) -> RunFolder | None:
     """Return the run whose adapted network is used, or None; `UsageError` where it does not fit `config`."""
     if not config.set.get("adapted"):
         return None
     folder = RunFolder.open(str(config.set["adapted"]), config.runs_dir)
     other = folder.config()
-    if is_segmentation(other):
+    if other.recipe not in RECIPES:
         raise UsageError(f"Run `{folder.run_id}` is a segmentation and has no adapted network. Name another run.")
     if other.backbone != config.backbone:
         raise UsageError(
@@ -118,7 +143,7 @@ def checkpoints_of(config: RunConfig) -> list[int]:
     folder = adapted_run(config)
     if folder is None:
         return [0]
-    steps = sorted(int(path.stem) for path in (folder.path / "checkpoints").glob("*.safetensors"))
+    steps = folder.steps_in(CHECKPOINTS)
     if not steps:
         raise PandaError(f"Run `{folder.run_id}` has no checkpoint yet. Wait for its first evaluation.")
     wanted = str(config.set["checkpoint"])
@@ -131,29 +156,7 @@ def checkpoints_of(config: RunConfig) -> list[int]:
     return [int(wanted)]
 
 
-def levels_of(config: RunConfig, stages: tuple[str, ...], levels: tuple[str, ...], cut: str) -> tuple[str, ...]:
-    """Return the stages whose maps are compared: those named, else the network's own.
-
-    With an adapted network only stages after the cut show what the adaptation did: those of the network's own that
-    lie there, or the first two if these are fewer.
-    """
-    named = [part.strip() for part in str(config.set["levels"]).split(",") if part.strip()]
-    for stage in named:
-        if stage not in stages:
-            raise unknown_name("stage", stage, stages, "--set levels=")
-    if named:
-        return tuple(named)
-    if config.set["adapted"] and cut in stages:
-        # A traced network names its parts as well; `layer2.0` follows `layer2` and is not after it.
-        adapted = tuple(stage for stage in stages[stages.index(cut) + 1 :] if stage.count(".") == cut.count("."))
-        usual = tuple(stage for stage in levels if stage in adapted)
-        return usual if len(usual) > 1 else adapted[:2]
-    if not levels:
-        raise UsageError("This network names no stages of its own. Set `--set levels=NAME,NAME`.")
-    return levels
-
-
 def tail_file(config: RunConfig, step: int) -> Path | None:
     """Return the checkpoint of the adapted run at `step`, or None for the pretrained network."""
     folder = adapted_run(config)
-    return None if folder is None else folder.path / "checkpoints" / f"{step:06d}.safetensors"
+    return None if folder is None else folder.checkpoint(step)

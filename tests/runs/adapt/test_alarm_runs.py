@@ -10,7 +10,7 @@ import numpy as np
 from panda_core import RunConfig, load_run
 from panda_core.events import Evaluated, RunFinished
 from panda_core.methods.alarm import COLLAPSING
-from panda_core.runs.verification import recompute_final_scores
+from panda_core.runs.kinds import recompute
 
 Finish = Callable[..., Any]
 Tiny = Callable[..., RunConfig]
@@ -35,7 +35,7 @@ def test_its_detector_and_its_check_use_both_checkpoints(tiny: Tiny, finish: Fin
     folder, _ = finish(tiny(**BROKEN))
     loaded = load_run(folder.path)
     final = folder.arrays("final")["scores"]
-    np.testing.assert_allclose(recompute_final_scores(loaded), final, rtol=1e-4)
+    np.testing.assert_allclose(recompute(loaded), final, rtol=1e-4)
     images = loaded.images("test")
     found = loaded.detector().anomaly_scores([images.load(row) for row in range(5)])
     np.testing.assert_allclose(found, final[:5], rtol=1e-3)

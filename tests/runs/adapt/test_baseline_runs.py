@@ -16,7 +16,7 @@ from panda_core.runs.adapt.answers import Answered, accuracies, answered
 from panda_core.runs.adapt.inputs import set_up
 from panda_core.runs.adapt.loop import new_learner
 from panda_core.runs.folder import list_runs
-from panda_core.runs.plan import prepare
+from panda_core.runs.kinds import prepare
 from panda_core.runs.run import resume, run
 from panda_core.runs.tensors import read_head, read_tail, read_tensors
 

@@ -11,7 +11,7 @@ import pytest
 from panda_core import RunConfig
 from panda_core.datasets import OneClassTask
 from panda_core.runs.calibration import held_out_rows
-from panda_core.runs.plan import open_task, resolve
+from panda_core.runs.kinds import open_task, resolve
 
 Finish = Callable[..., Any]
 Tiny = Callable[..., RunConfig]

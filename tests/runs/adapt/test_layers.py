@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from panda_core.errors import BrokenRun
 from panda_core.records import write_json
-from panda_core.runs.adapt.layers import FISHER, layer_name, layers_of, moved_by_layer, summed_by_layer
+from panda_core.runs.adapt.layers import layer_name, layers_of, moved_by_layer, summed_by_layer
 from panda_core.runs.folder import RunFolder
 
 RNG = np.random.default_rng(0)
@@ -51,7 +51,7 @@ def test_mere_shrinking_is_no_movement(tmp_path: Path) -> None:
 def test_layers_come_in_the_order_of_the_network_with_their_mass(tmp_path: Path) -> None:
     """Block 10 before block 9; a Fisher mass on the wrong layer, or not as a share."""
     folder = folder_of(tmp_path, {**START, "learner.x": np.ones(3, np.float32)})
-    write_json(tmp_path / FISHER, {"blocks.9.0": 3.0, "blocks.10.0": 1.0})
+    write_json(RunFolder(tmp_path).fisher_file, {"blocks.9.0": 3.0, "blocks.10.0": 1.0})
     layers = layers_of(folder)
     assert [layer.name for layer in layers] == ["blocks.9.0", "blocks.10.0", "head"]
     assert [layer.mass for layer in layers] == [0.75, 0.25, None]

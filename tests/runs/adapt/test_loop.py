@@ -15,7 +15,7 @@ from panda_core.datasets import OneClassTask
 from panda_core.events import CacheProgress, Evaluated, RunFinished, RunStarted, Stepped
 from panda_core.methods.learner import batch_rows
 from panda_core.methods.table import RECIPES
-from panda_core.runs.plan import prepare
+from panda_core.runs.kinds import prepare
 from panda_core.runs.tensors import read_tensors
 
 Finish = Callable[..., Any]

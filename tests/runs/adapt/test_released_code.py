@@ -17,7 +17,7 @@ from panda_core.backbones.lite_network import whole_network
 from panda_core.events import Stepped
 from panda_core.features.trunk import network_input, squared
 from panda_core.methods.learner import batch_rows
-from panda_core.runs.plan import prepare
+from panda_core.runs.kinds import prepare
 from panda_core.runs.tensors import read_tensors
 
 CUT = 4  # stages blocks.0 ... blocks.4 and the stem stay frozen

@@ -12,7 +12,7 @@ from panda_core import RunConfig
 from panda_core.backbones import find_backbone
 from panda_core.bench.grid import load_grid
 from panda_core.runs.adapt.loop import adapt
-from panda_core.runs.plan import prepare
+from panda_core.runs.kinds import prepare
 
 CUTS = [str(row.settings["set"]["cut"]) for row in load_grid("table5").rows if "set" in row.settings]
 

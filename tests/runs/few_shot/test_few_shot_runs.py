@@ -13,12 +13,10 @@ from PIL import Image
 
 from panda_core import RunConfig, UsageError, load_run
 from panda_core.events import RunFinished, Stepped
-from panda_core.runs.few_shot.data import only_new, open_seen
+from panda_core.runs.few_shot.data import only_new, open_seen, prepare
 from panda_core.runs.few_shot.features import abnormal_positions
-from panda_core.runs.few_shot.loop import prepare_generalisation
 from panda_core.runs.few_shot.settings import seen_specs
-from panda_core.runs.plan import open_task, resolve
-from panda_core.runs.verification import recompute_final_scores
+from panda_core.runs.kinds import open_task, recompute, resolve
 
 
 @pytest.fixture
@@ -95,7 +93,7 @@ def test_the_same_run_twice_is_the_same(
     first, second = (finish(config())[0] for _ in range(2))
     assert contents(first) == contents(second)
     loaded = load_run(first.path)
-    assert np.array_equal(recompute_final_scores(loaded), loaded.arrays("final")["scores"])
+    assert np.array_equal(recompute(loaded), loaded.arrays("final")["scores"])
 
 
 def test_an_image_is_judged_on_its_own(config: Callable[..., RunConfig], finish: Callable[..., Any]) -> None:
@@ -139,7 +137,7 @@ def test_every_level_is_trained_whatever_the_chunk(
     from panda_core.few_shot.model import ResidualModel
     from panda_core.runs.tensors import read_tensors
 
-    plan = prepare_generalisation(load_run(folder.path).config)
+    plan = prepare(load_run(folder.path).config)
     before = ResidualModel(plan.config, plan.network, plan.levels, plan.device).tensors()
     after = read_tensors(folder.path / "checkpoints" / "000004.safetensors")
     for level in range(2):
@@ -176,7 +174,7 @@ def test_half_of_the_classes_stay_unseen_by_default(config: Callable[..., RunCon
     assert [spec.normal_class for spec in seen_specs(resolved)] == ["0", "1", "2", "4", "5"]
     everything = ",".join(f"{digit}@digits" for digit in range(10) if digit != 3)
     with pytest.raises(UsageError, match="nothing new is left"):
-        prepare_generalisation(config({"seen": everything}))
+        prepare(config({"seen": everything}))
 
 
 def test_kinds_of_defects_are_seen_or_tested(
@@ -185,7 +183,7 @@ def test_kinds_of_defects_are_seen_or_tested(
     """A kind of defect on both sides, or defects that are trained on at places where there are none."""
     key = f"folder:{parts(tmp_path)}"
     given = config({"seen": f"good/spot@{key}", "references": 2}, dataset=key, normal_class="good", train_limit=None)
-    plan = prepare_generalisation(given)
+    plan = prepare(given)
     assert set(plan.task.kinds) == {"good", "hole"}  # type: ignore[arg-type]
     (seen,) = plan.seen
     assert seen.how == "labelled with masks: spot" and len(seen.anomalies or ()) == 5
@@ -207,7 +205,7 @@ def test_images_on_both_sides_are_refused(config: Callable[..., RunConfig], tmp_
         (copy / f"{number + 4}.png").write_bytes((folder / "train" / "good" / f"{number:03d}.png").read_bytes())
     given = config({"seen": f"good@folder:{copy.parent}", "references": 2}, dataset=f"folder:{folder}")
     with pytest.raises(UsageError, match="is also trained on"):
-        prepare_generalisation(given.replace(normal_class="good", seed=1))
+        prepare(given.replace(normal_class="good", seed=1))
 
 
 def test_references_come_from_images_that_are_not_tested(
@@ -249,7 +247,7 @@ def test_what_cannot_be_is_said_before_anything_is_computed(
 ) -> None:
     """An option that is taken and ignored, or refused after minutes."""
     with pytest.raises(UsageError, match=message):
-        prepare_generalisation(config(**changes))
+        prepare(config(**changes))
 
 
 def test_too_little_memory_is_said_before_features_are_read(config: Callable[..., RunConfig]) -> None:

@@ -14,8 +14,8 @@ import pytest
 from panda_core import PandaError, RunConfig, UsageError, load_run
 from panda_core.cli import main
 from panda_core.events import RunFailed, Segmented
-from panda_core.runs.plan import resolve
-from panda_core.runs.segment.settings import levels_of
+from panda_core.runs.kinds import resolve
+from panda_core.runs.settings import levels_of
 
 Make, Finish = Callable[..., RunConfig], Callable[..., Any]
 
@@ -114,10 +114,10 @@ def test_one_checkpoint_is_the_one_named(spot: Make, finish: Finish, adapted: Pa
 
 def test_what_does_not_fit_an_adapted_run_is_refused(spot: Make, finish: Finish, adapted: Path) -> None:
     """Weights of one network loaded into another; a segmentation taken for an adaptation."""
-    from panda_core.runs.plan import prepare_segmentation
+    from panda_core.runs.segment.settings import prepare
 
     with pytest.raises(UsageError, match=r"Unknown checkpoint `3`; known: .*`last`"):
-        prepare_segmentation(spot(set={"adapted": str(adapted), "checkpoint": "3"}))
+        prepare(spot(set={"adapted": str(adapted), "checkpoint": "3"}))
     with pytest.raises(UsageError, match=r"adapted `tiny`, not `efficientnet_lite0`.*--backbone tiny"):
         resolve(spot(backbone="efficientnet_lite0", set={"adapted": str(adapted)}))
     folder, _ = finish(spot())
@@ -125,7 +125,7 @@ def test_what_does_not_fit_an_adapted_run_is_refused(spot: Make, finish: Finish,
         resolve(spot(set={"adapted": str(folder.path)}))
     shutil.rmtree(adapted / "checkpoints")
     with pytest.raises(PandaError, match="has no checkpoint yet"):
-        prepare_segmentation(spot(set={"adapted": str(adapted)}))
+        prepare(spot(set={"adapted": str(adapted)}))
 
 
 def test_the_bundled_network_adapted_is_looked_at_after_its_cut(digits_run: Path, finish: Finish) -> None:

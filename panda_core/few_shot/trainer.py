@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from panda_core.errors import PandaError
+from panda_core.events import Computing, Stepped
 from panda_core.few_shot.constraintor import hypersphere_loss, shell_loss
 from panda_core.few_shot.estimating import Boundary, boundary_loss, chunks, likelihood_loss, two_centre_loss
 from panda_core.few_shot.model import ResidualModel
@@ -38,7 +40,7 @@ class Seen:
         return torch.from_numpy(self.levels[level][rows].astype(np.float32)).to(device)
 
 
-class Learner:
+class ResidualTrainer:
     """Trains a `ResidualModel` on what is seen, one batch a step."""
 
     def __init__(self, model: ResidualModel, seen: Seen, *, steps: int, batch_size: int, lr: float, seed: int) -> None:
@@ -52,9 +54,10 @@ class Learner:
         self._queue: list[int] = []
         self._normals_only = True
 
-    def run(self) -> Iterator[float]:
-        """Yield the total loss of each step, after it was made."""
+    def run(self) -> Computing[None]:
+        """Make all steps, and yield each after it was made. A loss that is not finite raises `PandaError`."""
         self.model.set_training(True)
+        images_seen = 0
         for step in range(self.steps):
             for optimiser in self._optimisers:
                 for group in optimiser.param_groups:
@@ -62,7 +65,14 @@ class Learner:
             normals_only = step < NORMALS_FIRST * self.steps
             if normals_only != self._normals_only:
                 self._normals_only, self._queue = normals_only, []
-            yield self._step(self._next_rows(), normals_only)
+            rows = self._next_rows()
+            loss = self._step(rows, normals_only)
+            if not np.isfinite(loss):
+                raise PandaError(
+                    f"The loss is no number at step {step + 1}. Set a smaller `--lr`, for instance 0.0003."
+                )
+            images_seen += len(rows)
+            yield Stepped(step=step + 1, images_seen=images_seen, loss=loss)
         self.model.set_training(False)
 
     def _next_rows(self) -> np.ndarray:

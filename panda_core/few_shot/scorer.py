@@ -18,14 +18,14 @@ SHOWN = 3  # nearest reference patches that are kept for a person to look at
 CEILING = 0.99  # quantile of normal log-likelihoods that counts as wholly normal
 
 
-class Judge:
-    """What a `ResidualModel` says of images beside given references. No image's score depends on another image."""
+class ReferenceScorer:
+    """Scores and maps that a `ResidualModel` gives with references. No image's score depends on another image."""
 
     def __init__(self, model: ResidualModel, references: References, options: Mapping[str, Any]) -> None:
         self.model, self.references, self.options, self.image_size = model, references, options, model.image_size
 
     def look(self, images: Sequence[np.ndarray]) -> Segmented:
-        """Return what is said of decoded images (H, W, 3)."""
+        """Return the result of decoded images (H, W, 3)."""
         return self.segment(self.model.features(images))
 
     @torch.inference_mode()
@@ -41,8 +41,8 @@ class Judge:
             left = residual(self.model.kind, values, matched[..., 0, :])
             maps.append(anomaly_map(self.model, level, *self.model.level_likelihoods(level, left)))
             difference = values[..., None, :] - matched
-            distances.append(_three(difference.norm(dim=-1)).cpu().numpy())
-            origins.append(_three(self.references.origins(level, nearest.rows), -2).cpu().numpy().astype(np.int32))
+            distances.append(_padded(difference.norm(dim=-1)).cpu().numpy())
+            origins.append(_padded(self.references.origins(level, nearest.rows), -2).cpu().numpy().astype(np.int32))
         grids = merged(maps)
         scores = top_mean(grids, self.model.top)
         return Segmented(grids, scores, grids.mean(axis=(1, 2)), tuple(distances), tuple(origins))
@@ -85,7 +85,7 @@ def calibrate(model: ResidualModel, features: Sequence[Tensor], references: Sequ
         measures.unit.fill_(max(mean, 1e-6))
 
 
-def _three(values: Tensor, axis: int = -1) -> Tensor:
+def _padded(values: Tensor, axis: int = -1) -> Tensor:
     """Return values with `SHOWN` entries along an axis: the last is repeated where references have fewer positions."""
     lacking = SHOWN - values.shape[axis]
     if lacking <= 0:

@@ -1,0 +1,202 @@
+"""The settings of an adaptation: checked and written out, then made into the objects of its plan.
+
+`resolve` is light (no torch); the form of the app and the command line both call it. `prepare` opens data and network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from panda_core.backbones import Backbone, find_backbone
+from panda_core.config import Option, RunConfig
+from panda_core.datasets import DATASETS, Images, OneClassTask, find_dataset, outlier_images
+from panda_core.datasets.sets.imagenet import missing_imagenet
+from panda_core.errors import UsageError, unknown_name
+from panda_core.methods.options import OWN
+from panda_core.methods.table import Recipe, find_recipe
+from panda_core.runs.calibration import FEWEST, count_held_out
+from panda_core.runs.settings import (
+    Plan,
+    check_data,
+    check_given,
+    check_here,
+    check_needs,
+    check_neutral,
+    check_size,
+    choose_device,
+    load_network,
+    open_calibrating,
+    resolved_options,
+)
+from panda_core.scoring.table import SCORERS, ScorerRow, find_scorer
+
+
+@dataclasses.dataclass(frozen=True)
+class AdaptPlan(Plan):
+    """All that an adaptation needs. scorer: None where the recipe scores images itself."""
+
+    recipe: Recipe
+    scorer: ScorerRow | None
+    scorer_options: Mapping[str, Any]
+
+    def new_scorer(self) -> Any:
+        """Return an unfitted scorer of features."""
+        if self.scorer is None:
+            raise ValueError("This recipe scores images itself.")
+        return self.scorer.build(seed=self.config.seed, **self.scorer_options)
+
+
+def resolve(config: RunConfig) -> RunConfig:
+    """Return `config` with every None and every option of its recipe, scorer and backbone written out.
+
+    Raises `UsageError` for an unknown name or a value out of range, `DataMissing` where data or weights are absent.
+    """
+    config = with_defaults(config)
+    recipe, backbone = find_recipe(config.recipe), find_backbone(str(config.backbone))
+    normal_class, data_size = check_data(config)
+    check_here(backbone.missing())
+    check_network(config, recipe, backbone)
+    resolved = config.replace(
+        normal_class=normal_class,
+        image_size=config.image_size or backbone.image_size or data_size,
+        feature_norm=config.feature_norm or recipe.feature_norm or backbone.feature_norm,
+        set=resolved_options(config.set, options_of(config)),
+    )
+    check_needs(resolved, options_of(resolved))
+    resolved = _with_lengths(resolved, recipe, backbone)
+    _check_auxiliary(resolved)
+    return resolved
+
+
+def with_defaults(config: RunConfig) -> RunConfig:
+    """Return `config` with backbone, scorer and batch size written out, each known or allowed by the recipe."""
+    recipe = find_recipe(config.recipe)
+    backbone, scorer = config.backbone or recipe.backbone, config.scorer or recipe.scorer
+    if recipe.only_backbones and backbone not in recipe.only_backbones:
+        known = " or ".join(f"`{key}`" for key in recipe.only_backbones)
+        raise UsageError(
+            f"`backbone` of recipe `{config.recipe}` must be {known}, its own network; got `{backbone}`. "
+            f"Leave `--backbone` out{_on_features(recipe)}."
+        )
+    if scorer == OWN and recipe.scorer != OWN:
+        raise unknown_name("scorer", scorer, SCORERS, "--scorer")
+    if scorer != OWN:
+        find_scorer(scorer)
+    return config.replace(backbone=backbone, scorer=scorer, batch_size=config.batch_size or recipe.batch_size)
+
+
+def _on_features(recipe: Recipe) -> str:
+    """Return, for a recipe that is but a scorer, how that scorer is used on the features of other networks."""
+    return "" if recipe.steps or recipe.scorer == OWN else f", or use `--recipe frozen --scorer {recipe.scorer}`"
+
+
+def check_network(config: RunConfig, recipe: Recipe, backbone: Backbone) -> None:
+    """Raise `UsageError` where a network does not go with the image size or the recipe of `config`."""
+    check_size(config, backbone)
+    if recipe.cut is not None and backbone.cuts and recipe.cut not in backbone.cuts:
+        raise UsageError(
+            f"Recipe `{config.recipe}` needs a network that can be cut at `{recipe.cut}`; `{backbone.key}` cannot. "
+            f"Set `--backbone {recipe.backbone}`."
+        )
+
+
+def _with_lengths(config: RunConfig, recipe: Recipe, backbone: Backbone) -> RunConfig:
+    """Return `config` with steps, learning rate and interval written out, each for its network."""
+    steps, lr = config.steps, config.lr
+    if steps is None:
+        steps = recipe.paper_steps if backbone.follows_paper else recipe.steps
+    if recipe.steps == 0 and steps:
+        raise UsageError(f"`steps` of recipe `{config.recipe}` must be 0: it adapts nothing; got {steps}.")
+    if recipe.steps == 0:
+        check_neutral(config, {"lr": (None, backbone.lr), "eval_every": (None, 1), "batch_size": (recipe.batch_size,)})
+    if lr is None:
+        lr = (recipe.paper_lr if backbone.follows_paper else recipe.lr) or backbone.lr
+        if backbone.pretrained and recipe.pretrained_lr is not None:
+            lr = recipe.pretrained_lr
+    return config.replace(steps=steps, lr=lr, eval_every=config.eval_every or max(1, steps // recipe.evaluations))
+
+
+def _check_auxiliary(config: RunConfig) -> None:
+    """Raise `DataMissing` or `UsageError` where the auxiliary images that a recipe needs are not there."""
+    auxiliary = find_recipe(config.recipe).auxiliary
+    if auxiliary == "source":
+        check_here(missing_imagenet(Path(config.data_root)))
+    if auxiliary == "outliers":
+        outliers_of(config)
+
+
+def outliers_of(config: RunConfig) -> Images:
+    """Return the outliers of a resolved config: the training images of another data set, or those of a folder."""
+    spec, root = str(config.set["outliers"]), Path(config.data_root)
+    if spec == config.dataset:
+        raise UsageError(
+            f"`outliers` must not be the data set itself, whose anomalies are to be found; got `{spec}`. "
+            "Set `--set outliers=` to another data set or a folder."
+        )
+    if spec not in DATASETS:
+        return outlier_images(spec, root)
+    dataset = find_dataset(spec)
+    check_here(dataset.missing(root))
+    return dataset.open(root, dataset.classes(root)[0], config.seed).train
+
+
+def options_of(config: RunConfig) -> dict[str, Option]:
+    """Return the `--set` options that the config's recipe, scorer and backbone understand, by key."""
+    config = with_defaults(config)
+    recipe, network = find_recipe(config.recipe), find_backbone(str(config.backbone))
+    backbone = dict(network.options)
+    if recipe.cut is not None:
+        backbone["cut"] = dataclasses.replace(backbone["cut"], default=recipe.cut, choices=(recipe.cut,))
+    scorer = {} if config.scorer == OWN else find_scorer(str(config.scorer)).options
+    own = dict(recipe.options)
+    for key, default in recipe.tuned.items() if not network.follows_paper else ():
+        own[key] = dataclasses.replace(own[key], default=default)
+    return {**own, **scorer, **backbone}
+
+
+def prepare(config: RunConfig, task: OneClassTask | None = None) -> AdaptPlan:
+    """Return the plan of `config`: data opened, network loaded, device chosen. `task` replaces the dataset."""
+    import torch
+
+    config = resolve(config)
+    device = choose_device(config.device)
+    task = open_calibrating(config) if task is None else check_given(task)
+    config, network = load_network(config, device)
+    scorer = None if config.scorer == OWN else find_scorer(str(config.scorer))
+    options = {key: config.set[key] for key in (scorer.options if scorer else ())}
+    _check_counts(config, task, options)
+    recipe = find_recipe(config.recipe)
+    if (recipe.penalty == "ewc" or recipe.auxiliary == "source") and network.classifier is None:
+        raise UsageError(
+            f"Recipe `{config.recipe}` needs a backbone with a classifier; `{config.backbone}` has none. "
+            "Use `--recipe panda-l2`."
+        )
+    if recipe.steps and not any(True for _ in network.tail.parameters()):
+        raise UsageError(
+            f"Recipe `{config.recipe}` needs a network with weights to adapt; `{config.backbone}` has none. "
+            "Use `--recipe frozen`."
+        )
+    torch.manual_seed(config.seed)  # nothing draws from it today; a backbone that did would still be reproducible
+    return AdaptPlan(config, network, task, device, recipe, scorer, options)
+
+
+def _check_counts(config: RunConfig, task: OneClassTask, scorer_options: Mapping[str, Any]) -> None:
+    """Raise `UsageError` where there are too few normal images for the scorer or for the stop rule."""
+    own = len(task.train) - len(task.reserved)
+    compared = own - count_held_out(own)
+    for key in ("k", "means"):
+        if key in scorer_options and int(scorer_options[key]) > compared:
+            allowed = "1" if compared == 1 else f"in [1, {compared}]"
+            raise UsageError(
+                f"`{key}` of scorer `{config.scorer}` must be {allowed}, since test images are compared with "
+                f"{compared} normal one{'s' * (compared > 1)}; got {scorer_options[key]}. "
+                f"Set `--set {key}={min(2, compared)}`."
+            )
+    if find_recipe(config.recipe).stop == "ses" and len(task.train) < FEWEST:
+        raise UsageError(
+            f"Recipe `{config.recipe}` needs at least {FEWEST} normal images, to hold some out; "
+            f"got {len(task.train)}. Add images or use `--recipe panda-early`."
+        )

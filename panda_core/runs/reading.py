@@ -1,0 +1,109 @@
+"""What a run folder says, read: settings, results, arrays. Light: neither torch nor the data set is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from panda_core.config import RunConfig
+from panda_core.errors import BrokenRun
+from panda_core.events import Evaluated, Event, ImagesSkipped, RunFinished, Segmented
+from panda_core.runs.calibration import Calibration, calibration_of
+from panda_core.runs.folder import RunFolder, State
+from panda_core.runs.kinds import Kind, kind_of
+
+
+class RecordedRun:
+    """What a run folder says, whatever the state of the run."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+
+    @property
+    def run_id(self) -> str:
+        return self.folder.run_id
+
+    @cached_property
+    def config(self) -> RunConfig:
+        return self.folder.config()
+
+    def state(self) -> State:
+        return self.folder.state()
+
+    def events(self) -> list[Event]:
+        return [event for event, _ in self.folder.events()]
+
+    @cached_property
+    def _logged(self) -> list[Event]:
+        """The log as it was when it was first looked at: read once, however much is asked of it."""
+        return self.events()
+
+    @cached_property
+    def evaluated(self) -> list[Evaluated]:
+        """The points of the curves so far, step 0 first."""
+        return [event for event in self._logged if isinstance(event, Evaluated)]
+
+    @cached_property
+    def kind(self) -> Kind:
+        """What the run does: it adapts a network, compares patches, or learns from other classes."""
+        return kind_of(self.config)
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether the run gives a map for each image."""
+        return self.kind.has_maps
+
+    @cached_property
+    def segmented(self) -> list[Segmented]:
+        """The results of a segmentation run so far: one for each checkpoint whose network was used."""
+        return [event for event in self._logged if isinstance(event, Segmented)]
+
+    @property
+    def results(self) -> Sequence[Evaluated | Segmented]:
+        """What was measured so far, of whichever kind the run is."""
+        return self.segmented if self.has_maps else self.evaluated
+
+    @cached_property
+    def metrics(self) -> dict[str, Any] | None:
+        """The final metrics, or None while there are none."""
+        return next((event.metrics for event in self._logged if isinstance(event, RunFinished)), None)
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """Threshold, verdict, percentile and expected false alarms of the run, the same wherever they are asked for."""
+        return calibration_of(self)
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """What the result depends on besides the config; empty before the first evaluation."""
+        return dict(self.folder.read("environment.json") or {})
+
+    @cached_property
+    def skipped(self) -> list[tuple[str, str]]:
+        """(name, reason) of images that could not be decoded."""
+        skips = [event for event in self._logged if isinstance(event, ImagesSkipped)]
+        return [pair for event in skips for pair in zip(event.names, event.reasons, strict=True)]
+
+    @cached_property
+    def split(self) -> dict[str, Any]:
+        """`split.json`: names and rows of the images of both splits, who is held out, which are anomalous."""
+        split = self.folder.read("split.json")
+        if split is None:
+            raise BrokenRun(f"Run `{self.run_id}` has not listed its images yet. Wait for its first evaluation.")
+        return dict(split)
+
+    def arrays(self, step: int | str) -> dict[str, np.ndarray]:
+        """Return the arrays of a step, or of "final"."""
+        return self.folder.arrays(step)
+
+    def maps(self, step: int) -> dict[str, np.ndarray]:
+        """Return what a segmentation run saved of its maps at a step.
+
+        `grids` (M, g, g) of the test images, to be enlarged with `panda_core.segmentation.maps.full_map`;
+        `held_out_grids` (H, g, g); for each group i of levels `distances_i` (M, h, w, k) and `origins_i`
+        (M, h, w, k, 4): image (a row of the training images), turn, row and column of the nearest normal patches.
+        """
+        return self.folder.maps(step)

@@ -1,0 +1,182 @@
+"""What every kind of run shares on its way from a config to a plan: checks of values, data, device, network.
+
+Light: torch is imported by `choose_device` and `load_network` alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from panda_core.backbones import Backbone, find_backbone
+from panda_core.config import Option, RunConfig, flag
+from panda_core.datasets import DATASETS, OneClassTask, absolute_key, find_class, find_dataset, one_class_task
+from panda_core.datasets.own.folder import PREFIX
+from panda_core.errors import DataMissing, UsageError, unknown_name
+from panda_core.records import absolute
+from panda_core.runs.calibration import with_reserved
+
+if TYPE_CHECKING:
+    import torch
+
+    from panda_core.backbones.network import Network
+
+GIVEN_IMAGES = "(images)"  # dataset of a run on images handed over in Python instead of a registered dataset
+BACKBONE = "efficientnet_lite0"  # of what is no recipe with its own
+MAP_SIZE = 224  # input side of a run with maps: where a defect is needs more pixels than what an image shows
+FIELDS = tuple(field.name for field in dataclasses.fields(RunConfig))
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What every run needs before it computes. config: every default is written out. Each kind adds its own."""
+
+    config: RunConfig
+    network: Network
+    task: OneClassTask
+    device: torch.device
+
+    def option(self, key: str) -> Any:
+        """Return the value of a `--set` option."""
+        return self.config.set[key]
+
+
+def with_absolute_paths(config: RunConfig) -> RunConfig:
+    """Return `config` with paths that mean the same from any folder: a run is read wherever it was started."""
+    outliers = str(config.set.get("outliers", ""))
+    is_folder = outliers not in ("", *DATASETS) and Path(absolute(outliers)).is_dir()
+    return config.replace(
+        dataset=absolute_key(config.dataset),
+        data_root=absolute(config.data_root),
+        runs_dir=absolute(config.runs_dir),
+        set={**config.set, "outliers": absolute(outliers)} if is_folder else config.set,
+    )
+
+
+def check_data(config: RunConfig) -> tuple[str, int]:
+    """Return (normal class, input side) of the config's dataset; `DataMissing` where it is not here."""
+    if config.dataset == GIVEN_IMAGES:
+        return "normal", 128
+    dataset, root = find_dataset(config.dataset), Path(config.data_root)
+    check_here(dataset.missing(root))
+    return find_class(dataset, root, config.normal_class), dataset.image_size
+
+
+def check_here(missing: str | None) -> None:
+    """Raise `DataMissing` with the sentence that says what is not here and how to get it, if there is one."""
+    if missing is not None:
+        raise DataMissing(missing)
+
+
+def check_size(config: RunConfig, backbone: Backbone) -> None:
+    """Raise `UsageError` where the network takes images of another size alone."""
+    if backbone.fixed_size and config.image_size not in (None, backbone.image_size):
+        raise UsageError(
+            f"`image_size` of backbone `{backbone.key}` must be {backbone.image_size}, the only one it takes; "
+            f"got {config.image_size}. Leave `--image-size` out."
+        )
+
+
+def check_neutral(
+    config: RunConfig, neutral_values: Mapping[str, tuple[object, ...]], why: str = ", which adapts nothing"
+) -> None:
+    """Raise `UsageError` for a field that has no effect with the config's recipe, unless it is neutral."""
+    for key, neutral in neutral_values.items():
+        value = getattr(config, key)
+        if value not in neutral:
+            raise UsageError(
+                f"`{key}` has no effect with recipe `{config.recipe}`{why}; got `{value}`. Leave `{flag(key)}` out."
+            )
+
+
+def check_needs(config: RunConfig, options: Mapping[str, Option]) -> None:
+    """Raise `UsageError` for an option that the config's other settings leave without effect, unless it is default."""
+    values = {**config.to_json(), **config.set}
+    for key, option in options.items():
+        unmet = option.unmet(values)
+        if unmet is not None and values[key] != option.default:
+            wanted = " or ".join(f"`{value}`" for value in option.needs[unmet])
+            raise UsageError(
+                f"`{key}` has no effect while `{unmet}` is `{values[unmet]}`: it needs {wanted}; got `{values[key]}`. "
+                f"Leave `--set {key}=` out, or set `{flag(unmet) + ' ' if unmet in FIELDS else f'--set {unmet}='}"
+                f"{option.needs[unmet][0]}`."
+            )
+
+
+def check_cut(config: RunConfig, also: str = "") -> None:
+    """Raise `UsageError` for a cut that nothing depends on: maps come from named stages. also: another one allowed."""
+    row, cut = find_backbone(str(config.backbone)), config.set["cut"]
+    if row.cuts and cut not in (row.cut, also):  # a timm network's own is known once it is loaded
+        raise UsageError(f"`cut` has no effect with recipe `{config.recipe}`; got `{cut}`. Leave `--set cut=` out.")
+
+
+def resolved_options(given: Mapping[str, object], options: Mapping[str, Option]) -> dict[str, Any]:
+    """Return the value of every option, checked: what is given, else its default."""
+    for key in given:
+        if key not in options:
+            raise unknown_name("option", key, sorted(options), "--set")
+    return {key: option.parse(key, given.get(key, option.default)) for key, option in options.items()}
+
+
+def levels_of(config: RunConfig, stages: tuple[str, ...], levels: tuple[str, ...], cut: str) -> tuple[str, ...]:
+    """Return the stages whose maps are compared: those named, else the network's own.
+
+    With an adapted network only stages after the cut show what the adaptation did: those of the network's own that
+    lie there, or the first two if these are fewer.
+    """
+    named = [part.strip() for part in str(config.set["levels"]).split(",") if part.strip()]
+    for stage in named:
+        if stage not in stages:
+            raise unknown_name("stage", stage, stages, "--set levels=")
+    if named:
+        return tuple(named)
+    if config.set.get("adapted") and cut in stages:
+        # A traced network names its parts as well; `layer2.0` follows `layer2` and is not after it.
+        adapted = tuple(stage for stage in stages[stages.index(cut) + 1 :] if stage.count(".") == cut.count("."))
+        usual = tuple(stage for stage in levels if stage in adapted)
+        return usual if len(usual) > 1 else adapted[:2]
+    if not levels:
+        raise UsageError("This network names no stages of its own. Set `--set levels=NAME,NAME`.")
+    return levels
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device called `name`; `auto` is the first of cuda, mps and cpu that is there."""
+    import torch
+
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(kind for kind in ("cuda", "mps", "cpu") if present[kind])
+    if not present[name]:
+        raise UsageError(f"Device `{name}` is not on this machine. Set `--device auto`.")
+    return torch.device(name)
+
+
+def load_network(config: RunConfig, device: torch.device) -> tuple[RunConfig, Network]:
+    """Return the network of a resolved config on `device`, and the config with its cut.
+
+    A timm network names its own cut only when it is loaded.
+    """
+    network = find_backbone(str(config.backbone)).load(str(config.set["cut"])).to(device)
+    return config.replace(set={**config.set, "cut": network.cut}), network
+
+
+def open_images(config: RunConfig) -> OneClassTask:
+    """Return the images of a resolved config as its dataset splits them."""
+    splits = find_dataset(config.dataset).open(Path(config.data_root), str(config.normal_class), config.seed)
+    return one_class_task(splits, train_limit=config.train_limit, test_limit=config.test_limit, seed=config.seed)
+
+
+def open_calibrating(config: RunConfig) -> OneClassTask:
+    """Return the images of a resolved config; in a folder of one's own some normal test images may calibrate."""
+    task = open_images(config)
+    return with_reserved(task, config.seed) if config.dataset.startswith(PREFIX) else task
+
+
+def check_given(task: OneClassTask) -> OneClassTask:
+    """Return a task that was handed over in Python; `UsageError` where it is too small."""
+    if len(task.train) < 2:
+        raise UsageError(f"At least 2 normal images are needed; got {len(task.train)}. Add images.")
+    return task
