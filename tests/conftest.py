@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.run_fixtures"]
+
 ROOT = Path(__file__).parents[1]
 GUARD = Path(__file__).parent / "guard"
 

@@ -280,7 +280,7 @@ SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "generalize-folders": (_rows_of("generalize_folders", "generalising"), CIFAR),
     "alarms": (_rows_of("alarms", "data"), CIFAR),
     "score": (_rows_of("score", "data"), None),
-    "photos": (_rows_of("photos", "photos"), None),
+    "photos": (_rows_of("photos", "browser"), None),
     "anomalib": (_rows_of("anomalib"), Path(os.environ.get("ANOMALIB_PYTHON") or "nowhere")),
 }
 

@@ -1,4 +1,4 @@
-"""What every row of `DATASETS` must fulfil (methods, section 6), the two installed data sets, and finding by name."""
+"""What every row of `DATASETS` must fulfil, its counts, the installed data sets, and finding by name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from panda_core.datasets import DATASETS, Dataset, find_class, find_dataset, one_class_task
+from panda_core.datasets.io.counts import ClassCounts, count_images
 from panda_core.datasets.sets.elpv import ELPV
 from panda_core.errors import DataMissing, UsageError
 
@@ -219,3 +220,21 @@ def test_a_class_named_like_a_number_wins_over_an_index(tmp_path: Path) -> None:
     odd = dataclasses.replace(DATASETS["digits"], classes=lambda root: ("9", "0", "x"))
     assert find_class(odd, tmp_path, "0") == "0"
     assert find_class(odd, tmp_path, "2") == "x"
+
+
+@pytest.mark.parametrize("key", DATASETS)
+def test_counts_are_those_of_the_tasks(key: str, data_root: Path) -> None:
+    """Guards: counts of one class told for all; a split shared where each class has its own."""
+    dataset = DATASETS[key]
+    counts = count_images(dataset, data_root)
+    assert list(counts) == list(dataset.classes(data_root))
+    for name in list(counts)[:3] + list(counts)[-1:]:
+        task = one_class_task(dataset.open(data_root, name, 0), train_limit=None, test_limit=None, seed=0)
+        anomalous = int(np.sum(task.is_anomaly))
+        assert counts[name] == ClassCounts(len(task.train), len(task.test) - anomalous, anomalous)
+
+
+def test_missing_data_has_no_counts(tmp_path: Path) -> None:
+    """Guards: zeros where nothing is known."""
+    with pytest.raises(DataMissing):
+        count_images(DATASETS["cifar100"], tmp_path)

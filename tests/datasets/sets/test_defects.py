@@ -1,4 +1,4 @@
-"""Magnetic tiles: the published split or one by the seed, and masks that lie beside the images."""
+"""Data sets of defects with masks: MVTec AD, read as `folder:PATH` is, and magnetic tiles, by the published split."""
 
 from __future__ import annotations
 
@@ -7,9 +7,48 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from panda_core.datasets import DATASETS, one_class_task
+from panda_core.datasets import DATASETS, find_class, find_dataset, one_class_task
 from panda_core.datasets.sets.magnetic_tiles import FOLDERS, MAGNETIC_TILES, NAMES_FILE
+from panda_core.datasets.sets.mvtec import CATEGORIES, MVTEC
+from panda_core.datasets.sets.mvtec import FOLDERS as MVTEC_FOLDERS
 from panda_core.errors import DataMissing, UnreadableImage, UsageError
+
+
+def test_categories_are_the_classes(mvtec_root: Path) -> None:
+    """Guards: categories that are not there offered for a run; none offered before the data is there."""
+    assert MVTEC.classes(mvtec_root) == ("bottle", "zipper") and MVTEC.missing(mvtec_root) is None
+    assert MVTEC.classes(mvtec_root / "nowhere") == CATEGORIES and len(CATEGORIES) == 15
+    assert find_class(MVTEC, mvtec_root, "1") == "zipper"
+
+
+@pytest.mark.parametrize("folder", MVTEC_FOLDERS)
+def test_a_category_is_read_with_its_masks(folder: str, mvtec_root: Path) -> None:
+    """Guards: masks scored as images, good images marked, the same images for every category."""
+    if folder != "mvtec":
+        (mvtec_root / "mvtec").rename(mvtec_root / folder)
+    splits = MVTEC.open(mvtec_root, "bottle", 0)
+    task = one_class_task(splits, train_limit=None, test_limit=None, seed=0)
+    assert (len(task.train), task.is_anomaly.tolist()) == (4, [1, 1, 1, 0, 0, 0])
+    assert splits.test_labels.tolist() == ["broken_large"] * 3 + ["good"] * 3
+    assert task.masks is not None
+    for row, anomalous in enumerate(task.is_anomaly):
+        mask = task.masks.load(row)
+        assert mask is not None and mask.any() == anomalous
+        if anomalous:  # the fixture marks row n of image n
+            assert mask.shape == (6, 5) and mask[row].all() and mask.sum() == 5
+    folders = [Path(MVTEC.open(mvtec_root, name, 0).train.paths[0]).parts[-4] for name in ("bottle", "zipper")]  # type: ignore[attr-defined]
+    assert folders == ["bottle", "zipper"]
+
+
+def test_missing_data_is_described(mvtec_root: Path) -> None:
+    """Guards: a sentence without address and place; a category that is not there read as an empty one."""
+    said = MVTEC.missing(mvtec_root / "nowhere") or ""
+    assert MVTEC.source in said and str(mvtec_root / "nowhere" / "mvtec" / "bottle" / "train" / "good") in said
+    with pytest.raises(DataMissing, match=r"category `cable` of MVTec AD is not .*mvtec/cable/train/good"):
+        MVTEC.open(mvtec_root, "cable", 0)
+    with pytest.raises(UsageError, match="Unknown class of `mvtec` `cable`"):
+        find_class(find_dataset("mvtec"), mvtec_root, "cable")
+
 
 ANOMALIES = ["blowhole", "break", "crack", "fray", "uneven"]
 
@@ -81,7 +120,7 @@ def test_folders_by_their_published_names(name: str, tiles_root: Path) -> None:
     assert len(MAGNETIC_TILES.open(tiles_root, "free", 0).test) == 13
 
 
-def test_missing_data_is_described(tiles_root: Path) -> None:
+def test_missing_tiles_are_described(tiles_root: Path) -> None:
     """Guards: half of the data taken for all of it; a sentence without address, names and place."""
     assert MAGNETIC_TILES.classes(tiles_root / "nowhere") == ("free",)
     (tiles_root / "magnetic_tiles/MT_Fray").rename(tiles_root / "Fray")

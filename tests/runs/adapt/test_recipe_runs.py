@@ -1,22 +1,27 @@
-"""Runs of the baselines: pretraining, moving statistics, heads and oracles go through the same loop and folder."""
+"""Runs of the recipes beside PANDA's: each goes through the same loop and folder, and does what it is for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from panda_core import RunConfig, load_run
-from panda_core.events import CacheProgress, RunFinished, RunStopped, Stepped, result_of
+from panda_core.datasets import imagenet_images
+from panda_core.events import CacheProgress, Evaluated, RunFinished, RunStopped, Stepped, result_of
+from panda_core.features.trunk import compute_trunk
+from panda_core.methods.alarm import COLLAPSING
 from panda_core.runs.adapt import oracle
 from panda_core.runs.adapt.answers import Answered, accuracies, answered
 from panda_core.runs.adapt.inputs import set_up
 from panda_core.runs.adapt.loop import new_learner
 from panda_core.runs.folder import list_runs
-from panda_core.runs.kinds import prepare
+from panda_core.runs.kinds import prepare, recompute
 from panda_core.runs.run import resume, run
 from panda_core.runs.tensors import read_head, read_tail, read_tensors
 
@@ -154,3 +159,65 @@ def test_only_a_method_that_asks_has_answers(tiny: Tiny, finish: Finish) -> None
     assert answered({"normal_turn_accuracy": 0.75, "anomalous_turn_accuracy": None, "auroc": 1.0}) == [
         Answered("turn", 0.75, None)
     ]
+
+
+def test_joint_forgets_less_than_compactness_alone(
+    tiny: Callable[..., RunConfig], pictures: Callable[[], Path], finish: Callable[..., Any], tiny_network: Any
+) -> None:
+    """A classification loss without effect: accuracy on the labelled images after both, for the same steps."""
+    root = pictures().parent
+    labelled = imagenet_images(root)
+    assert labelled is not None
+    losses = {}
+    for recipe in ("panda-early", "joint"):
+        folder, _ = finish(tiny(recipe=recipe, steps=30, eval_every=30, lr=0.5, set={"clip": 0.1}, train_limit=40))
+        network, file = tiny_network(), folder.path / "checkpoints" / "000030.safetensors"
+        network.tail.load_state_dict(read_tail(file, network), strict=False)
+        images = [labelled.images.load(row) for row in range(12)]
+        values = compute_trunk(images, network, image_size=32, dtype="float32", device=torch.device("cpu"))
+        head = read_head(file) or dict(network.classifier.named_parameters())
+        with torch.no_grad():
+            features = network.tail(torch.from_numpy(values))[:, -network.level_widths[-1] :]
+            logits = F.linear(features, head["weight"], head["bias"])
+        losses[recipe] = F.cross_entropy(logits, torch.tensor(labelled.labels)).item()
+    assert losses["joint"] < losses["panda-early"]
+
+
+BROKEN = {"recipe": "panda-alarm", "train_limit": 60, "steps": 60, "eval_every": 2, "lr": 4.0, "set": {"clip": 1.0}}
+
+
+def test_it_ends_at_the_alarm_and_asks_both_networks(tiny: Tiny, finish: Finish) -> None:
+    """A run that goes on after the alarm, or whose scores are of one network alone."""
+    folder, events = finish(tiny(**BROKEN))
+    evaluated = [event for event in events if isinstance(event, Evaluated)]
+    metrics = next(event.metrics for event in events if isinstance(event, RunFinished))
+    assert [event.alarm for event in evaluated].index(COLLAPSING) == len(evaluated) - 1
+    assert evaluated[-1].step == metrics["alarm_step"] < 60
+    assert metrics["stop_step"] == evaluated[-1].step
+    first, last = (folder.arrays(step) for step in (0, evaluated[-1].step))
+    expected = first["scores"] / first["normaliser"] + last["scores"] / last["normaliser"]
+    np.testing.assert_allclose(folder.arrays("final")["scores"], expected / 2, rtol=1e-5)
+
+
+def test_its_detector_and_its_check_use_both_checkpoints(tiny: Tiny, finish: Finish) -> None:
+    """New images scored by other checkpoints than the test images of the run."""
+    folder, _ = finish(tiny(**BROKEN))
+    loaded = load_run(folder.path)
+    final = folder.arrays("final")["scores"]
+    np.testing.assert_allclose(recompute(loaded), final, rtol=1e-4)
+    images = loaded.images("test")
+    found = loaded.detector().anomaly_scores([images.load(row) for row in range(5)])
+    np.testing.assert_allclose(found, final[:5], rtol=1e-3)
+
+
+def test_without_an_alarm_it_runs_to_its_end(tiny: Tiny, finish: Finish) -> None:
+    """A run that is stopped while nothing has moved."""
+    _, events = finish(tiny(recipe="panda-alarm", train_limit=60, lr=1e-9))
+    assert [event.step for event in events if isinstance(event, Evaluated)][-1] == 6
+    assert events[-1].metrics["alarm_step"] is None
+
+
+def test_adapted_images_are_not_held_out(tiny: Tiny, finish: Finish) -> None:
+    """A ratio of "held-out" images that the network was adapted on."""
+    _, events = finish(tiny(set={"calibrate_on": "train"}))
+    assert {event.held_out_ratio for event in events if isinstance(event, Evaluated)} == {None}

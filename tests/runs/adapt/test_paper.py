@@ -1,8 +1,9 @@
-"""Parity with PANDA's released code: its training step, written out here in plain PyTorch on timm's own network."""
+"""What the paper and its released code say: the same training step, the same stages, the same collapse."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ import pytest
 import torch
 
 from panda_core import RunConfig
+from panda_core.backbones import find_backbone
 from panda_core.backbones.efficientnet_lite import weights_file
 from panda_core.backbones.lite_network import whole_network
-from panda_core.events import Stepped
+from panda_core.bench.grid import load_grid
+from panda_core.events import Evaluated, Event, RunFinished, Stepped
 from panda_core.features.trunk import network_input, squared
 from panda_core.methods.learner import batch_rows
+from panda_core.runs.adapt.loop import adapt
 from panda_core.runs.kinds import prepare
 from panda_core.runs.tensors import read_tensors
 
@@ -121,3 +125,93 @@ def test_two_steps_equal_the_released_codes(
     assert moved > 0
     assert apart**0.5 < 0.01 * moved**0.5, "the two ways differ by more than rounding"
     torch.testing.assert_close(read_tensors(folder.path / "space.safetensors")["center"], center, rtol=1e-4, atol=1e-5)
+
+
+CUTS = [str(row.settings["set"]["cut"]) for row in load_grid("table5").rows if "set" in row.settings]
+
+
+def weights(part: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in part.parameters())
+
+
+def test_each_row_of_the_table_trains_less_than_the_one_before() -> None:
+    """Two rows of Table 5 that train the same stages, or weights that are in neither part of the network."""
+    networks = [find_backbone("efficientnet_lite0").load(cut) for cut in ["input", *CUTS]]
+    trained = [weights(network.tail) for network in networks]
+    assert len(CUTS) == 4 and trained == sorted(set(trained), reverse=True)
+    assert {weights(network.trunk) + weights(network.tail) for network in networks} == {trained[0]}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_what_lies_before_the_cut_and_all_statistics_stay(cut: str, tiny: Callable[..., RunConfig]) -> None:
+    """A frozen stage that moves, one to be trained that does not, or BatchNorm statistics that drift at some cut."""
+    config = tiny(
+        backbone="efficientnet_lite0", steps=1, train_limit=8, test_limit=6, lr=1.0, set={"cut": cut, "clip": 1.0}
+    )
+    plan = prepare(config)
+    network = plan.network
+    before = {name: value.clone() for name, value in _named(network)}
+    list(adapt(plan))
+    moved = {name for name, value in _named(network) if not torch.equal(value, before[name])}
+    assert moved and not [name for name in moved if name.startswith("trunk") or "running" in name]
+    first = next(name for name, _ in network.tail.named_parameters())
+    assert f"tail.{first}" in moved
+
+
+def _named(network: Any) -> list[tuple[str, torch.Tensor]]:
+    return [
+        (f"{part}.{name}", value)
+        for part in ("trunk", "tail")
+        for name, value in getattr(network, part).state_dict().items()
+    ]
+
+
+# Two seeds by default; `PANDA_SLOW_TESTS=1` takes five, and twice as many steps.
+SLOW = bool(os.environ.get("PANDA_SLOW_TESTS"))
+SEEDS = range(5) if SLOW else range(2)
+
+
+@pytest.fixture
+def broken(finish: Callable[..., Any], tmp_path: Path) -> Callable[..., list[Event]]:
+    """Return a function (recipe, seed) -> the events of a run whose learning rate is a hundred times too high."""
+
+    def run(recipe: str, seed: int) -> list[Event]:
+        config = RunConfig(
+            dataset="digits",
+            normal_class="3",
+            recipe=recipe,
+            feature_norm="l2",
+            image_size=32,
+            train_limit=60,
+            test_limit=60,
+            batch_size=16,
+            steps=48 if SLOW else 24,
+            eval_every=6,
+            lr=20.0,
+            seed=seed,
+            set={"cut": "blocks.4"},
+            runs_dir=str(tmp_path / "runs"),
+            device="cpu",
+        )
+        return list(finish(config)[1])
+
+    return run
+
+
+def curve(events: list[Event], name: str) -> np.ndarray:
+    return np.array([getattr(event, name) for event in events if isinstance(event, Evaluated)])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_rate_far_too_high_breaks_the_features(broken: Callable[..., list[Event]], seed: int) -> None:
+    """A "Break it" that breaks nothing; a loss that does not fall while it does; sample-wise stopping that does not
+    help, although it may look at every checkpoint."""
+    plain, stopped = broken("panda-early", seed), broken("panda-ses", seed)
+    ratio = curve(plain, "anomalous_ratio")
+    assert ratio[0] > 2.5, "at first, anomalies lie far from the normal images"
+    assert ratio[-1] < 0.65 * ratio.max(), "at the end, nearly among them"
+    losses = [event.loss for event in plain if isinstance(event, Stepped)]
+    assert min(losses) < 0.8 * losses[0]
+    np.testing.assert_array_equal(curve(stopped, "anomalous_ratio"), ratio)
+    ends = [event.metrics["auroc"] for event in (plain[-1], stopped[-1]) if isinstance(event, RunFinished)]
+    assert ends[1] >= ends[0] - 0.01

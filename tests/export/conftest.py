@@ -1,5 +1,0 @@
-"""What is exported are runs of the tiny network, made as in tests/runs/."""
-
-from tests.runs.conftest import finish, tiny
-
-__all__ = ["finish", "tiny"]
