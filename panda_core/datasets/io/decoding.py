@@ -230,7 +230,7 @@ def _from_pil(image: Image.Image, name: str) -> Samples | Image.Image:
     except Exception as error:  # decoders raise a dozen kinds for truncated or damaged content
         raise _damaged(name, error) from error
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):  # a deep PGM fills 16 bits
-        values = np.asarray(image).astype(np.uint16)[:, :, None]
+        values = np.asarray(image).astype(np.uint16, copy=False)[:, :, None]
         return Samples(values, "grey", "", 16, 65535, orientation(image))
     if image.mode in ("I", "F"):
         return Samples(np.asarray(image)[:, :, None], "grey", "", 32, None, orientation(image))

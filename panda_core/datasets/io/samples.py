@@ -48,15 +48,17 @@ class Samples:
 
     def image(self, levels: Levels | None) -> Image.Image:
         """Return the upright image with 8 bits a sample: the highest 8 of them, or what lies between `levels`."""
-        height, width, channels = self.values.shape
-        small = np.empty((height, width, channels), np.uint8)
-        for top in range(0, height, ROWS):
-            rows = slice(top, top + ROWS)
-            small[rows] = self.values[rows] >> (self.bits - 8) if self.white is not None else 0
-            if levels is not None:
-                shown = small[rows, :, :-1] if self.alpha else small[rows]
+        channels = self.values.shape[2]
+        if self.white is None:
+            small = np.zeros(self.values.shape, np.uint8)
+        else:
+            small = (self.values >> (self.bits - 8)).astype(np.uint8)
+        if levels is not None:
+            shown = small[:, :, :-1] if self.alpha else small
+            for top in range(0, len(small), ROWS):
+                rows = slice(top, top + ROWS)
                 scaled = (self.opaque[rows].astype(np.float64) - levels.low) * (255 / (levels.high - levels.low))
-                shown[:] = np.clip(np.rint(scaled), 0, 255)
+                shown[rows] = np.clip(np.rint(scaled), 0, 255)
         small = np.ascontiguousarray(turned(small, self.turn))
         if self.colour == "cmyk":
             return Image.fromarray(small[:, :, :4], "CMYK")

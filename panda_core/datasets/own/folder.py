@@ -7,8 +7,9 @@
 | `train/<class>/`, `test/<class>/` | any class of `train` | all of `test`; a folder of another name is anomalous |
 | `train/good/`, `test/<type>/`, `ground_truth/` (MVTec) | `good` | the same; the masks are not images of the data set |
 
-Beside `train` and `test`, MVTec LOCO has `validation`, which takes no part. Which files are masks, and of which image,
-`panda_core.datasets.own.matching` says. Files that take no part are named, each with the reason.
+All of it may lie in `images/` beside a folder of masks. MVTec LOCO has `validation/` too, which takes no part. Which
+files are masks, and of which image, `panda_core.datasets.own.matching` says. Files that take no part are named, each
+with the reason.
 
 What is held out is chosen by the seed. Images may lie deeper inside a class folder. Where the names leave open
 what is normal, nothing is guessed: the error says how to arrange the folders.
@@ -36,6 +37,7 @@ PREFIX = "folder:"
 NORMAL_NAMES = ("normal", "good", "ok")
 MASKS = "ground_truth"  # the folder that uploads are given
 VALIDATION = "validation"
+_IMAGES = ("images", "image", "imgs", "img")  # beside a folder of masks
 TRAIN_FRACTION = 0.7
 IMAGE_SIZE = 128
 
@@ -116,8 +118,29 @@ def _understand(folder: Path) -> _Layout:
         raise UsageError(f"`{folder}` is a file. Give the folder it lies in: {_flag(folder.parent)}.")
     listing = list_files(folder)
     places, masks = tell_masks(listing.images)
-    layout = _arranged(folder, places)
-    return dataclasses.replace(layout, masks=tuple(masks), left_out=(*layout.left_out, *listing.others))
+    top = places[0].partition("/")[0] if places else ""
+    if masks and plain(top) in _IMAGES and all(place.startswith(f"{top}/") for place in places):
+        layout = _below(top, _arranged(folder, [place.removeprefix(f"{top}/") for place in places]))
+    else:
+        layout = _arranged(folder, places)
+    told = layout.told
+    if masks:
+        told += " 1 file is a mask." if len(masks) == 1 else f" {len(masks)} files are masks."
+    left_out = (*layout.left_out, *listing.others)
+    return dataclasses.replace(layout, told=told, masks=tuple(masks), left_out=left_out)
+
+
+def _below(top: str, layout: _Layout) -> _Layout:
+    """Return the layout of what lies in the folder `top`, with places from above it."""
+
+    def split(normal_class: str, seed: int) -> tuple[_Labelled, _Labelled]:
+        train, test = layout.split(normal_class, seed)
+        return [(f"{top}/{place}", label) for place, label in train], [
+            (f"{top}/{place}", label) for place, label in test
+        ]
+
+    left_out = tuple((f"{top}/{place}", reason) for place, reason in layout.left_out)
+    return dataclasses.replace(layout, split=split, left_out=left_out)
 
 
 def _arranged(folder: Path, places: list[str]) -> _Layout:

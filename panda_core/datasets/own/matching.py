@@ -1,10 +1,11 @@
 """Which files of a folder are masks, and to which image each belongs: told by the names of folders and files alone.
 
-A mask lies in a folder of masks (`ground_truth/`, `masks/`, `gt/`; also `labels/` and `mask/`, if they hold any mask of
-an image), at whatever depth, or beside its image under its name and `_mask` or `_gt`. It belongs to the image of the
-same folders and name; `test`, `images` and their like do not count, nor do upper case, the way an accent is written,
-the ending, `_mask` and its like. Where an image has a folder of masks (MVTec LOCO: `ground_truth/KIND/000/000.png`),
-all of them are its own. A mask that belongs to none, or could belong to several, is named.
+A mask lies in a folder of masks (`ground_truth/`, `masks/`, `gt/`; also `labels/`, `mask/`, and `hole_mask/` beside
+`hole/`, if they hold any mask of an image), at whatever depth, or beside its image as `NAME_mask` or `NAME_gt`. It
+belongs to the image of the same folders and name; `test`, `images` and their like do not count, nor do upper case, the
+way an accent is written, the ending, `_mask` and its like. Where an image has a folder of masks (MVTec LOCO:
+`ground_truth/KIND/000/000.png`), all of them are its own. A mask that belongs to none, or could belong to several, is
+named.
 """
 
 from __future__ import annotations
@@ -43,14 +44,15 @@ def tell_masks(places: Sequence[str]) -> tuple[list[str], list[str]]:
     perhaps: dict[str, list[str]] = {}  # by the folder that may hold masks
     masks: set[str] = set()
     images: list[str] = []
+    folders = {"/".join(parts[:end]) for parts in map(_folders, places) for end in range(1, len(parts) + 1)}
     for place in places:
-        parts = [plain(part) for part in place.split("/")[:-1]]
-        sure = next((at for at, part in enumerate(parts) if part in _SURELY), None)
-        unsure = next((at for at, part in enumerate(parts) if part in _PERHAPS), None)
-        if sure is not None:
+        parts = _folders(place)
+        above = ["/".join(parts[: at + 1]) for at in range(len(parts))]
+        unsure = [path for path, part in zip(above, parts, strict=True) if part in _PERHAPS or _twin(path) in folders]
+        if any(part in _SURELY for part in parts):
             masks.add(place)
-        elif unsure is not None:
-            perhaps.setdefault("/".join(parts[: unsure + 1]), []).append(place)
+        elif unsure:
+            perhaps.setdefault(unsure[0], []).append(place)
         else:
             images.append(place)
     known = {_key(place) for place in images}
@@ -128,6 +130,16 @@ def is_named_like_a_mask(place: str) -> bool:
     return _BESIDE.search(_beside(place)[1]) is not None
 
 
+def _folders(place: str) -> list[str]:
+    return plain(place).split("/")[:-1]
+
+
+def _twin(folder: str) -> str | None:
+    """Return `hole` for a folder called `hole_mask` or its like, None for any other."""
+    twin = _BESIDE.sub("", folder)
+    return twin if twin != folder else None
+
+
 def _key(place: str) -> _Key:
     *folders, name = plain(place).split("/")
     counting = tuple(part for part in folders if part not in (*_SURELY, *_PERHAPS, *_NEUTRAL))
@@ -138,6 +150,8 @@ def _exact_keys(place: str) -> list[_Key]:
     """Return the keys that the image of a mask may have, the likeliest first."""
     folders, stem = _key(place)
     keys = [(folders, name) for name in _names(stem)]
+    twins = tuple(_BESIDE.sub("", part) for part in folders)
+    keys += [(twins, name) for name in _names(stem) if twins != folders]
     return [*keys, (folders[:-1], folders[-1])] if folders else keys
 
 

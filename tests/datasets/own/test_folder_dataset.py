@@ -76,7 +76,7 @@ def test_mvtec_layout(tmp_path: Path, write_images: Write) -> None:
     assert len(task.train) == 4 and len(task.test) == 5
     anomalies = [name for name, bad in zip(task.test.names, task.is_anomaly, strict=True) if bad]
     assert anomalies == ["test/dent/0.png", "test/scratch/0.png", "test/scratch/1.png"]
-    assert dataset.about == "Normal is `good`; anomalous in `test`: `dent`, `scratch`."
+    assert dataset.about == "Normal is `good`; anomalous in `test`: `dent`, `scratch`. 2 files are masks."
 
 
 def write_mask(path: Path, *, value: int = 255, size: tuple[int, int] = (6, 5)) -> None:
@@ -118,6 +118,50 @@ def test_masks_beside_normals_and_anomalies(tmp_path: Path, write_images: Write)
     assert splits.test.names[3:] == ("bad/0.png", "bad/1.png")
     marked = splits.test_masks.load(4)
     assert splits.test_masks.load(3) is None and marked is not None and marked.sum() == 2
+
+
+def test_mvtec_loco_is_read_as_it_is_published(tmp_path: Path, write_images: Write) -> None:
+    """Guards: a folder that must be moved about first; images for validation that vanish; one mask of several taken."""
+    write_images(tmp_path, *numbered("train/good/", 4), *numbered("validation/good/", 2), *numbered("test/good/", 2))
+    write_images(tmp_path, *numbered("test/logical_anomalies/", 2))
+    for part, column in (("0", 1), ("1", 3)):
+        mask = np.zeros((12, 10), np.uint8)
+        mask[2:5, column] = 255 - int(part)  # a value for each kind of defect
+        path = tmp_path / "ground_truth/logical_anomalies/1" / f"{part}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(path)
+    splits = folder_dataset(tmp_path).open(tmp_path, "good", 0)
+    assert (len(splits.train), len(splits.test)) == (4, 4) and splits.test_masks is not None
+    assert [name for name, _ in splits.left_out] == ["validation/good/0.png", "validation/good/1.png"]
+    marked = splits.test_masks.load(3)
+    assert marked is not None and np.flatnonzero(marked.any(axis=0)).tolist() == [1, 3]
+    assert splits.test_masks.load(2) is None
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        ("images/good/{}.png", "images/hole/{}.png", "masks/hole/{}_mask.png"),
+        ("images/train/good/{}.png", "images/test/hole/{}.png", "masks/test/hole/{}.bmp"),
+        ("good/{}.png", "hole/{}.png", "hole_mask/{}.png"),
+        ("train/good/{}.png", "test/hole/{}.png", "test/hole_GT/{}.png"),
+        ("good/{}.png", "hole/{}.png", "hole/{}_mask.png"),
+    ],
+)
+def test_masks_of_other_layouts_are_used(places: tuple[str, str, str], tmp_path: Path, write_images: Write) -> None:
+    """Guards: masks that count as images of another anomaly, or lie beside the folder that is read."""
+    good, hole, masks = places
+    write_images(tmp_path, *(good.format(row) for row in range(6)), *(hole.format(row) for row in range(2)))
+    for row in range(2):
+        write_mask(tmp_path / masks.format(row))
+    splits = folder_dataset(tmp_path).open(tmp_path, "good", 0)
+    assert splits.left_out == () and splits.test_masks is not None
+    anomalous = np.flatnonzero(splits.test_labels != "good").tolist()
+    assert [splits.test.names[row] for row in anomalous] == [hole.format(row) for row in range(2)]
+    for row in anomalous:
+        marked = splits.test_masks.load(row)
+        assert marked is not None and marked.sum() == 2
+        assert splits.test.load(row).shape == (6, 5, 3)
 
 
 def test_normal_class_comes_first_and_under_other_names(tmp_path: Path, write_images: Write) -> None:
