@@ -18,7 +18,9 @@ from panda_core.features.trunk import network_input, squared
 from panda_core.few_shot.constraintor import Constraintor
 from panda_core.few_shot.flow import PositionFlow, position_code
 from panda_core.few_shot.residuals import References, residual
+from panda_core.segmentation.geometry import network_side
 from panda_core.segmentation.patches import aligned_patches
+from panda_core.segmentation.probing import find_cells
 
 FLAT = 1e-6  # the smallest scale of a channel: one that never changes must not become infinite
 
@@ -35,12 +37,14 @@ class ResidualModel:
     ) -> None:
         options: Mapping[str, Any] = config.set
         self.network, self.levels, self.device = network, levels, device
-        self.image_size, self.sigma = int(config.image_size or 0), float(options["sigma"])
+        self.image_size, self.sigma = int(config.image_size or 0), float(options["sigma"])  # image_size: of a map
+        self.side = network_side(self.image_size)  # pixels that the network looks at
+        self.cells = find_cells(network, levels, self.side, device)
         self.kind, self.count = str(options["residual"]), int(options["references"])
         self.top, self.chunk = float(options["top"]), int(options["chunk"])
         self.neighbourhood, self.condition = int(options["neighbourhood"]), int(options["position_width"])
         with torch.inference_mode():
-            probe = torch.zeros(1, 3, self.image_size, self.image_size, device=device)
+            probe = torch.zeros(1, 3, self.side, self.side, device=device)
             shapes = [level.shape for level in network.stage_maps(probe, levels)]
         widths = [shape[1] for shape in shapes]
         if min(widths) < 2:
@@ -73,7 +77,7 @@ class ResidualModel:
         """Return features (B, h, w, C) of decoded images (H, W, 3) for each level, on this model's device."""
         # A map must lie over all of an image: also networks whose weights came with a centre crop see the whole of it.
         preprocessing = dataclasses.replace(self.network.preprocessing, crop=1.0)
-        batch = np.stack([squared(image, self.image_size, preprocessing) for image in images])
+        batch = np.stack([squared(image, self.side, preprocessing) for image in images])
         maps = self.network.stage_maps(network_input(batch, preprocessing).to(self.device), self.levels)
         return [aligned_patches([level], self.neighbourhood).float().contiguous() for level in maps]
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from panda_core.few_shot.model import ResidualModel
 from panda_core.few_shot.residuals import References, residual
+from panda_core.segmentation.geometry import on_even_grid
 from panda_core.segmentation.maps import merged, top_mean
 from panda_core.segmentation.model import Segmented
 
@@ -43,9 +44,13 @@ class ReferenceScorer:
             difference = values[..., None, :] - matched
             distances.append(_padded(difference.norm(dim=-1)).cpu().numpy())
             origins.append(_padded(self.references.origins(level, nearest.rows), -2).cpu().numpy().astype(np.int32))
-        grids = merged(maps)
+        grids = self._merged(maps)
         scores = top_mean(grids, self.model.top)
         return Segmented(grids, scores, grids.mean(axis=(1, 2)), tuple(distances), tuple(origins))
+
+    def _merged(self, maps: Sequence[np.ndarray]) -> np.ndarray:
+        """Return one map (B, g, g), evenly over the image, of those (B, h, w) of all levels."""
+        return merged(on_even_grid(maps, self.model.cells, self.model.side), [level.shape[1] for level in maps])
 
     @torch.inference_mode()
     def lengths(self, features: Sequence[Tensor]) -> np.ndarray:
@@ -55,7 +60,7 @@ class ReferenceScorer:
             matched = self.references.pools[level][self.references.nearest(level, values).rows[..., 0]]
             unit = self.references.pools[level].norm(dim=1).mean()
             maps.append(((values - matched).norm(dim=-1) / unit).cpu().numpy())
-        return top_mean(merged(maps), self.model.top)
+        return top_mean(self._merged(maps), self.model.top)
 
 
 def anomaly_map(model: ResidualModel, level: int, normal: Tensor, other: Tensor) -> np.ndarray:

@@ -3,58 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
+from panda_core.segmentation.geometry import Cells, reading_weights
+
 REFERENCE_SIDE = 224  # the side of the input for which the papers give the blur
 SMALLEST = 1e-6  # a distance of 0, of a patch that is in the bank, would divide by zero
+BLUR_REACH = 4  # spreads of a Gaussian beyond which it is cut off; less than 1e-4 of it lies there
 
 
 def enlarged(maps: np.ndarray, side: tuple[int, int]) -> np.ndarray:
     """Return maps (B, h, w) on a finer grid of `side` (height, width), bilinearly, corners not aligned."""
     if maps.shape[1:] == side:
         return maps
-    return np.stack([cv2.resize(one, side[::-1], interpolation=cv2.INTER_LINEAR) for one in maps])
+    rows, columns = (
+        reading_weights(Cells.even(1, count).places(Cells.even(1, number), number, 0), count)
+        for count, number in zip(maps.shape[1:], side, strict=True)
+    )
+    return np.asarray(rows @ maps.astype(np.float32, copy=False) @ columns.T, np.float32)  # (B, *side)
 
 
-def merged(levels: Sequence[np.ndarray]) -> np.ndarray:
+def merged(levels: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> np.ndarray:
     """Return the weighted mean (B, g, g) of maps (B, h, w) of several levels, on the finest one's grid.
 
-    A level counts by the side of its map: fine ones say where a defect is, deep ones blur what they are surer of.
+    weights: of the levels; None: a level counts by the side of its map, for fine ones say where a defect is, and deep
+    ones blur what they are surer of.
     """
-    return _weighted(levels, np.asarray)
+    return _weighted(levels, weights, np.asarray)
 
 
-def agreed(levels: Sequence[np.ndarray]) -> np.ndarray:
+def agreed(levels: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> np.ndarray:
     """Return maps (B, g, g) of where the maps (B, h, w) >= 0 of several levels agree, on the finest one's grid.
 
     The root of the harmonic mean of squares, weighted as in `merged`: small values count most, so that a place stands
     out only where no level finds it normal. A deep level sees a defect from far around it, a fine one takes texture
     for a defect, but seldom both at the same place.
     """
-    return 1 / np.sqrt(_weighted(levels, lambda level: 1 / np.square(np.maximum(level, SMALLEST))))
+    return 1 / np.sqrt(_weighted(levels, weights, lambda level: 1 / np.square(np.maximum(level, SMALLEST))))
 
 
-def _weighted(levels: Sequence[np.ndarray], view: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Return the mean (B, g, g) of `view` of maps (B, h, w), weighted by their sides, on the finest one's grid."""
+def _weighted(
+    levels: Sequence[np.ndarray], weights: Sequence[float] | None, view: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Return the weighted mean (B, g, g) of `view` of maps (B, h, w) on the finest one's grid."""
     side = max((level.shape[1], level.shape[2]) for level in levels)
-    weights = np.array([level.shape[1] for level in levels], np.float32)
+    shares = np.array(weights or [level.shape[1] for level in levels], np.float32)
     total = np.zeros((len(levels[0]), *side), np.float32)
-    for level, weight in zip(levels, weights / weights.sum(), strict=True):
-        total += weight * view(enlarged(level, side))
+    for level, share in zip(levels, shares / shares.sum(), strict=True):
+        total += share * view(enlarged(level, side))
     return total
 
 
 def full_map(grid: np.ndarray, size: int, sigma: float) -> np.ndarray:
     """Return the map (size, size) of one image from its grid (g, g): enlarged bilinearly, then blurred.
 
-    sigma: of the Gaussian, in pixels where `size` is 224 (SPADE and PatchCore: 4), scaled with `size`. The border is
-    mirrored, so that a constant map stays constant.
+    sigma: of the Gaussian, in pixels where `size` is 224 (SPADE and PatchCore: 4), scaled with `size`. Beyond the
+    centres of its outermost patches the grid is mirrored at them, so that a constant map stays constant. The papers'
+    code continues it evenly and mirrors the map at the border; such a map is highest on the border row itself wherever
+    a defect near the rim lies.
     """
-    large = enlarged(grid[None], (size, size))[0]
-    blur = sigma * size / REFERENCE_SIDE
-    return cv2.GaussianBlur(large, (0, 0), blur, borderType=cv2.BORDER_REFLECT) if blur else large
+    rows, columns = (drawing_weights(count, size, sigma) for count in grid.shape)
+    return np.asarray(rows @ grid.astype(np.float32, copy=False) @ columns.T, np.float32)  # (size, size)
+
+
+@lru_cache(maxsize=64)
+def drawing_weights(count: int, size: int, sigma: float) -> np.ndarray:
+    """Return the weights (size, count), float32, that draw a row of `count` patches as `size` blurred pixels."""
+    spread = sigma * size / REFERENCE_SIDE
+    reach = int(BLUR_REACH * spread)
+    pixels = Cells(1.0, (0.5 - reach, 0.5 - reach))  # those of the row and, on either side, as many as the blur reaches
+    places = Cells.even(size, count).places(pixels, size + 2 * reach, 0)
+    linear = reading_weights(_mirrored(places, count), count)  # (size + 2 reach, count)
+    if not reach:
+        return linear
+    kernel = np.exp(-0.5 * np.square(np.arange(-reach, reach + 1) / spread))
+    windows = np.lib.stride_tricks.sliding_window_view(linear, len(kernel), axis=0)  # (size, count, 2 reach + 1)
+    return np.asarray(windows @ (kernel / kernel.sum()), np.float32)
+
+
+def _mirrored(places: np.ndarray, count: int) -> np.ndarray:
+    """Return places, in cells, mirrored at the centres of the first and the last of `count` as often as needed."""
+    if count == 1:
+        return np.zeros_like(places)
+    folded = np.abs(places) % (2 * (count - 1))
+    return np.minimum(folded, 2 * (count - 1) - folded)
 
 
 def highest(grids: np.ndarray, size: int, sigma: float) -> np.ndarray:

@@ -42,8 +42,8 @@ class PatchMethod(Protocol):
     def compare(self, groups: Sequence[np.ndarray], pooled: np.ndarray | None) -> list[Compared]:
         """Return how far patches (B, g, g, D) of each group lie from normal ones."""
 
-    def fused(self, levels: Sequence[np.ndarray]) -> np.ndarray:
-        """Return one map (B, g, g) of those of several groups (B, h, w)."""
+    def fused(self, levels: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
+        """Return one map (B, g, g) of those of several groups, brought to one grid (B, g, g), each with its weight."""
 
     def image_scores(
         self, grids: np.ndarray, compared: Sequence[Compared], groups: Sequence[np.ndarray], pooled: np.ndarray | None

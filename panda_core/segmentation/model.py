@@ -15,9 +15,11 @@ from panda_core.config import RunConfig
 from panda_core.events import Computing
 from panda_core.features.space import FeatureNorm
 from panda_core.features.trunk import network_input, squared
+from panda_core.segmentation.geometry import Cells, network_side, on_even_grid
 from panda_core.segmentation.maps import turned
 from panda_core.segmentation.method import PatchMethod
 from panda_core.segmentation.patches import PatchSpace, aligned_patches
+from panda_core.segmentation.probing import find_cells
 from panda_core.segmentation.table import find_method
 
 DEEP = 2  # from how many of the deepest groups of levels an image's score comes; fine ones mistake texture for defects
@@ -67,7 +69,10 @@ class PatchModel:
         self.network, self.levels, self.options, self.device = network, levels, options, device
         self.method_class = find_method(config.recipe)
         self.feature_norm, self.seed = str(config.feature_norm), config.seed
-        self.image_size = int(config.image_size or 0)
+        self.image_size = int(config.image_size or 0)  # pixels of a map
+        self.side = network_side(self.image_size)  # pixels that the network looks at
+        self.cells: tuple[Cells, ...] = ()  # of each level's maps; found with the first images
+        self.measures_cells = True
         concat = options.get("merge") == "concat"
         self.groups = [levels] if concat else [(level,) for level in levels]
         self.turns = int(options.get("rotations", 1))
@@ -84,15 +89,27 @@ class PatchModel:
         # A map must lie over all of an image: also networks whose weights came with a center crop see the whole of it.
         network, preprocessing = self.network, dataclasses.replace(self.network.preprocessing, crop=1.0)
         views = [turned(image, turn, turns) for image in images for turn in range(turns)]
-        batch = np.stack([squared(view, self.image_size, preprocessing) for view in views])
+        batch = np.stack([squared(view, self.side, preprocessing) for view in views])
         x = network_input(batch, preprocessing).to(self.device)
         maps = dict(zip(self.levels, network.stage_maps(x, self.levels), strict=True))
         self.widths = [tuple(maps[level].shape[1] for level in group) for group in self.groups]
         # Runs from before there was a choice lack the second.
         side, border = int(self.options["neighbourhood"]), str(self.options.get("border", "inside"))
-        groups = [aligned_patches([maps[level] for level in group], side, border) for group in self.groups]
+        cells = dict(zip(self.levels, self._cells(list(maps.values())), strict=True))
+        groups = [
+            aligned_patches([maps[level] for level in group], side, border, [cells[level] for level in group])
+            for group in self.groups
+        ]
         pooled = network.tail(network.trunk(x)).float().cpu().numpy() if self.method_class.pools else None
         return Patches([group.float().cpu().contiguous().numpy() for group in groups], pooled)
+
+    def _cells(self, maps: Sequence[Tensor]) -> tuple[Cells, ...]:
+        """Return where the cells of each level's maps (B, C, h, w) lie."""
+        if not self.cells and self.measures_cells:
+            self.cells = find_cells(self.network, self.levels, self.side, self.device)
+        elif not self.cells:
+            self.cells = tuple(Cells.even(self.side, level.shape[-1]) for level in maps)
+        return self.cells
 
     def bytes_for(self, image: np.ndarray, count: int) -> int:
         """Return about how many bytes the patches of `count` normal images take: raw, in space, and those fitted to."""
@@ -143,13 +160,20 @@ class PatchModel:
         """Return what the fitted method says of patches in space."""
         compared = self.method.compare(patches.groups, patches.pooled)
         levels = [part.distances[..., 0] / scale for part, scale in zip(compared, self.scales, strict=True)]
-        grids, whole = self.method.fused(levels), np.mean([level.mean(axis=(1, 2)) for level in levels[-DEEP:]], axis=0)
-        deep = self.method.fused(levels[-DEEP:])
+        whole = np.mean([level.mean(axis=(1, 2)) for level in levels[-DEEP:]], axis=0)
+        grids, deep = self._fused(levels, 0), self._fused(levels[-DEEP:], max(0, len(levels) - DEEP))
         scores = self.method.image_scores(deep, compared[-DEEP:], patches.groups[-DEEP:], patches.pooled)
         if self.normal_views is not None:
             scores = self._outstanding(scores, whole)
         distances, origins = (tuple(getattr(part, name) for part in compared) for name in ("distances", "origins"))
         return Segmented(grids, np.asarray(scores, np.float32), whole, distances, origins)
+
+    def _fused(self, levels: Sequence[np.ndarray], first: int) -> np.ndarray:
+        """Return one map (B, g, g) of those (B, h, w) of the groups from `first` on. It divides the image evenly."""
+        # Patches of a group lie where the cells of its first level do.
+        cells = [self.cells[self.levels.index(group[0])] for group in self.groups[first : first + len(levels)]]
+        weights = [float(level.shape[1]) for level in levels]
+        return self.method.fused(on_even_grid(levels, cells, self.side), weights)
 
     def look(self, images: Sequence[np.ndarray]) -> Segmented:
         """Return what the fitted method says of decoded images (H, W, 3)."""
@@ -186,7 +210,8 @@ class PatchModel:
             found |= {f"pooled_space.{name}": value for name, value in self.pooled_norm.tensors().items()}
         widths = {f"{place}.widths": torch.tensor(widths) for place, widths in enumerate(self.widths)}
         views = {} if self.normal_views is None else {"normal_views": torch.from_numpy(self.normal_views)}
-        return {**found, **widths, **views, "scales": torch.from_numpy(self.scales), **self.method.tensors()}
+        cells = {"cells": torch.tensor([[level.stride, *level.first] for level in self.cells], dtype=torch.float64)}
+        return {**found, **widths, **views, **cells, "scales": torch.from_numpy(self.scales), **self.method.tensors()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> PatchModel:
         """Take what `tensors()` returned; a missing one raises `KeyError`."""
@@ -200,6 +225,10 @@ class PatchModel:
             pooled = _below(tensors, "pooled_space.")
             self.pooled_norm = FeatureNorm.from_tensors(self.feature_norm, self.network.level_widths, pooled)
         self.scales = tensors["scales"].numpy()
+        if "cells" in tensors:
+            self.cells = tuple(Cells(stride, (row, column)) for stride, row, column in tensors["cells"].tolist())
+        else:  # the run is from before cells were measured: its bank was made at the very size, its maps evenly
+            self.side, self.measures_cells = self.image_size, False
         if self.options.get("image_score") == "part-or-whole":
             self.normal_views = tensors["normal_views"].numpy()
         self.method = self._method().load(tensors, len(self.groups))

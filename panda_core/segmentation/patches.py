@@ -11,28 +11,33 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from panda_core.features.space import FeatureNorm
+from panda_core.segmentation.geometry import Cells, reading_matrices
 
 NORM_SAMPLE = 100_000  # patches from which the whitening is estimated
 LENGTHY = "whiten-raw"  # the kind of norm that keeps the length of patches
 
 
-def aligned_patches(maps: Sequence[Tensor], neighbourhood: int, border: str = "inside") -> Tensor:
+def aligned_patches(
+    maps: Sequence[Tensor], neighbourhood: int, border: str = "inside", cells: Sequence[Cells] | None = None
+) -> Tensor:
     """Return patches (B, g, g, D) of stage maps (B, C, h, w), side by side; g is the side of the first map.
 
-    Each map is averaged over `neighbourhood` x `neighbourhood` places, then brought to the first one's grid: enlarged
-    bilinearly (PatchCore, Sec. 3.1) or averaged down. border: at the border the mean is over places `inside` the image,
-    or `zeros` count outside of it, as in the released code: patches at a border are then unlike those elsewhere.
+    Each map is averaged over `neighbourhood` x `neighbourhood` places, then read at the centres of the first one's
+    cells: enlarged bilinearly (PatchCore, Sec. 3.1) or averaged down. cells: where those of each map lie; None: they
+    divide the image evenly. border: at the border the mean is over places `inside` the image, or `zeros` count outside
+    of it, as in the released code: patches at a border are then unlike those elsewhere.
     """
-    side, parts = (maps[0].shape[-2], maps[0].shape[-1]), []
-    for level in maps:
+    cells = cells or [Cells.even(1, level.shape[-1]) for level in maps]
+    side, parts = (maps[0].shape[2], maps[0].shape[3]), []
+    for level, places in zip(maps, cells, strict=True):
         if neighbourhood > 1:
             level = F.avg_pool2d(level, neighbourhood, 1, neighbourhood // 2, count_include_pad=border == "zeros")[
                 ..., : level.shape[-2], : level.shape[-1]
             ]
-        if level.shape[-1] < side[1]:
-            level = F.interpolate(level, size=side, mode="bilinear", align_corners=False)
-        elif level.shape[-1] > side[1]:
-            level = F.adaptive_avg_pool2d(level, side)
+        if places != cells[0] or level.shape[2:] != side:
+            matrices = reading_matrices(places, (level.shape[2], level.shape[3]), cells[0], side)
+            rows, columns = (torch.from_numpy(matrix).to(level) for matrix in matrices)
+            level = torch.einsum("gh,bchw,kw->bcgk", rows, level, columns)  # (B, C, g, g)
         parts.append(level)
     return torch.cat(parts, dim=1).permute(0, 2, 3, 1)
 
