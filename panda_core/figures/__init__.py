@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from panda_core.figures.alarm import alarm_figure
-from panda_core.figures.comparison import compare_figure
 from panda_core.figures.curve import Curve, curve_of
-from panda_core.figures.curves import auroc_figure, distances_figure, rank_figure, ratios_figure
+from panda_core.figures.curves import (
+    alarm_figure,
+    auroc_figure,
+    compare_figure,
+    distances_figure,
+    rank_figure,
+    ratios_figure,
+)
 from panda_core.figures.elastic import fisher_figure, moved_figure, strengths_figure
 from panda_core.figures.map_film import MapsAt, map_film
 from panda_core.figures.patches import followed_figure, legend_figure, picture_figure
-from panda_core.figures.scores import histogram_figure, spectrum_figure
-from panda_core.figures.stopping import chosen_figure, normalised_figure
+from panda_core.figures.scores import chosen_figure, histogram_figure, normalised_figure, spectrum_figure
 from panda_core.figures.time_machine import Moment, jumps, thinned, time_machine
 
 __all__ = [

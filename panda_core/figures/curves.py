@@ -1,9 +1,13 @@
-"""The four curves of one run: Figure 1 of the paper (left and right), AUROC, and effective rank."""
+"""The curves of one run (Figure 1 of the paper, AUROC, effective rank, the alarm), and of several in one chart."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import plotly.graph_objects as go
 
+from panda_core.errors import UsageError
 from panda_core.figures import style
 from panda_core.figures.curve import Curve
 
@@ -106,5 +110,59 @@ def _over_steps(figure: go.Figure, curve: Curve, span: list[float], *, legend: b
     figure.update_xaxes(**style.step_axis(curve.last_step))
     figure.update_yaxes(range=span, autorange=False)
     if curve.steps:
+        style.add_unadapted(figure)
+    return figure
+
+
+def alarm_figure(curve: Curve, *, kept: float, fired: int | None) -> go.Figure:
+    """Return how much of the neighbourhoods of step 0 is left over steps, in percent.
+
+    kept: the overlap below which the alarm fires. fired: the place of the curve where it did, or None.
+    """
+    shares = [None if share is None else 100 * share for share in curve.neighbour_overlap]
+    figure = go.Figure(
+        [style.line(curve.steps, shares, name="neighbours kept", colour=style.RUNS[3], symbol="square", number=".0f")]
+    )
+    figure.add_hline(y=100 * kept, line={"color": style.MARK, "dash": "dot", "width": 1.5})
+    if fired is not None:
+        style.add_mark(figure, curve.steps[fired], "alarm", "dash", 0.86, curve.last_step)
+    style.layout(figure, height=260, legend=False)
+    figure.update_xaxes(**style.step_axis(curve.last_step))
+    figure.update_yaxes(title="neighbours kept, %", range=[0, 105], autorange=False)
+    style.add_unadapted(figure)
+    return figure
+
+
+MOST_RUNS = len(style.RUNS)
+
+
+def compare_figure(curves: Sequence[Curve], what: Literal["auroc", "ratio"]) -> go.Figure:
+    """Return up to four runs' AUROC, or ratio of anomalous to training distance, over steps.
+
+    The place of a run in `curves` decides its colour, dash and marker, in both charts alike.
+    """
+    if len(curves) > MOST_RUNS:
+        raise UsageError(f"At most {MOST_RUNS} runs can be compared at once; got {len(curves)}. Choose fewer.")
+    figure = go.Figure()
+    for place, curve in enumerate(curves):
+        figure.add_trace(
+            style.line(
+                curve.steps,
+                curve.auroc if what == "auroc" else curve.anomalous_ratio,
+                name=curve.label,
+                colour=style.RUNS[place],
+                dash=style.RUN_DASHES[place],
+                symbol=style.RUN_SYMBOLS[place],
+                number=".3f" if what == "auroc" else ".2f",
+            )
+        )
+    style.layout(figure, height=320)
+    figure.update_xaxes(**style.step_axis(max((curve.last_step for curve in curves), default=1)))
+    if what == "auroc":
+        figure.update_yaxes(title="AUROC", range=auroc_range(list(curves)), autorange=False)
+    else:
+        top = max((style.ceiling(curve.anomalous_ratio) for curve in curves), default=1.0)
+        figure.update_yaxes(title="anomalous distance, training = 1", range=[0, top], autorange=False)
+    if any(curve.steps for curve in curves):
         style.add_unadapted(figure)
     return figure
