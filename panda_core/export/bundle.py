@@ -40,10 +40,10 @@ from panda_core.methods.options import OWN
 from panda_core.methods.stopping import used_checkpoints
 from panda_core.methods.table import find_recipe
 from panda_core.records import append_line, cannot_write, write_atomically, write_json
+from panda_core.runs.data import GIVEN_IMAGES
 from panda_core.runs.detector import PandaDetector
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.segment.settings import adapted_run, tail_file
-from panda_core.runs.settings import GIVEN_IMAGES
 
 ARRAYS = ("held_out_scores", "normaliser")  # of those a run keeps at a step: a detector's
 PROBES = 3  # random images on which the bundle must give the run's scores, to the bit

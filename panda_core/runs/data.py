@@ -13,8 +13,13 @@ from typing import Any
 import numpy as np
 
 from panda_core.datasets import Images, OneClassTask
-from panda_core.errors import BrokenRun, UnreadableImage
+from panda_core.datasets.copies import fingerprint, group_copies
+from panda_core.datasets.own.folder import PREFIX as FOLDER
+from panda_core.errors import BrokenRun, PandaError, UnreadableImage
+from panda_core.events import Computing, ImagesSkipped
 
+GIVEN_IMAGES = "(images)"  # dataset of a run on images handed over in Python instead of a registered dataset
+OWN = (FOLDER, GIVEN_IMAGES)  # how the data sets begin whose copies nobody has looked for
 DIGITS = 16  # of the SHA-256, in hex: 64 bits tell more images apart than anybody has
 UNREADABLE = "unreadable"
 NAMED = 5  # changed images that an error names
@@ -76,6 +81,40 @@ def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(f"`{name}`" for name in names[:NAMED])
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return f" ({shown}{more})" if shown else ""
+
+
+def original_rows(dataset: str, images: Images) -> Computing[np.ndarray]:
+    """Return the rows, ascending, of the training images that are copies of no image before them.
+
+    A copy among the images that calibrate would be found among those learned from, and the threshold would come out
+    too low. In images of one's own each counts once, and the others are named; published data sets stay as they are.
+    """
+    everything = np.arange(len(images))
+    if not dataset.startswith(OWN):
+        return everything
+    rows, prints = [], []
+    for row in everything:
+        yield None
+        try:
+            prints.append(fingerprint(images.load(int(row))))
+            rows.append(int(row))
+        except UnreadableImage:  # it is named where the split is read
+            continue
+    originals = {rows[place]: rows[group[0]] for group in group_copies(prints) for place in group[1:]}
+    if originals:
+        names = [images.names[row] for row in sorted(originals)]
+        reasons = [f"a copy of `{images.names[originals[row]]}`" for row in sorted(originals)]
+        yield ImagesSkipped(split="copies", count=len(names), names=names, reasons=reasons)
+    return np.setdiff1d(everything, sorted(originals))
+
+
+def check_enough(normals: int) -> None:
+    """Raise `PandaError` unless so many normal images are enough to learn from."""
+    if normals < 2:
+        words = "No normal image is left" if normals == 0 else "Only 1 normal image is left"
+        raise PandaError(
+            f"{words}, without copies of others and images that cannot be decoded; at least 2 are needed. Add images."
+        )
 
 
 class CheckedImages:

@@ -15,12 +15,12 @@ from panda_core.datasets.io.given import decode_given, listed_images, name_of_gi
 from panda_core.errors import UsageError
 from panda_core.events import RunStarted
 from panda_core.runs.calibration import RATE, Calibration, count_held_out, held_out_rows
+from panda_core.runs.data import GIVEN_IMAGES
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.kinds import Learned, kind_of
 from panda_core.runs.reading import RecordedRun
 from panda_core.runs.run import run
 from panda_core.runs.segment.settings import adapted_run
-from panda_core.runs.settings import GIVEN_IMAGES
 from panda_core.segmentation.maps import full_map
 from panda_core.segmentation.table import SEGMENTERS
 

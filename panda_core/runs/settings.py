@@ -17,13 +17,13 @@ from panda_core.datasets.own.folder import PREFIX
 from panda_core.errors import DataMissing, UsageError, unknown_name
 from panda_core.records import absolute
 from panda_core.runs.calibration import with_reserved
+from panda_core.runs.data import GIVEN_IMAGES
 
 if TYPE_CHECKING:
     import torch
 
     from panda_core.backbones.network import Network
 
-GIVEN_IMAGES = "(images)"  # dataset of a run on images handed over in Python instead of a registered dataset
 BACKBONE = "efficientnet_lite0"  # of what is no recipe with its own
 MAP_SIZE = 224  # input side of a run with maps: where a defect is needs more pixels than what an image shows
 FIELDS = tuple(field.name for field in dataclasses.fields(RunConfig))

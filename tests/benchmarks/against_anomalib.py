@@ -42,9 +42,9 @@ from panda_core.events import result_of
 from panda_core.features.trunk import network_input, squared
 from panda_core.metrics import auroc
 from panda_core.pixel_metrics import pixel_metrics
+from panda_core.runs.data import GIVEN_IMAGES
 from panda_core.runs.segment.loop import joined
 from panda_core.runs.segment.settings import prepare
-from panda_core.runs.settings import GIVEN_IMAGES
 from panda_core.segmentation.calibration import fit_calibrated
 from panda_core.segmentation.maps import full_map
 from panda_core.segmentation.model import Patches, PatchModel

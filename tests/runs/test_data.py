@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panda_core import BrokenRun, RunConfig, UnreadableImage, load_run
+from panda_core import BrokenRun, PandaDetector, PandaError, RunConfig, RunStarted, UnreadableImage, load_run
 from panda_core.cli import main
 from panda_core.events import CheckpointSaved
 from panda_core.report.run_report import report_of
@@ -144,3 +144,56 @@ def test_a_relative_folder_means_the_same_from_anywhere(
     monkeypatch.chdir(tmp_path / "elsewhere")
     for path in runs.iterdir():
         assert main(["verify", str(path)]) == 0
+
+
+@pytest.mark.parametrize("recipe", ["frozen", "panda-ses", "patchcore", "spade"])
+@pytest.mark.parametrize("how", ["folder", "fit"])
+def test_copies_among_the_normals_count_once(how: str, recipe: str, tiny_backbone: str, tmp_path: Path) -> None:
+    """20 to 100 % false alarms where 5 % are promised: a held-out image that has its twin among those learned from."""
+    still: dict[str, Any] = {"steps": 2} if recipe == "panda-ses" else {}
+    fields: dict[str, Any] = {"recipe": recipe, "backbone": tiny_backbone, "image_size": 32, "device": "cpu", **still}
+    originals = [np.asarray(picture(100 + number)) for number in range(12)]
+    if how == "fit":
+        copied = PandaDetector(**fields).fit([pixels for pixels in originals for _ in range(3)])
+        once = PandaDetector(**fields).fit(originals)
+    else:
+        for name, copies in (("copied", ("", " (1)", " copy")), ("once", ("",))):
+            (tmp_path / name).mkdir()
+            for number, pixels in enumerate(originals):
+                for copy in copies:
+                    Image.fromarray(pixels).save(tmp_path / name / f"{number:02d}{copy}.png")
+        detectors = {}
+        for name in ("copied", "once"):
+            config = RunConfig(dataset=f"folder:{tmp_path / name}", runs_dir=str(tmp_path / "runs"), **fields)
+            (run_id,) = [event.run_id for event in run(config) if isinstance(event, RunStarted)]
+            loaded = load_run(run_id, config.runs_dir)
+            split, names = loaded.split, loaded.split["train"]
+            learned = {names[row][:2] for row in split["fitted"]}
+            assert (
+                how != "folder"
+                or recipe not in ("frozen", "panda-ses")
+                or learned.isdisjoint({names[row][:2] for row in split["held_out"]})
+            )
+            assert len({name[:2] for name in names}) == len(names)
+            skipped = [reason for _, reason in loaded.skipped]
+            assert (name == "copied") == any("a copy of" in reason for reason in skipped)
+            detectors[name] = loaded.detector()
+        copied, once = detectors["copied"], detectors["once"]
+    fresh = [np.asarray(picture(500 + number)) for number in range(30)]
+    assert copied.calibration.images <= len(originals)
+    if how == "fit":
+        np.testing.assert_array_equal(copied.anomaly_scores(fresh), once.anomaly_scores(fresh))
+        assert copied.threshold() == once.threshold()
+
+
+@pytest.mark.parametrize("recipe", ["frozen", "patchcore"])
+def test_normals_that_are_all_alike_are_refused(recipe: str, tiny_backbone: str) -> None:
+    """A detector of one image whose every score is 0, or whose threshold is."""
+    black = [np.zeros((32, 32, 3), np.uint8)] * 12
+    with pytest.raises(PandaError, match="1 normal image is left, without copies"):
+        PandaDetector(recipe=recipe, backbone=tiny_backbone, image_size=32).fit(black)
+    nearly = [
+        np.pad(np.full((1, 1, 3), 9 * place, np.uint8), ((place, 31 - place), (3, 28), (0, 0))) for place in range(12)
+    ]
+    detector = PandaDetector(recipe=recipe, backbone=tiny_backbone, image_size=32).fit(nearly)
+    assert (np.abs(detector.anomaly_scores([np.asarray(picture(1))])) > 0).all()

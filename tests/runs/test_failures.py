@@ -141,7 +141,7 @@ def test_too_few_readable_images_are_one_sentence(tiny: Tiny) -> None:
     _, events, _ = failed(
         tiny(set={"k": 1}), task=OneClassTask(images.subset([0, 1, 2]), images.subset([3, 4]), np.array([0, 1]))
     )
-    assert isinstance(events[-1], RunFailed) and "Only 1 normal image could be decoded" in events[-1].reason
+    assert isinstance(events[-1], RunFailed) and "Only 1 normal image is left" in events[-1].reason
 
 
 def test_files_that_take_no_part_are_told_at_the_start(tiny: Tiny, tmp_path: Path) -> None:

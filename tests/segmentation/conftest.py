@@ -15,8 +15,8 @@ def model(tiny_backbone: str, tiny_network: Callable[..., Any]) -> Callable[...,
     import torch
 
     from panda_core.config import RunConfig
+    from panda_core.runs.data import GIVEN_IMAGES
     from panda_core.runs.kinds import resolve
-    from panda_core.runs.settings import GIVEN_IMAGES
     from panda_core.segmentation.model import PatchModel
 
     def make(recipe: str = "patchcore", feature_norm: str = "none", seed: int = 0, **options: Any) -> PatchModel:

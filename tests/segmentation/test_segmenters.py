@@ -9,8 +9,8 @@ import pytest
 
 from panda_core import RunConfig
 from panda_core.methods.table import RECIPES
+from panda_core.runs.data import GIVEN_IMAGES
 from panda_core.runs.kinds import resolve
-from panda_core.runs.settings import GIVEN_IMAGES
 from panda_core.segmentation.table import SEGMENTERS
 
 pytestmark = pytest.mark.parametrize("key", sorted(SEGMENTERS))

@@ -20,11 +20,12 @@ from panda_core.errors import PandaError, UnreadableImage, UsageError
 from panda_core.figures import MapsAt, map_film
 from panda_core.figures.patches import data_url
 from panda_core.runs.calibration import calibration_at
+from panda_core.runs.data import GIVEN_IMAGES
 from panda_core.runs.folder import ENDED, RunFolder
 from panda_core.runs.kinds import resolve
 from panda_core.runs.launch import start
 from panda_core.runs.loaded import LoadedRun
-from panda_core.runs.settings import GIVEN_IMAGES, MAP_SIZE
+from panda_core.runs.settings import MAP_SIZE
 from panda_core.segmentation.table import SEGMENTERS
 
 FEWEST = 12  # test images of a segmentation that is to be shown: as many as the strip has

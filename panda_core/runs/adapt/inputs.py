@@ -22,6 +22,7 @@ from panda_core.methods.learner import AuxiliaryImages
 from panda_core.records import write_atomically
 from panda_core.runs.adapt.settings import AdaptPlan, outliers_of
 from panda_core.runs.calibration import calibration_rows
+from panda_core.runs.data import check_enough, original_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,13 +50,14 @@ class Inputs:
 
 def set_up(plan: AdaptPlan) -> Computing[Inputs]:
     """Yield progress; return the inputs of a run."""
-    train = yield from _activations(plan, plan.task.train, "train")
+    rows = yield from original_rows(plan.config.dataset, plan.task.train)
+    train = yield from _activations(plan, plan.task.train.subset(rows), "train")
+    train = dataclasses.replace(train, image_rows=rows[train.image_rows])
     test = yield from _activations(plan, plan.task.test, "test")
     reserved = np.isin(train.image_rows, plan.task.reserved)
     calibrating = calibration_rows(reserved, plan.config.seed)
     references = np.setdiff1d(np.arange(len(train.values)), calibrating)
-    if len(references) < 2:
-        raise PandaError(f"Only {len(references)} normal image could be decoded; at least 2 are needed. Add images.")
+    check_enough(len(references))
     plan.network.tail.requires_grad_(plan.recipe.steps > 0)
     penalty, source = yield from _penalty(plan, train)
     return Inputs(

@@ -19,6 +19,7 @@ from panda_core.errors import PandaError, UnreadableImage, UsageError
 from panda_core.events import CacheProgress, Computing, Event, ImagesSkipped, RunFinished
 from panda_core.records import write_arrays, write_json
 from panda_core.runs.calibration import Calibration, calibrated, warning_of
+from panda_core.runs.data import check_enough, original_rows
 from panda_core.runs.folder import BANKS, RunFolder
 from panda_core.runs.saving import Saved, TakingPart
 from panda_core.runs.segment.metrics import find_marked, measured, measured_kinds
@@ -94,10 +95,11 @@ def segment(plan: SegmentPlan) -> Mapping:
     """Yield all events of a segmentation run but the first, each snapshot before the event that refers to it."""
     began = time.monotonic()
     metrics: dict[str, Any] = {}
+    originals = yield from original_rows(plan.config.dataset, plan.task.train)
     for number, step in enumerate(plan.steps):
         started, first = time.monotonic(), number == 0
         model = model_of(plan, step)
-        bank, train = yield from _learn(plan, model, first)
+        bank, train = yield from _learn(plan, model, first, originals)
         tested = yield from _compare(plan, model, first)
         if first:
             yield TakingPart(
@@ -167,16 +169,20 @@ def model_of(plan: SegmentPlan, step: int) -> PatchModel:
     return PatchModel(plan.config, plan.network, plan.levels, plan.device)
 
 
-def _learn(plan: SegmentPlan, model: PatchModel, first: bool) -> Computing[tuple[CalibratedBank, ReadRows]]:
-    """Return what the model, now fitted to the normal images, was calibrated with, and which images were read."""
+def _learn(
+    plan: SegmentPlan, model: PatchModel, first: bool, originals: np.ndarray
+) -> Computing[tuple[CalibratedBank, ReadRows]]:
+    """Return what the model, now fitted to the normal images, was calibrated with, and which images were read.
+
+    originals: rows of the training images that are no copies.
+    """
     parts: list[Patches] = []
     read = yield from read_batches(
-        plan.task.train, "train", first, lambda images: parts.append(_checked(plan, model, images))
+        plan.task.train.subset(originals), "train", first, lambda images: parts.append(_checked(plan, model, images))
     )
+    read = ReadRows(originals[read.rows], read.skipped)
     reserved = np.isin(read.rows, plan.task.reserved)
-    own = np.count_nonzero(~reserved)
-    if own < 2:
-        raise PandaError(f"Only {own} normal image could be decoded; at least 2 are needed. Add images.")
+    check_enough(int(np.count_nonzero(~reserved)))
     raw = Patches.joined(parts)
     parts.clear()
     bank = yield from fit_calibrated(model, raw, len(read.rows), reserved)
