@@ -36,10 +36,10 @@ def squared_distances(queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.maximum(distances, 0, out=distances)
 
 
-def principal_components(rows: np.ndarray, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def principal_components(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return variances (K,), descending, and directions (D, K), orthonormal, of rows (N, D); float64.
 
-    K is `count`, or the smaller of N and D. Variances are means of squares, over N and not N - 1. With the singular
+    K is the smaller of N and D. Variances are means of squares, over N and not N - 1. With the singular
     values s and right singular vectors V of the centered rows X = U S V', the covariance is X'X / N = V S^2 V' / N:
     variances s^2 / N along the columns of V. From X'X where rows are many; where they are fewer than dimensions, from
     X itself, which is smaller. scikit-learn fixes the signs: the largest entry of each direction is positive.
@@ -49,9 +49,8 @@ def principal_components(rows: np.ndarray, count: int | None = None) -> tuple[np
     few = len(rows) < rows.shape[1]
     centered = rows - np.mean(rows, axis=0, dtype=np.float64)  # scikit-learn would center X'X, after the product
     if not centered.any():  # scikit-learn divides by the sum of the variances
-        kept = min(*rows.shape) if count is None else count
-        return np.zeros(kept), np.eye(rows.shape[1], kept)
-    pca = PCA(count, svd_solver="full" if few else "covariance_eigh").fit(centered)
+        return np.zeros(min(rows.shape)), np.eye(rows.shape[1], min(rows.shape))
+    pca = PCA(svd_solver="full" if few else "covariance_eigh").fit(centered)
     return pca.explained_variance_ * (len(rows) - 1) / len(rows), pca.components_.T
 
 
@@ -73,5 +72,5 @@ def whitening(variances: np.ndarray, directions: np.ndarray, floor: float) -> np
     The covariance V L V' becomes W' V L V' W = 1 for W = V L^-1/2, and |x' W|^2 = x' V L^-1 V' x is the Mahalanobis
     distance. Variances (K,) below `floor` count as `floor`: a direction without variance must not become infinite.
     """
-    whitened: np.ndarray = directions / np.sqrt(np.maximum(variances, floor))
-    return whitened
+    matrix: np.ndarray = directions / np.sqrt(np.maximum(variances, floor))
+    return matrix
