@@ -21,9 +21,11 @@ from panda_core.events import (
     RunFinished,
     RunStarted,
     RunStopped,
-    Segmented,
+    SegmentationEvaluated,
     Stepped,
 )
+
+Segmented = SegmentationEvaluated  # its former name, for programs that use it
 
 if TYPE_CHECKING:
     from panda_core.export.opening import load_bundle
@@ -56,6 +58,7 @@ __all__ = [
     "RunFinished",
     "RunStarted",
     "RunStopped",
+    "SegmentationEvaluated",
     "Segmented",
     "Stepped",
     "UnreadableImage",

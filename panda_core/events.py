@@ -14,6 +14,8 @@ from typing import Any, ClassVar, TypeVar
 from panda_core.errors import PandaError
 from panda_core.records import plain
 
+FORMER_NAMES = {"Segmented": "SegmentationEvaluated"}  # kinds of lines as older versions called them
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Event:
@@ -35,7 +37,8 @@ class Event:
 
         A line that lacks a field raises `PandaError`.
         """
-        kind = Event.kinds.get(str(record.get("event")))
+        name = str(record.get("event"))
+        kind = Event.kinds.get(FORMER_NAMES.get(name, name))
         if kind is None:
             return None
         names = {field.name for field in dataclasses.fields(kind)}
@@ -149,7 +152,7 @@ class Evaluated(Event):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Segmented(Event):
+class SegmentationEvaluated(Event):
     """A segmentation run has compared the test images with normal patches of the network at `step`.
 
     `image_auroc` is of the image scores; the pixel metrics are of all test images whose defects are marked, pooled,

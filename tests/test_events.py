@@ -19,7 +19,7 @@ from panda_core.events import (
     RunFinished,
     RunStarted,
     RunStopped,
-    Segmented,
+    SegmentationEvaluated,
     Stepped,
 )
 
@@ -43,7 +43,7 @@ EVENTS = [
     ImagesSkipped(split="test", count=1, names=["a ☃.png"], reasons=["text"]),
     Stepped(step=1, images_seen=32, loss=0.25),
     EVALUATED,
-    Segmented(
+    SegmentationEvaluated(
         step=0,
         image_auroc=0.9,
         image_auroc_low=0.8,
@@ -92,3 +92,20 @@ def test_a_line_without_a_field_is_an_error_that_names_it() -> None:
     """A traceback from the log of a version that did not yet write a field."""
     with pytest.raises(PandaError, match=r"`Stepped`.*loss"):
         Event.from_json({"event": "Stepped", "time": 1.0, "step": 1, "images_seen": 3})
+
+
+def test_a_log_of_an_older_version_is_read() -> None:
+    """Maps of older runs that nobody shows, because a line is called otherwise today."""
+    event = SegmentationEvaluated(
+        step=0,
+        image_auroc=0.9,
+        image_auroc_low=None,
+        image_auroc_high=None,
+        pixel_auroc=None,
+        aupro=None,
+        pixel_average_precision=None,
+        oracle_pixel_f1=None,
+        seconds=1.0,
+    )
+    assert event.to_json()["event"] == "SegmentationEvaluated"
+    assert Event.from_json({**event.to_json(), "event": "Segmented"}) == event

@@ -25,7 +25,7 @@ LAYERS = {
     "methods": 4,
     "runs": 5,
     **dict.fromkeys(("cli", "bench", "export", "figures", "report"), 6),
-    **dict.fromkeys(("__init__", "__main__"), 7),
+    **dict.fromkeys(("__init__", "__main__", "worker"), 7),
 }
 STRANGERS = {
     **{part: {"backbones", "datasets", "scoring"} - {part} for part in ("backbones", "datasets", "scoring")},

@@ -9,15 +9,12 @@ from collections.abc import Sequence
 
 from panda_core.cli.arguments import parser
 from panda_core.errors import PandaError, UsageError
+from panda_core.runs.launch import waiting_threads_sleep
 
 
 def wait_without_spinning() -> None:
-    """Let idle threads sleep; called before torch is imported, which is when this is read.
-
-    By default a thread of torch that waits for another spins on its core. With a browser or a second run on the same
-    two cores, the one it waits for then gets no time: steps were seen to take two to five times longer.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    """Let idle threads sleep; called before torch is imported. See `panda_core.runs.launch.waiting_threads_sleep`."""
+    os.environ.update(waiting_threads_sleep())
 
 
 def print_any_name() -> None:

@@ -14,7 +14,7 @@ from panda_core.bench.running import CellEnded, run_grid
 from panda_core.bench.summary import Reader, Results
 from panda_core.bench.writing import FILES, interval, percent, row
 from panda_core.cli.output import print_json, print_table, print_text
-from panda_core.cli.running import stop_on_signal
+from panda_core.runs.run import stop_on_signal
 
 
 def bench_command(parsed: argparse.Namespace) -> int:

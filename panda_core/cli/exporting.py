@@ -1,19 +1,12 @@
-"""`export`: a run's detector as ONNX, as TorchScript or as a bundle, checked before it takes its place.
-
-`bundle_main` is the same for the app, in a process of its own: RUN OUT, where `OUT` is a .zip. Beside it stands
-`OUT.json` with `error`, a sentence, or nothing where the bundle is there.
-"""
+"""`export`: a run's detector as ONNX, as TorchScript or as a bundle, checked before it takes its place."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from panda_core.cli.output import print_json, print_text
-from panda_core.errors import PandaError, UsageError
-from panda_core.records import write_json
-from panda_core.runs.launch import said_beside
+from panda_core.errors import UsageError
 from panda_core.runs.loaded import load_run
 
 SUFFIXES = {"onnx": (".onnx",), "torchscript": (".pt", ".ts"), "bundle": ()}
@@ -46,17 +39,3 @@ def export_command(parsed: argparse.Namespace) -> int:
     else:
         print_text(f"{target}: {size / 1e6:.1f} MB; {said}")
     return 0
-
-
-def bundle_main(arguments: Sequence[str]) -> int:
-    """Write the bundle of a run; return 0, or 1 where a sentence says why not."""
-    run, out = arguments
-    reason = ""
-    try:
-        from panda_core.export.bundle import write_bundle
-
-        write_bundle(load_run(run), Path(out))
-    except Exception as error:  # whatever it is, the page that waits must hear of it
-        reason = str(error) if isinstance(error, PandaError) else f"{type(error).__name__}: {error}"
-    write_json(said_beside(Path(out)), {"error": reason})
-    return 1 if reason else 0

@@ -17,7 +17,7 @@ from panda_core.events import (
     RunFailed,
     RunStarted,
     RunStopped,
-    Segmented,
+    SegmentationEvaluated,
     Stepped,
 )
 
@@ -59,7 +59,7 @@ def show_progress(events: Iterator[Event]) -> Iterator[Event]:
                 bar.update(task("Adapting", max(steps, event.step)), completed=event.step)  # type: ignore[arg-type]
             elif isinstance(event, Evaluated):
                 console.print(f"step {event.step}: AUROC {percent(event.auroc)}, {event.alarm}")
-            elif isinstance(event, Segmented):
+            elif isinstance(event, SegmentationEvaluated):
                 console.print(f"step {event.step}: image AUROC {percent(event.image_auroc)}")
             elif isinstance(event, ImagesSkipped):
                 console.print(f"skipped {event.count} {event.split} image(s): {', '.join(event.names)}", markup=False)

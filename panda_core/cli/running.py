@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from panda_core.runs.calibration import Calibration
 from panda_core.runs.folder import RunFolder, list_runs
 from panda_core.runs.kinds import KINDS, recompute, resolve
 from panda_core.runs.loaded import LoadedRun, load_run
-from panda_core.runs.run import resume, run
+from panda_core.runs.run import resume, run, stop_on_signal
 from panda_core.segmentation.maps import full_map
 
 
@@ -49,24 +48,6 @@ def resume_command(parsed: argparse.Namespace) -> int:
     folder = RunFolder.open(parsed.run, parsed.runs_dir)
     with stop_on_signal() as should_stop:
         return _consume(parsed, folder.config(), resume(folder, should_stop=should_stop, queued=parsed.queue))
-
-
-class stop_on_signal:
-    """A context in which SIGINT and SIGTERM ask the run to stop, instead of killing it."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __enter__(self) -> Callable[[], bool]:
-        def ask(*_: object) -> None:
-            self.asked = True
-
-        self.before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        return lambda: self.asked
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
 
 
 def _consume(parsed: argparse.Namespace, config: RunConfig, events: Iterator[Event]) -> int:

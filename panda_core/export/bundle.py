@@ -26,7 +26,7 @@ from safetensors.numpy import save
 
 from panda_core.config import RunConfig
 from panda_core.errors import BrokenRun, PandaError, UsageError
-from panda_core.events import Evaluated, RunFinished, Segmented
+from panda_core.events import Evaluated, RunFinished, SegmentationEvaluated
 from panda_core.export.network_file import on_cpu
 from panda_core.export.opening import (
     FORMAT,
@@ -93,7 +93,7 @@ def _copy(loaded: LoadedRun, detector: PandaDetector, folder: Path) -> None:
     config, source = loaded.config, loaded.folder.path
     write_json(folder / "config.json", impersonal(config).to_json())
     for event in loaded.events():
-        if isinstance(event, (Evaluated, Segmented, RunFinished)):
+        if isinstance(event, (Evaluated, SegmentationEvaluated, RunFinished)):
             append_line(folder / "events.jsonl", event.to_json())
     if loaded.has_maps:
         step = loaded.segmented[-1].step

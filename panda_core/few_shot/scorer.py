@@ -13,7 +13,7 @@ from panda_core.few_shot.model import ResidualModel
 from panda_core.few_shot.residuals import References, residual
 from panda_core.segmentation.geometry import on_even_grid
 from panda_core.segmentation.maps import merged, top_mean
-from panda_core.segmentation.model import Segmented
+from panda_core.segmentation.model import PatchResult
 
 SHOWN = 3  # nearest reference patches that are kept for a person to look at
 CEILING = 0.99  # quantile of normal log-likelihoods that counts as wholly normal
@@ -25,12 +25,12 @@ class ReferenceScorer:
     def __init__(self, model: ResidualModel, references: References, options: Mapping[str, Any]) -> None:
         self.model, self.references, self.options, self.image_size = model, references, options, model.image_size
 
-    def look(self, images: Sequence[np.ndarray]) -> Segmented:
+    def look(self, images: Sequence[np.ndarray]) -> PatchResult:
         """Return the result of decoded images (H, W, 3)."""
         return self.segment(self.model.features(images))
 
     @torch.inference_mode()
-    def segment(self, features: Sequence[Tensor]) -> Segmented:
+    def segment(self, features: Sequence[Tensor]) -> PatchResult:
         """Return maps and scores of features (B, h, w, C) for each level, and the nearest references behind them.
 
         A grid is 1 where a position is as unlikely as held-out positions of seen classes are on average.
@@ -46,7 +46,7 @@ class ReferenceScorer:
             origins.append(_padded(self.references.origins(level, nearest.rows), -2).cpu().numpy().astype(np.int32))
         grids = self._merged(maps)
         scores = top_mean(grids, self.model.top)
-        return Segmented(grids, scores, grids.mean(axis=(1, 2)), tuple(distances), tuple(origins))
+        return PatchResult(grids, scores, grids.mean(axis=(1, 2)), tuple(distances), tuple(origins))
 
     def _merged(self, maps: Sequence[np.ndarray]) -> np.ndarray:
         """Return one map (B, g, g), evenly over the image, of those (B, h, w) of all levels."""

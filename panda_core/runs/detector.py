@@ -26,7 +26,7 @@ from panda_core.segmentation.table import SEGMENTERS
 
 if TYPE_CHECKING:
     from panda_core.runs.segment.opened import Patchwise
-    from panda_core.segmentation.model import Segmented as PatchResult
+    from panda_core.segmentation.model import PatchResult
 
 BATCH = 64
 
@@ -95,19 +95,26 @@ class PandaDetector:
             scores[start : start + BATCH] = learned.scores(decode_given(given[start : start + BATCH], start))
         return scores
 
+    @property
+    def has_maps(self) -> bool:
+        """Whether it gives a map for each image: detectors of runs that compare patches do."""
+        return kind_of(self.config).has_maps
+
     def check_maps(self) -> None:
         """Raise `UsageError` where the detector has no maps."""
         self._patchwise()
 
     def segment(self, images: Sequence[ImageSource]) -> PatchResult:
         """Return grids, scores and nearest normal patches of new images; segmentation runs alone have them."""
-        from panda_core.runs.segment.loop import joined
+        from panda_core.segmentation.model import PatchResult
 
         learned, given = self._patchwise(), listed_images(images)
         if not len(given):
             raise UsageError("`images` must hold at least one image; got none. Add images.")
         starts = range(0, len(given), BATCH)
-        return joined([learned.segment(decode_given(given[start : start + BATCH], start)) for start in starts])
+        return PatchResult.joined(
+            [learned.segment(decode_given(given[start : start + BATCH], start)) for start in starts]
+        )
 
     def anomaly_maps(self, images: Sequence[ImageSource]) -> np.ndarray:
         """Return float32 (M, S, S), higher = more anomalous; S is the run's input side.
@@ -152,7 +159,7 @@ class PandaDetector:
 
     def _patchwise(self) -> Patchwise:
         learned = self._learned()
-        if not kind_of(self.config).has_maps:
+        if not self.has_maps:
             raise UsageError(
                 f"Recipe `{self.config.recipe}` scores whole images and has no maps. "
                 f"Use a segmentation run: `--recipe {next(iter(SEGMENTERS))}`."

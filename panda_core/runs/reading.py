@@ -10,7 +10,7 @@ import numpy as np
 
 from panda_core.config import RunConfig
 from panda_core.errors import BrokenRun
-from panda_core.events import Evaluated, Event, ImagesSkipped, RunFinished, Segmented
+from panda_core.events import Evaluated, Event, ImagesSkipped, RunFinished, SegmentationEvaluated
 from panda_core.runs.calibration import Calibration, calibration_of
 from panda_core.runs.folder import RunFolder, State
 from panda_core.runs.kinds import Kind, kind_of
@@ -57,12 +57,12 @@ class RecordedRun:
         return self.kind.has_maps
 
     @cached_property
-    def segmented(self) -> list[Segmented]:
+    def segmented(self) -> list[SegmentationEvaluated]:
         """The results of a segmentation run so far: one for each checkpoint whose network was used."""
-        return [event for event in self._logged if isinstance(event, Segmented)]
+        return [event for event in self._logged if isinstance(event, SegmentationEvaluated)]
 
     @property
-    def results(self) -> Sequence[Evaluated | Segmented]:
+    def results(self) -> Sequence[Evaluated | SegmentationEvaluated]:
         """What was measured so far, of whichever kind the run is."""
         return self.segmented if self.has_maps else self.evaluated
 

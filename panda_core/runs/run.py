@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 
@@ -170,6 +171,24 @@ def _after(folder: RunFolder, event: Event) -> None:
         shutil.rmtree(folder.path / MOMENTUM, ignore_errors=True)
     elif isinstance(event, CheckpointSaved):
         folder.keep_only(MOMENTUM, (event.step,))
+
+
+class stop_on_signal:
+    """A context in which SIGINT and SIGTERM ask the run to stop, instead of killing it."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> Callable[[], bool]:
+        def ask(*_: object) -> None:
+            self.asked = True
+
+        self.before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return lambda: self.asked
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
 
 
 # The queue: runs of one folder compute in order of their ids. It works across processes, without a server.

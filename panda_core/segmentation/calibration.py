@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from panda_core.events import Computing
-from panda_core.segmentation.model import Patches, PatchModel, Segmented
+from panda_core.segmentation.model import Patches, PatchModel, PatchResult
 
 ENOUGH = 50  # normal images from which on a tenth of them is held out for good
 SHARE = 0.1
@@ -56,7 +56,7 @@ def fit_calibrated(
     bank = np.setdiff1d(own, held_out) if len(folds) == 1 else own
     model.fit_spaces(raw.rows(_copies(bank, model.turns)))
     normal = model.in_space(raw)
-    said: list[Segmented] = []
+    said: list[PatchResult] = []
     for fold in folds:
         others = np.setdiff1d(own, fold)
         yield from model.fit(normal.rows(_copies(others, model.turns)), others)

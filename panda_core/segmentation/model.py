@@ -46,7 +46,7 @@ class Patches:
 
 
 @dataclasses.dataclass(frozen=True)
-class Segmented:
+class PatchResult:
     """What a model says of B images. Higher = more anomalous.
 
     grids: (B, g, g), 1 where a patch lies as far from normal ones as held-out normal patches do on average. scores
@@ -59,6 +59,29 @@ class Segmented:
     whole: np.ndarray
     distances: tuple[np.ndarray, ...]
     origins: tuple[np.ndarray, ...]
+
+    @staticmethod
+    def joined(results: Sequence[PatchResult]) -> PatchResult:
+        """Return the results of several batches as one."""
+        groups = range(len(results[0].distances))
+        return PatchResult(
+            np.concatenate([result.grids for result in results]),
+            np.concatenate([result.scores for result in results]),
+            np.concatenate([result.whole for result in results]),
+            tuple(np.concatenate([result.distances[group] for result in results]) for group in groups),
+            tuple(np.concatenate([result.origins[group] for result in results]) for group in groups),
+        )
+
+    def row(self, row: int) -> PatchResult:
+        """Return the result of one image, as of a batch of one."""
+        one = slice(row, row + 1)
+        distances, origins = (tuple(part[one] for part in parts) for parts in (self.distances, self.origins))
+        return PatchResult(self.grids[one], self.scores[one], self.whole[one], distances, origins)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return grids, and for each group the distances and places of nearest patches, by the keys in files."""
+        distances = {f"distances_{group}": values for group, values in enumerate(self.distances)}
+        return {"grids": self.grids, **distances, **{f"origins_{group}": v for group, v in enumerate(self.origins)}}
 
 
 class PatchModel:
@@ -156,7 +179,7 @@ class PatchModel:
         means = [float(part.distances[..., 0].mean()) for part in compared]
         self.scales = np.maximum(np.array(means, np.float32), NO_DISTANCE)
 
-    def segment(self, patches: Patches) -> Segmented:
+    def segment(self, patches: Patches) -> PatchResult:
         """Return what the fitted method says of patches in space."""
         compared = self.method.compare(patches.groups, patches.pooled)
         levels = [part.distances[..., 0] / scale for part, scale in zip(compared, self.scales, strict=True)]
@@ -166,7 +189,7 @@ class PatchModel:
         if self.normal_views is not None:
             scores = self._outstanding(scores, whole)
         distances, origins = (tuple(getattr(part, name) for part in compared) for name in ("distances", "origins"))
-        return Segmented(grids, np.asarray(scores, np.float32), whole, distances, origins)
+        return PatchResult(grids, np.asarray(scores, np.float32), whole, distances, origins)
 
     def _fused(self, levels: Sequence[np.ndarray], first: int) -> np.ndarray:
         """Return one map (B, g, g) of those (B, h, w) of the groups from `first` on. It divides the image evenly."""
@@ -175,7 +198,7 @@ class PatchModel:
         weights = [float(level.shape[1]) for level in levels]
         return self.method.fused(on_even_grid(levels, cells, self.side), weights)
 
-    def look(self, images: Sequence[np.ndarray]) -> Segmented:
+    def look(self, images: Sequence[np.ndarray]) -> PatchResult:
         """Return what the fitted method says of decoded images (H, W, 3)."""
         return self.segment(self.in_space(self.patches(images)))
 

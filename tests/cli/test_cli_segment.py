@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panda_core import load_run
-from panda_core.cli import checking, main
+from panda_core import load_run, worker
+from panda_core.cli import main
 from panda_core.cli.map_files import COLUMNS, check_target, plain_cell, write_maps
 from panda_core.errors import UsageError
 from panda_core.figures.heatmaps import Scale
@@ -69,7 +69,7 @@ def test_segment_prints_its_events_and_nothing_else(segment: Callable[..., Any],
     events = [json.loads(line) for line in out.splitlines()]
     assert [events[0]["event"], *(event["event"] for event in events[-2:])] == [
         "RunStarted",
-        "Segmented",
+        "SegmentationEvaluated",
         "RunFinished",
     ]
     assert events[0]["config"]["recipe"] == "patchcore"
@@ -219,7 +219,7 @@ def test_an_archive_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_the_apps_process_writes_maps_and_rows(the_run: Path, photos: Path, tmp_path: Path) -> None:
     """Rows of other maps than theirs; one unreadable file that ends the check."""
-    assert checking.main([str(the_run), str(photos), str(tmp_path / "out")]) == 0
+    assert worker.check(the_run, photos, tmp_path / "out") == 0
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     with np.load(tmp_path / "out" / "maps.npz") as archive:
         arrays = dict(archive)
@@ -242,11 +242,11 @@ def test_the_apps_process_writes_maps_and_rows(the_run: Path, photos: Path, tmp_
 
 def test_the_apps_process_scores_with_an_adapted_network(digits_run: Path, photos: Path, tmp_path: Path) -> None:
     """A check that only knows maps; scores unlike the detector's; a page that cannot tell how far it is."""
-    assert checking.main([str(digits_run), str(photos), str(tmp_path / "out")]) == 0
+    assert worker.check(digits_run, photos, tmp_path / "out") == 0
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     rows = {row["path"]: row for row in result["rows"]}
     assert result["error"] == "" and list(rows) == ["=1+1.png", "a.png", "b.jpg", "broken.png"]
-    assert json.loads((tmp_path / "out" / "progress.json").read_text()) == {"done": 0, "total": 4}
+    assert json.loads((tmp_path / "out" / "progress.json").read_text())["total"] == 4
     assert rows["broken.png"]["verdict"].startswith("unreadable: ") and rows.pop("broken.png")["score"] is None
     detector = load_run(digits_run).detector()
     scores = detector.anomaly_scores([photos / name for name in rows])
@@ -260,7 +260,7 @@ def test_the_apps_process_says_why_it_cannot(the_run: Path, photos: Path, tmp_pa
     """A page that waits for ever for a process that has died without a word."""
 
     def error(run: Path, images: Path, code: int) -> str:
-        assert checking.main([str(run), str(images), str(tmp_path / "out")]) == code
+        assert worker.check(run, images, tmp_path / "out") == code
         result = json.loads((tmp_path / "out" / "result.json").read_text())
         assert result["rows"] == []
         return str(result["error"])

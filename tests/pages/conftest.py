@@ -30,7 +30,7 @@ from panda_core.events import (  # noqa: E402
     RunFinished,
     RunStarted,
     RunStopped,
-    Segmented,
+    SegmentationEvaluated,
     Stepped,
 )
 from panda_core.records import write_arrays, write_json  # noqa: E402
@@ -194,8 +194,8 @@ def write_maps(folder: RunFolder, state: str, steps: tuple[int, ...], held_out: 
     folder.write_state(state, "Stopped on request." if state == "stopped" else "")
 
 
-def segmented(step: int) -> Segmented:
-    return Segmented(
+def segmented(step: int) -> SegmentationEvaluated:
+    return SegmentationEvaluated(
         step=step,
         image_auroc=0.987654321,
         image_auroc_low=0.9,

@@ -40,20 +40,18 @@ def trained(tiny_backbone: str, tmp_path: Path) -> RunFolder:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have this process do what a process of its own does for the page: it knows the tiny network."""
-    from panda_core.cli import checking
+    from panda_core import worker
     from panda_core.runs import launch
 
     class Ended:
         def poll(self) -> int:
             return 0
 
-    def work(line: str) -> Any:
-        import json
-
-        # In a thread, as a web server's threads would find it: `main` must not need the main one.
-        worker = threading.Thread(target=checking.main, args=(json.loads(line),))
-        worker.start()
-        worker.join(60)
+    def work(job: str, *paths: Path) -> Any:
+        # In a thread, as a web server's threads would find it: a check must not need the main one.
+        thread = threading.Thread(target=worker.JOBS[job], args=paths)
+        thread.start()
+        thread.join(60)
         return Ended()
 
     monkeypatch.setattr(launch, "_hand_over", work)
@@ -98,7 +96,7 @@ def test_the_example_and_the_form_start_what_they_say(
     """A button whose settings are refused, or a form that loses what was chosen."""
     from panda_core.runs import launch
 
-    monkeypatch.setattr(launch, "_hand_over", lambda line: None)
+    monkeypatch.setattr(launch, "_hand_over", lambda *job: None)
     monkeypatch.setattr(launch, "keep_ready", lambda: None)
     at = button(open_page("new_classes"), "new-example").click().run()
     assert not at.exception

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import io
-import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from panda_core.cli import waiting
+from panda_core import worker
 from panda_core.config import RunConfig
 from panda_core.errors import PandaError
 from panda_core.records import write_json
@@ -84,28 +84,26 @@ def test_the_job_reaches_the_checking_process(
     monkeypatch.setattr(launch, "_spawn", lambda: SimpleNamespace(poll=lambda: None, stdin=Input()))
     out = launch.check(folder, images)
     assert out.is_dir() and len(out.name) == 32
-    seen: list[list[str]] = []
-    monkeypatch.setattr(waiting, "check", lambda arguments: seen.append(list(arguments)) or 0)
-    monkeypatch.setattr(waiting, "load_timm", lambda: None)
+    seen: list[tuple[Path, ...]] = []
+    monkeypatch.setitem(worker.JOBS, "check", lambda *paths: seen.append(paths) or 0)
+    monkeypatch.setattr(worker, "load_timm", lambda: None)
     monkeypatch.setattr(sys, "stdin", io.StringIO(told.text))
-    assert waiting.main() == 0
-    assert seen == [[str(path.resolve()) for path in (folder.path, images, out)]]
+    assert worker.main() == 0
+    assert seen == [tuple(path.resolve() for path in (folder.path, images, out))]
 
 
 def test_a_bundle_is_written_by_a_process(folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An order for a bundle that arrives as a check or as a run; a reason that nobody hears."""
-    lines: list[str] = []
+    jobs: list[tuple[Any, ...]] = []
 
-    def hand_over(line: str) -> SimpleNamespace:
-        lines.append(line)
-        monkeypatch.setattr(waiting, "load_timm", lambda: None)
-        monkeypatch.setattr(sys, "stdin", io.StringIO(f"{line}\n"))
-        return SimpleNamespace(wait=lambda timeout: waiting.main())
+    def hand_over(job: str, *paths: Path) -> SimpleNamespace:
+        jobs.append((job, *paths))
+        return SimpleNamespace(wait=lambda timeout: worker.JOBS[job](*paths))
 
     monkeypatch.setattr(launch, "_hand_over", hand_over)
     with pytest.raises(PandaError, match="has no checkpoint yet"):
         launch.bundle(folder, tmp_path / "detector.zip")
-    assert json.loads(lines[0]) == [str(folder.path.resolve()), str((tmp_path / "detector.zip").resolve())]
+    assert jobs == [("bundle", folder.path, tmp_path / "detector.zip")]
     assert not (tmp_path / "detector.zip").exists()
 
 

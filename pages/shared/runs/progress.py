@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from panda_core.events import CacheProgress, Evaluated, Event, RunStarted, Segmented, Stepped
+from panda_core.events import CacheProgress, Evaluated, Event, RunStarted, SegmentationEvaluated, Stepped
 
 _READING = {
     "train": "reading normal images",
@@ -53,10 +53,10 @@ def progress_of(events: Sequence[Event], steps: int) -> Progress:
 
 def progress_of_segmentation(events: Sequence[Event], networks: int) -> Progress:
     """Return what a computing segmentation run is doing; networks: how many checkpoints it compares with in turn."""
-    done = sum(isinstance(event, Segmented) for event in events)
+    done = sum(isinstance(event, SegmentationEvaluated) for event in events)
     which = f"network {min(done + 1, networks)} of {networks}: " if networks > 1 else ""
     last = events[-1] if events else None
-    if isinstance(last, Segmented):
+    if isinstance(last, SegmentationEvaluated):
         if done >= networks:
             return Progress("measuring each kind of defect", 1.0)
         return Progress(f"{which}reading normal images", 0.0)
@@ -66,7 +66,7 @@ def progress_of_segmentation(events: Sequence[Event], networks: int) -> Progress
         after = "learning what is normal" if last.split == "train" else "measuring"
         return Progress(which + after, 1.0)
     # An earlier network's reading of the same images is over: only what came after it tells the speed.
-    since = max((index for index, event in enumerate(events) if isinstance(event, Segmented)), default=-1)
+    since = max((index for index, event in enumerate(events) if isinstance(event, SegmentationEvaluated)), default=-1)
     stage = "comparing test images" if last.split == "test" else "reading normal images"
     return _counted(f"{which}{stage}", last, events[since + 1 :])
 

@@ -13,7 +13,7 @@ from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.segment.map_style import MapStyle
 from pages.shared.segment.maps import MapView, opened, view_of
-from panda_core.events import Segmented
+from panda_core.events import SegmentationEvaluated
 from panda_core.pixel_metrics import PixelCounts, at_threshold
 
 MANY = 200  # images; for more, counting pixels takes seconds and waits to be asked for
@@ -82,7 +82,7 @@ def _counts(run_id: str, step: int, level: float) -> PixelCounts:
     return at_threshold(pairs, level)
 
 
-def show_metrics(view: MapView, event: Segmented) -> None:
+def show_metrics(view: MapView, event: SegmentationEvaluated) -> None:
     """Draw the metrics of a step in one row, and what the search found if it was not exact."""
     cells = st.columns(5)
     interval = wording.interval(event.image_auroc_low, event.image_auroc_high)

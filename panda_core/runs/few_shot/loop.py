@@ -33,9 +33,9 @@ from panda_core.runs.few_shot.features import (
 )
 from panda_core.runs.folder import CHECKPOINTS
 from panda_core.runs.saving import TakingPart
-from panda_core.runs.segment.loop import BATCH, Mapping, ReadRows, Tested, joined, record_step
+from panda_core.runs.segment.loop import BATCH, Mapping, ReadRows, Tested, record_step
 from panda_core.runs.tensors import REFERENCES
-from panda_core.segmentation.model import Segmented as PatchResult
+from panda_core.segmentation.model import PatchResult
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _calibrating(
         yield None
         scorer = ReferenceScorer(model, known, plan.config.set)
         results.append(scorer.segment([level[row : row + 1] for level in held_out]))
-    return joined(results)
+    return PatchResult.joined(results)
 
 
 def _draw(plan: FewShotPlan, model: ResidualModel, test: ReadFeatures) -> Computing[Draws]:
@@ -123,7 +123,7 @@ def _draw(plan: FewShotPlan, model: ResidualModel, test: ReadFeatures) -> Comput
             yield None
             results.append(scorer.segment(part))
             lengths.append(scorer.lengths(part))
-        result = joined(results)
+        result = PatchResult.joined(results)
         untrained = auroc(np.concatenate(lengths), labels)
         metrics.append({"image_auroc": auroc(result.scores, labels), "residual_auroc": untrained})
         chosen = chosen or (drawn, result)

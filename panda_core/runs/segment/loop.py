@@ -28,8 +28,7 @@ from panda_core.runs.settings import Plan
 from panda_core.runs.tensors import read_tail, write_tensors
 from panda_core.segmentation.calibration import CalibratedBank, fit_calibrated
 from panda_core.segmentation.maps import highest
-from panda_core.segmentation.model import Patches, PatchModel
-from panda_core.segmentation.model import Segmented as PatchResult
+from panda_core.segmentation.model import Patches, PatchModel, PatchResult
 
 BATCH = 4  # images at once: with 16, their maps cost half as much again in page faults
 Mapping = Generator[Event | Saved | None, None, None]
@@ -141,7 +140,7 @@ def record_step(
         "normaliser": np.array(scores.mean()),
         "peaks": highest(result.grids, size, sigma),
     }
-    yield MapSnapshot(step, model, arrays, _maps(result, grids), calibration, file)
+    yield MapSnapshot(step, model, arrays, {**result.arrays(), "held_out_grids": grids}, calibration, file)
     event = measured(plan, step, result, tested.rows, tested.has_mask, started)
     yield event
     return {
@@ -213,24 +212,12 @@ def _compare(plan: SegmentPlan, model: PatchModel, first: bool) -> Computing[Tes
     )
     if not results:
         raise PandaError("None of the test images could be decoded. Check the files.")
-    tested = Tested.of(plan, joined(results), read)
+    tested = Tested.of(plan, PatchResult.joined(results), read)
     unreadable = tested.skipped[len(read.skipped) :]
     if first and unreadable:
         names, reasons = map(list, zip(*unreadable, strict=True))
         yield ImagesSkipped(split="masks", count=len(names), names=names, reasons=reasons)
     return tested
-
-
-def joined(parts: list[PatchResult]) -> PatchResult:
-    """Return the results of several batches as one."""
-    groups = range(len(parts[0].distances))
-    return PatchResult(
-        np.concatenate([part.grids for part in parts]),
-        np.concatenate([part.scores for part in parts]),
-        np.concatenate([part.whole for part in parts]),
-        tuple(np.concatenate([part.distances[group] for part in parts]) for group in groups),
-        tuple(np.concatenate([part.origins[group] for part in parts]) for group in groups),
-    )
 
 
 def read_batches(
@@ -263,17 +250,6 @@ def read_batches(
         names, reasons = map(list, zip(*skipped, strict=True))
         yield ImagesSkipped(split=split, count=len(names), names=names, reasons=reasons)
     return ReadRows(np.array(rows, np.int64), skipped)
-
-
-def _maps(result: PatchResult, grids: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what is saved below `maps/`: see `panda_core.runs.arrays.MapArrays`. grids: of the calibrating images."""
-    groups = range(len(result.distances))
-    return {
-        "grids": result.grids,
-        "held_out_grids": grids,
-        **{f"distances_{group}": result.distances[group] for group in groups},
-        **{f"origins_{group}": result.origins[group] for group in groups},
-    }
 
 
 def last_scores(items: Iterable[object]) -> np.ndarray:

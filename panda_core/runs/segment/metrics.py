@@ -11,12 +11,12 @@ import numpy as np
 
 from panda_core.datasets import Masks
 from panda_core.errors import UnreadableImage
-from panda_core.events import Segmented
+from panda_core.events import SegmentationEvaluated
 from panda_core.metrics import auroc, auroc_interval
 from panda_core.pixel_metrics import PixelMetrics, pixel_metrics
 from panda_core.runs.segment.settings import SegmentPlan
 from panda_core.segmentation.maps import full_map
-from panda_core.segmentation.model import Segmented as PatchResult
+from panda_core.segmentation.model import PatchResult
 
 
 def find_marked(
@@ -34,12 +34,12 @@ def find_marked(
 
 def measured(
     plan: SegmentPlan, step: int, result: PatchResult, rows: np.ndarray, marked: np.ndarray, started: float
-) -> Segmented:
+) -> SegmentationEvaluated:
     """Return the metrics of a step over the test images `rows`. started: when it began, by the monotonic clock."""
     labels = plan.task.is_anomaly[rows]
     low, high = auroc_interval(result.scores, labels, rng=np.random.default_rng([plan.config.seed, 3]))
     pixels = measured_pixels(plan, result.grids, rows, marked, np.arange(len(rows)))
-    return Segmented(
+    return SegmentationEvaluated(
         step=step,
         image_auroc=auroc(result.scores, labels),
         image_auroc_low=low,

@@ -14,8 +14,7 @@ from panda_core.runs.segment.settings import tail_file
 from panda_core.runs.settings import choose_device, levels_of, load_network
 from panda_core.runs.tensors import read_tail, read_tensors
 from panda_core.segmentation.maps import highest
-from panda_core.segmentation.model import PatchModel
-from panda_core.segmentation.model import Segmented as PatchResult
+from panda_core.segmentation.model import PatchModel, PatchResult
 
 if TYPE_CHECKING:
     from panda_core.runs.reading import RecordedRun

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from panda_core import PandaDetector, PandaError, RunConfig, UsageError, load_run
-from panda_core.events import ImagesSkipped, Segmented
+from panda_core.events import ImagesSkipped, SegmentationEvaluated
 
 Make, Finish = Callable[..., RunConfig], Callable[..., Any]
 
@@ -108,7 +108,7 @@ def test_without_masks_there_are_no_pixel_metrics(spot: Make, finish: Finish, fo
     shutil.rmtree(folder_data / "ground_truth")
     for dataset in (f"folder:{folder_data}", "digits"):
         folder, events = finish(spot(dataset=dataset, normal_class=None, test_limit=20))
-        (said,) = [event for event in events if isinstance(event, Segmented)]
+        (said,) = [event for event in events if isinstance(event, SegmentationEvaluated)]
         assert said.image_auroc is not None
         assert (said.pixel_auroc, said.aupro, said.pixel_average_precision, said.oracle_pixel_f1) == (None,) * 4
         loaded = load_run(folder.path)

@@ -11,7 +11,7 @@ import pytest
 
 from panda_core import BrokenRun, RunConfig, load_run
 from panda_core.cli import main
-from panda_core.events import RunFinished, RunStarted, RunStopped, Segmented
+from panda_core.events import RunFinished, RunStarted, RunStopped, SegmentationEvaluated
 from panda_core.metrics import auroc
 from panda_core.pixel_metrics import pixel_metrics
 from panda_core.runs.calibration import calibrated
@@ -25,7 +25,9 @@ Make, Finish = Callable[..., RunConfig], Callable[..., Any]
 def test_a_run_leaves_all_it_found(spot: Make, finish: Finish, recipe: str) -> None:
     """A file that is missing, a row of another image, or a number that its own maps and masks do not give."""
     folder, events = finish(spot(recipe=recipe))
-    (started,), (said,) = ([event for event in events if isinstance(event, kind)] for kind in (RunStarted, Segmented))
+    (started,), (said,) = (
+        [event for event in events if isinstance(event, kind)] for kind in (RunStarted, SegmentationEvaluated)
+    )
     assert events[0] is started and isinstance(events[-1], RunFinished) and events[-2] is said
     assert started.config == folder.config().to_json() and folder.state().state == "finished"
     loaded = load_run(folder.path)

@@ -13,7 +13,7 @@ import pytest
 
 from panda_core import PandaError, RunConfig, UsageError, load_run
 from panda_core.cli import main
-from panda_core.events import RunFailed, Segmented
+from panda_core.events import RunFailed, SegmentationEvaluated
 from panda_core.runs.kinds import resolve
 from panda_core.runs.settings import levels_of
 
@@ -83,7 +83,7 @@ def adapted(tiny: Make, finish: Finish) -> Path:
 def test_every_checkpoint_has_its_maps(spot: Make, finish: Finish, adapted: Path, capsys: Any) -> None:
     """Maps of one network under four names; metrics of the wrong one; a detector of the pretrained network."""
     folder, events = finish(spot(set={"adapted": str(adapted), "checkpoint": "all"}))
-    said = [event for event in events if isinstance(event, Segmented)]
+    said = [event for event in events if isinstance(event, SegmentationEvaluated)]
     assert [event.step for event in said] == [0, 2, 4, 6]
     loaded = load_run(folder.path)
     maps = [loaded.maps(step)["distances_1"] for step in (0, 2, 4, 6)]

@@ -1,0 +1,103 @@
+"""Scoring image files with a detector: a row for each, as it comes. Importing this loads no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from panda_core.datasets import decode_image
+from panda_core.errors import UnreadableImage
+from panda_core.runs.calibration import RATE
+from panda_core.runs.detector import PandaDetector
+
+if TYPE_CHECKING:
+    from panda_core.segmentation.model import PatchResult
+
+BATCH = 64
+BATCH_PIXELS = 16_000_000  # of decoded images at once: 64 of 500 x 500, or one photo
+COLUMNS = ("path", "score", "percentile", "verdict")
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoredImage:
+    """What a detector says of an image file.
+
+    name: what the file is called in front of a person.
+    score: higher = more anomalous; None where the file cannot be decoded.
+    percentile: of calibrating images that score lower, in [0, 100]; None where none calibrates, or without a score.
+    verdict: "anomalous", "normal", "-" where no image calibrates, or "unreadable: " and why.
+    image: the decoded pixels (H, W, 3), uint8; None where the file cannot be decoded.
+    result: map and nearest normal patches, of detectors with maps.
+    """
+
+    name: str
+    score: float | None
+    percentile: float | None
+    verdict: str
+    image: np.ndarray | None = None
+    result: PatchResult | None = None
+
+    def row(self) -> dict[str, Any]:
+        """Return the values of `COLUMNS`, by column."""
+        return dict(zip(COLUMNS, (self.name, self.score, self.percentile, self.verdict), strict=True))
+
+
+Batch = list[tuple[str, np.ndarray | UnreadableImage]]
+
+
+def score_files(
+    detector: PandaDetector, files: Sequence[tuple[str, Path]], *, rate: float = RATE, batch: int = BATCH
+) -> Iterator[ScoredImage]:
+    """Yield what the detector says of each (name, file), in order. rate: of false alarms, for the verdicts.
+
+    Files that cannot be decoded are named, and end nothing. While a batch is scored, the next one is decoded; no more
+    than two are held, so that memory does not grow with the number of files.
+    """
+    for decoded in _decoded(files, batch):
+        yield from _scored(detector, decoded, rate)
+
+
+def _decoded(files: Sequence[tuple[str, Path]], batch: int) -> Iterator[Batch]:
+    """Yield batches of (name, decoded image, or why there is none)."""
+    remaining = iter(files)
+
+    def following() -> Batch:
+        decoded: Batch = []
+        pixels = 0
+        for name, path in remaining:
+            try:
+                image = decode_image(path, name)
+                decoded.append((name, image))
+                pixels += image.shape[0] * image.shape[1]
+            except UnreadableImage as error:
+                decoded.append((name, error))
+            if len(decoded) == batch or pixels > BATCH_PIXELS:
+                break
+        return decoded
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(following)
+        while decoded := ahead.result():
+            ahead = pool.submit(following)
+            yield decoded
+
+
+def _scored(detector: PandaDetector, decoded: Batch, rate: float) -> Iterator[ScoredImage]:
+    """Yield what the detector says of each image of a batch."""
+    images = [image for _, image in decoded if isinstance(image, np.ndarray)]
+    result = detector.segment(images) if images and detector.has_maps else None
+    scores = detector.anomaly_scores(images) if result is None else result.scores
+    calibration, row = detector.calibration, 0  # row: of the images that could be decoded
+    for name, image in decoded:
+        if isinstance(image, UnreadableImage):
+            yield ScoredImage(name, None, None, f"unreadable: {image}")
+            continue
+        score = float(scores[row])
+        own = None if result is None else result.row(row)
+        yield ScoredImage(name, score, calibration.percentile(score), calibration.verdict(score, rate), image, own)
+        row += 1

@@ -1,0 +1,149 @@
+"""A process that is ready to compute for the app: it imports what a job needs, then reads one job from its input.
+
+`panda_core.runs.launch` starts it as `python -m panda_core.worker`. A job is a line of JSON, a list of a name of `JOBS`
+and its arguments; an end of input instead means that whoever started it is gone: it ends too. Once it computes, it
+depends on nobody. It is an entry point like `__main__`, and stands here because it writes bundles, which runs know
+nothing of.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from panda_core.datasets import decode_image, image_files
+from panda_core.errors import PandaError
+from panda_core.records import read_json, write_arrays, write_json
+from panda_core.runs.folder import RunFolder
+from panda_core.runs.launch import PROGRESS, REFERENCES, RESULT, bundle_answer
+from panda_core.runs.loaded import LoadedRun, load_run
+from panda_core.runs.run import resume, stop_on_signal
+from panda_core.runs.score import ScoredImage, score_files
+from panda_core.segmentation.maps import full_map
+from panda_core.torchvision_operators import load_timm
+
+BATCH = 16  # images between two looks at the clock
+TELL_EVERY = 0.5  # seconds
+MOST_MAPS = 1000  # nearest patches of more would not fit into memory
+# torch._dynamo: torch's compiler, which nothing here uses, but which torch imports, for two seconds, with the first
+# optimiser: between the click and the first point.
+AHEAD = (
+    "faiss",
+    "sklearn.cluster",
+    "panda_core.runs.adapt.opened",
+    "panda_core.runs.segment.loop",
+    "torch._dynamo",
+)
+
+
+def main() -> int:
+    """Do one job; return the exit code."""
+    for module in AHEAD:
+        importlib.import_module(module)
+    load_timm()
+    line = sys.stdin.readline().strip()
+    if not line:
+        return 0
+    name, *arguments = json.loads(line)
+    return JOBS[name](*(Path(argument) for argument in arguments))
+
+
+def compute(run: Path) -> int:
+    """Compute a run to its end, when its turn comes; return 0, or 1 where it was stopped or failed."""
+    folder = RunFolder(run)
+    with open(folder.output_file, "ab") as output:
+        os.dup2(output.fileno(), 2)  # what a run has to complain of belongs into its folder
+    try:
+        with stop_on_signal() as should_stop:
+            for _ in resume(folder, should_stop=should_stop, queued=True):
+                pass
+    except PandaError as error:
+        sys.stderr.write(f"panda_core: {error}\n")
+        return 1
+    return 0 if folder.state().state == "finished" else 1
+
+
+def check(run: Path, images: Path, out: Path) -> int:
+    """Score the image files in folder `images`; return 0, or 1 where `error` says why not.
+
+    It writes `PROGRESS` into `out` (done, total) as it goes and then `RESULT`: `rows` of path, score, percentile and
+    verdict, or `error`, a sentence. With maps the rows hold peak, the map's highest value, and map_row as well, and
+    `maps.npz` holds `grids`, `distances_i` and `origins_i` as a run's own, and `names`.
+    """
+    try:
+        rows = _check(LoadedRun(RunFolder(run)), images, out)
+    except Exception as error:  # whatever it is, the page that waits must hear of it
+        write_json(out / RESULT, {"rows": [], "error": _sentence(error)})
+        return 1
+    write_json(out / RESULT, {"rows": rows, "error": "" if rows else "There are no images to look at."})
+    return 0
+
+
+def _check(run: LoadedRun, images: Path, out: Path) -> list[dict[str, Any]]:
+    """Return a row for each image file, and write the maps of all down, where there are any."""
+    names = image_files(images)
+    detector = run.detector() if not (out / REFERENCES).exists() else run.generalizer(_references(out))
+    size, sigma = int(run.config.image_size or 0), float(run.config.set.get("sigma", 0))
+    rows: list[dict[str, Any]] = []
+    mapped: list[ScoredImage] = []
+    told = 0.0
+    files = [(name, images / name) for name in names]
+    write_json(out / PROGRESS, {"done": 0, "total": len(names)})
+    for scored in score_files(detector, files, batch=BATCH):
+        row = scored.row()
+        if detector.has_maps:
+            grid = None if scored.result is None else scored.result.grids[0]
+            row["peak"] = None if grid is None else float(full_map(grid, size, sigma).max())
+            keeps = grid is not None and len(mapped) < MOST_MAPS
+            row["map_row"] = len(mapped) if keeps else None
+            mapped += [scored] if keeps else []
+        rows.append(row)
+        if time.monotonic() - told > TELL_EVERY:
+            write_json(out / PROGRESS, {"done": len(rows), "total": len(names)})
+            told = time.monotonic()
+    _write_maps(out, mapped)
+    return rows
+
+
+def _references(out: Path) -> list[np.ndarray]:
+    """Return the decoded references of a new class, with which a check came."""
+    folder = Path(read_json(out / REFERENCES)["folder"])
+    return [decode_image(folder / name, name) for name in image_files(folder)]
+
+
+def _write_maps(out: Path, mapped: list[ScoredImage]) -> None:
+    results = [scored.result for scored in mapped if scored.result is not None]
+    if results:
+        whole = type(results[0]).joined(results)
+        write_arrays(out / "maps.npz", {**whole.arrays(), "names": np.array([scored.name for scored in mapped])})
+
+
+def bundle(run: Path, out: Path) -> int:
+    """Write the bundle of a run to `out`, a .zip; return 0, or 1 where a sentence beside it says why not."""
+    reason = ""
+    try:
+        from panda_core.export.bundle import write_bundle
+
+        write_bundle(load_run(run), out)
+    except Exception as error:  # whatever it is, the page that waits must hear of it
+        reason = _sentence(error)
+    write_json(bundle_answer(out), {"error": reason})
+    return 1 if reason else 0
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) if isinstance(error, PandaError) else f"{type(error).__name__}: {error}"
+
+
+JOBS: dict[str, Callable[..., int]] = {"run": compute, "check": check, "bundle": bundle}
+
+if __name__ == "__main__":
+    sys.exit(main())
