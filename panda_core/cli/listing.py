@@ -29,6 +29,36 @@ from panda_core.scoring.table import SCORERS
 from panda_core.segmentation.table import SEGMENTERS, Segmenter
 from panda_core.torchvision_operators import declare_operators
 
+# Data sets that are made on the spot.
+MADE: tuple[dict[str, Any], ...] = (
+    {
+        "key": "folder:PATH",
+        "title": "Images of your own",
+        "about": "one folder of normals; normals and anomalies; train/<class>/ and test/<class>/; MVTec layout",
+        "source": "you",
+        "licence": "yours",
+        "noncommercial": False,
+        "citation": "",
+        "image_size": 128,
+        "available": True,
+        "get": "",
+        "classes": [],
+    },
+    {
+        "key": "synthetic:KEY",
+        "title": "Synthetic defects",
+        "about": "defects drawn into normal images of the data set KEY, or of folder:PATH, with exact masks",
+        "source": "this program, from the images of KEY",
+        "licence": "that of KEY",
+        "noncommercial": None,
+        "citation": "",
+        "image_size": None,
+        "available": True,
+        "get": "",
+        "classes": [],
+    },
+)
+
 
 def datasets(parsed: argparse.Namespace) -> int:
     """List the data sets: key, title, classes, licence, here or how to get it; as JSON counts of images, too."""
@@ -54,37 +84,7 @@ def datasets(parsed: argparse.Namespace) -> int:
                 "problem": problem,
             }
         )
-    rows.append(
-        {
-            "key": "folder:PATH",
-            "title": "Images of your own",
-            "about": "one folder of normals; normals and anomalies; train/<class>/ and test/<class>/; MVTec layout",
-            "source": "you",
-            "licence": "yours",
-            "noncommercial": False,
-            "citation": "",
-            "image_size": 128,
-            "available": True,
-            "get": "",
-            "classes": [],
-        }
-    )
-    rows.append(
-        {
-            "key": "synthetic:KEY",
-            "title": "Synthetic defects",
-            "about": "defects drawn into normal images of the data set KEY, or of folder:PATH, with exact masks",
-            "source": "this program, from the images of KEY",
-            "licence": "that of KEY",
-            "noncommercial": None,
-            "citation": "",
-            "image_size": None,
-            "available": True,
-            "get": "",
-            "classes": [],
-        }
-    )
-    rows.append(_imagenet_sample(Path(parsed.data_root)))
+    rows += [*MADE, _imagenet_sample(Path(parsed.data_root))]
     code = _print(parsed, "Data sets", rows, ("key", "title", "licence", "noncommercial", "available"))
     if not parsed.json:  # sentences too long for a column of the table
         for row in rows:
