@@ -18,12 +18,14 @@ Rules, so that the same picture gives the same array in whatever form it arrives
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 import cv2
 import numpy as np
@@ -106,14 +108,16 @@ class Facts:
 
 
 def facts_of(path: str | os.PathLike[str], name: str) -> Facts:
-    """Return the facts of an image file; its pixels are not decoded."""
-    content = _read(path, name)
-    if content.startswith(tiff.STARTS):
-        tags = _tags(content, name)
-        return Facts(max(tags.bits), tags.frames)
-    with open_image(content, name) as image:
-        deep = image.mode.startswith("I") or (image.format == "PNG" and content[24] > 8)
-        return Facts(16 if deep else 8, min(2, getattr(image, "n_frames", 1)))
+    """Return the facts of an image file; only its beginning is read, where the format has them there."""
+    with _opened(path, name) as file:
+        head = file.read(26)
+        file.seek(0)
+        if head.startswith(tiff.STARTS):
+            tags = _tags(file, name)
+            return Facts(max(tags.bits), tags.frames)
+        with open_image(file, name) as image:
+            deep = image.mode.startswith("I") or (image.format == "PNG" and head[24] > 8)
+            return Facts(16 if deep else 8, min(2, getattr(image, "n_frames", 1)))
 
 
 def _too_shallow(name: str) -> UnreadableImage:
@@ -124,9 +128,9 @@ def stored_size(source: str | os.PathLike[str] | bytes, name: str) -> tuple[tupl
     """Return ((width, height) as stored, EXIF orientation 1 to 8) of an image file; its pixels are not decoded."""
     content = source if isinstance(source, bytes) else _read(source, name)
     if content.startswith(tiff.STARTS):
-        tags = _tags(content, name)
+        tags = _tags(io.BytesIO(content), name)
         return (tags.width, tags.height), tags.orientation
-    with open_image(content, name) as image:
+    with open_image(io.BytesIO(content), name) as image:
         told = image.format != "PNG" or b"eXIf" in content or b"exif" in content or b"rientation" in content
         return image.size, orientation(image) if told else 1  # of a PNG, Pillow decodes the pixels to look for it
 
@@ -135,18 +139,25 @@ def _damaged(name: str, error: Exception) -> UnreadableImage:
     return unreadable(name, f"it is damaged or cut off ({error})")
 
 
-def _read(path: str | os.PathLike[str], name: str) -> bytes:
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str], name: str) -> Iterator[BinaryIO]:
+    """Yield the open file; what keeps it from being opened or read is told with `name`."""
     try:
         status = Path(path).stat()
         if not stat.S_ISREG(status.st_mode):  # reading a named pipe would wait for ever
             raise unreadable(name, "it is not a file")
         _check_bytes(status.st_size, name)
         with open(path, "rb") as file:
-            return file.read(BYTE_CEILING + 1)  # a file that grows meanwhile is caught by the next check
+            yield file
     except OSError as error:
         raise unreadable(name, error.strerror or str(error)) from error
     except ValueError as error:  # a NUL in the path
         raise unreadable(name, str(error)) from error
+
+
+def _read(path: str | os.PathLike[str], name: str) -> bytes:
+    with _opened(path, name) as file:
+        return file.read(BYTE_CEILING + 1)  # a file that grows meanwhile is caught by the next check
 
 
 def _check_bytes(count: int, name: str) -> None:
@@ -168,18 +179,18 @@ def _from_bytes(content: bytes, name: str) -> Samples | Image.Image:
     _check_bytes(len(content), name)
     if content.startswith(tiff.STARTS):
         return _from_tiff(content, name)
-    with open_image(content, name) as image:
+    with open_image(io.BytesIO(content), name) as image:
         if image.format == "PNG" and content[24:26] in (b"\x10\x02", b"\x10\x06"):  # 16 bits of colour: Pillow keeps 8
             _check_pixels(*image.size, name)
             return _deep_png(content, image, name)
         return _from_pil(image, name)
 
 
-def open_image(content: bytes, name: str) -> Image.Image:
-    """Return the opened file: its size is known and checked, its pixels are not yet decoded."""
+def open_image(file: BinaryIO, name: str) -> Image.Image:
+    """Return the image in an open file: its size is known and checked, its pixels are not yet decoded."""
     try:
         with without_warnings():
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
+            image = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise unreadable(name, f"more than {PIXEL_CEILING // 1_000_000} million pixels; save it smaller") from error
     except Exception as error:  # a damaged header raises whatever the decoder stumbled over
@@ -192,10 +203,10 @@ def _from_tiff(content: bytes, name: str) -> Samples | Image.Image:
     def refuse(reason: str) -> UnreadableImage:
         return unreadable(name, reason)
 
-    tags = _tags(content, name)
+    tags = _tags(io.BytesIO(content), name)
     _check_pixels(tags.width, tags.height, name)
     if tags.pillow_is_right:
-        with open_image(content, name) as image:
+        with open_image(io.BytesIO(content), name) as image:
             return _from_pil(image, name)
     try:
         return tiff.read_samples(content, tags, refuse)
@@ -205,9 +216,9 @@ def _from_tiff(content: bytes, name: str) -> Samples | Image.Image:
         raise _damaged(name, error) from error
 
 
-def _tags(content: bytes, name: str) -> tiff.Tags:
+def _tags(file: BinaryIO, name: str) -> tiff.Tags:
     try:
-        return tiff.read_tags(content)
+        return tiff.read_tags(file)
     except Exception as error:
         raise unreadable(name, f"it is not a {FORMATS_TOLD} image, or its beginning is damaged") from error
 

@@ -11,7 +11,7 @@ import dataclasses
 import io
 import struct
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
@@ -67,10 +67,10 @@ class Tags:
         return bits == 8 and wanted.get(self.photometric) == colours and len(self.extra) <= 1
 
 
-def read_tags(content: bytes) -> Tags:
+def read_tags(file: BinaryIO) -> Tags:
     """Return the tags of the first page; whatever Pillow's reader or a nonsensical value raises is passed on."""
-    directory = TiffImagePlugin.ImageFileDirectory_v2(content[:16] if content[2] == 43 else content[:8])
-    file = io.BytesIO(content)
+    head = file.read(16)
+    directory = TiffImagePlugin.ImageFileDirectory_v2(head if head[2] == 43 else head[:8])
     file.seek(directory.next)
     with without_warnings():
         directory.load(file)
