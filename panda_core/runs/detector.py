@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from panda_core.config import RunConfig
-from panda_core.datasets import ArrayImages, ImageSource, OneClassTask
+from panda_core.datasets import ArrayImages, FileImages, ImageSource, OneClassTask
 from panda_core.datasets.io.given import decode_given, listed_images, name_of_given
+from panda_core.datasets.io.ranges import DATA, levels_of_range
+from panda_core.datasets.io.samples import Levels
 from panda_core.errors import UsageError
 from panda_core.events import RunStarted
 from panda_core.runs.calibration import RATE, Calibration, count_held_out, held_out_rows
@@ -21,6 +24,7 @@ from panda_core.runs.kinds import Learned, kind_of
 from panda_core.runs.reading import RecordedRun
 from panda_core.runs.run import run
 from panda_core.runs.segment.settings import adapted_run
+from panda_core.runs.settings import RANGE, levels_of_config
 from panda_core.segmentation.maps import full_map
 from panda_core.segmentation.table import SEGMENTERS
 
@@ -51,28 +55,48 @@ class PandaDetector:
         if len(given) < 2:
             raise UsageError(f"At least 2 normal images are needed; got {len(given)}. Add images.")
         names = [f"{index}: {name_of_given(image, index)}" for index, image in enumerate(given)]
-        train = ArrayImages(decode_given(given), names)
+        config = self._in_known_range(given, names)
+        train = ArrayImages(decode_given(given, levels=levels_of_config(config)), names)
         held_out = held_out_rows(len(train), self.config.seed) if count_held_out(len(train)) else np.arange(1)
         # The curves need a test set; without labelled images it is the held-out normals, and AUROC is undefined.
         task = OneClassTask(train, train.subset(held_out), np.zeros(len(held_out), np.uint8))
         adapted = {"adapted": str(found.path.resolve())} if (found := adapted_run(self.config)) else {}
         with tempfile.TemporaryDirectory(prefix="panda-") as folder:
-            config = self.config.replace(runs_dir=folder, set={**self.config.set, **adapted})
+            config = config.replace(runs_dir=folder, set={**config.set, **adapted})
             (run_id,) = {event.run_id for event in run(config, task=task) if isinstance(event, RunStarted)}
             fitted = PandaDetector.of(RecordedRun(RunFolder(Path(folder) / run_id)))
         self.config, self.learned_ = fitted.config.replace(runs_dir=self.config.runs_dir), fitted.learned_
         return self
 
+    def _in_known_range(self, given: Sequence[ImageSource], names: Sequence[str]) -> RunConfig:
+        """Return the config with its `range` in numbers; `data` needs image files."""
+        if self.config.set.get(RANGE) != DATA:
+            return self.config
+        paths = [image for image in given if isinstance(image, (str, os.PathLike))]
+        if len(paths) != len(given):
+            raise UsageError("`range=data` needs paths of image files; got images of another kind. Give LOW-HIGH.")
+        levels = levels_of_range(DATA, FileImages(paths, names))
+        return self.config.replace(set={**self.config.set, RANGE: str(levels)})
+
     @staticmethod
     def of(recorded: RecordedRun, references: Sequence[ImageSource] | None = None) -> PandaDetector:
         """Return the detector of a run, or, of a run of `generalize`, that of the class of `references`."""
         detector, kind = PandaDetector(), kind_of(recorded.config)
+        detector.config = recorded.config
         if references is None:
             detector.learned_ = kind.open(recorded)
         else:
-            detector.learned_ = kind.open_with(recorded, decode_given(listed_images(references)))
-        detector.config = recorded.config
+            decoded = decode_given(listed_images(references), levels=detector.levels)
+            detector.learned_ = kind.open_with(recorded, decoded)
         return detector
+
+    @property
+    def levels(self) -> Levels | None:
+        """The sample values that are black and white in new images of more than 8 bits; None for their whole range.
+
+        Arrays are taken as they are.
+        """
+        return levels_of_config(self.config)
 
     @property
     def calibration(self) -> Calibration:
@@ -92,7 +116,8 @@ class PandaDetector:
         learned, given = self._learned(), listed_images(images)
         scores = np.empty(len(given), np.float32)
         for start in range(0, len(given), BATCH):
-            scores[start : start + BATCH] = learned.scores(decode_given(given[start : start + BATCH], start))
+            decoded = decode_given(given[start : start + BATCH], start, self.levels)
+            scores[start : start + BATCH] = learned.scores(decoded)
         return scores
 
     @property
@@ -113,7 +138,7 @@ class PandaDetector:
             raise UsageError("`images` must hold at least one image; got none. Add images.")
         starts = range(0, len(given), BATCH)
         return PatchResult.joined(
-            [learned.segment(decode_given(given[start : start + BATCH], start)) for start in starts]
+            [learned.segment(decode_given(given[start : start + BATCH], start, self.levels)) for start in starts]
         )
 
     def anomaly_maps(self, images: Sequence[ImageSource]) -> np.ndarray:

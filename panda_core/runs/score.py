@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from panda_core.datasets import decode_image
+from panda_core.datasets.io.samples import Levels
 from panda_core.errors import UnreadableImage
 from panda_core.runs.calibration import RATE
 from panda_core.runs.detector import PandaDetector
@@ -58,12 +59,12 @@ def score_files(
     Files that cannot be decoded are named, and end nothing. While a batch is scored, the next one is decoded; no more
     than two are held, so that memory does not grow with the number of files.
     """
-    for decoded in _decoded(files, batch):
+    for decoded in _decoded(files, batch, detector.levels):
         yield from _scored(detector, decoded, rate)
 
 
-def _decoded(files: Sequence[tuple[str, Path]], batch: int) -> Iterator[Batch]:
-    """Yield batches of (name, decoded image, or why there is none)."""
+def _decoded(files: Sequence[tuple[str, Path]], batch: int, levels: Levels | None) -> Iterator[Batch]:
+    """Yield batches of (name, decoded image, or why there is none). levels: see `PandaDetector.levels`."""
     remaining = iter(files)
 
     def following() -> Batch:
@@ -71,7 +72,7 @@ def _decoded(files: Sequence[tuple[str, Path]], batch: int) -> Iterator[Batch]:
         pixels = 0
         for name, path in remaining:
             try:
-                image = decode_image(path, name)
+                image = decode_image(path, name, levels)
                 decoded.append((name, image))
                 pixels += image.shape[0] * image.shape[1]
             except UnreadableImage as error:

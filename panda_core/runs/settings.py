@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from panda_core.backbones import Backbone, find_backbone
 from panda_core.config import Option, RunConfig, flag
 from panda_core.datasets import DATASETS, OneClassTask, absolute_key, find_class, find_dataset, one_class_task
+from panda_core.datasets.io.ranges import DATA, FULL, in_range, levels_of_range
+from panda_core.datasets.io.samples import Levels
 from panda_core.datasets.own.folder import PREFIX
 from panda_core.errors import DataMissing, UsageError, unknown_name
 from panda_core.records import absolute
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from panda_core.backbones.network import Network
 
+RANGE = "range"  # the option of how images of more than 8 bits are read
 BACKBONE = "efficientnet_lite0"  # of what is no recipe with its own
 MAP_SIZE = 224  # input side of a run with maps: where a defect is needs more pixels than what an image shows
 FIELDS = tuple(field.name for field in dataclasses.fields(RunConfig))
@@ -142,6 +145,33 @@ def levels_of(config: RunConfig, stages: tuple[str, ...], levels: tuple[str, ...
     return levels
 
 
+def data_options(config: RunConfig) -> dict[str, Option]:
+    """Return the options of how images are read, common to every recipe; benchmarks have 8 bits and need none."""
+    if config.dataset != GIVEN_IMAGES and not config.dataset.startswith(PREFIX):
+        return {}
+    return {
+        RANGE: Option(
+            default=FULL,
+            help="images of more than 8 bits: full, data or LOW-HIGH",
+            plain="What is black and white in images of more than 8 bits: `full` keeps the highest 8 bits; `data` goes "
+            "from black to white of the normal images; `0-4095`, for instance, gives the values.",
+        )
+    }
+
+
+def levels_of_config(config: RunConfig) -> Levels | None:
+    """Return the sample values that a run with this config takes as black and white; None for the whole range."""
+    return levels_of_range(str(config.set.get(RANGE, FULL)))
+
+
+def with_known_range(config: RunConfig) -> RunConfig:
+    """Return a resolved config whose `range` is in numbers: what `data` means is decided once, by the normal images."""
+    if config.set.get(RANGE) != DATA:
+        return config
+    whole = open_images(config.replace(set={**config.set, RANGE: FULL}))
+    return config.replace(set={**config.set, RANGE: str(in_range(whole, DATA)[1])})
+
+
 def choose_device(name: str) -> torch.device:
     """Return the device called `name`; `auto` is the first of cuda, mps and cpu that is there."""
     import torch
@@ -166,7 +196,8 @@ def load_network(config: RunConfig, device: torch.device) -> tuple[RunConfig, Ne
 def open_images(config: RunConfig) -> OneClassTask:
     """Return the images of a resolved config as its dataset splits them."""
     splits = find_dataset(config.dataset).open(Path(config.data_root), str(config.normal_class), config.seed)
-    return one_class_task(splits, train_limit=config.train_limit, test_limit=config.test_limit, seed=config.seed)
+    task = one_class_task(splits, train_limit=config.train_limit, test_limit=config.test_limit, seed=config.seed)
+    return in_range(task, str(config.set.get(RANGE, FULL)))[0]
 
 
 def open_calibrating(config: RunConfig) -> OneClassTask:

@@ -73,11 +73,11 @@ def in_range(task: OneClassTask, text: str) -> tuple[OneClassTask, Levels | None
         return task, None
     if not isinstance(task.train, FileImages) or not isinstance(task.test, FileImages):
         raise UsageError(f"`range` is for image files, and these images are none; got `{text}`. Leave it out.")
-    levels = levels_of(text, task.train)
+    levels = levels_of_range(text, task.train)
     return dataclasses.replace(task, train=task.train.between(levels), test=task.test.between(levels)), levels
 
 
-def levels_of(text: str, train: FileImages | None = None) -> Levels | None:
+def levels_of_range(text: str, train: FileImages | None = None) -> Levels | None:
     """Return the levels that `range=text` means for a data set with these training images; None for `full`.
 
     `UsageError` for another text, and for `data` where no training image has more than 8 bits or all have one value.

@@ -27,9 +27,11 @@ from panda_core.runs.settings import (
     check_neutral,
     check_size,
     choose_device,
+    data_options,
     load_network,
     open_calibrating,
     resolved_options,
+    with_known_range,
 )
 from panda_core.scoring.table import SCORERS, ScorerRow, find_scorer
 
@@ -154,7 +156,7 @@ def options_of(config: RunConfig) -> dict[str, Option]:
     own = dict(recipe.options)
     for key, default in recipe.tuned.items() if not network.follows_paper else ():
         own[key] = dataclasses.replace(own[key], default=default)
-    return {**own, **scorer, **backbone}
+    return {**own, **scorer, **backbone, **data_options(config)}
 
 
 def prepare(config: RunConfig, task: OneClassTask | None = None) -> AdaptPlan:
@@ -163,6 +165,7 @@ def prepare(config: RunConfig, task: OneClassTask | None = None) -> AdaptPlan:
 
     config = resolve(config)
     device = choose_device(config.device)
+    config = with_known_range(config) if task is None else config
     task = open_calibrating(config) if task is None else check_given(task)
     config, network = load_network(config, device)
     scorer = None if config.scorer == OWN else find_scorer(str(config.scorer))

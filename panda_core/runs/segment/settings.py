@@ -27,10 +27,12 @@ from panda_core.runs.settings import (
     check_neutral,
     check_size,
     choose_device,
+    data_options,
     levels_of,
     load_network,
     open_calibrating,
     resolved_options,
+    with_known_range,
 )
 from panda_core.segmentation.table import SEGMENTERS
 
@@ -79,13 +81,15 @@ def resolve(config: RunConfig) -> RunConfig:
 
 def options_of(config: RunConfig) -> dict[str, Option]:
     """Return the `--set` options that the config's recipe and backbone understand, by key."""
-    return {**SEGMENTERS[config.recipe].options, **find_backbone(config.backbone or BACKBONE).options}
+    network = find_backbone(config.backbone or BACKBONE)
+    return {**SEGMENTERS[config.recipe].options, **network.options, **data_options(config)}
 
 
 def prepare(config: RunConfig, task: OneClassTask | None = None) -> SegmentPlan:
     """Return the plan of `config`: data opened, network loaded, device chosen. `task` replaces the dataset."""
     config = resolve(config)
     device = choose_device(config.device)
+    config = with_known_range(config) if task is None else config
     task = open_calibrating(config) if task is None else check_given(task)
     config, network = load_network(config, device)
     levels = levels_of(config, network.stages, network.levels, network.cut)

@@ -12,7 +12,7 @@ from panda_core.datasets import ArrayImages, OneClassTask, folder_dataset, one_c
 from panda_core.datasets.io.decoding import decode_image
 from panda_core.datasets.io.given import decode_given
 from panda_core.datasets.io.images import FileImages
-from panda_core.datasets.io.ranges import in_range, levels_of, used_range
+from panda_core.datasets.io.ranges import in_range, levels_of_range, used_range
 from panda_core.datasets.io.samples import Levels
 from panda_core.errors import UsageError
 from tests.datasets.io.tiff_files import write_tiff
@@ -50,7 +50,7 @@ def test_what_a_run_stores_reads_new_images_alike(deep: OneClassTask) -> None:
     task, levels = in_range(deep, "data")
     assert isinstance(task.train, FileImages)
     again, same = in_range(deep, str(levels))
-    assert same == levels == levels_of(str(levels)) and split_digest(again.train) == split_digest(task.train)
+    assert same == levels == levels_of_range(str(levels)) and split_digest(again.train) == split_digest(task.train)
     (new,) = decode_given([task.train.paths[2]], levels=levels)
     np.testing.assert_array_equal(new, task.train.load(2))
 
@@ -73,10 +73,10 @@ def test_another_text_is_refused(text: str, deep: OneClassTask) -> None:
 
 def test_signed_and_real_ranges_can_be_written(tmp_path: Path) -> None:
     """Guards: degrees below zero that no range can name."""
-    assert levels_of("-20.5-40") == Levels(-20.5, 40) and levels_of("-3--1") == Levels(-3, -1)
-    assert levels_of("1e-3-2.5E2") == Levels(0.001, 250)
+    assert levels_of_range("-20.5-40") == Levels(-20.5, 40) and levels_of_range("-3--1") == Levels(-3, -1)
+    assert levels_of_range("1e-3-2.5E2") == Levels(0.001, 250)
     for levels in (Levels(-20.5, 40), Levels(-3, -1), Levels(1e-9, 1e12)):
-        assert levels_of(str(levels)) == levels
+        assert levels_of_range(str(levels)) == levels
 
 
 def test_what_has_no_range_is_refused(tmp_path: Path, deep: OneClassTask) -> None:
@@ -84,7 +84,7 @@ def test_what_has_no_range_is_refused(tmp_path: Path, deep: OneClassTask) -> Non
     shallow = FileImages([tmp_path / "8.png"], ["8.png"])
     Image.new("L", (4, 4), 7).save(tmp_path / "8.png")
     with pytest.raises(UsageError, match="needs images of more than 8 bits"):
-        levels_of("data", shallow)
+        levels_of_range("data", shallow)
     (tmp_path / "12.tif").write_bytes(write_tiff(np.arange(12).reshape(3, 4), 12))
     assert isinstance(deep.train, FileImages)
     mixed = FileImages([tmp_path / "12.tif", deep.train.paths[0]], ["12.tif", "16.png"])
@@ -93,7 +93,7 @@ def test_what_has_no_range_is_refused(tmp_path: Path, deep: OneClassTask) -> Non
     flat = FileImages([tmp_path / "flat.png"], ["flat.png"])
     Image.fromarray(np.full((4, 4), 700, np.uint16)).save(tmp_path / "flat.png")
     with pytest.raises(UsageError, match="the value 700, which is no range"):
-        levels_of("data", flat)
+        levels_of_range("data", flat)
     arrays = ArrayImages(np.zeros((3, 4, 4, 3), np.uint8), list("abc"))
     with pytest.raises(UsageError, match="`range` is for image files"):
         in_range(OneClassTask(arrays, arrays, np.zeros(3, np.uint8)), "data")
