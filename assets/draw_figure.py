@@ -1,6 +1,6 @@
 """Draw the README's figure: `python assets/draw_figure.py`. Half a minute of computing, then Debian's Chromium.
 
-Figure 1 of the paper on handwritten digits: mean squared distances to the centre, raw and divided by that of the
+Figure 1 of the paper on handwritten digits: mean squared distances to the center, raw and divided by that of the
 training images, and the AUROC below them.
 """
 
@@ -23,7 +23,7 @@ STEPS = 100
 CONFIG = RunConfig(
     dataset="digits", normal_class="9", lr=10.0, steps=STEPS, eval_every=4, image_size=64, set={"cut": "blocks.4"}
 )
-TITLES = ("Distance to the centre", "Divided by that of the training images", "AUROC")
+TITLES = ("Distance to the center", "Divided by that of the training images", "AUROC")
 
 
 def main() -> None:

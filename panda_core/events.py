@@ -128,7 +128,7 @@ class Stepped(Event):
 class Evaluated(Event):
     """The curves at one step. Labels are used here, to draw them, and nowhere else.
 
-    `spread` is the mean squared distance of the training features to the constant centre (s_t of the paper);
+    `spread` is the mean squared distance of the training features to the constant center (s_t of the paper);
     the two ratios are the same of normal and anomalous test images, divided by `spread`. `effective_rank` is
     that of the training features. `alarm` is label-free: see `panda_core.methods.alarm`. So are `held_out_ratio`, the
     mean squared distance of held-out normal images divided by `spread`, and `neighbour_overlap`: how much of

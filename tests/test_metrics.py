@@ -99,7 +99,7 @@ def test_effective_rank_counts_directions() -> None:
 
 
 @pytest.mark.parametrize("shape", [(20, 5), (5, 20), (9, 9)])
-def test_spectrum_is_the_singular_values_of_centred_features(shape: tuple[int, int]) -> None:
+def test_spectrum_is_the_singular_values_of_centered_features(shape: tuple[int, int]) -> None:
     """The Gram trick applied to the wrong side, or to features that were not centered."""
     features = (np.random.default_rng(0).normal(size=shape) + 5).astype(np.float32)
     expected = np.linalg.svd(features - features.mean(axis=0, dtype=np.float64), compute_uv=False)

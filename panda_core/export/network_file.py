@@ -88,7 +88,7 @@ def description(run_id: str, detector: PandaDetector) -> dict[str, str]:
     if seen.crop >= 1:
         resize = f"squeeze the whole image to {side} x {side}"
     else:
-        resize = f"short side to {round(side / seen.crop)}, then the centre {side} x {side}"
+        resize = f"short side to {round(side / seen.crop)}, then the center {side} x {side}"
     return {
         "run": run_id,
         "recipe": detector.config.recipe,

@@ -48,7 +48,7 @@ def amplitude(residuals: Tensor) -> Tensor:
 def hypersphere_loss(constrained: Tensor, residuals: Tensor, abnormal: Tensor) -> Tensor:
     """Return ResAD's loss of constrained residuals (N, C), unconstrained ones (N, C) and labels (N,), bool.
 
-    Normals: the mean A, which draws them to the centre. Abnormals: the squared distance to what they were before.
+    Normals: the mean A, which draws them to the center. Abnormals: the squared distance to what they were before.
     """
     normal_part = _mean(amplitude(constrained[~abnormal]))
     return normal_part + _mean((constrained - residuals)[abnormal].square().sum(dim=1))

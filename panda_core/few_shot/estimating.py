@@ -46,8 +46,8 @@ def boundary_loss(likelihoods: Tensor, abnormal: Tensor, boundary: float) -> Ten
     return _mean(-F.logsigmoid(normal[normal <= boundary] - boundary)) + _mean(-F.logsigmoid(low - other[other >= low]))
 
 
-def two_centre_loss(normal: Tensor, other: Tensor, abnormal: Tensor) -> Tensor:
-    """Return ResAD++'s further terms: abnormals likely under their own centre, and a focal loss between the two.
+def two_center_loss(normal: Tensor, other: Tensor, abnormal: Tensor) -> Tensor:
+    """Return ResAD++'s further terms: abnormals likely under their own center, and a focal loss between the two.
 
     normal, other: p_n and p_a (N,) of the same positions. abnormal: (N,), bool.
     """

@@ -49,10 +49,10 @@ class PositionFlow(nn.Module):
         return z, log_det
 
     def log_likelihoods(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log p per dimension of x (N, D), (N,) each: with a normal centre at 0, an abnormal one at all ones."""
+        """Return log p per dimension of x (N, D), (N,) each: with a normal center at 0, an abnormal one at all ones."""
         z, log_det = self(x, condition)
         constant = log_det - self.width / 2 * math.log(2 * math.pi)
-        normal, abnormal = ((constant - 0.5 * (z - centre).square().sum(dim=1)) / self.width for centre in (0, 1))
+        normal, abnormal = ((constant - 0.5 * (z - center).square().sum(dim=1)) / self.width for center in (0, 1))
         return normal, abnormal
 
 

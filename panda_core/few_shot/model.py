@@ -75,7 +75,7 @@ class ResidualModel:
     @torch.inference_mode()
     def features(self, images: Sequence[np.ndarray]) -> list[Tensor]:
         """Return features (B, h, w, C) of decoded images (H, W, 3) for each level, on this model's device."""
-        # A map must lie over all of an image: also networks whose weights came with a centre crop see the whole of it.
+        # A map must lie over all of an image: also networks whose weights came with a center crop see the whole of it.
         preprocessing = dataclasses.replace(self.network.preprocessing, crop=1.0)
         batch = np.stack([squared(image, self.side, preprocessing) for image in images])
         maps = self.network.stage_maps(network_input(batch, preprocessing).to(self.device), self.levels)
@@ -98,9 +98,9 @@ class ResidualModel:
         square of a whole normal residual is 1, whatever the network. Without residuals the mean is taken away first.
         """
         measures = self.measured(level)
-        centre = residuals.mean(dim=0) if self.kind == "none" else torch.zeros_like(residuals[0])
-        measures.centre.copy_(centre)
-        measures.scale.copy_((residuals - centre).square().mean(dim=0).sqrt().clamp(min=FLAT))
+        center = residuals.mean(dim=0) if self.kind == "none" else torch.zeros_like(residuals[0])
+        measures.centre.copy_(center)
+        measures.scale.copy_((residuals - center).square().mean(dim=0).sqrt().clamp(min=FLAT))
 
     def measured(self, level: int) -> Measures:
         """Return what was measured of a level."""
@@ -149,7 +149,11 @@ class ResidualModel:
 
 
 class Measures(nn.Module):
-    """What was measured of one level: centre and scale (C,) of residuals; ceiling and unit of log-likelihoods."""
+    """What was measured of one level, by the names that saved runs have.
+
+    centre, scale: (C,), of residuals.
+    ceiling, unit: of log-likelihoods, scalars.
+    """
 
     centre: Tensor
     scale: Tensor

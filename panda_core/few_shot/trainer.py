@@ -12,7 +12,7 @@ from torch import Tensor
 from panda_core.errors import PandaError
 from panda_core.events import Computing, Stepped
 from panda_core.few_shot.constraintor import hypersphere_loss, shell_loss
-from panda_core.few_shot.estimating import Boundary, boundary_loss, chunks, likelihood_loss, two_centre_loss
+from panda_core.few_shot.estimating import Boundary, boundary_loss, chunks, likelihood_loss, two_center_loss
 from panda_core.few_shot.model import ResidualModel
 from panda_core.few_shot.residuals import References
 
@@ -119,7 +119,7 @@ class ResidualTrainer:
             if not normals_only and which.any():
                 loss = loss + boundary_loss(normal, which, boundary)
                 if model.kind == "squared":
-                    loss = loss + two_centre_loss(normal, other, which)
+                    loss = loss + two_center_loss(normal, other, which)
             estimating.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.flows.parameters(), 10.0)

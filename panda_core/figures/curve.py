@@ -16,7 +16,7 @@ class Curve:
     """What was measured at each evaluated step of one run, step 0 (unadapted) first; all tuples of one length.
 
     last_step: where the run ends, so that the axis does not move while it grows. spread: mean squared distance of
-    the training features to the centre; the ratios are those of the test images divided by it. neighbour_overlap is
+    the training features to the center; the ratios are those of the test images divided by it. neighbour_overlap is
     what the label-free alarm watches, missing in logs of older versions. stop_step and oracle_step: known once the run
     has finished; the oracle step was chosen with the test labels.
     """
@@ -36,7 +36,7 @@ class Curve:
     oracle_step: int | None = None
 
     def distances(self, ratio: Numbers) -> Numbers:
-        """Return mean squared distances to the centre: a ratio times the spread, where the ratio is defined."""
+        """Return mean squared distances to the center: a ratio times the spread, where the ratio is defined."""
         return tuple(
             None if value is None else value * spread for value, spread in zip(ratio, self.spread, strict=True)
         )

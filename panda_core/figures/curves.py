@@ -13,7 +13,7 @@ from panda_core.figures.curve import Curve
 
 
 def distances_figure(curve: Curve) -> go.Figure:
-    """Return mean squared distances to the centre over steps: PANDA, Figure 1 left."""
+    """Return mean squared distances to the center over steps: PANDA, Figure 1 left."""
     normal, anomalous = curve.distances(curve.normal_ratio), curve.distances(curve.anomalous_ratio)
     figure = go.Figure(
         [

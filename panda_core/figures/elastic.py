@@ -17,7 +17,7 @@ _Bars = tuple[str, Sequence[float | None], str, str]
 def strengths_figure(curves: Sequence[Curve], chosen: int, measure: str) -> go.Figure:
     """Return the curves of runs that differ in their strength alone, the chosen one in front.
 
-    chosen: its place among `curves`. measure: "auroc", or "ratio" for the distance of anomalies to the centre,
+    chosen: its place among `curves`. measure: "auroc", or "ratio" for the distance of anomalies to the center,
     divided by that of the training images.
     """
     figure = go.Figure()

@@ -40,7 +40,7 @@ def map_film(moments: Sequence[MapsAt | None], *, size: int, sigma: float) -> di
     normal image scores on average at its step. On that scale one choice of colours serves the whole film: from the
     lower end over the middle, both of the first step with maps, to the film's highest value.
     `maps`: for each step, uint8 (N, side, side) in base64, each byte a position on the scale; they are full maps,
-    blurred, at the centres of the patches. `peaks`: highest values. `colours`: RGBA of each byte. size, sigma: of a
+    blurred, at the centers of the patches. `peaks`: highest values. `colours`: RGBA of each byte. size, sigma: of a
     full map, see `panda_core.segmentation.maps.full_map`.
     """
     first = next((moment for moment in moments if moment is not None), None)
@@ -78,7 +78,7 @@ def _scale(first: MapsAt, highest: float) -> Scale:
 
 
 def _sampled(moment: MapsAt, side: int, size: int, sigma: float) -> np.ndarray:
-    """Return the full maps at the centres of `side` by `side` squares: what a browser enlarges again."""
+    """Return the full maps at the centers of `side` by `side` squares: what a browser enlarges again."""
     full = [full_map(grid.astype(np.float32), size, sigma) for grid in moment.grids]
     small = [cv2.resize(one, (side, side), interpolation=cv2.INTER_LINEAR) for one in full]  # samples, not means
     return np.nan_to_num(np.reshape(small, (len(small), side, side)) / unit_of(moment))

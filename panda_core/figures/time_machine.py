@@ -24,7 +24,7 @@ ROOM = 1.06
 class Moment:
     """What was measured at one step.
 
-    train (N, 2), test (M, 2): features in two directions fixed at step 0, the centre at (0, 0). scores (M,);
+    train (N, 2), test (M, 2): features in two directions fixed at step 0, the center at (0, 0). scores (M,);
     held_out (H,): scores of held-out normal images. singular_values (K,) of the training features, largest first.
     threshold: the score above which an image is rejected, or None. rejected (M,): whether each test image is.
     refit_train (N, 2), refit_test (M, 2): the same features in the two directions of largest variance at this very
@@ -156,7 +156,7 @@ def thinned(count: int) -> list[int]:
 
 
 def frame(first: Moment) -> list[list[float]]:
-    """Return [[left, right], [bottom, top]] of the unadapted cloud and the centre: the axes of the whole run."""
+    """Return [[left, right], [bottom, top]] of the unadapted cloud and the center: the axes of the whole run."""
     seen = np.concatenate([first.train, first.test, np.zeros((1, 2))]).astype(float)
     low, high = seen.min(axis=0), seen.max(axis=0)
     middle, reach = (low + high) / 2, np.maximum((high - low) / 2 * ROOM, 1e-9)

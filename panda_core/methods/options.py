@@ -134,8 +134,8 @@ CONTRASTIVE = {
     "angular": Option(
         default="no",
         choices=("no", "yes"),
-        help="add the pull towards the centre, as the code can",
-        plain="Whether features are also pulled towards their centre, as the released code can do.",
+        help="add the pull towards the center, as the code can",
+        plain="Whether features are also pulled towards their center, as the released code can do.",
     ),
     "views": Option(
         default="fresh",
@@ -169,8 +169,8 @@ SVDD = {
     "objective": Option(
         default="one-class",
         choices=("one-class", "soft-boundary"),
-        help="one-class: all distances to the centre; soft-boundary: those outside of a ball",
-        plain="*one-class* pulls all normal images to the centre; *soft-boundary* only those outside of a "
+        help="one-class: all distances to the center; soft-boundary: those outside of a ball",
+        plain="*one-class* pulls all normal images to the center; *soft-boundary* only those outside of a "
         "ball around it.",
     ),
     "nu": Option(
@@ -186,7 +186,7 @@ SVDD = {
         low=0.0,
         high=1.0,
         help="share of the steps in which the soft ball has radius 0 (10 of 150 epochs)",
-        plain="The share of the steps before the ball around the centre gets a size.",
+        plain="The share of the steps before the ball around the center gets a size.",
         needs={"objective": ("soft-boundary",)},
     ),
 }

@@ -87,7 +87,7 @@ def _curves(run: LoadedRun) -> Iterator[Html]:
     drawn = (
         (auroc_figure, "AUROC", "AUROC over optimiser steps, with its 95 % interval."),
         (ratios_figure, "Distance divided by training distance", "Distances of test images over those of training."),
-        (distances_figure, "Distance to the centre", "Mean squared distances to the centre over steps."),
+        (distances_figure, "Distance to the center", "Mean squared distances to the center over steps."),
         (rank_figure, "Effective rank", "Effective rank of the training features over steps."),
     )
     yield element("h2", "Curves")

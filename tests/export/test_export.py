@@ -156,15 +156,15 @@ def test_torchscript_gives_the_scores_and_says_how_to_use_it(tiny: Tiny, finish:
     assert "RGB" in json.loads(extra[network_file.EXTRA])["input"]
 
 
-def test_a_network_with_a_centre_crop_says_so(tiny: Tiny, finish: Finish) -> None:
-    """Images squeezed by the user of a file whose network wants their centre."""
+def test_a_network_with_a_center_crop_says_so(tiny: Tiny, finish: Finish) -> None:
+    """Images squeezed by the user of a file whose network wants their center."""
     folder, _ = finish(tiny(recipe="frozen", steps=None))
     detector = load_run(folder.path).detector()
     plain = network_file.description("run", detector)
     assert plain["resize"] == "squeeze the whole image to 32 x 32" and "bilinear" in plain["interpolation"]
     seen = detector.learned_.network.preprocessing  # type: ignore[union-attr]
     detector.learned_.network.preprocessing = type(seen)(seen.mean, seen.std, "bicubic", 0.875)  # type: ignore[union-attr]
-    assert network_file.description("run", detector)["resize"] == "short side to 37, then the centre 32 x 32"
+    assert network_file.description("run", detector)["resize"] == "short side to 37, then the center 32 x 32"
 
 
 def test_without_its_data_a_run_is_checked_on_random_images(tiny: Tiny, finish: Finish, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch.distributions import MultivariateNormal
 
 from panda_core.errors import UsageError
 from panda_core.few_shot.constraintor import Constraintor, amplitude, hypersphere_loss, shell_loss
-from panda_core.few_shot.estimating import MARGIN, Boundary, boundary_loss, chunks, likelihood_loss, two_centre_loss
+from panda_core.few_shot.estimating import MARGIN, Boundary, boundary_loss, chunks, likelihood_loss, two_center_loss
 from panda_core.few_shot.flow import PositionFlow, position_code
 from panda_core.few_shot.residuals import References, residual
 
@@ -55,11 +55,11 @@ def test_the_determinant_is_the_jacobians() -> None:
 
 
 def test_likelihoods_are_of_two_normal_distributions() -> None:
-    """A likelihood not divided by the dimensions, or an abnormal centre elsewhere than at all ones."""
+    """A likelihood not divided by the dimensions, or an abnormal center elsewhere than at all ones."""
     flow, (x, condition) = flow_of(4), conditioned(4)
     z, log_det = flow(x, condition)
-    for found, centre in zip(flow.log_likelihoods(x, condition), (0.0, 1.0), strict=True):
-        wanted = MultivariateNormal(torch.full((4,), centre), torch.eye(4)).log_prob(z) + log_det
+    for found, center in zip(flow.log_likelihoods(x, condition), (0.0, 1.0), strict=True):
+        wanted = MultivariateNormal(torch.full((4,), center), torch.eye(4)).log_prob(z) + log_det
         assert torch.allclose(found, wanted / 4, atol=1e-5)
 
 
@@ -114,8 +114,8 @@ def test_likelier_normals_cost_less() -> None:
     """A loss with its sign turned round."""
     likely, unlikely = torch.tensor([2.0, 3.0]), torch.tensor([-2.0, -3.0])
     assert likelihood_loss(likely) < likelihood_loss(unlikely)
-    right = two_centre_loss(likely, unlikely, torch.tensor([False, False]))
-    wrong = two_centre_loss(unlikely, likely, torch.tensor([False, False]))
+    right = two_center_loss(likely, unlikely, torch.tensor([False, False]))
+    wrong = two_center_loss(unlikely, likely, torch.tensor([False, False]))
     assert right < wrong
 
 
@@ -214,7 +214,7 @@ def test_amplitude_has_a_finite_slope_at_zero() -> None:
 
 @pytest.mark.parametrize(("value", "inside"), [(0.398, True), (0.3999, True), (0.42, False), (0.38, False)])
 def test_the_shell_is_free_between_its_radii(value: float, inside: bool) -> None:
-    """A ball instead of a shell: normals near the centre must be pushed out, those between the radii left alone."""
+    """A ball instead of a shell: normals near the center must be pushed out, those between the radii left alone."""
     one = of_amplitude(value)
     loss = shell_loss(one, one, NORMAL).item()
     assert (loss == 0) == inside and loss >= 0
@@ -229,15 +229,15 @@ def test_the_shell_stays_below_the_nearest_abnormal() -> None:
 
 
 def test_abnormals_are_to_stay_as_they_were() -> None:
-    """A loss that draws abnormal residuals to the centre with the normal ones."""
+    """A loss that draws abnormal residuals to the center with the normal ones."""
     residuals = of_amplitude(0.8)
     for loss in (hypersphere_loss, shell_loss):
         assert loss(residuals, residuals, ABNORMAL).item() == pytest.approx(0, abs=1e-6)
         assert loss(0.5 * residuals, residuals, ABNORMAL) > 0.01
 
 
-def test_the_hypersphere_draws_normals_to_its_centre() -> None:
-    """A loss that grows towards the centre, or that compares normals with what they were."""
+def test_the_hypersphere_draws_normals_to_its_center() -> None:
+    """A loss that grows towards the center, or that compares normals with what they were."""
     residuals = of_amplitude(0.8)
     losses = [hypersphere_loss(share * residuals, residuals, NORMAL).item() for share in (1.0, 0.5, 0.0)]
     assert losses == sorted(losses, reverse=True)

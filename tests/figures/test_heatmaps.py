@@ -171,7 +171,7 @@ def spec(figure: Any) -> dict[str, Any]:
     return json.loads(figure.to_json())  # type: ignore[no-any-return]
 
 
-SIZE, GRID = 36, 4  # nine pixels for each patch: one lies at its centre
+SIZE, GRID = 36, 4  # nine pixels for each patch: one lies at its center
 
 
 def maps_at(size: float = 1.0, hot: float = 3.0, held_out: int = 30) -> MapsAt:

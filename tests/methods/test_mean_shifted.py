@@ -71,7 +71,7 @@ def test_the_shift_spreads_the_angles_of_a_tight_cluster() -> None:
     assert F.cosine_similarity(*shifted(equal, equal.mean(dim=0)).unsqueeze(1)).item() == pytest.approx(-1)
 
 
-def test_an_image_at_the_centre_gives_numbers() -> None:
+def test_an_image_at_the_center_gives_numbers() -> None:
     """A division by zero."""
     features = units(3, 4).requires_grad_()
     theta = shifted(features, features[1].detach())

@@ -17,7 +17,7 @@ PLAIN: dict[str, Any] = {"displayModeBar": False, "scrollZoom": False, "doubleCl
 _FOUR: tuple[tuple[str, str, Callable[[Curve], go.Figure]], ...] = (
     ("AUROC", "auroc", auroc_figure),
     ("Distance divided by training distance", "ratios", ratios_figure),
-    ("Distance to the centre", "distances", distances_figure),
+    ("Distance to the center", "distances", distances_figure),
     ("Effective rank", "effective_rank", rank_figure),
 )
 
@@ -67,7 +67,7 @@ def _described(term: str, curve: Curve) -> str:
     if term == "effective_rank":
         return f"Effective rank of the training features {where}: {_pair(curve.effective_rank)}."
     if term == "distances":
-        return f"Mean squared distance of the training features to the centre {where}: {_pair(curve.spread)}."
+        return f"Mean squared distance of the training features to the center {where}: {_pair(curve.spread)}."
     return (
         f"Distances of test images divided by that of training images {where}: "
         f"anomalous {_pair(curve.anomalous_ratio)}, normal {_pair(curve.normal_ratio)}."

@@ -63,8 +63,8 @@ TERMS: dict[str, str] = MAP_TERMS | {
     "skipped": "Images that could not be decoded. They take no part in the run.",
     # curves
     "distances": (
-        "How far features lie from the centre of the unadapted training images, squared and averaged. All groups move "
-        "towards the centre; good adaptation moves the normal ones faster (Figure 1, left, of the PANDA paper)."
+        "How far features lie from the center of the unadapted training images, squared and averaged. All groups move "
+        "towards the center; good adaptation moves the normal ones faster (Figure 1, left, of the PANDA paper)."
     ),
     "ratios": (
         "The same distances divided by that of the training images (the dotted line at 1). While anomalies rise the "

@@ -32,7 +32,7 @@ def enlarged(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def square(image: np.ndarray, side: int) -> np.ndarray:
-    """Return the image as RGBA (side, side, 4), centred, with see-through margins."""
+    """Return the image as RGBA (side, side, 4), centered, with see-through margins."""
     small = enlarged(image, side)
     tile = np.zeros((side, side, 4), np.uint8)
     top, left = (side - small.shape[0]) // 2, (side - small.shape[1]) // 2

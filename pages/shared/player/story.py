@@ -15,13 +15,13 @@ STILL = 0.004  # AUROC that a healthy plateau moves at most between two measurem
 
 CAPTIONS = {
     UNADAPTED: (
-        "The network as it was pretrained. Normal images lie loosely around their centre, anomalies among them and "
+        "The network as it was pretrained. Normal images lie loosely around their center, anomalies among them and "
         "beyond."
     ),
     "improving": "Normal images pull together, and anomalies stand out more clearly than before.",
     "pulling": "Normal images pull together, but anomalies are not told apart any better than at best so far.",
     "warning": (
-        "A warning: anomalies are drawn towards the centre too. Their nearest neighbours still give them away, but not "
+        "A warning: anomalies are drawn towards the center too. Their nearest neighbours still give them away, but not "
         "for long."
     ),
     HEALTHY: "Little changes any more: normal images lie close together, and anomalies stay apart.",
@@ -30,7 +30,7 @@ CAPTIONS = {
         "further rarely brings them back."
     ),
     COLLAPSING: (
-        "The network has gone too far. Anomalies are pulled into the centre as well, and scores lose their meaning."
+        "The network has gone too far. Anomalies are pulled into the center as well, and scores lose their meaning."
     ),
     COLLAPSED: (
         "Collapsed: worse than the network that was never adapted. Images have almost the same features, whatever they "

@@ -121,7 +121,7 @@ class Machine extends Player {
         { values: data.spread, colour: data.colours.mark, dash: "2 3", shape: "square", name: "spread" },
         { values: data.neighbours, colour: data.colours.kept, dash: "7 4", shape: "circle", name: "neighbours" },
       ], marks.slice(2)),
-      new Chart(this.find("ratios"), data, "Distance to centre, training = 1", data.ratio_range, 1, [
+      new Chart(this.find("ratios"), data, "Distance to center, training = 1", data.ratio_range, 1, [
         { values: data.anomalous_ratio, colour: data.colours.anomalous, dash: "7 4", shape: "square", name: "anomalous" },
         { values: data.normal_ratio, colour: data.colours.normal, dash: "", shape: "circle", name: "normal" },
       ]),

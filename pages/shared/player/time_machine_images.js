@@ -136,7 +136,7 @@ class Heatmap {
     return map ? map.subarray(this.chosen * count, (this.chosen + 1) * count) : null;
   }
 
-  // Values between the centres of the patches are mixed before they become colours: mixed colours lie on no scale.
+  // Values between the centers of the patches are mixed before they become colours: mixed colours lie on no scale.
   paint(values) {
     const { side } = this.heat;
     const context = this.fine.getContext("2d");

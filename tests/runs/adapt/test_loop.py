@@ -58,7 +58,7 @@ def test_an_epoch_takes_every_image_once(count: int, batch: int) -> None:
 
 
 @pytest.mark.parametrize("norm", ["none", "l2", "whiten"])
-def test_the_loss_is_the_spread_around_a_constant_centre(tiny: Tiny, finish: Finish, norm: str) -> None:
+def test_the_loss_is_the_spread_around_a_constant_center(tiny: Tiny, finish: Finish, norm: str) -> None:
     """A center taken anew at every epoch, or another space for the loss than for the curves: with the whole set as
     one batch, the loss before each step is the spread just measured, divided by the width."""
     config = tiny(feature_norm=norm, batch_size=64, eval_every=1, lr=0.1, set={"clip": 0.01, "calibrate_on": "train"})
