@@ -116,6 +116,13 @@ class ImagesSkipped(Event):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class DataNoted(Event):
+    """Something about the data that stops nothing, as a sentence with the next step."""
+
+    told: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Stepped(Event):
     """One optimiser step was made. `loss` is the total loss of its batch, before the step."""
 

@@ -12,6 +12,7 @@ from panda_core.errors import PandaError
 from panda_core.events import (
     CacheProgress,
     CheckpointSaved,
+    DataNoted,
     Evaluated,
     Event,
     ImagesSkipped,
@@ -41,6 +42,7 @@ EVENTS = [
     RunStarted(run_id="a", config={"set": {"k": 2}}),
     CacheProgress(split="train", done=1, total=2),
     ImagesSkipped(split="test", count=1, names=["a ☃.png"], reasons=["text"]),
+    DataNoted(told="Set `--set range=data`."),
     Stepped(step=1, images_seen=32, loss=0.25),
     EVALUATED,
     SegmentationEvaluated(

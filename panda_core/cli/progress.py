@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from panda_core.cli.output import percent
 from panda_core.events import (
     CacheProgress,
+    DataNoted,
     Evaluated,
     Event,
     ImagesSkipped,
@@ -63,6 +64,8 @@ def show_progress(events: Iterator[Event]) -> Iterator[Event]:
                 console.print(f"step {event.step}: image AUROC {percent(event.image_auroc)}")
             elif isinstance(event, ImagesSkipped):
                 console.print(f"skipped {event.count} {event.split} image(s): {', '.join(event.names)}", markup=False)
+            elif isinstance(event, DataNoted):
+                console.print(event.told, markup=False)
             elif isinstance(event, (RunStopped, RunFailed)):
                 console.print(event.reason, markup=False)
             yield event

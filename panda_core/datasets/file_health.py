@@ -8,11 +8,12 @@ import numpy as np
 
 from panda_core.datasets.finding import NOTE, SHOWN, WARNING, Finding, counted
 from panda_core.datasets.io.decoding import facts_of
-from panda_core.datasets.io.images import FileImages
+from panda_core.datasets.io.images import FileImages, JoinedImages
 from panda_core.datasets.io.ranges import used_range
-from panda_core.datasets.one_class import OneClassTask
+from panda_core.datasets.one_class import Images, OneClassTask
 from panda_core.errors import UnreadableImage, UsageError
 
+LOOKED_AT = 100  # images in which a run looks for the range they use, which is decoding them
 NARROW = 1 / 4  # of the whole range: with less, 8 bits keep fewer than 64 levels
 
 
@@ -20,9 +21,23 @@ def file_findings(task: OneClassTask) -> Iterator[Finding]:
     """Yield what is found about the files of a task; every mask is read."""
     yield from _left_out(task)
     yield from _masks(task)
-    halves = [images for images in (task.train, task.test) if isinstance(images, FileImages)]
-    yield from _frames(halves)
-    yield from _range(halves)
+    files = [*_files(task.train), *_files(task.test)]
+    yield from _frames(files)
+    yield from _range(files)
+
+
+def notes_of(task: OneClassTask) -> list[str]:
+    """Return what a run says of its files before it begins, a sentence each: further frames, unused range."""
+    train = _files(task.train)
+    some = [images.subset(range(min(LOOKED_AT, len(images)))) for images in train[:1]]
+    return [finding.told for finding in (*_frames([*train, *_files(task.test)]), *_range(some))]
+
+
+def _files(images: Images) -> list[FileImages]:
+    """Return the sets of image files in `images`."""
+    if isinstance(images, JoinedImages):
+        return [files for part in images.sets for files in _files(part)]
+    return [images] if isinstance(images, FileImages) else []
 
 
 def _left_out(task: OneClassTask) -> Iterator[Finding]:
@@ -74,7 +89,12 @@ def _range(halves: list[FileImages]) -> Iterator[Finding]:
     except UsageError as error:
         yield Finding("mixed_depth", WARNING, str(error), len(halves))
         return
-    if used is None or used.white is None or used.high - used.low >= NARROW * used.white:
+    if (
+        used is None
+        or any(images.levels for images in halves)
+        or used.white is None
+        or used.high - used.low >= NARROW * used.white
+    ):
         return
     told = (
         f"{counted(used.count, 'image')} of more than 8 bits use {used.low:g} to {used.high:g} of 0 to {used.white}: "

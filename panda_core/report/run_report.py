@@ -190,6 +190,8 @@ def _settings(run: LoadedRun) -> Iterator[Html]:
     if rows:
         yield element("h2", "Surroundings")
         yield table(("what", "value"), rows)
+    for told in run.notes:
+        yield element("p", told)
     if run.skipped:
         yield element("h2", "Images that took no part")
         yield table(("image", "why"), run.skipped)

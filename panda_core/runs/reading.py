@@ -10,7 +10,7 @@ import numpy as np
 
 from panda_core.config import RunConfig
 from panda_core.errors import BrokenRun
-from panda_core.events import Evaluated, Event, ImagesSkipped, RunFinished, SegmentationEvaluated
+from panda_core.events import DataNoted, Evaluated, Event, ImagesSkipped, RunFinished, SegmentationEvaluated
 from panda_core.runs.calibration import Calibration, calibration_of
 from panda_core.runs.folder import RunFolder, State
 from panda_core.runs.kinds import Kind, kind_of
@@ -86,6 +86,11 @@ class RecordedRun:
         """(name, reason) of images that could not be decoded."""
         skips = [event for event in self._logged if isinstance(event, ImagesSkipped)]
         return [pair for event in skips for pair in zip(event.names, event.reasons, strict=True)]
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What was said of the data before the run began, a sentence each."""
+        return [event.told for event in self._logged if isinstance(event, DataNoted)]
 
     @cached_property
     def split(self) -> dict[str, Any]:

@@ -17,9 +17,11 @@ from filelock import FileLock, Timeout
 
 from panda_core.config import RunConfig
 from panda_core.datasets import OneClassTask
+from panda_core.datasets.file_health import notes_of
 from panda_core.errors import PandaError, UsageError
 from panda_core.events import (
     CheckpointSaved,
+    DataNoted,
     Event,
     ImagesSkipped,
     RunFailed,
@@ -91,11 +93,9 @@ def _record(plan: Plan, folder: RunFolder, should_stop: Callable[[], bool]) -> I
             started = RunStarted(run_id=folder.run_id, config=plan.config.to_json())
             folder.append(started)
             yield started
-            if plan.task.left_out:
-                names, reasons = map(list, zip(*plan.task.left_out, strict=True))
-                unread = ImagesSkipped(split="folder", count=len(names), names=names, reasons=reasons)
-                folder.append(unread)
-                yield unread
+            for event in _seen(plan.task):
+                folder.append(event)
+                yield event
         checkpoint = None if resumed is None else resumed.step
         yield from _drive(kind.compute(plan, resumed), plan, folder, should_stop, checkpoint)
     except GeneratorExit:
@@ -112,6 +112,15 @@ def _record(plan: Plan, folder: RunFolder, should_stop: Callable[[], bool]) -> I
             failure = PandaError("The memory is full. Use a smaller `--batch-size`, `--image-size` or `--train-limit`.")
         yield from _fail(folder, failure)
         raise failure from error
+
+
+def _seen(task: OneClassTask) -> Iterator[Event]:
+    """Yield what is to be said of the data before anything is computed."""
+    if task.left_out:
+        names, reasons = map(list, zip(*task.left_out, strict=True))
+        yield ImagesSkipped(split="folder", count=len(names), names=names, reasons=reasons)
+    for told in notes_of(task):
+        yield DataNoted(told=told)
 
 
 def _drive(

@@ -44,10 +44,13 @@ def test_a_run_reads_new_images_in_its_own_range(recipe: str, deep: Path, tiny: 
         loaded.detector().anomaly_scores(given) for given in (paths, [images.load(row) for row in range(len(images))])
     )
     np.testing.assert_array_equal(from_files, from_pixels)
+    assert loaded.notes == []  # the range is set
     dark = list(run(config))
     (plain,) = (event for event in dark if isinstance(event, RunStarted))
     assert plain.config["set"]["range"] == "full"
     assert load_run(plain.run_id, config.runs_dir).images("test").load(0).max() < 8
+    (told,) = load_run(plain.run_id, config.runs_dir).notes
+    assert "use 1000 to 1800 of 0 to 65535" in told and "--set range=data" in told
 
 
 def test_fit_takes_a_range_too(deep: Path, tiny_backbone: str) -> None:

@@ -140,7 +140,9 @@ def show_heading(config: RunConfig, state: State) -> None:
 
 
 def show_skipped(run: LoadedRun) -> None:
-    """List the images that took no part, with reasons."""
+    """List what was said of the data, and the images that took no part, with reasons."""
+    for told in run.notes:
+        st.info(told, icon=":material/info:")
     if run.skipped:
         with st.expander(f"{wording.count(len(run.skipped), 'image')} skipped", icon=":material/hide_image:"):
             st.caption(tip("skipped"))

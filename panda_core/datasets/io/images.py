@@ -91,6 +91,7 @@ class JoinedImages:
     """Several sets of images as one, in their order; names must be unique among all of them."""
 
     def __init__(self, sets: Sequence[Images]) -> None:
+        self.sets: Sequence[Images] = tuple(sets)
         self.names: Sequence[str] = tuple(name for images in sets for name in images.names)
         _check_names(self.names, len(self.names))
         self._rows = [(images, row) for images in sets for row in range(len(images))]
