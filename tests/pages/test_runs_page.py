@@ -133,6 +133,27 @@ def test_recorded_runs_cannot_be_changed(open_page: Any) -> None:
     assert not [button for button in at.button if str(button.key).startswith(("delete", "rename"))]
 
 
+def test_without_a_cache_recorded_runs_can_be_looked_at(
+    open_page: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An app that shows nothing at all where its cache is on a full disk, or belongs to somebody else."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PANDA_CACHE_DIR", str(tmp_path / "file"))
+    frame = open_page("runs").dataframe[0].value
+    assert len(frame) >= 15 and set(frame["State"]) == {"recorded"}
+
+
+def test_a_damaged_recorded_run_is_one_sentence(
+    open_page: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A traceback on every page, for one file of the program that was cut off on its way."""
+    (tmp_path / "recorded").mkdir()
+    (tmp_path / "recorded" / "broken.zip").write_bytes(b"PK")
+    monkeypatch.setattr("pages.shared.runs.choice.RECORDED", tmp_path / "recorded")
+    (shown,) = open_page("runs").error
+    assert "broken.zip` is damaged" in shown.value and "Get this file of the program again." in shown.value
+
+
 def test_recorded_runs_read_like_any_run() -> None:
     """Guards the bundled recording: it improves, collapses, and holds no place of the machine that made it."""
     from pages.shared.runs.choice import RECORDED, recorded_runs

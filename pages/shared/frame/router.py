@@ -13,6 +13,7 @@ from pathlib import Path
 import streamlit as st
 
 from pages.shared.frame.teaching import take_address
+from pages.shared.frame.wording import sentence
 from panda_core.errors import PandaError
 from panda_core.runs.uploads import sweep
 
@@ -108,6 +109,8 @@ def route() -> None:
     token = _routed.set(True)
     try:
         page.run()
+    except PandaError as error:  # what no page is prepared for: one sentence, and the next step, in place of a crash
+        st.error(sentence(str(error)), icon=":material/broken_image:")
     finally:
         _routed.reset(token)
 

@@ -6,6 +6,7 @@ upload's, is the key: who has opened one of them by its address, or made it, see
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import streamlit as st
@@ -36,8 +37,20 @@ def find_run(run_id: str) -> RunFolder | None:
 
 
 def recorded_runs() -> Path:
-    """Return the folder of the runs that come with the program."""
-    return unpacked(RECORDED, default_cache_dir())
+    """Return the folder of the runs that come with the program: in the cache, or of this server alone.
+
+    Who can write no cache can still look.
+    """
+    try:
+        return unpacked(RECORDED, default_cache_dir())
+    except PandaError:  # also that an archive is damaged, which is raised once more
+        return unpacked(RECORDED, _temporary_cache())
+
+
+@st.cache_resource(show_spinner=False)
+def _temporary_cache() -> Path:
+    """Return a new folder for this server, which the system removes in time."""
+    return Path(tempfile.mkdtemp(prefix="panda-"))
 
 
 def is_recorded(folder: RunFolder) -> bool:
