@@ -14,6 +14,7 @@ from panda_core.errors import BrokenRun, DataMissing, PandaError, UnreadableImag
 from panda_core.events import (
     CacheProgress,
     CheckpointSaved,
+    DataNoted,
     Evaluated,
     Event,
     ImagesSkipped,
@@ -47,6 +48,7 @@ __all__ = [
     "CacheProgress",
     "CheckpointSaved",
     "DataMissing",
+    "DataNoted",
     "Evaluated",
     "Event",
     "ImagesSkipped",

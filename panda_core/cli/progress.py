@@ -31,6 +31,24 @@ _STAGES = {
 }
 
 
+_LEFT_OUT = {  # split -> one, many
+    "masks": ("mask is not used", "masks are not used"),
+    "folder": ("file takes no part", "files take no part"),
+    "copies": ("copy takes no part", "copies take no part"),
+}
+SHOWN = 10  # of what is left out; the log has all
+
+
+def _left_out(event: ImagesSkipped) -> Iterator[str]:
+    """Yield lines that say how much is left out, what, and why."""
+    one, many = _LEFT_OUT.get(event.split, (f"{event.split} image is skipped", f"{event.split} images are skipped"))
+    yield f"{event.count} {one if event.count == 1 else many}:"
+    for name, reason in zip(event.names[:SHOWN], event.reasons, strict=False):
+        yield f"  {name}: {reason}"
+    if event.count > SHOWN:
+        yield f"  and {event.count - SHOWN} more; `events.jsonl` of the run names all"
+
+
 def show_progress(events: Iterator[Event]) -> Iterator[Event]:
     """Yield the events of a run while drawing its stages and curve points on the standard error stream.
 
@@ -63,7 +81,7 @@ def show_progress(events: Iterator[Event]) -> Iterator[Event]:
             elif isinstance(event, SegmentationEvaluated):
                 console.print(f"step {event.step}: image AUROC {percent(event.image_auroc)}")
             elif isinstance(event, ImagesSkipped):
-                console.print(f"skipped {event.count} {event.split} image(s): {', '.join(event.names)}", markup=False)
+                console.print("\n".join(_left_out(event)), markup=False)
             elif isinstance(event, DataNoted):
                 console.print(event.told, markup=False)
             elif isinstance(event, (RunStopped, RunFailed)):

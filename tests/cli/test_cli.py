@@ -20,7 +20,9 @@ from panda_core import load_run
 from panda_core.backbones import BACKBONES
 from panda_core.cli import main
 from panda_core.cli.arguments import parser
+from panda_core.cli.progress import show_progress
 from panda_core.datasets import DATASETS
+from panda_core.events import DataNoted, ImagesSkipped
 from panda_core.few_shot.table import GENERALISERS
 from panda_core.methods.table import RECIPES
 from panda_core.scoring.table import SCORERS
@@ -182,6 +184,23 @@ def test_a_run_for_people(tiny_backbone: str, capsys: Capture, tmp_path: Path) -
     assert "step 0: AUROC" in said.err
     (run,) = (tmp_path / "runs").iterdir()
     assert sentence(capsys, "resume", str(run)).startswith("panda_core: Run `")
+
+
+def test_what_is_left_out_is_said_with_the_reason(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of skipped files without a word why; thousands of lines that push everything else off the screen."""
+    monkeypatch.setenv("COLUMNS", "200")
+    events = [
+        ImagesSkipped(split="masks", count=1, names=["mask of [b]/1.png"], reasons=["it is inverted"]),
+        ImagesSkipped(
+            split="train", count=12, names=[f"{row}.png" for row in range(12)], reasons=["it is cut off"] * 12
+        ),
+        DataNoted(told="Set `--set range=data`."),
+    ]
+    assert list(show_progress(iter(events))) == events
+    shown = capsys.readouterr().err
+    assert "1 mask is not used:" in shown and "mask of [b]/1.png: it is inverted" in shown
+    assert "12 train images are skipped:" in shown and "9.png: it is cut off" in shown
+    assert "10.png" not in shown and "and 2 more" in shown and "Set `--set range=data`." in shown
 
 
 def test_show_and_list(digits_run: Path, capsys: Capture) -> None:
