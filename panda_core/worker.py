@@ -22,6 +22,7 @@ import numpy as np
 from panda_core.datasets import decode_image, image_files
 from panda_core.errors import PandaError
 from panda_core.records import read_json, write_arrays, write_json
+from panda_core.runs.arrays import MapArrays
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.launch import PROGRESS, REFERENCES, RESULT, bundle_answer
 from panda_core.runs.loaded import LoadedRun, load_run
@@ -76,7 +77,7 @@ def check(run: Path, images: Path, out: Path) -> int:
 
     It writes `PROGRESS` into `out` (done, total) as it goes and then `RESULT`: `rows` of path, score, percentile and
     verdict, or `error`, a sentence. With maps the rows hold peak, the map's highest value, and map_row as well, and
-    `maps.npz` holds `grids`, `distances_i` and `origins_i` as a run's own, and `names`.
+    `maps.npz` holds `MapArrays` and `names`, of at most `MOST_MAPS` images.
     """
     try:
         rows = _check(LoadedRun(RunFolder(run)), images, out)
@@ -123,7 +124,8 @@ def _write_maps(out: Path, mapped: list[ScoredImage]) -> None:
     results = [scored.result for scored in mapped if scored.result is not None]
     if results:
         whole = type(results[0]).joined(results)
-        write_arrays(out / "maps.npz", {**whole.arrays(), "names": np.array([scored.name for scored in mapped])})
+        maps = MapArrays(whole.grids, np.zeros((0, 1, 1), np.float32), whole.distances, whole.origins)
+        write_arrays(out / "maps.npz", {**maps.by_name(), "names": np.array([scored.name for scored in mapped])})
 
 
 def bundle(run: Path, out: Path) -> int:

@@ -73,12 +73,12 @@ def _write_test_maps(folder: RunFolder, target: Path) -> None:
     """Write the maps of a segmentation run's test images, all on the run's one scale."""
     loaded = LoadedRun(folder)
     step, images = loaded.segmented[-1].step, loaded.images("test")
-    maps, scores = loaded.maps(step), loaded.arrays(step)["scores"]
+    maps, scores = loaded.maps(step), loaded.arrays(step).scores
     size, sigma = int(loaded.config.image_size or 0), float(loaded.config.set["sigma"])
-    scale = fixed_scale(loaded.calibration.map_low, loaded.calibration.map_middle, maps["grids"])
+    scale = fixed_scale(loaded.calibration.map_low, loaded.calibration.map_middle, maps.grids)
     items = (
         (images.names[row], images.load(row), full_map(grid, size, sigma), float(scores[row]))
-        for row, grid in enumerate(maps["grids"])
+        for row, grid in enumerate(maps.grids)
     )
     write_maps(target, items, scale, loaded.calibration.verdict)
 
@@ -220,7 +220,7 @@ def verify_command(parsed: argparse.Namespace) -> int:
     """Compute the final scores again from data, weights and checkpoints; exit 1 unless they are equal."""
     loaded = load_run(parsed.run, parsed.runs_dir)
     recomputed = recompute(loaded)
-    recorded = loaded.arrays("final")["scores"]
+    recorded = loaded.final().scores
     if recorded.shape != recomputed.shape:
         raise PandaError(f"Not equal: {len(recorded)} recorded scores, {len(recomputed)} recomputed. The data changed.")
     scale = float(np.abs(recorded).max()) if len(recorded) else 0.0

@@ -42,6 +42,7 @@ from panda_core.methods.table import find_recipe
 from panda_core.records import append_line, cannot_write, write_atomically, write_json
 from panda_core.runs.data import GIVEN_IMAGES
 from panda_core.runs.detector import PandaDetector
+from panda_core.runs.folder import RunFolder
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.segment.settings import adapted_run, tail_file
 
@@ -90,29 +91,30 @@ def write_bundle(loaded: LoadedRun, target: Path) -> Bundle:
 
 def _copy(loaded: LoadedRun, detector: PandaDetector, folder: Path) -> None:
     """Copy into `folder` what `panda_core.runs.detector.detector_of_run` reads."""
-    config, source = loaded.config, loaded.folder.path
-    write_json(folder / "config.json", impersonal(config).to_json())
+    config = loaded.config
+    write_json(RunFolder(folder).config_file, impersonal(config).to_json())
     for event in loaded.events():
         if isinstance(event, (Evaluated, SegmentationEvaluated, RunFinished)):
-            append_line(folder / "events.jsonl", event.to_json())
+            append_line(RunFolder(folder).log_file, event.to_json())
     if loaded.has_maps:
-        step = loaded.segmented[-1].step
-        names, steps = [f"{kept}/{step:06d}.safetensors" for kept in ("banks", "checkpoints")], [step]
-        names = [name for name in names if (source / name).is_file()]
-        _copy_adapted(config, step, folder)
+        steps = [loaded.segmented[-1].step]
+        files = [made(step) for step in steps for made in (loaded.folder.bank, loaded.folder.checkpoint)]
+        files = [file for file in files if file.is_file()]
+        _copy_adapted(config, steps[-1], folder)
     else:
         stop = find_recipe(config.recipe).stop if loaded.metrics is not None else "last"
         steps = [event.step for event in used_checkpoints(loaded.evaluated, stop, config.set.get("ses_start"))]
-        kinds = ["checkpoints"] if config.scorer == OWN else ["checkpoints", "galleries"]
-        names = ["space.safetensors", *(f"{kind}/{step:06d}.safetensors" for kind in kinds for step in steps)]
-    for name in names:
-        (folder / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(source / name, folder / name)
+        galleries = [] if config.scorer == OWN else [loaded.folder.gallery(step) for step in steps]
+        files = [loaded.folder.space_file, *(loaded.folder.checkpoint(step) for step in steps), *galleries]
+    for file in files:
+        copy = folder / file.relative_to(loaded.folder.path)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copyfile(file, copy)
     (folder / "arrays").mkdir()
     for step in steps:
-        arrays = {name: value for name, value in loaded.arrays(step).items() if name in ARRAYS}
-        _save(folder / "arrays" / f"{step:06d}.safetensors", arrays)
-    write_json(folder / "calibration.json", detector.calibration.to_json())
+        arrays = {name: value for name, value in loaded.arrays(step).by_name().items() if name in ARRAYS}
+        _save(RunFolder(folder).arrays_file(step).with_suffix(".safetensors"), arrays)
+    write_json(RunFolder(folder).calibration_file, detector.calibration.to_json())
 
 
 def _save(file: Path, arrays: Mapping[str, np.ndarray]) -> None:

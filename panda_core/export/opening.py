@@ -59,8 +59,8 @@ class BundleFolder(RunFolder):
         roots = {"data_root": default_data_root(), "runs_dir": default_runs_dir()}
         return config.replace(**roots, device=self._device, set=options)
 
-    def arrays(self, step: int | str) -> dict[str, np.ndarray]:
-        return _read(self.path / f"arrays/{int(step):06d}.safetensors")
+    def normaliser(self, step: int) -> float:
+        return float(_read(self.arrays_file(step).with_suffix(".safetensors"))["normaliser"])
 
 
 def _read(file: Path) -> dict[str, np.ndarray]:

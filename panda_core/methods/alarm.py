@@ -6,7 +6,7 @@ training images which third of the others is nearest to it, and how much of that
 
     o_t = (share of the nearest third that is the same as at step 0 - 1/3) / (1 - 1/3)
 
-1: nothing has changed, 0: no more in common than chance (`panda_core.runs.adapt.neighbourhoods`). It needs neither
+1: nothing has changed, 0: no more in common than chance (`panda_core.runs.adapt.evaluate`). It needs neither
 labels nor anomalies, and has no unit. Not in the paper. Share and threshold were chosen on five classes of CIFAR-10
 at 128 px (airplane, automobile, bird, cat, deer); BENCHMARKS.md has the other five. At 64 px, where the unadapted
 network is the best for most classes, the alarm comes too late. Tried besides: effective rank, spread, the distances

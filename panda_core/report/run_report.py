@@ -11,8 +11,9 @@ from panda_core.errors import BrokenRun, DataMissing, PandaError, UnreadableImag
 from panda_core.figures import auroc_figure, curve_of, distances_figure, histogram_figure, rank_figure, ratios_figure
 from panda_core.figures.heatmaps import fixed_scale, heated
 from panda_core.report.page import Html, chart, document, element, picture, table
-from panda_core.runs.adapt.answers import answered
+from panda_core.runs.adapt.results import answered
 from panda_core.runs.calibration import RATE
+from panda_core.runs.folder import FINAL
 from panda_core.runs.loaded import LoadedRun
 from panda_core.segmentation.maps import full_map
 
@@ -27,7 +28,7 @@ def report_of(run: LoadedRun) -> str:
     page has no images and says why.
     """
     step = _last_step(run)
-    arrays = run.arrays("final" if run.metrics is not None else step)
+    scores = run.scores_at(FINAL if run.metrics is not None else step)
     title = run.config.name or f"{run.config.dataset}, normal {run.config.normal_class}, {run.config.recipe}"
     state = run.state()
     return document(
@@ -36,14 +37,14 @@ def report_of(run: LoadedRun) -> str:
         element("p", f"Run {run.run_id}: {state.state}. {state.reason}".strip(), class_="faint"),
         *_numbers(run),
         *(_kinds(run.metrics) if run.has_maps and run.metrics else _curves(run)),
-        *_scores(run, arrays),
-        *_images(run, arrays, step),
+        *_scores(run, scores),
+        *_images(run, scores, step),
         *_settings(run),
     )
 
 
 def _last_step(run: LoadedRun) -> int:
-    points = run.segmented if run.has_maps else run.evaluated
+    points = run.results
     if not points:
         raise BrokenRun(f"Run `{run.run_id}` has no result yet. Wait for its first evaluation, or resume it.")
     return points[-1].step
@@ -105,8 +106,8 @@ def _kinds(metrics: Mapping[str, Any]) -> Iterator[Html]:
         yield table(columns, rows, numbers=(1, 2, 3, 4))
 
 
-def _scores(run: LoadedRun, arrays: Mapping[str, np.ndarray]) -> Iterator[Html]:
-    scores, is_anomaly = arrays["scores"], np.array(run.split["is_anomaly"])
+def _scores(run: LoadedRun, scores: np.ndarray) -> Iterator[Html]:
+    is_anomaly = np.array(run.split["is_anomaly"])
     calibration = run.calibration
     threshold = calibration.threshold()
     about = f"Histogram of the scores of {len(scores)} test images; higher is more anomalous."
@@ -130,7 +131,7 @@ def _scores(run: LoadedRun, arrays: Mapping[str, np.ndarray]) -> Iterator[Html]:
             yield element("p", calibration.warning)
 
 
-def _images(run: LoadedRun, arrays: Mapping[str, np.ndarray], step: int) -> Iterator[Html]:
+def _images(run: LoadedRun, scores: np.ndarray, step: int) -> Iterator[Html]:
     """Yield rows of test images: the most and the least anomalous of all, and the most surprising of each kind."""
     yield element("h2", "Images")
     try:
@@ -140,7 +141,7 @@ def _images(run: LoadedRun, arrays: Mapping[str, np.ndarray], step: int) -> Iter
         why = "The data are not on this machine" if isinstance(error, DataMissing) else "The images cannot be shown"
         yield element("p", f"{why}: {error}")
         return
-    scores, is_anomaly = arrays["scores"], np.array(run.split["is_anomaly"])
+    is_anomaly = np.array(run.split["is_anomaly"])
     show = _maps(run, step) if run.has_maps else lambda _row, image: image
     order = np.argsort(scores, kind="stable")
     groups = (
@@ -169,9 +170,9 @@ def _images(run: LoadedRun, arrays: Mapping[str, np.ndarray], step: int) -> Iter
 def _maps(run: LoadedRun, step: int) -> Callable[[int, np.ndarray], np.ndarray]:
     """Return a function (row, image) -> the image with its map, all maps on the run's one scale."""
     maps = run.maps(step)
-    scale = fixed_scale(run.calibration.map_low, run.calibration.map_middle, maps["grids"])
+    scale = fixed_scale(run.calibration.map_low, run.calibration.map_middle, maps.grids)
     size, sigma = int(run.config.image_size or 0), float(run.config.set["sigma"])
-    return lambda row, image: heated(image, full_map(maps["grids"][row], size, sigma), scale)
+    return lambda row, image: heated(image, full_map(maps.grids[row], size, sigma), scale)
 
 
 def _settings(run: LoadedRun) -> Iterator[Html]:

@@ -173,12 +173,12 @@ def calibration_at(loaded: RecordedRun, step: int | str | None) -> Calibration:
         if not last:
             raise BrokenRun(f"Run `{loaded.run_id}` has no scores yet. Wait for its first evaluation.")
         step = last[-1].step if step in (None, "final") else step
-    scores = loaded.arrays(step)["held_out_scores"]
+    scores = (loaded.final() if isinstance(step, str) else loaded.arrays(step)).held_out_scores
     warning = warning_of(len(scores), str(loaded.config.set.get("calibrate_on", "held-out")))
     if not loaded.has_maps:
         return calibrated(scores, warning)
     size, sigma = int(loaded.config.image_size or 0), float(loaded.config.set["sigma"])
-    return calibrated(scores, warning, grids=loaded.maps(int(step))["held_out_grids"], size=size, sigma=sigma)
+    return calibrated(scores, warning, grids=loaded.maps(int(step)).held_out_grids, size=size, sigma=sigma)
 
 
 def calibrated(

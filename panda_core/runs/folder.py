@@ -34,15 +34,15 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import FileLock, Timeout
 
 from panda_core.config import RunConfig
 from panda_core.errors import BrokenRun, PandaError, UsageError
 from panda_core.events import Event
-from panda_core.records import absolute, append_line, cannot_write, read_arrays, read_json, read_lines, write_json
-from panda_core.runs.arrays import NEEDED_AT_END, NEEDED_AT_STEP
+from panda_core.records import absolute, append_line, cannot_write, read_json, read_lines, write_json
+from panda_core.runs.arrays import AdaptArrays, FinalArrays, MapArrays, PatchArrays, StepArrays
 
+FINAL = "final"
 CHECKPOINTS, GALLERIES, BANKS, MOMENTUM = "checkpoints", "galleries", "banks", "momentum"
 STATES = ("queued", "running", "finished", "stopped", "failed", "interrupted")
 ENDED = ("finished", "stopped", "failed", "interrupted")
@@ -241,7 +241,7 @@ class RunFolder(ComputedFolder):
         return self.path / MOMENTUM / f"{step:06d}.safetensors"
 
     def arrays_file(self, step: int | str) -> Path:
-        """Return the file of the arrays of a step, or of "final"."""
+        """Return the file of the arrays of a step, or of `FINAL`."""
         return self.path / "arrays" / (f"{step:06d}.npz" if isinstance(step, int) else f"{step}.npz")
 
     def maps_file(self, step: int) -> Path:
@@ -259,18 +259,29 @@ class RunFolder(ComputedFolder):
 
     # arrays
 
-    def arrays(self, step: int | str) -> dict[str, np.ndarray]:
-        """Return the arrays of a step (`StepArrays`), or of "final" (`FinalArrays`), by key."""
-        path = self.arrays_file(step)
-        arrays = read_arrays(path)
-        absent = (NEEDED_AT_STEP if isinstance(step, int) else NEEDED_AT_END) - set(arrays)
-        if absent:
-            raise BrokenRun(f"`{path}` lacks {', '.join(sorted(absent))}. The run must be computed again.")
-        return arrays
+    def arrays(self, step: int) -> StepArrays:
+        """Return what a run of any kind measured at a step."""
+        return StepArrays.read(self.arrays_file(step))
 
-    def maps(self, step: int) -> dict[str, np.ndarray]:
-        """Return what a run with maps saved of them at a step, by key."""
-        return read_arrays(self.maps_file(step))
+    def adapt_arrays(self, step: int) -> AdaptArrays:
+        """Return what an adaptation measured at a step."""
+        return AdaptArrays.read(self.arrays_file(step))
+
+    def patch_arrays(self, step: int) -> PatchArrays:
+        """Return what a run with maps measured at a step."""
+        return PatchArrays.read(self.arrays_file(step))
+
+    def final(self) -> FinalArrays:
+        """Return the scores that count."""
+        return FinalArrays.read(self.arrays_file(FINAL))
+
+    def maps(self, step: int) -> MapArrays:
+        """Return the maps of a step."""
+        return MapArrays.read(self.maps_file(step))
+
+    def normaliser(self, step: int) -> float:
+        """Return what a normal image scores on average at a step."""
+        return float(self.arrays(step).normaliser)
 
     def delete(self) -> None:
         """Remove the folder; refused while a process computes the run."""

@@ -11,6 +11,7 @@ import numpy as np
 from panda_core.config import RunConfig
 from panda_core.errors import BrokenRun
 from panda_core.events import DataNoted, Evaluated, Event, ImagesSkipped, RunFinished, SegmentationEvaluated
+from panda_core.runs.arrays import AdaptArrays, FinalArrays, MapArrays, PatchArrays, StepArrays
 from panda_core.runs.calibration import Calibration, calibration_of
 from panda_core.runs.folder import RunFolder, State
 from panda_core.runs.kinds import Kind, kind_of
@@ -100,15 +101,26 @@ class RecordedRun:
             raise BrokenRun(f"Run `{self.run_id}` has not listed its images yet. Wait for its first evaluation.")
         return dict(split)
 
-    def arrays(self, step: int | str) -> dict[str, np.ndarray]:
-        """Return the arrays of a step, or of "final"."""
+    def arrays(self, step: int) -> StepArrays:
+        """Return what was measured at a step, whatever the kind of the run."""
         return self.folder.arrays(step)
 
-    def maps(self, step: int) -> dict[str, np.ndarray]:
-        """Return what a segmentation run saved of its maps at a step.
+    def adapt_arrays(self, step: int) -> AdaptArrays:
+        """Return what an adaptation measured at a step."""
+        return self.folder.adapt_arrays(step)
 
-        `grids` (M, g, g) of the test images, to be enlarged with `panda_core.segmentation.maps.full_map`;
-        `held_out_grids` (H, g, g); for each group i of levels `distances_i` (M, h, w, k) and `origins_i`
-        (M, h, w, k, 4): image (a row of the training images), turn, row and column of the nearest normal patches.
-        """
+    def patch_arrays(self, step: int) -> PatchArrays:
+        """Return what a run with maps measured at a step."""
+        return self.folder.patch_arrays(step)
+
+    def final(self) -> FinalArrays:
+        """Return the scores that count, of a run that is finished."""
+        return self.folder.final()
+
+    def scores_at(self, step: int | str) -> np.ndarray:
+        """Return the scores (M,) of the test images at a step, or of `FINAL`."""
+        return self.final().scores if isinstance(step, str) else self.arrays(step).scores
+
+    def maps(self, step: int) -> MapArrays:
+        """Return the maps of a step."""
         return self.folder.maps(step)

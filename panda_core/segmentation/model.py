@@ -78,11 +78,6 @@ class PatchResult:
         distances, origins = (tuple(part[one] for part in parts) for parts in (self.distances, self.origins))
         return PatchResult(self.grids[one], self.scores[one], self.whole[one], distances, origins)
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return grids, and for each group the distances and places of nearest patches, by the keys in files."""
-        distances = {f"distances_{group}": values for group, values in enumerate(self.distances)}
-        return {"grids": self.grids, **distances, **{f"origins_{group}": v for group, v in enumerate(self.origins)}}
-
 
 class PatchModel:
     """Patch comparison with the stages `levels` of a network, as a resolved segmentation config describes it."""

@@ -109,7 +109,7 @@ def test_segment_writes_the_maps_of_the_test_images(segment: Callable[..., Any],
     maps = loaded.detector().anomaly_maps([images.load(row) for row in range(8)])
     for row, line in enumerate(table(files["maps.csv"])):
         assert (line["file"], line["name"]) == (f"{row:05d}", images.names[row])
-        assert float(line["score"]) == pytest.approx(float(loaded.arrays(0)["scores"][row]), rel=1e-5)
+        assert float(line["score"]) == pytest.approx(float(loaded.arrays(0).scores[row]), rel=1e-5)
         values = np.load(io.BytesIO(files[f"{row:05d}.npy"]))
         np.testing.assert_allclose(values, maps[row], rtol=1e-4, atol=1e-5)
         assert float(line["highest"]) == pytest.approx(float(values.max()), rel=1e-5)

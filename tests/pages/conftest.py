@@ -110,14 +110,14 @@ def write_run(folder: RunFolder, state: str, *, anomalies: bool = True) -> None:
     folder.append(CacheProgress(split="test", done=len(is_anomaly), total=len(is_anomaly)))
     folder.append(ImagesSkipped(split="test", count=1, names=["<b>bad</b>.png"], reasons=["It is empty."]))
     for step in STEPS:
-        write_arrays(folder.path / "arrays" / f"{step:06d}.npz", arrays_of(rng, is_anomaly, step))
+        write_arrays(folder.arrays_file(step), arrays_of(rng, is_anomaly, step))
         folder.append(evaluated(step, anomalies))
         folder.append(Stepped(step=step + 1, images_seen=32, loss=0.1))
     if state == "finished":
         final = arrays_of(rng, is_anomaly, STEPS[-1])
         steps = np.full(len(is_anomaly), STEPS[-1])
         kept = {"scores": final["scores"], "held_out_scores": final["held_out_scores"], "step": steps}
-        write_arrays(folder.path / "arrays" / "final.npz", kept)
+        write_arrays(folder.arrays_file("final"), kept)
         folder.append(RunFinished(metrics=metrics_of(anomalies, len(is_anomaly)), seconds=12.0))
     elif state == "stopped":
         folder.append(RunStopped(reason="Stopped on request after step 20."))
@@ -178,14 +178,14 @@ def write_maps(folder: RunFolder, state: str, steps: tuple[int, ...], held_out: 
             f"origins_{group}": rng.integers(0, [len(task.train), 1, side, side], (count, side, side, 3, 4))
             for group, side in enumerate((GRID, GRID // 2))
         }
-        write_arrays(folder.path / "maps" / f"{step:06d}.npz", {"grids": grids, "held_out_grids": normal, **parts})
+        write_arrays(folder.maps_file(step), {"grids": grids, "held_out_grids": normal, **parts})
         arrays = {
             "scores": grids.max(axis=(1, 2)),
             "held_out_scores": normal.max(axis=(1, 2)) if held_out else np.empty(0, np.float32),
             "normaliser": np.array(1.0),
             "peaks": grids.max(axis=(1, 2)),
         }
-        write_arrays(folder.path / "arrays" / f"{step:06d}.npz", arrays)
+        write_arrays(folder.arrays_file(step), arrays)
         folder.append(segmented(step))
     if state == "finished":
         kinds = {"blob": {"images": 3, "image_auroc": 0.912345678, "pixel_auroc": None, "aupro": None}}

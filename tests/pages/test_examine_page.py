@@ -18,9 +18,9 @@ def test_counts_at_the_threshold_are_those_of_the_arrays(open_page: Any, make_ru
 
     folder = make_run()
     at = open_page("examine", run=folder.run_id)
-    final = folder.arrays("final")
+    final = folder.final()
     labels = np.array(folder.read("split.json")["is_anomaly"])
-    above = Calibration(final["held_out_scores"]).rejects(final["scores"])
+    above = Calibration(final.held_out_scores).rejects(final.scores)
     values = {metric.label: metric.value for metric in at.metric}
     assert values["Normal test images rejected"] == f"{above[labels == 0].sum()} of {(labels == 0).sum()}"
     assert values["Anomalous test images found"] == f"{above[labels == 1].sum()} of {(labels == 1).sum()}"
@@ -31,7 +31,7 @@ def test_scrubbing_to_a_step_shows_its_scores(open_page: Any, make_run: Any) -> 
     folder = make_run()
     at = open_page("examine", run=folder.run_id, step="10")
     assert at.select_slider(key="step").value == "10"
-    score = f"{folder.arrays(10)['scores'].max():.3g}"
+    score = f"{folder.arrays(10).scores.max():.3g}"
     assert any(button.label == score for button in at.button)
 
 
@@ -55,7 +55,7 @@ def test_a_chosen_image_shows_its_neighbours(open_page: Any, make_run: Any) -> N
     at = open_page("examine", run=folder.run_id, image="0")
     name = folder.read("split.json")["test"][0]
     assert any(name in markdown.value for markdown in at.markdown)
-    distances = [f"{value:.3g}" for value in folder.arrays(20)["neighbour_distances"][0]]
+    distances = [f"{value:.3g}" for value in folder.adapt_arrays(20).neighbour_distances[0]]
     captions = [caption.value for caption in at.caption]
     assert all(distance in captions for distance in distances)
     at.button(key="look-3").click().run()
@@ -66,10 +66,10 @@ def test_a_chosen_image_shows_its_neighbours(open_page: Any, make_run: Any) -> N
 def test_neighbours_of_a_chosen_checkpoint_come_in_the_unit_of_the_score(open_page: Any, make_run: Any) -> None:
     """Guards against distances of millionths beside a score of 17, of which they are the reason."""
     folder = make_run(recipe="panda-ses")
-    arrays = folder.arrays(20)
+    arrays = folder.adapt_arrays(20).by_name()
     arrays["normaliser"] = np.array(2e-6)
     arrays["neighbour_distances"] = 1e-6 * np.arange(1.0, 6.0) * np.ones_like(arrays["neighbour_distances"])
-    write_arrays(folder.path / "arrays" / "000020.npz", arrays)
+    write_arrays(folder.arrays_file(20), arrays)
     captions = [caption.value for caption in open_page("examine", run=folder.run_id, image="0").caption]
     assert {"0.5", "1", "1.5", "2", "2.5"} <= set(captions)
 

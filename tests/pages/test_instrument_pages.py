@@ -41,9 +41,9 @@ def test_a_refit_is_shown_where_every_step_recorded_it(make_run: Any) -> None:
     run = LoadedRun(make_run())
     assert machine_data(run)["refitted"] is None
     for step in (0, 10, 20):
-        arrays = run.arrays(step)
+        arrays = run.adapt_arrays(step).by_name()
         arrays |= {f"refit_{split}": 2 * arrays[f"projection_{split}"] for split in ("train", "test")}
-        write_arrays(run.folder.path / "arrays" / f"{step:06d}.npz", arrays)
+        write_arrays(run.folder.arrays_file(step), arrays)
         refitted = machine_data(run)["refitted"]
         assert (refitted is not None) == (step == 20)
     assert len(refitted["train"]) == len(refitted["enlarged"]) == 3
@@ -89,19 +89,19 @@ def test_the_maps_are_those_of_the_twelve_images(make_run: Any, make_maps: Any) 
     maps = maps_of(make_maps, run, steps=(0, 20))
     order = np.random.default_rng(0).permutation(len(maps.split["test"]))
     for step in (0, 20):
-        kept = maps.maps(step)
+        kept = maps.maps(step).by_name()
         kept["grids"] = np.full_like(kept["grids"], 1.0)
         kept["grids"][:, 0, 0] += np.arange(len(order))  # the place of each image among the maps, at one patch
-        write_arrays(maps.folder.path / "maps" / f"{step:06d}.npz", kept | {"grids": kept["grids"][order]})
-        arrays = maps.arrays(step) | {"peaks": (1.0 + np.arange(len(order)))[order]}
-        write_arrays(maps.folder.path / "arrays" / f"{step:06d}.npz", arrays)
+        write_arrays(maps.folder.maps_file(step), kept | {"grids": kept["grids"][order]})
+        arrays = maps.arrays(step).by_name() | {"peaks": (1.0 + np.arange(len(order)))[order]}
+        write_arrays(maps.folder.arrays_file(step), arrays)
     names = [maps.split["test"][place] for place in order]
     write_json(maps.folder.path / "split.json", maps.split | {"test": names})
     data = machine_data(run, LoadedRun(maps.folder))
     heat = data["heat"]
     assert [found is None for found in heat["maps"]] == [False, True, False]  # step 10 was not segmented
     assert len(heat["pictures"]) == len(data["twelve"]) and heat["pictures"][0].startswith("data:image/jpeg;base64,")
-    unit = float(maps.maps(0)["held_out_grids"].mean())
+    unit = float(maps.maps(0).held_out_grids.mean())
     for image, peak in zip(data["twelve"], heat["peaks"][0], strict=True):
         there = maps.split["test"].index(run.split["test"][image["row"]])
         assert peak == pytest.approx((1.0 + there) / unit, rel=1e-2)
@@ -273,7 +273,7 @@ def test_relative_scores_follow_the_rule(make_run: Any) -> None:
     steps, table = relative_scores(run.run_id, 3)
     assert steps == [0, 10, 20]
     arrays = run.arrays(10)
-    assert table[1] == pytest.approx(arrays["scores"] / float(arrays["normaliser"]), rel=1e-5)
+    assert table[1] == pytest.approx(arrays.scores / float(arrays.normaliser), rel=1e-5)
     assert np.isfinite(table).all()
 
 

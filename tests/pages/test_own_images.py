@@ -158,7 +158,7 @@ def checked(folder: Any, names: list[str], values: list[float | None], kind: str
     ]
     if kind == "maps":
         maps = LoadedRun(folder).maps(0)
-        kept = {name: maps[name][: len(rows)] for name in maps if name != "held_out_grids"}
+        kept = maps.rows(np.arange(len(rows))).by_name()
         write_arrays(out / "maps.npz", kept | {"names": np.array([row["path"] for row in rows])})
     write_json(out / "photos.json", {"upload": upload.token})
     write_json(out / "result.json", {"rows": rows, "error": ""})
@@ -186,8 +186,7 @@ def test_known_anomalies_say_how_many_are_found(kind: str, open_page: Any, make_
     folder = make_maps() if kind == "maps" else make_run()
     (folder.path / ("banks" if kind == "maps" else "checkpoints")).mkdir(exist_ok=True)
     run = LoadedRun(folder)
-    arrays = run.arrays(0 if kind == "maps" else "final")
-    scores = arrays["scores"][np.array(run.split["is_anomaly"]) == 1]
+    scores = run.scores_at(0 if kind == "maps" else "final")[np.array(run.split["is_anomaly"]) == 1]
     for percent in (5, 50):
         found = int(run.calibration.rejects(scores, percent / 100).sum())
         told = words(open_page("own_images", run=folder.run_id, own_alarms=str(percent)))

@@ -78,7 +78,7 @@ def test_counts_follow_the_threshold(open_page: Any, make_maps: Any) -> None:
     labels = np.array(folder.read("split.json")["is_anomaly"])
     at = open_page("segment", run=folder.run_id)
     assert values(at)["Anomalies found"] == f"{labels.sum()} of {labels.sum()}"
-    calibration, scores = LoadedRun(folder).calibration, folder.arrays(0)["scores"]
+    calibration, scores = LoadedRun(folder).calibration, folder.arrays(0).scores
     for percent in (1, 20, 50):
         at.slider(key="map_alarms").set_value(percent).run()
         rejected = calibration.rejects(scores, percent / 100)
@@ -131,7 +131,7 @@ def test_the_hottest_patch_is_explained_first(open_page: Any, make_maps: Any) ->
 
     maps = LoadedRun(folder).maps(0)
     for group, (row, column) in enumerate((HOT, (HOT[0] // 2, HOT[1] // 2))):
-        for distance in maps[f"distances_{group}"][image, row, column]:
+        for distance in maps.distances[group][image, row, column]:
             assert any(f"**{distance:.3g}**" in caption.value for caption in at.caption)
     at.number_input(key=keys[0]).set_value(4).run()
     assert any("row 4, column 3" in caption.value for caption in at.caption)

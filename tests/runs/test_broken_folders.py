@@ -153,7 +153,7 @@ def test_a_pickle_never_runs(own_run: Path, tmp_path: Path, name: str, form: str
             np.savez(file, scores=np.array([Canary(canary)], dtype=object))
     with pytest.raises(PandaError):
         loaded = load_run(own_run)
-        loaded.arrays("final")
+        loaded.final()
         loaded.arrays(4)
         loaded.detector().anomaly_scores(IMAGES)
     assert not canary.exists()
@@ -164,7 +164,7 @@ def test_damaged_arrays_are_one_sentence(own_run: Path, damage: Callable[[Path],
     """A traceback of zip for a run whose result was cut off."""
     damage(own_run / "arrays" / "final.npz")
     with pytest.raises(PandaError, match=r"final\.npz"):
-        load_run(own_run).arrays("final")
+        load_run(own_run).final()
     assert main(["verify", str(own_run)]) == 1
 
 

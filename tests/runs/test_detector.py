@@ -26,8 +26,8 @@ def test_a_runs_detector_gives_the_runs_scores(digits_run: Path) -> None:
     detector = loaded.detector()
     scores = detector.anomaly_scores(images)
     assert scores.dtype == np.float32
-    np.testing.assert_allclose(scores, loaded.arrays("final")["scores"], rtol=1e-3)
-    np.testing.assert_array_equal(detector.held_out_scores, loaded.arrays("final")["held_out_scores"])
+    np.testing.assert_allclose(scores, loaded.final().scores, rtol=1e-3)
+    np.testing.assert_array_equal(detector.held_out_scores, loaded.final().held_out_scores)
     order = np.random.default_rng(0).permutation(40)
     np.testing.assert_allclose(detector.anomaly_scores([images[row] for row in order]), scores[order], rtol=1e-3)
     alone = [detector.anomaly_scores([image])[0] for image in images[:5]]
@@ -45,7 +45,7 @@ def test_every_recipes_detector_gives_the_runs_scores(
     folder, _ = finish(tiny(recipe=recipe, feature_norm=norm, set=options, **pace))
     loaded = load_run(folder.path)
     images = [loaded.images("test").load(row) for row in range(20)]
-    np.testing.assert_allclose(loaded.detector().anomaly_scores(images), loaded.arrays("final")["scores"], rtol=1e-4)
+    np.testing.assert_allclose(loaded.detector().anomaly_scores(images), loaded.final().scores, rtol=1e-4)
 
 
 @pytest.mark.parametrize("start", ["exclude", "include"])

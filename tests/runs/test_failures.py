@@ -59,7 +59,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(
     assert points and loaded.evaluated == points
     assert loaded.metrics is None
     for event in points:
-        assert np.isfinite(loaded.arrays(event.step)["scores"]).all()
+        assert np.isfinite(loaded.arrays(event.step).scores).all()
     assert np.isfinite(loaded.detector().anomaly_scores([np.zeros((8, 8, 3), np.uint8)])).all()
 
 
@@ -132,7 +132,7 @@ def test_unreadable_images_are_named_and_take_no_part(tiny: Tiny) -> None:
         if hasattr(event, "run_id")
     }
     other = RunFolder(folder.path.parent.with_name("runs plain") / plain)
-    np.testing.assert_array_equal(folder.arrays("final")["scores"], other.arrays("final")["scores"])
+    np.testing.assert_array_equal(folder.final().scores, other.final().scores)
 
 
 def test_too_few_readable_images_are_one_sentence(tiny: Tiny) -> None:

@@ -121,8 +121,8 @@ def test_every_surface_gives_the_same_verdict(
             assert final.percentile(image) == calibration.percentile(float(score))
     else:  # Segment
         step = run.segmented[-1].step
-        arrays, maps = run.arrays(step), run.maps(step)
-        view = joined(run, list(run.split["test"]), arrays["scores"], arrays["peaks"], maps, calibration)
+        arrays, maps = run.patch_arrays(step), run.maps(step)
+        view = joined(run, list(run.split["test"]), arrays.scores, arrays.peaks, maps, calibration)
         assert view.calibration.threshold(RATES[1]) == detector.threshold(RATES[1])
     capsys.readouterr()
     assert main(["show", str(folder.path), "--json"]) == 0

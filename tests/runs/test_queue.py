@@ -126,6 +126,6 @@ def test_two_threads_round_differently_and_no_more(digits_run: Path, panda: Call
     done = panda("run", "--json", *config.to_flags(), env={**os.environ, "OMP_NUM_THREADS": "2"})
     assert done.returncode == 0, done.stderr
     (path,) = (tmp_path / "runs").iterdir()
-    expected, found = (load_run(run).arrays("final")["scores"] for run in (digits_run, path))
+    expected, found = (load_run(run).final().scores for run in (digits_run, path))
     np.testing.assert_allclose(found, expected, rtol=1e-2)
     assert len(done.stdout.splitlines()) == len((path / "events.jsonl").read_text().splitlines())

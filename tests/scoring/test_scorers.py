@@ -15,7 +15,7 @@ from sklearn.svm import OneClassSVM
 from panda_core.errors import UsageError
 from panda_core.events import CacheProgress
 from panda_core.metrics import auroc
-from panda_core.runs.adapt import oracle
+from panda_core.runs.adapt import results as oracle
 from panda_core.scoring.knn import KNNScorer, nearest
 from panda_core.scoring.mahalanobis import MahalanobisScorer
 from panda_core.scoring.means import KMeansScorer, MeanScorer

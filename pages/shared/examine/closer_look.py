@@ -46,12 +46,14 @@ def show_image(run: LoadedRun, scored: StepScores) -> None:
 def _neighbours(run: LoadedRun, scored: StepScores, image: int) -> None:
     step = int(scored.steps[image])
     try:
-        arrays = run.arrays(step)
-        rows, distances = arrays["neighbours"][image], arrays["neighbour_distances"][image]
-        # Where each image has a checkpoint of its own, distances come in the unit of its score, which adds up some.
-        unit = float(arrays["normaliser"]) if stops_by_sample(run) and scored.final else 1.0
-    except (PandaError, KeyError, IndexError):
+        arrays = run.adapt_arrays(step)
+    except PandaError:
         return
+    if arrays.neighbours is None or arrays.neighbour_distances is None:
+        return
+    rows, distances = arrays.neighbours[image], arrays.neighbour_distances[image]
+    # Where each image has a checkpoint of its own, distances come in the unit of its score, which adds up some.
+    unit = float(arrays.normaliser) if stops_by_sample(run) and scored.final else 1.0
     st.markdown(f"**Nearest normal training images** at step {step}", help=tip("neighbours"))
     names, shown = run.split["train"], find_images(run, "train")[0] is not None
     with st.grid(5, min_column_width=44, gap="small"):

@@ -18,7 +18,7 @@ from pages.shared.frame.router import ADAPT, SEGMENT
 from pages.shared.runs.choice import all_runs, choose_rate, choose_run, has_maps, opened_run
 from panda_core.errors import PandaError
 from panda_core.figures import histogram_figure, spectrum_figure
-from panda_core.runs.adapt.answers import answered
+from panda_core.runs.adapt.results import answered
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.loaded import LoadedRun
 
@@ -159,7 +159,7 @@ def _described(scored: StepScores) -> str:
 
 def _spectrum(run: LoadedRun, step: int | str) -> None:
     last = run.evaluated[-1].step if step == FINAL else int(step)
-    values, unadapted = (run.arrays(number).get("singular_values", np.empty(0)) for number in (last, 0))
+    values, unadapted = (run.adapt_arrays(number).singular_values for number in (last, 0))
     st.markdown(f"**How the spread of the training features is shared, step {last}**", help=tip("spectrum"))
     show_figure(
         spectrum_figure(values, unadapted),

@@ -75,21 +75,17 @@ class StepScores:
 
 def scores_of(run: LoadedRun, step: int | str, rate: float = RATE) -> StepScores:
     """Return the scores of a run at a step, or its final ones; rate: of false alarms that are allowed."""
-    split, arrays = run.split, run.arrays(step)
-    try:
-        scores = np.asarray(arrays["scores"], np.float64)
-        steps = arrays["step"] if step == FINAL else np.full(len(scores), step)
-        scored = StepScores(
-            list(split["test"]),
-            scores,
-            np.asarray(split["is_anomaly"], int),
-            steps,
-            run.calibration if step == FINAL else calibration_at(run, step),
-            rate,
-            step == FINAL,
-        )
-    except KeyError as error:
-        raise BrokenRun(f"Run `{run.run_id}` lacks {error} among its results. Compute it again.") from error
+    split, scores = run.split, np.asarray(run.scores_at(step), np.float64)
+    steps = run.final().step if isinstance(step, str) else np.full(len(scores), step)
+    scored = StepScores(
+        list(split["test"]),
+        scores,
+        np.asarray(split["is_anomaly"], int),
+        steps,
+        run.calibration if step == FINAL else calibration_at(run, step),
+        rate,
+        step == FINAL,
+    )
     if not len(scored.names) == len(scores) == len(scored.is_anomaly):
         raise BrokenRun(f"Run `{run.run_id}` lists other images than it has scores for. Compute it again.")
     return scored

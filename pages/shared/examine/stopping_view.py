@@ -28,7 +28,7 @@ def show_chosen(run: LoadedRun) -> None:
     """Draw how many images chose each checkpoint; nothing for a run without sample-wise stopping or not finished."""
     if not stops_by_sample(run) or not (run.folder.path / "arrays" / "final.npz").is_file():
         return
-    chosen = run.arrays("final")["step"]
+    chosen = run.final().step
     used = _used(run)
     is_anomaly = np.asarray(run.split["is_anomaly"], int)
     st.markdown("**Which checkpoint each test image chose**", help=tip("ses_chosen"))
@@ -75,8 +75,8 @@ def relative_scores(run_id: str, points: int) -> tuple[list[int], np.ndarray]:
     run = LoadedRun(folder)
     steps = [event.step for event in run.evaluated][:points]
     arrays = [run.arrays(step) for step in steps]
-    scores = np.stack([at_step["scores"] for at_step in arrays]).astype(np.float64)
-    normalisers = np.array([float(at_step["normaliser"]) for at_step in arrays])
+    scores = np.stack([at_step.scores for at_step in arrays]).astype(np.float64)
+    normalisers = np.array([float(at_step.normaliser) for at_step in arrays])
     usable = normalisers > SMALLEST_SPREAD * max(float(normalisers.max()), 1e-30)
     return steps, np.where(usable[:, None], scores / np.where(usable, normalisers, 1.0)[:, None], 0.0)
 

@@ -24,7 +24,8 @@ from pages.shared.segment.maps import MapView, joined, picture_of
 from pages.shared.segment.viewer import show_viewer
 from panda_core.datasets import FileImages, image_files
 from panda_core.errors import BrokenRun, PandaError
-from panda_core.records import read_arrays, read_json
+from panda_core.records import read_json
+from panda_core.runs.arrays import MapArrays
 from panda_core.runs.calibration import RATE
 from panda_core.runs.launch import how_check_ended
 from panda_core.runs.loaded import LoadedRun
@@ -157,7 +158,7 @@ def _pictures(output: Path, upload: Upload, rows: list[Row]) -> None:
 def _view(run: LoadedRun, output: Path, upload: Upload, rows: list[Row], rate: float | None) -> MapView:
     """Return images with their maps, on the scale of the run and judged by its calibration."""
     map_rows = np.array([int(row["map_row"]) for row in rows])
-    arrays = {name: array[map_rows] for name, array in read_arrays(output / "maps.npz").items() if name != "names"}
+    arrays = MapArrays.read(output / "maps.npz").rows(map_rows)
     if not run.segmented:
         raise BrokenRun(f"Run `{run.run_id}` has no maps of its own to compare with. Compute it again.")
     maps = joined(

@@ -18,6 +18,7 @@ from pages.shared.runs.choice import find_run
 from pages.shared.runs.images import find_images, tile
 from panda_core.errors import BrokenRun, PandaError
 from panda_core.figures import Moment, curve_of, jumps, thinned, time_machine
+from panda_core.runs.arrays import AdaptArrays
 from panda_core.runs.calibration import calibrated
 from panda_core.runs.loaded import LoadedRun
 
@@ -78,10 +79,7 @@ def machine_data(run: LoadedRun, maps: LoadedRun | None = None) -> dict[str, Any
     evaluated = [run.evaluated[index] for index in thinned(len(run.evaluated))]
     curve = curve_of(evaluated, last_step=run.config.steps, metrics=run.metrics)
     is_anomaly = np.array(run.split["is_anomaly"], dtype=int)
-    try:
-        moments = [_moment(run.arrays(event.step)) for event in evaluated]
-    except KeyError as error:
-        raise BrokenRun(f"Run `{run.run_id}` lacks {error} among its results. Compute it again.") from error
+    moments = [_moment(run.adapt_arrays(event.step)) for event in evaluated]
     alarms = [event.alarm for event in evaluated]
     data = time_machine(curve, moments, is_anomaly, _among(run, maps))
     data["heat"] = _heat(run, maps, data)
@@ -90,20 +88,20 @@ def machine_data(run: LoadedRun, maps: LoadedRun | None = None) -> dict[str, Any
     return data | {"run": run.run_id, "jumps": jumps(curve, alarms), "words": story_of(curve, alarms)}
 
 
-def _moment(arrays: dict[str, np.ndarray]) -> Moment:
-    held_out, scores = arrays["held_out_scores"], arrays["scores"].astype(np.float64)
+def _moment(arrays: AdaptArrays) -> Moment:
+    held_out, scores = arrays.held_out_scores, arrays.scores.astype(np.float64)
     calibration = calibrated(held_out)
     return Moment(
-        train=arrays["projection_train"],
-        test=arrays["projection_test"],
+        train=arrays.projection_train,
+        test=arrays.projection_test,
         scores=scores,
         held_out=held_out,
-        singular_values=arrays["singular_values"],
-        normaliser=float(arrays["normaliser"]),
+        singular_values=arrays.singular_values,
+        normaliser=float(arrays.normaliser),
         threshold=calibration.threshold(),
         rejected=calibration.rejects(scores),
-        refit_train=arrays.get("refit_train"),
-        refit_test=arrays.get("refit_test"),
+        refit_train=arrays.refit_train,
+        refit_test=arrays.refit_test,
     )
 
 

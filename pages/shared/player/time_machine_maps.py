@@ -91,11 +91,11 @@ def film_of(run: LoadedRun, maps: LoadedRun, steps: Sequence[int], rows: Sequenc
 
 
 def _maps_at(maps: LoadedRun, step: int, chosen: np.ndarray) -> MapsAt:
-    arrays, grids, calibration = maps.arrays(step), maps.maps(step), calibration_at(maps, step)
+    arrays, grids, calibration = maps.patch_arrays(step), maps.maps(step), calibration_at(maps, step)
     return MapsAt(
-        grids["grids"][chosen],
-        arrays["peaks"][chosen],
-        grids["held_out_grids"].astype(np.float32),
+        grids.grids[chosen],
+        arrays.peaks[chosen],
+        grids.held_out_grids.astype(np.float32),
         calibration.map_low,
         calibration.map_middle,
     )

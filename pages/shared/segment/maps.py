@@ -14,6 +14,7 @@ from pages.shared.runs.images import find_images
 from panda_core.datasets import FileImages, Images, Masks
 from panda_core.errors import BrokenRun, PandaError, UnreadableImage
 from panda_core.figures.heatmaps import Scale, fixed_scale
+from panda_core.runs.arrays import MapArrays
 from panda_core.runs.calibration import RATE, Calibration, calibration_at
 from panda_core.runs.loaded import LoadedRun
 from panda_core.segmentation.maps import full_map
@@ -140,7 +141,7 @@ def view_of(run: LoadedRun, step: int, rate: float = RATE) -> MapView:
 
 def maps_of(run: LoadedRun, step: int) -> Maps:
     """Return the maps of a run's test images at a step."""
-    path = run.folder.path / "maps" / f"{step:06d}.npz"
+    path = run.folder.maps_file(step)
     return _maps_at(run.run_id, step, path.stat().st_mtime_ns if path.exists() else 0)
 
 
@@ -148,12 +149,9 @@ def maps_of(run: LoadedRun, step: int) -> Maps:
 def _maps_at(run_id: str, step: int, changed: int) -> Maps:
     """Return the maps; changed: when their file was written, so that a run computed anew is read anew."""
     run = opened(run_id)
-    arrays, maps = run.arrays(step), run.maps(step)
-    absent = [name for name in ("grids", "held_out_grids") if name not in maps] + ["peaks"] * ("peaks" not in arrays)
-    if absent:
-        raise BrokenRun(f"Run `{run_id}` lacks {', '.join(absent)} among its maps. Compute it again.")
+    arrays, maps = run.patch_arrays(step), run.maps(step)
     calibration = run.calibration if step == run.segmented[-1].step else calibration_at(run, step)
-    return joined(run, list(run.split["test"]), arrays["scores"], arrays["peaks"], maps, calibration)
+    return joined(run, list(run.split["test"]), arrays.scores, arrays.peaks, maps, calibration)
 
 
 def joined(
@@ -161,18 +159,17 @@ def joined(
     names: list[str],
     scores: np.ndarray,
     peaks: np.ndarray,
-    maps: dict[str, np.ndarray],
+    maps: MapArrays,
     calibration: Calibration,
 ) -> Maps:
     """Return the parts of a set of maps as one."""
-    groups = range(sum(name.startswith("distances_") for name in maps))
     return Maps(
         names=names,
         scores=np.asarray(scores, np.float64),
         peaks=np.asarray(peaks, np.float64),
-        grids=np.asarray(maps["grids"], np.float32),
-        distances=tuple(maps[f"distances_{group}"] for group in groups),
-        origins=tuple(maps[f"origins_{group}"] for group in groups),
+        grids=np.asarray(maps.grids, np.float32),
+        distances=maps.distances,
+        origins=maps.origins,
         calibration=calibration,
         size=int(run.config.image_size or 224),
         sigma=float(run.config.set.get("sigma", 0)),

@@ -12,17 +12,18 @@ from torch import Tensor, nn
 
 from panda_core.events import Computing, Evaluated
 from panda_core.features.space import FeatureNorm, space_features, tail_features
+from panda_core.linalg import principal_components
 from panda_core.methods.alarm import alarm
 from panda_core.methods.learner import Learner
 from panda_core.metrics import auroc, auroc_interval, effective_rank, spectrum
-from panda_core.runs.adapt.directions import fixed_axes, refitted
 from panda_core.runs.adapt.inputs import Inputs
-from panda_core.runs.adapt.neighbourhoods import neighbourhoods, overlap
 from panda_core.runs.adapt.settings import AdaptPlan
+from panda_core.runs.arrays import AdaptArrays
 from panda_core.scoring.knn import nearest
 
 NEIGHBOURS = 5  # nearest normal images kept for each test image, to look at
 SPECTRUM_KEPT = 64
+REFIT_IMAGES = 500  # images of each split that a projection fitted anew looks at
 WATCHED = 500  # training images whose neighbours are followed from step 0 on
 
 
@@ -53,7 +54,7 @@ class Space:
         center = learner.adjusted(normal[fitted].mean(dim=0))
         test = yield from space_features(tail, norm, inputs.test.values, device)
         unadapted = Features(normal.numpy(), test)
-        return Space(norm, center, fixed_axes(np.concatenate([unadapted.train, unadapted.test]))), unadapted
+        return Space(norm, center, projection_axes(np.concatenate([unadapted.train, unadapted.test]))), unadapted
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all of it by name, for saving."""
@@ -77,7 +78,7 @@ class Features:
 class Measured:
     """arrays: what is saved under `arrays/`. event: the point of every curve."""
 
-    arrays: dict[str, np.ndarray]
+    arrays: AdaptArrays
     event: Evaluated
 
     @property
@@ -103,34 +104,32 @@ class Evaluation:
     ) -> Computing[Measured]:
         """Return scores, pictures and curve points. began: `time.monotonic()` when this evaluation started."""
         scores, held_out_scores = yield from self._scores(features)
-        arrays = self._arrays(features, scores, held_out_scores)
+        arrays, spectrum_of_all = self._arrays(features, scores, held_out_scores)
         labels, seed = self.inputs.is_anomaly, self.plan.config.seed
-        scores, distances = arrays["scores"], arrays["center_distances"]
-        low, high = auroc_interval(scores, labels, rng=np.random.default_rng([seed, 3]))
-        spread = float(arrays["spread"])
-        rank = effective_rank(arrays.pop("all_singular_values"))
-        around = arrays.pop("watched_neighbours")
+        low, high = auroc_interval(arrays.scores, labels, rng=np.random.default_rng([seed, 3]))
+        watched = neighbourhoods(features.train[self.inputs.train_rows][:WATCHED])
         if not history:  # what later steps are compared with
-            arrays["watched_neighbours"] = around
-        first = (history[0].arrays if history else arrays).get("watched_neighbours")
+            arrays = dataclasses.replace(arrays, watched_neighbours=watched)
+        first = (history[0].arrays if history else arrays).watched_neighbours
+        spread, distances = float(arrays.spread), arrays.center_distances
         event = Evaluated(
             step=step,
             images_seen=images_seen,
-            auroc=auroc(scores, labels),
+            auroc=auroc(arrays.scores, labels),
             auroc_low=low,
             auroc_high=high,
             center_auroc=auroc(distances, labels),
             spread=spread,
             normal_ratio=_ratio(distances[labels == 0], spread),
             anomalous_ratio=_ratio(distances[labels == 1], spread),
-            effective_rank=rank,
+            effective_rank=effective_rank(spectrum_of_all),
             alarm="",
             seconds=time.monotonic() - began,
-            held_out_ratio=_ratio(arrays.pop("held_out_distances"), spread),
-            neighbour_overlap=overlap(first, around) if first is not None and first.shape == around.shape else None,
+            held_out_ratio=_ratio(self._held_out_distances(features), spread),
+            neighbour_overlap=overlap(first, watched) if first is not None and first.shape == watched.shape else None,
         )
-        told = alarm([*(measured.event for measured in history), event])
-        return Measured(arrays, dataclasses.replace(event, alarm=told))
+        alarmed = alarm([*(measured.event for measured in history), event])
+        return Measured(arrays, dataclasses.replace(event, alarm=alarmed))
 
     def _scores(self, features: Features) -> Computing[tuple[np.ndarray, np.ndarray]]:
         """Return scores of the test images (M,) and of the held-out normal ones (H,), compared with the same images."""
@@ -149,35 +148,95 @@ class Evaluation:
             scorer = self.plan.new_scorer().fit(features.train[inputs.reference_rows])
         return scores, scorer.score(features.train[rows])
 
-    def _arrays(self, features: Features, scores: np.ndarray, held_out: np.ndarray) -> dict[str, np.ndarray]:
+    def _arrays(self, features: Features, scores: np.ndarray, held_out: np.ndarray) -> tuple[AdaptArrays, np.ndarray]:
+        """Return what is saved, and all singular values of the training features."""
         inputs, center = self.inputs, self.space.center.numpy()
-        fitted, apart = features.train[inputs.train_rows], np.setdiff1d(inputs.calibration_rows, inputs.train_rows)
-        spread = np.square(fitted - center).sum(axis=1).mean(dtype=np.float64)
+        train = features.train[inputs.train_rows]
+        spread = np.square(train - center).sum(axis=1).mean(dtype=np.float64)
         # SES-A divides by the compactness loss of the training images, SES-B by what held-out normals score.
         compactness = self.plan.config.set.get("ses") == "A" or not len(held_out)
-        normaliser = spread / fitted.shape[1] if compactness else held_out.mean(dtype=np.float64)
-        singular_values = spectrum(fitted)
-        refit_train, refit_test = refitted(fitted, features.test)
-        distances, neighbours = nearest(fitted, features.test, min(NEIGHBOURS, len(fitted)))
-        return {
-            "scores": scores.astype(np.float32),
-            "held_out_scores": held_out.astype(np.float32),
-            "center_distances": np.square(features.test - center).sum(axis=1),
-            "spread": np.array(spread),
-            "normaliser": np.array(normaliser),
-            "neighbours": inputs.train_rows[neighbours].astype(np.int32),
-            "neighbour_distances": np.maximum(distances, 0),
-            "held_out_distances": np.square(features.train[apart] - center).sum(axis=1),
-            "watched_neighbours": neighbourhoods(fitted[:WATCHED]),
-            "projection_train": (fitted - center) @ self.space.axes,
-            "projection_test": (features.test - center) @ self.space.axes,
-            "refit_train": refit_train,
-            "refit_test": refit_test,
-            "singular_values": singular_values[:SPECTRUM_KEPT],
-            "all_singular_values": singular_values,
-        }
+        normaliser = spread / train.shape[1] if compactness else held_out.mean(dtype=np.float64)
+        singular_values = spectrum(train)
+        refit_train, refit_test = refit_projection(train, features.test)
+        distances, neighbours = nearest(train, features.test, min(NEIGHBOURS, len(train)))
+        arrays = AdaptArrays(
+            scores=scores.astype(np.float32),
+            held_out_scores=held_out.astype(np.float32),
+            normaliser=np.array(normaliser),
+            center_distances=np.square(features.test - center).sum(axis=1),
+            spread=np.array(spread),
+            singular_values=singular_values[:SPECTRUM_KEPT],
+            projection_train=(train - center) @ self.space.axes,
+            projection_test=(features.test - center) @ self.space.axes,
+            refit_train=refit_train,
+            refit_test=refit_test,
+            neighbours=inputs.train_rows[neighbours].astype(np.int32),
+            neighbour_distances=np.maximum(distances, 0),
+        )
+        return arrays, singular_values
+
+    def _held_out_distances(self, features: Features) -> np.ndarray:
+        """Return the squared distances to the center of the calibrating images that nothing was learned from."""
+        rows = np.setdiff1d(self.inputs.calibration_rows, self.inputs.train_rows)
+        return np.asarray(np.square(features.train[rows] - self.space.center.numpy()).sum(axis=1))
 
 
 def _ratio(distances: np.ndarray, spread: float) -> float | None:
     """Return mean(distances) / spread, or None where there is none or the spread has vanished."""
     return float(distances.mean(dtype=np.float64) / spread) if len(distances) and spread > 0 else None
+
+
+# Who is near to whom among training images, and how much of that is left later: what the alarm watches.
+
+
+def neighbourhoods(features: np.ndarray) -> np.ndarray:
+    """Return for features (n, D) the rows of the nearest third of the others, (n, k) int32, at least one."""
+    k = min(max(1, round((len(features) - 1) / 3)), max(len(features) - 1, 0))
+    _, rows = nearest(features, features, k + 1)
+    others = rows != np.arange(len(features))[:, None]
+    others[others.all(axis=1), -1] = False  # where images coincide, a row may not be its own nearest
+    return rows[others].reshape(len(features), k).astype(np.int32)
+
+
+def overlap(first: np.ndarray, now: np.ndarray) -> float:
+    """Return how much two sets of neighbourhoods (n, k) have in common: 1 all, 0 as much as chance gives."""
+    n, k = first.shape
+    if k in (0, n - 1):
+        return 1.0  # everybody is a neighbour
+    members = np.zeros((2, n, n), bool)
+    for place, rows in enumerate((first, now)):
+        np.put_along_axis(members[place], rows, True, axis=1)
+    chance = k / (n - 1)
+    return float(((members[0] & members[1]).sum() / first.size - chance) / (1 - chance))
+
+
+# Two directions in which features are drawn: fixed once for a run, or, to compare, fitted anew at each step.
+
+
+def projection_axes(features: np.ndarray) -> np.ndarray:
+    """Return the two directions (D', 2) of largest variance of features (N, D'); a second one of zeros if D' is 1."""
+    return _two(principal_components(features)[1])
+
+
+def refit_projection(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return features (N, D') and (M, D') in the two directions of their own largest variance: (N, 2) and (M, 2).
+
+    That is what a chart shows whose projection is fitted anew at each step. The directions are found among
+    `REFIT_IMAGES` of each split, by a randomised search, since they are only looked at: exact ones of many images and
+    dimensions would take longer than measuring all the rest.
+    """
+    from sklearn.utils.extmath import randomized_svd
+
+    sample = np.concatenate([train[:REFIT_IMAGES], test[:REFIT_IMAGES]])
+    center = sample.mean(axis=0, dtype=np.float64)  # after a collapse, images differ in the seventh digit
+    # Seeded on its own: the same directions every time, and the run draws the numbers that it would draw without.
+    directions = randomized_svd(sample - center, n_components=min(2, *sample.shape), random_state=0)[2].T
+    axes = _two(directions)
+    return ((train - center) @ axes).astype(np.float32), ((test - center) @ axes).astype(np.float32)
+
+
+def _two(directions: np.ndarray) -> np.ndarray:
+    """Return the first two of directions (D', K), each with its sign chosen for good: its largest entry is positive."""
+    axes = np.zeros((len(directions), 2), np.float32)
+    axes[:, : directions.shape[1]] = directions[:, :2]
+    return axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])

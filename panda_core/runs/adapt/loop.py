@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,16 +20,13 @@ from panda_core.events import CheckpointSaved, Computing, Event, RunFinished, St
 from panda_core.methods.alarm import COLLAPSING
 from panda_core.methods.elastic import ElasticPenalty
 from panda_core.methods.learner import Learner, LearnerConfig, TrainingData, batch_rows
-from panda_core.methods.stopping import aggregate, used_checkpoints
+from panda_core.methods.stopping import used_checkpoints
 from panda_core.methods.table import find_learner
-from panda_core.metrics import auroc, auroc_interval
-from panda_core.runs.adapt.answers import accuracies
 from panda_core.runs.adapt.evaluate import Evaluation, Features, Measured, Space
 from panda_core.runs.adapt.inputs import Inputs, set_up
-from panda_core.runs.adapt.oracle import oracle_grid
-from panda_core.runs.adapt.saved import Final, Resumed, Snapshot, Start
+from panda_core.runs.adapt.results import Final, accuracies, final_metrics, final_scores, oracle_grid
+from panda_core.runs.adapt.saved import Resumed, Snapshot, Start
 from panda_core.runs.adapt.settings import AdaptPlan, prepare
-from panda_core.runs.calibration import calibrated, warning_of
 from panda_core.runs.data import check_unchanged
 from panda_core.runs.tensors import HEAD, read_head, read_space, read_tail, tail_state
 
@@ -219,48 +216,6 @@ def _train_step(
     return value
 
 
-def final_scores(plan: AdaptPlan, history: list[Measured]) -> Final:
-    """Return what the recipe's stop rule makes of all checkpoints."""
-    events = [measured.event for measured in history]
-    part = {event.step for event in used_checkpoints(events, plan.recipe.stop, plan.config.set.get("ses_start"))}
-    used = [measured for measured in history if measured.step in part]
-    scores = np.stack([measured.arrays["scores"] for measured in used])  # (T, M)
-    held_out = np.stack([measured.arrays["held_out_scores"] for measured in used])  # (T, H)
-    normalisers = np.array([measured.arrays["normaliser"] for measured in used])
-    steps = np.array([measured.step for measured in used])
-    chosen, known = (aggregate(plan.recipe.stop, rows, normalisers) for rows in (scores, held_out))
-    verdicts = calibrated(known.scores, warning_of(known.scores.size, str(plan.option("calibrate_on"))))
-    used_steps = tuple(int(step) for step in steps)
-    return Final(chosen.scores, steps[chosen.checkpoint], known.scores, used_steps, verdicts)
-
-
-def final_metrics(plan: AdaptPlan, inputs: Inputs, history: list[Measured], final: Final) -> dict[str, Any]:
-    """Return the metrics of `RunFinished`. `oracle_*` is the best step chosen with test labels, which no rule may do.
-
-    `stop_step` is the step that gave the scores; with sample-wise stopping, the median over the test images.
-    `alarm_step` is the first at which the label-free alarm said that the features collapse.
-    """
-    rng = np.random.default_rng([plan.config.seed, 3])
-    low, high = auroc_interval(final.scores, inputs.is_anomaly, rng=rng)
-    curve = [(measured.event.auroc, -measured.step) for measured in history if measured.event.auroc is not None]
-    oracle_auroc, oracle_step = max(curve) if curve else (None, None)
-    return {
-        "auroc": auroc(final.scores, inputs.is_anomaly),
-        "auroc_low": low,
-        "auroc_high": high,
-        "unadapted_auroc": history[0].event.auroc,
-        "stop_step": int(np.median(final.step)) if len(final.step) else history[-1].step,
-        "alarm_step": next((measured.step for measured in history if measured.event.alarm == COLLAPSING), None),
-        "oracle_auroc": oracle_auroc,
-        "oracle_step": None if oracle_step is None else -oracle_step,
-        "score_threshold": final.calibration.threshold(),
-        "train_images": len(inputs.train.values),
-        "held_out_images": len(inputs.calibration_rows),
-        "test_images": len(inputs.is_anomaly),
-        "skipped_images": len(inputs.train.skipped) + len(inputs.test.skipped),
-    }
-
-
 def _state(plan: AdaptPlan, learner: Learner) -> dict[str, Tensor]:
     """Return what a checkpoint holds: the network's tail, and what the learner keeps beside it."""
     own = {HEAD + name: value.detach().cpu().clone().contiguous() for name, value in learner.head.items()}
@@ -304,4 +259,4 @@ def recompute(run: RecordedRun) -> np.ndarray:
         features = result_of(evaluation.features(plan.network.tail))
         history.append(result_of(evaluation.measure(features, event.step, event.images_seen, history, began=0.0)))
     learner.close()
-    return final_scores(plan, history).scores
+    return final_scores(plan, history).arrays.scores

@@ -106,5 +106,5 @@ def _checkpoint(run: RecordedRun, network: Network, space: dict[str, Tensor], st
         tail=read_tail(file, network),
         head=read_head(file),
         scorer=scorer,
-        normaliser=float(run.arrays(step)["normaliser"]),
+        normaliser=run.folder.normaliser(step),
     )

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 from torch import Tensor
 
 from panda_core.events import CheckpointSaved, Evaluated, Event
-from panda_core.records import read_lines, write_arrays, write_atomically, write_json
+from panda_core.records import read_lines, write_atomically, write_json
 from panda_core.runs.adapt.evaluate import Measured, Space
 from panda_core.runs.adapt.inputs import Inputs
 from panda_core.runs.adapt.layers import summed_by_layer
 from panda_core.runs.adapt.settings import AdaptPlan
-from panda_core.runs.calibration import Calibration
-from panda_core.runs.folder import GALLERIES, RunFolder
+from panda_core.runs.arrays import AdaptArrays
+from panda_core.runs.folder import RunFolder
 from panda_core.runs.saving import TakingPart
 from panda_core.runs.settings import Plan
 from panda_core.runs.tensors import read_head, read_momentum, read_space, read_tail, write_tensors
@@ -58,38 +57,14 @@ class Snapshot:
     tail: dict[str, Tensor]
     momentum: dict[str, Tensor]
     gallery: Tensor
-    arrays: dict[str, np.ndarray]
+    arrays: AdaptArrays
 
     def save(self, folder: RunFolder, plan: Plan) -> None:
         """Write arrays, gallery, momentum and, last, the checkpoint."""
-        write_arrays(folder.arrays_file(self.step), self.arrays)
+        self.arrays.write(folder.arrays_file(self.step))
         write_tensors(folder.gallery(self.step), {"features": self.gallery})
         write_tensors(folder.momentum(self.step), self.momentum)
         write_tensors(folder.checkpoint(self.step), self.tail)
-
-
-@dataclasses.dataclass(frozen=True)
-class Final:
-    """What the stop rule made of all checkpoints.
-
-    scores: (M,) of the test images.
-    step: (M,) whose checkpoint gave each test image its score.
-    held_out_scores: (H,) of the images that calibrate.
-    steps_used: all checkpoints that the rule could choose from.
-    """
-
-    scores: np.ndarray
-    step: np.ndarray
-    held_out_scores: np.ndarray
-    steps_used: tuple[int, ...]
-    calibration: Calibration
-
-    def save(self, folder: RunFolder, plan: Plan) -> None:
-        """Write the final scores and the calibration; galleries that no detector needs are removed."""
-        arrays = {"scores": self.scores, "step": self.step, "held_out_scores": self.held_out_scores}
-        write_arrays(folder.arrays_file("final"), arrays)
-        write_json(folder.calibration_file, self.calibration.to_json())
-        folder.keep_only(GALLERIES, self.steps_used)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +103,7 @@ def last_checkpoint(folder: RunFolder, plan: AdaptPlan) -> Resumed | None:
         head=read_head(checkpoint),
         momentum=read_momentum(folder.momentum(step)),
         space=read_space(folder.space_file, plan.network, str(plan.config.feature_norm)),
-        history=[Measured(folder.arrays(event.step), event) for event in evaluated],
+        history=[Measured(folder.adapt_arrays(event.step), event) for event in evaluated],
         seconds=evaluated[-1].time - float(records[0][0].get("time", evaluated[-1].time)),
     )
     content = folder.log_file.read_bytes()[: records[lines - 1][1]]

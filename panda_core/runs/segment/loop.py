@@ -17,10 +17,11 @@ from torch import Tensor
 from panda_core.datasets import Images
 from panda_core.errors import PandaError, UnreadableImage, UsageError
 from panda_core.events import CacheProgress, Computing, Event, ImagesSkipped, RunFinished
-from panda_core.records import write_arrays, write_json
+from panda_core.records import write_json
+from panda_core.runs.arrays import FinalArrays, MapArrays, PatchArrays
 from panda_core.runs.calibration import Calibration, calibrated, warning_of
 from panda_core.runs.data import check_enough, original_rows
-from panda_core.runs.folder import BANKS, RunFolder
+from panda_core.runs.folder import BANKS, FINAL, RunFolder
 from panda_core.runs.saving import Saved, TakingPart
 from panda_core.runs.segment.metrics import find_marked, measured, measured_kinds
 from panda_core.runs.segment.settings import SegmentPlan, tail_file
@@ -74,20 +75,20 @@ class MapSnapshot:
 
     step: int
     model: dict[str, Tensor]
-    arrays: dict[str, np.ndarray]
-    maps: dict[str, np.ndarray]
+    arrays: PatchArrays
+    maps: MapArrays
     calibration: Calibration
     file: str = BANKS
 
     def save(self, folder: RunFolder, plan: Plan) -> None:
         """Write maps, model, arrays and calibration; the scores that count are those of the last step."""
-        write_arrays(folder.maps_file(self.step), self.maps)
+        self.maps.write(folder.maps_file(self.step))
         write_tensors(folder.path / self.file / f"{self.step:06d}.safetensors", self.model)
-        write_arrays(folder.arrays_file(self.step), self.arrays)
+        self.arrays.write(folder.arrays_file(self.step))
         write_json(folder.calibration_file, self.calibration.to_json())
-        scores, held_out = self.arrays["scores"], self.arrays["held_out_scores"]
-        final = {"scores": scores, "step": np.full(len(scores), self.step), "held_out_scores": held_out}
-        write_arrays(folder.arrays_file("final"), final)
+        scores, held_out = self.arrays.scores, self.arrays.held_out_scores
+        final = FinalArrays(scores=scores, step=np.full(len(scores), self.step), held_out_scores=held_out)
+        final.write(folder.arrays_file(FINAL))
 
 
 def segment(plan: SegmentPlan) -> Mapping:
@@ -134,13 +135,14 @@ def record_step(
     """
     result, size, sigma = tested.result, int(plan.config.image_size or 0), float(plan.option("sigma"))
     calibration = calibrated(scores, warning_of(len(scores)), grids=grids, size=size, sigma=sigma)
-    arrays = {
-        "scores": result.scores,
-        "held_out_scores": scores,
-        "normaliser": np.array(scores.mean()),
-        "peaks": highest(result.grids, size, sigma),
-    }
-    yield MapSnapshot(step, model, arrays, {**result.arrays(), "held_out_grids": grids}, calibration, file)
+    arrays = PatchArrays(
+        scores=result.scores,
+        held_out_scores=scores,
+        normaliser=np.array(scores.mean()),
+        peaks=highest(result.grids, size, sigma),
+    )
+    maps = MapArrays(result.grids, grids, result.distances, result.origins)
+    yield MapSnapshot(step, model, arrays, maps, calibration, file)
     event = measured(plan, step, result, tested.rows, tested.has_mask, started)
     yield event
     return {
@@ -254,4 +256,4 @@ def read_batches(
 
 def last_scores(items: Iterable[object]) -> np.ndarray:
     """Return the scores (M,) that a loop saves last, run to its end."""
-    return [item for item in items if isinstance(item, MapSnapshot)][-1].arrays["scores"]
+    return [item for item in items if isinstance(item, MapSnapshot)][-1].arrays.scores

@@ -26,6 +26,6 @@ def test_a_held_out_image_scores_as_a_test_image_does(tiny: Tiny, finish: Finish
     train = open_task(resolve(config)).train
     same = train.subset(held_out_rows(len(train), config.seed))
     folder, _ = finish(config, task=OneClassTask(train, same, np.zeros(len(same), np.uint8)))
-    final = folder.arrays("final")
-    assert len(final["scores"]) == 2 and (final["scores"] > 0).all()
-    np.testing.assert_allclose(final["held_out_scores"], final["scores"], rtol=1e-4)
+    final = folder.final()
+    assert len(final.scores) == 2 and (final.scores > 0).all()
+    np.testing.assert_allclose(final.held_out_scores, final.scores, rtol=1e-4)

@@ -181,7 +181,7 @@ def test_the_order_of_test_images_changes_no_score(tiny: Tiny, finish: Finish) -
     task = prepare(tiny()).task
     order = np.random.default_rng(0).permutation(len(task.test))
     turned = OneClassTask(task.train, task.test.subset(order), task.is_anomaly[order])
-    plain, other = (finish(tiny(), task=item)[0].arrays("final")["scores"] for item in (task, turned))
+    plain, other = (finish(tiny(), task=item)[0].final().scores for item in (task, turned))
     np.testing.assert_allclose(other, plain[order], rtol=1e-4)
 
 
@@ -218,7 +218,7 @@ def test_what_the_events_say_of_the_first_step(tiny: Tiny, finish: Finish) -> No
 def test_few_directions_are_enough(tiny: Tiny, finish: Finish, dims: int) -> None:
     """A failure where whitening leaves a single direction, of which there is no second axis to draw."""
     folder, _ = finish(tiny(feature_norm="whiten", set={"whiten_dims": dims}, steps=2))
-    arrays = folder.arrays(2)
+    arrays = folder.adapt_arrays(2).by_name()
     for kind in ("projection", "refit"):
         assert arrays[f"{kind}_train"].shape == (18, 2) and arrays[f"{kind}_test"].shape == (20, 2)
     finish(tiny(feature_norm="whiten", train_limit=2, steps=2))
@@ -234,15 +234,15 @@ def test_sample_wise_stopping_is_the_maximum_of_ratios(tiny: Tiny, finish: Finis
     expected = []
     for event in [event for event in events if isinstance(event, Evaluated)][start == "exclude" :]:
         arrays = folder.arrays(event.step)
-        s_t = arrays["held_out_scores"].mean(dtype=np.float64)
+        s_t = arrays.held_out_scores.mean(dtype=np.float64)
         if rule == "A":
             s_t = event.spread / read_tensors(folder.path / "galleries" / "000006.safetensors")["features"].shape[1]
-        expected.append(arrays["scores"] / s_t)
-    final = folder.arrays("final")
-    np.testing.assert_allclose(final["scores"], np.max(expected, axis=0), rtol=1e-5)
+        expected.append(arrays.scores / s_t)
+    final = folder.final()
+    np.testing.assert_allclose(final.scores, np.max(expected, axis=0), rtol=1e-5)
     steps = ([0] if start == "include" else []) + [2, 4, 6]
-    np.testing.assert_array_equal(final["step"], np.array(steps)[np.argmax(expected, axis=0)])
-    assert len(final["held_out_scores"]) == len(split["held_out"]) == 2
+    np.testing.assert_array_equal(final.step, np.array(steps)[np.argmax(expected, axis=0)])
+    assert len(final.held_out_scores) == len(split["held_out"]) == 2
     # Held-out images are compared with the other nine tenths alone, or each would be its own neighbour.
-    assert (folder.arrays(0)["held_out_scores"] > 0).all()
+    assert (folder.arrays(0).held_out_scores > 0).all()
     assert not set(split["held_out"]) & set(split["fitted"])

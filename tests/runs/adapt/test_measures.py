@@ -12,9 +12,8 @@ from safetensors.numpy import save_file
 
 from panda_core.errors import BrokenRun
 from panda_core.records import write_json
-from panda_core.runs.adapt.directions import fixed_axes, refitted
+from panda_core.runs.adapt.evaluate import neighbourhoods, overlap, projection_axes, refit_projection
 from panda_core.runs.adapt.layers import layer_name, layers_of, moved_by_layer, summed_by_layer
-from panda_core.runs.adapt.neighbourhoods import neighbourhoods, overlap
 from panda_core.runs.folder import RunFolder
 
 
@@ -28,7 +27,7 @@ def features(rows: int, dims: int, seed: int = 0) -> np.ndarray:
 def test_a_refit_is_the_principal_component_analysis_of_that_step(rows: int, dims: int) -> None:
     """Two directions that are not those of largest variance: of other features, of one split, or not yet found."""
     both = features(rows, dims)
-    drawn = np.concatenate(refitted(both[: rows // 2], both[rows // 2 :]))
+    drawn = np.concatenate(refit_projection(both[: rows // 2], both[rows // 2 :]))
     assert drawn.shape == (rows, 2) and drawn.dtype == np.float32
     largest = np.zeros(2)
     values = np.linalg.svd(both - both.mean(axis=0), compute_uv=False)[:2]
@@ -40,23 +39,23 @@ def test_a_refit_follows_the_features_and_fixed_axes_do_not() -> None:
     """A switch that shows the fixed projection once more, only enlarged."""
     before = features(80, 30)
     after = before[:, ::-1] * np.float32(1e-3)  # what was strong is weak now
-    axes = fixed_axes(before)
+    axes = projection_axes(before)
     kept = np.square((after - after.mean(axis=0)) @ axes).sum()
-    found = np.square(np.concatenate(refitted(after[:40], after[40:]))).sum()
+    found = np.square(np.concatenate(refit_projection(after[:40], after[40:]))).sum()
     assert found > 20 * kept
 
 
 def test_a_refit_sees_what_a_collapse_leaves_and_survives_a_point() -> None:
     """Differences in the seventh digit lost to rounding; a division by zero where nothing differs."""
     tiny = features(40, 10) * np.float32(1e-4) + np.float32(1.0)
-    assert np.concatenate(refitted(tiny[:20], tiny[20:])).std(axis=0).min() > 1e-5
+    assert np.concatenate(refit_projection(tiny[:20], tiny[20:])).std(axis=0).min() > 1e-5
     point = np.ones((6, 4), np.float32)
-    assert np.array_equal(np.concatenate(refitted(point[:3], point[3:])), np.zeros((6, 2)))
+    assert np.array_equal(np.concatenate(refit_projection(point[:3], point[3:])), np.zeros((6, 2)))
 
 
 def test_many_images_take_the_directions_of_some() -> None:
     """Images beyond those that the directions come from left out of the picture."""
-    train, test = refitted(features(700, 6), features(900, 6, seed=1))
+    train, test = refit_projection(features(700, 6), features(900, 6, seed=1))
     assert (len(train), len(test)) == (700, 900)
     assert np.abs(train[600:]).max() > 0.1
 

@@ -16,10 +16,10 @@ from panda_core.datasets import imagenet_images
 from panda_core.events import CacheProgress, Evaluated, RunFinished, RunStopped, Stepped, result_of
 from panda_core.features.trunk import compute_trunk
 from panda_core.methods.alarm import COLLAPSING
-from panda_core.runs.adapt import oracle
-from panda_core.runs.adapt.answers import Answered, accuracies, answered
+from panda_core.runs.adapt import results as oracle
 from panda_core.runs.adapt.inputs import set_up
 from panda_core.runs.adapt.loop import new_learner
+from panda_core.runs.adapt.results import Answered, accuracies, answered
 from panda_core.runs.folder import list_runs
 from panda_core.runs.kinds import prepare, recompute
 from panda_core.runs.run import resume, run
@@ -64,8 +64,8 @@ def test_statistics_move_and_are_saved(tiny: Tiny, finish: Finish, changes: dict
     statistics = {name for name in first if "running" in name}
     assert statistics and all(not torch.equal(first[name], last[name]) for name in statistics)
     loaded = load_run(folder.path)
-    images = [loaded.images("test").load(row) for row in range(len(loaded.arrays("final")["scores"]))]
-    np.testing.assert_allclose(loaded.detector().anomaly_scores(images), loaded.arrays("final")["scores"], rtol=1e-4)
+    images = [loaded.images("test").load(row) for row in range(len(loaded.final().scores))]
+    np.testing.assert_allclose(loaded.detector().anomaly_scores(images), loaded.final().scores, rtol=1e-4)
 
 
 def test_no_step_scores_the_whitened_autoencoder(tiny: Tiny, finish: Finish) -> None:
@@ -78,8 +78,8 @@ def test_no_step_scores_the_whitened_autoencoder(tiny: Tiny, finish: Finish) -> 
     assert (gallery.mean(dim=0).abs() < 1e-4).all() and gallery.shape[0] == 18
     covariance = gallery.T @ gallery / len(gallery)
     assert (covariance - torch.diag(covariance.diag())).abs().max() < 1e-3
-    other = finish(tiny(**changes, set={"ae_epochs": 0}))[0].arrays("final")["scores"]
-    assert not np.allclose(folder.arrays("final")["scores"], other, rtol=1e-2)
+    other = finish(tiny(**changes, set={"ae_epochs": 0}))[0].final().scores
+    assert not np.allclose(folder.final().scores, other, rtol=1e-2)
 
 
 def test_pretraining_can_be_stopped(tiny: Tiny) -> None:
@@ -102,7 +102,7 @@ def test_the_one_class_svm_sees_the_pixels(tiny: Tiny, finish: Finish) -> None:
     task = prepare(tiny(recipe="ocsvm", backbone=None, steps=None)).task
     gallery = read_tensors(folder.path / "galleries" / "000000.safetensors")["features"].numpy()
     assert gallery.shape == (18, 3072) and 0 <= gallery.min() < gallery.max() <= 1
-    scores = folder.arrays("final")["scores"]
+    scores = folder.final().scores
     assert (
         scores.shape == (len(task.test),) and scores[task.is_anomaly == 1].mean() > scores[task.is_anomaly == 0].mean()
     )
@@ -115,7 +115,7 @@ def test_the_oracle_stands_beside_the_scores(tiny: Tiny, finish: Finish, monkeyp
     plain, asked = (
         finish(tiny(recipe="ocsvm", backbone=None, steps=None, set={"svm_grid": grid})) for grid in ("none", "oracle")
     )
-    np.testing.assert_array_equal(plain[0].arrays("final")["scores"], asked[0].arrays("final")["scores"])
+    np.testing.assert_array_equal(plain[0].final().scores, asked[0].final().scores)
     found = {key: value for key, value in asked[1][-1].metrics.items() if key not in plain[1][-1].metrics}
     assert set(found) == {"oracle_grid_auroc", "oracle_grid_gamma", "oracle_grid_nu"}
     assert found["oracle_grid_gamma"] in oracle.GAMMAS and found["oracle_grid_nu"] in oracle.NUS
@@ -124,7 +124,7 @@ def test_the_oracle_stands_beside_the_scores(tiny: Tiny, finish: Finish, monkeyp
 
 def test_mhrots_features_can_be_scored_by_neighbours(tiny: Tiny, finish: Finish) -> None:
     """A scorer of its own that cannot be replaced: RotNet's features with PANDA's kNN (Sec. 5.5 and App. A)."""
-    own, knn = (finish(tiny(recipe="mhrot", scorer=scorer))[0].arrays("final")["scores"] for scorer in (None, "knn"))
+    own, knn = (finish(tiny(recipe="mhrot", scorer=scorer))[0].final().scores for scorer in (None, "knn"))
     assert own.max() <= 0 < knn.min() and own.shape == knn.shape
 
 
@@ -195,15 +195,15 @@ def test_it_ends_at_the_alarm_and_asks_both_networks(tiny: Tiny, finish: Finish)
     assert evaluated[-1].step == metrics["alarm_step"] < 60
     assert metrics["stop_step"] == evaluated[-1].step
     first, last = (folder.arrays(step) for step in (0, evaluated[-1].step))
-    expected = first["scores"] / first["normaliser"] + last["scores"] / last["normaliser"]
-    np.testing.assert_allclose(folder.arrays("final")["scores"], expected / 2, rtol=1e-5)
+    expected = first.scores / first.normaliser + last.scores / last.normaliser
+    np.testing.assert_allclose(folder.final().scores, expected / 2, rtol=1e-5)
 
 
 def test_its_detector_and_its_check_use_both_checkpoints(tiny: Tiny, finish: Finish) -> None:
     """New images scored by other checkpoints than the test images of the run."""
     folder, _ = finish(tiny(**BROKEN))
     loaded = load_run(folder.path)
-    final = folder.arrays("final")["scores"]
+    final = folder.final().scores
     np.testing.assert_allclose(recompute(loaded), final, rtol=1e-4)
     images = loaded.images("test")
     found = loaded.detector().anomaly_scores([images.load(row) for row in range(5)])

@@ -77,11 +77,11 @@ def test_a_run_leaves_the_files_that_every_reader_expects(
     assert isinstance(events[-1], RunFinished) and folder.state().state == "finished"
     for name in ("config.json", "split.json", "environment.json", "checkpoints/000004.safetensors"):
         assert (folder.path / name).is_file()
-    maps, arrays = loaded.maps(4), loaded.arrays(4)
+    maps, arrays = loaded.maps(4), loaded.patch_arrays(4)
     count = len(loaded.split["test"])
-    assert maps["grids"].shape == (count, 7, 7) and arrays["scores"].shape == arrays["peaks"].shape == (count,)
+    assert maps.grids.shape == (count, 7, 7) and arrays.scores.shape == arrays.peaks.shape == (count,)
     assert len(loaded.images("test")) == count and len(loaded.split["train"]) == 4
-    assert maps["origins_0"][..., 0].max() < 4
+    assert maps.origins[0][..., 0].max() < 4
     assert len(loaded.metrics["draws"]) == 2  # type: ignore[index]
     assert loaded.metrics["draws"][0]["image_auroc"] == loaded.metrics["auroc"]  # type: ignore[index]
 
@@ -93,7 +93,7 @@ def test_the_same_run_twice_is_the_same(
     first, second = (finish(config())[0] for _ in range(2))
     assert contents(first) == contents(second)
     loaded = load_run(first.path)
-    assert np.array_equal(recompute(loaded), loaded.arrays("final")["scores"])
+    assert np.array_equal(recompute(loaded), loaded.final().scores)
 
 
 def test_an_image_is_judged_on_its_own(config: Callable[..., RunConfig], finish: Callable[..., Any]) -> None:
@@ -104,7 +104,7 @@ def test_an_image_is_judged_on_its_own(config: Callable[..., RunConfig], finish:
     detector = loaded.detector()
     together, alone = detector.anomaly_scores(images), [detector.anomaly_scores([image])[0] for image in images]
     assert np.allclose(together, alone, rtol=1e-5)
-    assert np.allclose(together, loaded.arrays("final")["scores"][:6], rtol=5e-3)  # features were kept in float16
+    assert np.allclose(together, loaded.final().scores[:6], rtol=5e-3)  # features were kept in float16
     assert detector.anomaly_maps(images[:2]).shape == (2, 32, 32)
 
 

@@ -95,9 +95,7 @@ def test_unreadable_images_and_masks_are_skipped_and_named(spot: Make, finish: F
     assert [name for name, known in marked.items() if not known] == [name for name in names if "hole/2.png" in name]
     assert split["is_anomaly"] == [int("hole" in name) for name in names]
     images = [loaded.images("test").load(row) for row in range(4)]
-    np.testing.assert_allclose(
-        loaded.detector().anomaly_scores(images), loaded.arrays(0)["scores"], rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(loaded.detector().anomaly_scores(images), loaded.arrays(0).scores, rtol=1e-4, atol=1e-5)
     metrics = loaded.metrics
     assert metrics is not None and metrics["marked_images"] == 3 and metrics["auroc"] == 1
     assert metrics["pixel_auroc"] > 0.7

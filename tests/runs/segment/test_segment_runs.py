@@ -31,26 +31,26 @@ def test_a_run_leaves_all_it_found(spot: Make, finish: Finish, recipe: str) -> N
     assert events[0] is started and isinstance(events[-1], RunFinished) and events[-2] is said
     assert started.config == folder.config().to_json() and folder.state().state == "finished"
     loaded = load_run(folder.path)
-    split, maps, arrays, metrics = loaded.split, loaded.maps(0), loaded.arrays(0), loaded.metrics
+    split, maps, arrays, metrics = loaded.split, loaded.maps(0), loaded.patch_arrays(0), loaded.metrics
     assert metrics is not None and loaded.segmented == [said]
     assert (len(split["train"]), len(split["test"]), len(split["has_mask"])) == (20, 20, 20)
     assert split["held_out"] == split["fitted"] == list(range(20)) and all(split["has_mask"])
-    assert maps["grids"].shape == maps["held_out_grids"].shape == (20, 7, 7)
+    assert maps.grids.shape == maps.held_out_grids.shape == (20, 7, 7)
     for group, side in enumerate((7, 3)):
-        assert maps[f"distances_{group}"].shape == (20, side, side, 3)
-        assert maps[f"origins_{group}"].shape == (20, side, side, 3, 4)
-        assert set(np.unique(maps[f"origins_{group}"][..., 0])) <= set(range(20))
-    full = [full_map(grid, 32, 4.0) for grid in maps["grids"]]
-    np.testing.assert_allclose(arrays["peaks"], [values.max() for values in full], rtol=1e-6)
+        assert maps.distances[group].shape == (20, side, side, 3)
+        assert maps.origins[group].shape == (20, side, side, 3, 4)
+        assert set(np.unique(maps.origins[group][..., 0])) <= set(range(20))
+    full = [full_map(grid, 32, 4.0) for grid in maps.grids]
+    np.testing.assert_allclose(arrays.peaks, [values.max() for values in full], rtol=1e-6)
     masks = loaded.masks()
     assert masks is not None
     pairs = [(values, resized_mask(masks.load(row), 32)) for row, values in enumerate(full)]  # type: ignore[arg-type]
     expected = pixel_metrics(lambda: iter(pairs))
     assert (said.pixel_auroc, said.aupro) == (expected.auroc, expected.aupro)
-    assert said.image_auroc == metrics["auroc"] == auroc(arrays["scores"], np.array(split["is_anomaly"]))
+    assert said.image_auroc == metrics["auroc"] == auroc(arrays.scores, np.array(split["is_anomaly"]))
     assert said.image_auroc_low <= said.image_auroc <= said.image_auroc_high  # type: ignore[operator]
     assert metrics["image_auroc"] == metrics["unadapted_auroc"] == said.image_auroc and metrics["recall"] == 1
-    verdicts = calibrated(arrays["held_out_scores"], grids=maps["held_out_grids"], size=32, sigma=4.0)
+    verdicts = calibrated(arrays.held_out_scores, grids=maps.held_out_grids, size=32, sigma=4.0)
     assert metrics["score_threshold"] == verdicts.threshold() and metrics["map_middle"] == verdicts.map_middle
     assert metrics["marked_images"] == 20
     kinds = loaded.kinds()
@@ -80,13 +80,13 @@ def test_the_same_config_gives_the_same_run_and_detector(
     assert json.loads(capsys.readouterr().out)["bit_for_bit"]
     loaded = load_run(folder.path)
     images, detector = [loaded.images("test").load(row) for row in range(20)], loaded.detector()
-    arrays, grids = loaded.arrays("final"), loaded.maps(0)["grids"]
-    np.testing.assert_allclose(detector.anomaly_scores(images), arrays["scores"], rtol=1e-5, atol=1e-5)
+    arrays, grids = loaded.final(), loaded.maps(0).grids
+    np.testing.assert_allclose(detector.anomaly_scores(images), arrays.scores, rtol=1e-5, atol=1e-5)
     maps = detector.anomaly_maps(images)
     assert maps.shape == (20, 32, 32) and maps.dtype == np.float32
     np.testing.assert_allclose(maps, [full_map(grid, 32, 4.0) for grid in grids], rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(detector.held_out_scores, arrays["held_out_scores"])
-    assert detector.predict(images).tolist() == (arrays["scores"] > detector.threshold()).astype(int).tolist()
+    np.testing.assert_array_equal(detector.held_out_scores, arrays.held_out_scores)
+    assert detector.predict(images).tolist() == (arrays.scores > detector.threshold()).astype(int).tolist()
     assert detector.anomaly_maps([]).shape == (0, 32, 32)
 
 
@@ -131,7 +131,7 @@ def test_a_stop_is_heard_and_the_run_can_go_on(spot: Make, finish: Finish, after
     assert isinstance(events[-1], RunStopped) and len(asked) == after
     assert [type(event) for event in resume(folder)][-1] is RunFinished
     whole, _ = finish(spot())
-    for found, expected in zip(
-        load_run(folder.path).maps(0).values(), load_run(whole.path).maps(0).values(), strict=True
-    ):
-        np.testing.assert_array_equal(found, expected)
+    stopped, expected = (load_run(run.path).maps(0).by_name() for run in (folder, whole))
+    assert set(stopped) == set(expected)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(stopped[name], values)

@@ -86,18 +86,16 @@ def test_every_checkpoint_has_its_maps(spot: Make, finish: Finish, adapted: Path
     said = [event for event in events if isinstance(event, SegmentationEvaluated)]
     assert [event.step for event in said] == [0, 2, 4, 6]
     loaded = load_run(folder.path)
-    maps = [loaded.maps(step)["distances_1"] for step in (0, 2, 4, 6)]
+    maps = [loaded.maps(step).distances[1] for step in (0, 2, 4, 6)]
     for before, after in itertools.pairwise(maps):
         assert not np.allclose(before, after, rtol=1e-3)
-    first = [loaded.maps(step)["distances_0"] for step in (0, 6)]
+    first = [loaded.maps(step).distances[0] for step in (0, 6)]
     np.testing.assert_array_equal(first[0], first[1], "this stage lies in the frozen trunk")
     metrics = loaded.metrics
     assert metrics is not None and metrics["stop_step"] == 6
     assert (metrics["auroc"], metrics["unadapted_auroc"]) == (said[-1].image_auroc, said[0].image_auroc)
     images = [loaded.images("test").load(row) for row in range(20)]
-    np.testing.assert_allclose(
-        loaded.detector().anomaly_scores(images), loaded.arrays(6)["scores"], rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(loaded.detector().anomaly_scores(images), loaded.arrays(6).scores, rtol=1e-4, atol=1e-5)
     assert main(["verify", str(folder.path)]) == 0
     assert "bit for bit" in capsys.readouterr().out
 
@@ -108,8 +106,8 @@ def test_one_checkpoint_is_the_one_named(spot: Make, finish: Finish, adapted: Pa
     config = spot(runs_dir=str(adapted.parent), set={"adapted": adapted.name, "checkpoint": checkpoint})
     loaded = load_run(finish(config)[0].path)
     assert [event.step for event in loaded.segmented] == [step]
-    plain = load_run(finish(spot())[0].path).maps(0)["distances_1"]
-    assert np.allclose(loaded.maps(step)["distances_1"], plain, rtol=1e-5) == (step == 0)
+    plain = load_run(finish(spot())[0].path).maps(0).distances[1]
+    assert np.allclose(loaded.maps(step).distances[1], plain, rtol=1e-5) == (step == 0)
 
 
 def test_what_does_not_fit_an_adapted_run_is_refused(spot: Make, finish: Finish, adapted: Path) -> None:
@@ -136,9 +134,9 @@ def test_the_bundled_network_adapted_is_looked_at_after_its_cut(digits_run: Path
     folder, _ = finish(config.replace(set={"adapted": str(digits_run), "checkpoint": "all", "levels": ""}))
     loaded = load_run(folder.path)
     assert [event.step for event in loaded.segmented] == [0, 2, 4]
-    assert loaded.maps(0)["distances_1"].shape == loaded.maps(0)["distances_0"].shape == (4, 2, 2, 3)
+    assert loaded.maps(0).distances[1].shape == loaded.maps(0).distances[0].shape == (4, 2, 2, 3)
     for group in (0, 1):
-        assert not np.array_equal(*(loaded.maps(step)[f"distances_{group}"] for step in (0, 4)))
+        assert not np.array_equal(*(loaded.maps(step).distances[group] for step in (0, 4)))
 
 
 @pytest.mark.parametrize(
