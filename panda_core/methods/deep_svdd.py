@@ -56,11 +56,11 @@ class Decoder(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(width, eps=EPSILON, affine=bias) for width in DECODER_WIDTHS[1:-1])
 
     def forward(self, features: Tensor) -> Tensor:
-        x = F.leaky_relu(self.norm(features).view(len(features), DECODER_WIDTHS[0], 4, 4))
+        x = F.leaky_relu(self.norm(features).view(len(features), DECODER_WIDTHS[0], 4, 4))  # (B, 8, 4, 4)
         *earlier, last = self.convolutions
         for convolution, norm in zip(earlier, self.norms, strict=True):
-            x = F.interpolate(F.leaky_relu(norm(convolution(x))), scale_factor=2)
-        return torch.sigmoid(last(x))
+            x = F.interpolate(F.leaky_relu(norm(convolution(x))), scale_factor=2)  # twice as wide and high
+        return torch.sigmoid(last(x))  # (B, 3, 32, 32)
 
 
 def pretrain_autoencoder(tail: LeNet, values: np.ndarray, config: LearnerConfig, epochs: int) -> Computing[None]:
@@ -108,7 +108,7 @@ class DeepSVDD(Learner):
 
     def loss(self, rows: np.ndarray, step: int) -> Tensor:
         options = self.config.options
-        distances = (self.features(rows) - self.head["center"]).square().sum(dim=1)
+        distances = (self.features(rows) - self.head["center"]).square().sum(dim=1)  # (B,)
         if options["objective"] != SOFT:
             return distances.mean()
         nu = float(options["nu"])

@@ -38,13 +38,13 @@ class OutlierExposure(Learner):
             self.keep(weight=torch.zeros(features.shape[1]), bias=torch.zeros(()))
 
     def loss(self, rows: np.ndarray, step: int) -> Tensor:
-        others = self.auxiliary_images().values
+        outliers = self.auxiliary_images().values  # (N, C, h, w)
         # The size of a full batch, not of this one: with another, places in the stream would be skipped or repeated.
-        size = min(self.config.batch_size, len(others))
-        chosen = batch_rows(np.arange(len(others)), size, self.config.seed, step, OUTLIER_STREAM)
-        batch = activation_batch(others, chosen, self.config.device)
-        outliers = self.data.norm(self.config.network.tail(batch))
-        return exposure_loss(self._logits(self.features(rows)), self._logits(outliers))
+        size = min(self.config.batch_size, len(outliers))
+        chosen = batch_rows(np.arange(len(outliers)), size, self.config.seed, step, OUTLIER_STREAM)
+        batch = activation_batch(outliers, chosen, self.config.device)
+        outlier_features = self.data.norm(self.config.network.tail(batch))  # (B', D')
+        return exposure_loss(self._logits(self.features(rows)), self._logits(outlier_features))
 
     def scores(self, values: np.ndarray, features: np.ndarray) -> Computing[np.ndarray]:
         yield None
