@@ -1,4 +1,4 @@
-"""The one training loop: how many steps, of what size, towards what; and what labels and seeds may change."""
+"""The one training loop: how many steps, of what size, towards what; what labels, seeds and images may change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from panda_core.datasets import OneClassTask
 from panda_core.events import CacheProgress, Evaluated, RunFinished, RunStarted, Stepped
 from panda_core.methods.learner import batch_rows
 from panda_core.methods.table import RECIPES
-from panda_core.runs.kinds import prepare
+from panda_core.runs.calibration import held_out_rows
+from panda_core.runs.kinds import open_task, prepare, resolve
 from panda_core.runs.tensors import read_tensors
 
 Finish = Callable[..., Any]
@@ -246,3 +247,17 @@ def test_sample_wise_stopping_is_the_maximum_of_ratios(tiny: Tiny, finish: Finis
     # Held-out images are compared with the other nine tenths alone, or each would be its own neighbour.
     assert (folder.arrays(0).held_out_scores > 0).all()
     assert not set(split["held_out"]) & set(split["fitted"])
+
+
+@pytest.mark.parametrize("norm", ["none", "l2", "whiten"])
+@pytest.mark.parametrize("recipe", ["frozen", "panda-early", "panda-ses", "panda-alarm"])
+def test_a_held_out_image_scores_as_a_test_image_does(tiny: Tiny, finish: Finish, recipe: str, norm: str) -> None:
+    """A whitening, a center or a gallery that has seen the images which set the threshold: in few dimensions too
+    little, with fewer images than dimensions far too high, so that no anomaly is found."""
+    config = tiny(recipe=recipe, feature_norm=norm, steps=None if recipe == "frozen" else 4)
+    train = open_task(resolve(config)).train
+    same = train.subset(held_out_rows(len(train), config.seed))
+    folder, _ = finish(config, task=OneClassTask(train, same, np.zeros(len(same), np.uint8)))
+    final = folder.final()
+    assert len(final.scores) == 2 and (final.scores > 0).all()
+    np.testing.assert_allclose(final.held_out_scores, final.scores, rtol=1e-4)
