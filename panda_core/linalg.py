@@ -39,10 +39,11 @@ def squared_distances(queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def principal_components(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return variances (K,), descending, and directions (D, K), orthonormal, of rows (N, D); float64.
 
-    K is the smaller of N and D. Variances are means of squares, over N and not N - 1. With the singular
-    values s and right singular vectors V of the centered rows X = U S V', the covariance is X'X / N = V S^2 V' / N:
-    variances s^2 / N along the columns of V. From X'X where rows are many; where they are fewer than dimensions, from
-    X itself, which is smaller. scikit-learn fixes the signs: the largest entry of each direction is positive.
+    K is the smaller of N and D. Variances are means of squares, over N and not N - 1. With the singular values s and
+    right singular vectors V of the centered rows X = U S V', the covariance is V S^2 V' / N: variances s^2 / N
+    along the columns of V. From X'X where rows are many; where they are fewer than dimensions, from X itself, which is
+    smaller. scikit-learn fixes the signs, the largest entry of each direction is positive: left to the processor's
+    library, they would decide what a random projection of whitened patches (the coreset) makes of them.
     """
     from sklearn.decomposition import PCA
 
