@@ -117,7 +117,7 @@ class ImagesSkipped(Event):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataNoted(Event):
-    """Something about the data that stops nothing, as a sentence with the next step."""
+    """Something about the data, or the size at which they are seen, that stops nothing: a sentence, the next step."""
 
     told: str
 

@@ -45,6 +45,18 @@ def network_side(image_size: int) -> int:
     return max(1, (image_size + STRIDE // 2) // STRIDE) * STRIDE
 
 
+def side_note(image_size: int) -> str | None:
+    """Return a sentence on the side that is used where it is not the one asked for, else None."""
+    side = network_side(image_size)
+    if side == image_size:
+        return None
+    return (
+        f"Images are compared at {side} px, the multiple of {STRIDE} nearest to the {image_size} px asked for, because "
+        f"networks shift maps at other sizes; the maps are drawn at {image_size} px. Set `--image-size {side}` to ask "
+        "for what is used."
+    )
+
+
 def reading_weights(places: np.ndarray, count: int, width: float = 1.0) -> np.ndarray:
     """Return the weights (N, count), float32, that read a row of `count` cells at `places` (N,), in cells.
 

@@ -16,7 +16,7 @@ import torch
 
 from panda_core.datasets import split_digest
 from panda_core.errors import PandaError
-from panda_core.events import Computing, RunFinished
+from panda_core.events import Computing, DataNoted, RunFinished
 from panda_core.few_shot.model import ResidualModel
 from panda_core.few_shot.residuals import References
 from panda_core.few_shot.scorer import ReferenceScorer, calibrate
@@ -35,6 +35,7 @@ from panda_core.runs.folder import CHECKPOINTS
 from panda_core.runs.saving import TakingPart
 from panda_core.runs.segment.loop import BATCH, Mapping, ReadRows, Tested, record_step
 from panda_core.runs.tensors import REFERENCES
+from panda_core.segmentation.geometry import side_note
 from panda_core.segmentation.model import PatchResult
 
 
@@ -57,6 +58,8 @@ def learn_new_class(plan: FewShotPlan) -> Mapping:
     """
     began = time.monotonic()
     config, step = plan.config, int(plan.config.steps or 0)
+    if (told := side_note(int(config.image_size or 0))) is not None:
+        yield DataNoted(told=told)
     model = ResidualModel(config, plan.network, plan.levels, plan.device)
     seen, held_out, owners = yield from read_seen(plan, model)
     trainer = ResidualTrainer(

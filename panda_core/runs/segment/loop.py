@@ -16,7 +16,7 @@ from torch import Tensor
 
 from panda_core.datasets import Images
 from panda_core.errors import PandaError, UnreadableImage, UsageError
-from panda_core.events import CacheProgress, Computing, Event, ImagesSkipped, RunFinished
+from panda_core.events import CacheProgress, Computing, DataNoted, Event, ImagesSkipped, RunFinished
 from panda_core.records import write_json
 from panda_core.runs.arrays import FinalArrays, MapArrays, PatchArrays
 from panda_core.runs.calibration import Calibration, calibrated, warning_of
@@ -28,6 +28,7 @@ from panda_core.runs.segment.settings import SegmentPlan, tail_file
 from panda_core.runs.settings import Plan
 from panda_core.runs.tensors import read_tail, write_tensors
 from panda_core.segmentation.calibration import CalibratedBank, fit_calibrated
+from panda_core.segmentation.geometry import side_note
 from panda_core.segmentation.maps import highest
 from panda_core.segmentation.model import Patches, PatchModel, PatchResult
 
@@ -94,6 +95,8 @@ class MapSnapshot:
 def segment(plan: SegmentPlan) -> Mapping:
     """Yield all events of a segmentation run but the first, each snapshot before the event that refers to it."""
     began = time.monotonic()
+    if (told := side_note(int(plan.config.image_size or 0))) is not None:
+        yield DataNoted(told=told)
     metrics: dict[str, Any] = {}
     originals = yield from original_rows(plan.config.dataset, plan.task.train)
     for number, step in enumerate(plan.steps):
