@@ -1,4 +1,4 @@
-"""Linear algebra of features, each piece in one place: centers, distances, principal components, whitening.
+"""Linear algebra of features, each piece in one place: checks, centers, distances, principal components, whitening.
 
 Rows are images or patches: (N, D). All of it is exact up to rounding, in float64 where digits could be lost.
 """
@@ -9,10 +9,22 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from panda_core.errors import UsageError
+
 if TYPE_CHECKING:
     import torch
 
 Rows = TypeVar("Rows", np.ndarray, "torch.Tensor")
+
+
+def check_features(features: np.ndarray, at_least: int = 1) -> np.ndarray:
+    """Return features (N, D) as contiguous float32, or raise `UsageError` for a wrong shape, too few rows or NaN."""
+    features = np.ascontiguousarray(features, np.float32)
+    if features.ndim != 2 or len(features) < at_least:
+        raise UsageError(f"Features must be of shape (N, D) with N of at least {at_least}; got {features.shape}.")
+    if not np.isfinite(features).all():
+        raise UsageError("Features must be finite; some are NaN or infinite. Lower `--lr`, or check the images.")
+    return features
 
 
 def center_of(rows: Rows) -> Rows:

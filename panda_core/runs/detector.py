@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from PIL import Image
 
 from panda_core.config import RunConfig
 from panda_core.datasets import ArrayImages, FileImages, ImageSource, OneClassTask
-from panda_core.datasets.io.given import decode_given, listed_images, name_of_given
+from panda_core.datasets.io.decoding import decode_image
 from panda_core.datasets.io.ranges import DATA, levels_of_range
 from panda_core.datasets.io.samples import Levels
 from panda_core.errors import UsageError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from panda_core.segmentation.model import PatchResult
 
 BATCH = 64
+_ACCEPTED = "a list of images (paths, PIL images or uint8 arrays of shape (H, W, 3)), or a uint8 array (N, H, W, 3)"
 
 
 class PandaDetector:
@@ -40,11 +42,15 @@ class PandaDetector:
 
     PandaDetector(recipe="panda-ses", steps=64).fit(images) learns from normal images alone; the arguments are
     fields of `RunConfig`. `load_run(run).detector()` gives the detector of a finished run.
+
+    levels: the sample values that are black and white in new images of more than 8 bits; None for their whole range.
+        Arrays are taken as they are.
     """
 
     def __init__(self, **config: Any) -> None:
         self.config = RunConfig(**{**config, "dataset": GIVEN_IMAGES})
         self.learned_: Learned | None = None
+        self.levels: Levels | None = None
 
     def fit(self, images: Sequence[ImageSource]) -> PandaDetector:
         """Learn from normal images: paths, PIL images or uint8 (H, W, 3) arrays. Returns self.
@@ -66,6 +72,7 @@ class PandaDetector:
             (run_id,) = {event.run_id for event in run(config, task=task) if isinstance(event, RunStarted)}
             fitted = PandaDetector.of(RecordedRun(RunFolder(Path(folder) / run_id)))
         self.config, self.learned_ = fitted.config.replace(runs_dir=self.config.runs_dir), fitted.learned_
+        self.levels = fitted.levels
         return self
 
     def _in_known_range(self, given: Sequence[ImageSource], names: Sequence[str]) -> RunConfig:
@@ -82,21 +89,13 @@ class PandaDetector:
     def of(recorded: RecordedRun, references: Sequence[ImageSource] | None = None) -> PandaDetector:
         """Return the detector of a run, or, of a run of `generalize`, that of the class of `references`."""
         detector, kind = PandaDetector(), kind_of(recorded.config)
-        detector.config = recorded.config
+        detector.config, detector.levels = recorded.config, levels_of_config(recorded.config)
         if references is None:
             detector.learned_ = kind.open(recorded)
         else:
             decoded = decode_given(listed_images(references), levels=detector.levels)
             detector.learned_ = kind.open_with(recorded, decoded)
         return detector
-
-    @property
-    def levels(self) -> Levels | None:
-        """The sample values that are black and white in new images of more than 8 bits; None for their whole range.
-
-        Arrays are taken as they are.
-        """
-        return levels_of_config(self.config)
 
     @property
     def calibration(self) -> Calibration:
@@ -190,3 +189,53 @@ class PandaDetector:
                 f"Use a segmentation run: `--recipe {next(iter(SEGMENTERS))}`."
             )
         return cast("Patchwise", learned)
+
+
+# Images handed over in Python: what every method that takes images accepts, and the sentence for everything else.
+
+
+def listed_images(images: object) -> Sequence[ImageSource]:
+    """Return `images` as a sequence of images; `UsageError` says what was given instead, and how to give it.
+
+    images: a list, a tuple or another sequence of paths, PIL images or uint8 arrays (H, W), (H, W, 1), (H, W, 3) or
+    (H, W, 4); or one uint8 array (N, H, W, C) of so many images. One image, however it is given, is no list of images:
+    its rows would be taken for images.
+    """
+    if isinstance(images, (str, bytes, os.PathLike, Image.Image)):
+        kind = "the path of one" if isinstance(images, (str, os.PathLike)) else "one image"
+        raise UsageError(f"`images` must be {_ACCEPTED}; got {kind}. Pass `[image]`.")
+    if isinstance(images, np.ndarray):
+        if images.ndim in (2, 3):
+            raise UsageError(
+                f"`images` must be {_ACCEPTED}; got one array of shape {images.shape}. Pass `[image]`, or grey images "
+                "as an array (N, H, W, 1)."
+            )
+        if images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] not in (1, 3, 4):
+            raise UsageError(
+                f"`images` must be {_ACCEPTED}; got an array of {images.dtype} and shape {images.shape}. "
+                "Convert it to uint8, channels last."
+            )
+        return list(images)
+    if isinstance(images, dict) or not hasattr(images, "__len__") or not hasattr(images, "__getitem__"):
+        raise UsageError(f"`images` must be {_ACCEPTED}; got {type(images).__name__}. Pass `list(images)`.")
+    return images  # type: ignore[return-value]
+
+
+def name_of_given(image: object, index: int) -> str:
+    """Return what to call image number `index` of a list in front of a person."""
+    return str(image) if isinstance(image, (str, os.PathLike)) else f"image {index}"
+
+
+def decode_given(images: Sequence[ImageSource], start: int = 0, levels: Levels | None = None) -> list[np.ndarray]:
+    """Return images as uint8 arrays (H, W, 3). start: number of the first, for its name. levels: see `decode_image`.
+
+    One that cannot be decoded raises `UnreadableImage`; one that is no image at all raises `UsageError`.
+    """
+    decoded = []
+    for index, image in enumerate(images, start):
+        if not isinstance(image, (str, bytes, os.PathLike, Image.Image, np.ndarray)):
+            raise UsageError(
+                f"Image {index} must be a path, a PIL image or a uint8 array; got {type(image).__name__}. Convert it."
+            )
+        decoded.append(decode_image(image, name_of_given(image, index), levels))
+    return decoded

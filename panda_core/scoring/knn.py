@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from panda_core.errors import UsageError
-from panda_core.linalg import center_of
-from panda_core.scoring.validation import check_features
+from panda_core.linalg import center_of, check_features
 
 
 def nearest(gallery: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from panda_core.linalg import whitening
-from panda_core.scoring.validation import check_features
+from panda_core.linalg import check_features, whitening
 
 
 class MahalanobisScorer:

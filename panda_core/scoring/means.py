@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from panda_core.errors import UsageError
-from panda_core.scoring.validation import check_features
+from panda_core.linalg import check_features
 
 
 class MeanScorer:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from panda_core.linalg import principal_components
-from panda_core.scoring.validation import check_features
+from panda_core.linalg import check_features, principal_components
 
 TOLERANCE = 1e-6  # of the solver; with its own 1e-3, scores would depend on the order of the images
 FLAT = 1e-12  # an image of one colour has no contrast, and must not become infinite

@@ -10,11 +10,11 @@ from PIL import Image
 
 from panda_core.datasets import ArrayImages, OneClassTask, folder_dataset, one_class_task, split_digest
 from panda_core.datasets.io.decoding import decode_image
-from panda_core.datasets.io.given import decode_given
 from panda_core.datasets.io.images import FileImages
 from panda_core.datasets.io.ranges import in_range, levels_of_range, used_range
 from panda_core.datasets.io.samples import Levels
 from panda_core.errors import UsageError
+from panda_core.runs.detector import decode_given
 from tests.datasets.io.tiff_files import write_tiff
 
 
