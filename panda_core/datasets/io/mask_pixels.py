@@ -26,6 +26,7 @@ FEW = 32  # different values: of more, the ones between are soft edges unless mo
 FLAT = 1 / 3  # of the pixels of a label lie among their like; of those of a soft edge hardly any
 RINGING = 0.15  # of the brightest value: what JPEG leaves around an edge is weaker, also if it was saved as PNG later
 BLACK = 10  # of 255
+GROUND = 0.03  # of the brightest value, at most, is the background
 NEXT = "save it with the defect white and all else black"
 
 
@@ -105,18 +106,25 @@ def _lossless(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind in "ui" and top <= LABEL:
         return values > 0
     marked = values > top / 2
-    between = (values > 0) & ~marked
+    above = values > _ground(values, GROUND * top)
+    between = above & ~marked
     different = np.unique(values[between])
     if not len(different):
         return marked
+    shades = between & (values > RINGING * top)
     if len(different) > FEW:
-        shades = (values > RINGING * top) & between
-        labels = (_inner(values.astype(np.float32)) & shades).sum() > FLAT * shades.sum()
-    else:
-        inner = _inner((1 + np.searchsorted(different, values)).astype(np.uint8) * between)
-        flat = any((inner & here).sum() > FLAT * here.sum() for here in (values == value for value in different))
-        labels = flat or _stands_alone(values, marked, RINGING * top)
-    return values > 0 if labels else marked
+        return above if (_inner(values.astype(np.float32)) & shades).sum() > FLAT * shades.sum() else marked
+    inner = between & _inner((1 + np.searchsorted(different, values)).astype(np.uint8) * between)
+    labels = [values == value for value in different if value > RINGING * top]
+    if inner.sum() > FLAT * between.sum() or any((inner & label).sum() > FLAT * label.sum() for label in labels):
+        return above
+    return marked | _alone(above, marked, shades)
+
+
+def _ground(values: np.ndarray, most: float) -> float:
+    """Return the value of the background: the most common one up to `most`; JPEG may have made 1 or 2 of black."""
+    dark, counts = np.unique(values[values <= most], return_counts=True)
+    return float(dark[counts.argmax()]) if len(dark) else 0.0
 
 
 def _inner(values: np.ndarray) -> np.ndarray:
@@ -125,10 +133,10 @@ def _inner(values: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.erode(values, kernel) == cv2.dilate(values, kernel))
 
 
-def _stands_alone(values: np.ndarray, marked: np.ndarray, least: float) -> bool:
-    """Return whether a patch of values above 0, and somewhere above `least`, touches nothing that is marked."""
-    _, patches = cv2.connectedComponents((values > 0).astype(np.uint8))
-    return not set(np.unique(patches[values > least])) <= set(np.unique(patches[marked]))
+def _alone(above: np.ndarray, marked: np.ndarray, shades: np.ndarray) -> np.ndarray:
+    """Return the patches above the background that hold a shade and touch nothing marked: thin or small labels."""
+    _, patches = cv2.connectedComponents(above.astype(np.uint8))
+    return np.asarray(np.isin(patches, np.setdiff1d(patches[shades], patches[marked])))
 
 
 def _check_share(marked: np.ndarray, name: str) -> None:

@@ -207,3 +207,34 @@ def test_black_marks_nothing() -> None:
     """Guards: noise in a black mask taken for a defect."""
     for form in ("PNG", "JPEG", "WEBP", "BMP"):
         assert not read_mask(file_of(Image.new("L", (40, 30)), form)).any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=some.integers(0, 10_000),
+    size=some.tuples(some.integers(64, 200), some.integers(64, 200)),
+    quality=some.integers(30, 95),
+    form=some.sampled_from(("JPEG", "JPEG, then PNG", "WEBP", "AVIF")),
+)
+def test_lossy_masks_mark_what_was_drawn(seed: int, size: tuple[int, int], quality: int, form: str) -> None:
+    """Guards: a background of 1 instead of 0, or blocks of ringing, taken for labels, so that everything is marked."""
+    rng = np.random.default_rng(seed)
+    hard = np.zeros(size, np.uint8)
+    for _ in range(3):
+        centre, axes = rng.integers(10, 54, 2).tolist(), rng.integers(3, 12, 2).tolist()
+        cv2.ellipse(hard, centre, axes, float(rng.integers(180)), 0, 360, 255, -1)
+    content = file_of(Image.fromarray(hard), form.split(",")[0], quality=quality)
+    if form.endswith("PNG"):
+        content = file_of(Image.open(io.BytesIO(content)))
+    found = read_mask(content)
+    assert (found ^ (hard > 0)).sum() <= 0.06 * (hard > 0).sum()
+
+
+def test_a_background_of_one_is_background() -> None:
+    """Guards: black that JPEG rounded to 1, marked from border to border."""
+    for shades in ((0, 255), (3, 120, 130, 200, 254)):
+        values = np.ones((60, 70), np.uint8)
+        values[20:30, 20:40] = 254
+        values[19, 20:40] = shades[0]
+        values[30, 20 : 20 + len(shades)] = shades
+        np.testing.assert_array_equal(read_mask(file_of(Image.fromarray(values))), values > 127)

@@ -225,3 +225,53 @@ def test_what_is_missing_is_described(tmp_path: Path, write_images: Write) -> No
     for spec in ("", "folder:", "  "):
         with pytest.raises(UsageError, match="must be `imagenet_sample` or the path"):
             outlier_images(spec, tmp_path)
+
+
+@pytest.mark.parametrize("drawn_over", ["shown", "stored"])
+def test_dropped_masks_mark_what_they_mark_over_the_shown_photo(drawn_over: str, tmp_path: Path) -> None:
+    """A coloured defect on nothing that marks everything once it is laid over white; the mask of a turned photo."""
+    photo = np.full((40, 60, 3), 200, np.uint8)
+    photo[4:12, 30:50] = 20
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    held = io.BytesIO()
+    Image.fromarray(photo).save(held, "JPEG", exif=exif, quality=95)
+    shown = np.rot90(photo[:, :, 0] < 100, -1)
+    marked = shown if drawn_over == "shown" else photo[:, :, 0] < 100
+    rgba = np.zeros((*marked.shape, 4), np.uint8)
+    rgba[marked] = (255, 0, 0, 255)
+    kept = io.BytesIO()
+    Image.fromarray(rgba).save(kept, "PNG")
+    inverted = io.BytesIO()
+    Image.fromarray((~shown * 255).astype(np.uint8)).save(inverted, "PNG")
+    tree = {f"set/good/{row}.png": picture(row) for row in range(8)}
+    tree |= {"set/hole/a.jpg": held.getvalue(), "set/hole/a_GT.png": kept.getvalue(), "set/hole/b.png": picture(9)}
+    tree["set/masks/hole/b.png"] = inverted.getvalue()
+    found = write_images(tmp_path / "u", files(BY_FOLDER, tree), room=ROOM)
+    assert (found.normals, found.anomalies, found.masks, found.loose_masks) == (8, {"hole": 2}, 1, [])
+    ((name, reason),) = found.refused
+    assert name == "set/masks/hole/b.png" and "as an inverted mask does" in reason
+    splits = folder_dataset(tmp_path / "u" / "images").open(tmp_path, "good", 0)
+    assert splits.test_masks is not None
+    (row,) = (row for row, place in enumerate(splits.test.names) if place == "hole/0000.png")
+    mask = splits.test_masks.load(row)
+    assert mask is not None
+    np.testing.assert_array_equal(mask, shown)
+    assert splits.test.load(row).shape[:2] == shown.shape
+
+
+def test_all_masks_of_a_dropped_anomaly_are_kept(tmp_path: Path) -> None:
+    """The second defect of an image counted as normal, because only one mask of it was kept."""
+    tree = {f"good/{row}.png": picture(row) for row in range(8)} | {"hole/a.png": picture(9, (20, 30))}
+    for part, column in enumerate((3, 20)):
+        spot = np.zeros((20, 30), np.uint8)
+        spot[5:9, column : column + 4] = 255
+        held = io.BytesIO()
+        Image.fromarray(spot).save(held, "PNG")
+        tree[f"ground_truth/hole/a/{part}.png"] = held.getvalue()
+    found = write_images(tmp_path / "u", files(BY_FOLDER, tree), room=ROOM)
+    assert (found.masks, found.loose_masks) == (2, [])
+    splits = folder_dataset(tmp_path / "u" / "images").open(tmp_path, "good", 0)
+    assert splits.test_masks is not None
+    mask = splits.test_masks.load(len(splits.test) - 1)
+    assert mask is not None and mask.sum() == 32
