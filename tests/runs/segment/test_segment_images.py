@@ -34,7 +34,7 @@ def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("recipe", ["patchcore", "spade"])
-@pytest.mark.parametrize(("count", "held"), [(2, 2), (5, 5), (60, 6)])
+@pytest.mark.parametrize(("count", "held"), [(2, 2), (5, 5), (12, 6), (60, 6)])
 def test_a_detector_learns_from_images(tiny_backbone: str, recipe: str, count: int, held: int, tmp_path: Path) -> None:
     """No threshold where images are few; a test set of held-out images that stops the run for want of labels."""
     detector = PandaDetector(recipe=recipe, backbone=tiny_backbone, image_size=32, device="cpu").fit(pictures(count))

@@ -34,8 +34,8 @@ def test_a_run_leaves_all_it_found(spot: Make, finish: Finish, recipe: str) -> N
     split, maps, arrays, metrics = loaded.split, loaded.maps(0), loaded.patch_arrays(0), loaded.metrics
     assert metrics is not None and loaded.segmented == [said]
     assert (len(split["train"]), len(split["test"]), len(split["has_mask"])) == (20, 20, 20)
-    assert split["held_out"] == split["fitted"] == list(range(20)) and all(split["has_mask"])
-    assert maps.grids.shape == maps.held_out_grids.shape == (20, 7, 7)
+    assert split["fitted"] == list(range(20)) and len(split["held_out"]) == 10 and all(split["has_mask"])
+    assert maps.grids.shape == (20, 7, 7) and maps.held_out_grids.shape == (10, 7, 7)
     for group, side in enumerate((7, 3)):
         assert maps.distances[group].shape == (20, side, side, 3)
         assert maps.origins[group].shape == (20, side, side, 3, 4)
