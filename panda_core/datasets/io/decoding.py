@@ -126,13 +126,21 @@ def _too_shallow(name: str) -> UnreadableImage:
 
 def stored_size(source: str | os.PathLike[str] | bytes, name: str) -> tuple[tuple[int, int], int]:
     """Return ((width, height) as stored, EXIF orientation 1 to 8) of an image file; its pixels are not decoded."""
-    content = source if isinstance(source, bytes) else _read(source, name)
-    if content.startswith(tiff.STARTS):
-        tags = _tags(io.BytesIO(content), name)
-        return (tags.width, tags.height), tags.orientation
-    with open_image(io.BytesIO(content), name) as image:
-        told = image.format != "PNG" or b"eXIf" in content or b"exif" in content or b"rientation" in content
-        return image.size, orientation(image) if told else 1  # of a PNG, Pillow decodes the pixels to look for it
+    with contextlib.nullcontext(io.BytesIO(source)) if isinstance(source, bytes) else _opened(source, name) as file:
+        start = file.read(8)
+        file.seek(0)
+        if start.startswith(tiff.STARTS):
+            tags = _tags(file, name)
+            return (tags.width, tags.height), tags.orientation
+        with open_image(file, name) as image:
+            size = image.size
+            if image.format == "PNG":  # for want of an EXIF block Pillow decodes the pixels: it may lie behind them
+                file.seek(0)
+                content = file.read(BYTE_CEILING)
+                if not any(word in content for word in (b"eXIf", b"exif", b"rientation")):
+                    return size, 1
+                image = open_image(io.BytesIO(content), name)
+            return size, orientation(image)
 
 
 def _damaged(name: str, error: Exception) -> UnreadableImage:

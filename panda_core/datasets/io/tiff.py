@@ -79,17 +79,17 @@ def read_tags(file: BinaryIO) -> Tags:
         found: Any = directory.get(tag, default)
         return tuple(int(value) for value in (found if isinstance(found, tuple) else (found,)))
 
-    channels = numbers(277, (1,))[0]
+    channels, photometric = numbers(277, (1,))[0], numbers(262, (_WHITE_IS_ZERO,))[0]
     bits, kinds, turn = numbers(258, (1,)), numbers(339, (_UNSIGNED,)), numbers(274, (1,))[0]
     return Tags(
         width=numbers(256, ())[0],
         height=numbers(257, ())[0],
         bits=bits if len(bits) == channels else bits[:1] * channels,
         kinds=kinds if len(kinds) == channels else kinds[:1] * channels,
-        photometric=numbers(262, (_WHITE_IS_ZERO,))[0],
+        photometric=photometric,
         compression=numbers(259, (1,))[0],
         channels=channels,
-        extra=numbers(338, ()),
+        extra=numbers(338, (2,) if photometric == _RGB and channels == 4 else ()),  # many tools leave the tag out
         planar=numbers(284, (1,))[0] == 2,
         predictor=numbers(317, (1,))[0],
         fill_order=numbers(266, (1,))[0],

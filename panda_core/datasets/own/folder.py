@@ -118,6 +118,8 @@ def _understand(folder: Path) -> _Layout:
         raise UsageError(f"`{folder}` is a file. Give the folder it lies in: {_flag(folder.parent)}.")
     listing = list_files(folder)
     places, masks = tell_masks(listing.images)
+    if masks and not places:
+        raise UsageError(f"`{folder}` holds masks alone. Give the folder that holds their images as well.")
     top = places[0].partition("/")[0] if places else ""
     if masks and plain(top) in _IMAGES and all(place.startswith(f"{top}/") for place in places):
         layout = _below(top, _arranged(folder, [place.removeprefix(f"{top}/") for place in places]))

@@ -175,6 +175,16 @@ def test_sixteen_bit_cmyk_is_as_eight_bit() -> None:
         np.testing.assert_array_equal(deep, decode_image(write_tiff(values >> 8, 8, photometric=5)))
 
 
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("planar", [False, True])
+def test_a_fourth_channel_without_its_tag_is_alpha(bits: int, planar: bool) -> None:
+    """Guards: RGBA of tools that leave a tag out, refused, or shown in the colours hidden under transparency."""
+    values = drawn(bits, 8, 6, 4, top=2**bits - 1)
+    content = write_tiff(values, bits, photometric=2, planar=planar)
+    high = (values >> (bits - 8)).astype(float)
+    assert np.abs(decode_image(content) - over_white(high[:, :, :3], high[:, :, 3])).max() <= 1
+
+
 @pytest.mark.parametrize(
     "content, reason",
     [

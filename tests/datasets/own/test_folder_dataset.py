@@ -185,6 +185,7 @@ def test_a_class_without_test_images_is_mentioned(tmp_path: Path, write_images: 
     "places, sentence",
     [
         ([], "holds no images"),
+        (["masks/1.png"], "holds masks alone"),
         (["cat/1.png", "dog/1.png"], "none is called normal, good or ok"),
         (["good/1.png", "ok/1.png", "bad/1.png"], "`good`, `ok` could all be the normal one"),
         (["1.png", "bad/1.png"], "in `bad` and also beside, as `1.png`"),
