@@ -95,7 +95,7 @@ def _check(run: LoadedRun, images: Path, out: Path) -> list[dict[str, Any]]:
     size, sigma = int(run.config.image_size or 0), float(run.config.set.get("sigma", 0))
     rows: list[dict[str, Any]] = []
     mapped: list[ScoredImage] = []
-    told = 0.0
+    last_look = 0.0
     files = [(name, images / name) for name in names]
     write_json(out / PROGRESS, {"done": 0, "total": len(names)})
     for scored in score_files(detector, files, batch=BATCH):
@@ -107,9 +107,9 @@ def _check(run: LoadedRun, images: Path, out: Path) -> list[dict[str, Any]]:
             row["map_row"] = len(mapped) if keeps else None
             mapped += [scored] if keeps else []
         rows.append(row)
-        if time.monotonic() - told > TELL_EVERY:
+        if time.monotonic() - last_look > TELL_EVERY:
             write_json(out / PROGRESS, {"done": len(rows), "total": len(names)})
-            told = time.monotonic()
+            last_look = time.monotonic()
     _write_maps(out, mapped)
     return rows
 

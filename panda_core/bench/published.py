@@ -73,11 +73,11 @@ def published_for(key: str, metric: str, dataset: str, classes: Sequence[str], *
     whole: whether these are all classes that the paper averages. The published average stands beside a mean over
     fewer classes only where the figures of just these are not published, and then it is not comparable.
     """
-    found = [figures for figures in published_figures() if figures.key == key and figures.metric == metric]
-    averages = [(figures.values[dataset], figures.source) for figures in found if dataset in figures.values]
+    published = [figures for figures in published_figures() if figures.key == key and figures.metric == metric]
+    averages = [(figures.values[dataset], figures.source) for figures in published if dataset in figures.values]
     if averages and whole:
         return Published(*averages[0], comparable=True)
-    for figures in found:
+    for figures in published:
         single = figures.classes.get(dataset, {})
         if classes and all(name in single for name in classes):
             return Published(sum(single[name] for name in classes) / len(classes), figures.source, comparable=True)
@@ -86,5 +86,5 @@ def published_for(key: str, metric: str, dataset: str, classes: Sequence[str], *
 
 def published_class(key: str, metric: str, dataset: str, normal_class: str) -> Published | None:
     """Return the published figure of one normal class, or None."""
-    found = published_for(key, metric, dataset, [normal_class], whole=False)
-    return found if found is not None and found.comparable else None
+    published = published_for(key, metric, dataset, [normal_class], whole=False)
+    return published if published is not None and published.comparable else None

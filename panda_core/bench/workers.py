@@ -91,10 +91,11 @@ def _check_package(client: Any, scheduler: str) -> None:
             return str(error)
         return ""
 
-    said = {"the scheduler": client.run_on_scheduler(problem), **client.run(problem)}
-    broken = [f"{place} ({why})" for place, why in said.items() if why]
+    problems = {"the scheduler": client.run_on_scheduler(problem), **client.run(problem)}
+    broken = [f"{process} ({why})" for process, why in problems.items() if why]
     if broken:
         raise UsageError(
-            f"panda_core cannot be imported on {len(broken)} of {len(said)} processes of the cluster at `{scheduler}`, "
-            f"the first is {broken[0]}. Install it there, or start them with PYTHONPATH set to its folder."
+            f"panda_core cannot be imported on {len(broken)} of {len(problems)} processes of the cluster at "
+            f"`{scheduler}`, the first is {broken[0]}. Install it there, or start them with PYTHONPATH set to its "
+            "folder."
         )

@@ -52,16 +52,16 @@ def interval(line: Result) -> str:
 
 def conditions(line: Result) -> str:
     """Return the conditions of a line in one sentence: form of the data, network, size, limits, steps, seeds."""
-    said = line.conditions
+    conditions = line.conditions
     return "; ".join(
         part
         for part in (
-            said.form or "not read yet",
-            f"{said.backbone} at {said.image_size} px, {said.feature_norm}",
-            f"recipe {said.recipe}, scorer {said.scorer}",
-            f"limits: train {said.train_limit}, test {said.test_limit}",
-            f"steps {said.steps}",
-            f"seeds {said.seeds}",
+            conditions.form or "not read yet",
+            f"{conditions.backbone} at {conditions.image_size} px, {conditions.feature_norm}",
+            f"recipe {conditions.recipe}, scorer {conditions.scorer}",
+            f"limits: train {conditions.train_limit}, test {conditions.test_limit}",
+            f"steps {conditions.steps}",
+            f"seeds {conditions.seeds}",
         )
         if line.total
     )

@@ -61,12 +61,12 @@ def _said(item: CellEnded) -> str:
 
 def _problems(plan: Plan) -> dict[str, list[str]]:
     """Return reason -> what cannot be run for it."""
-    found: dict[str, list[str]] = {}
+    lines_by_problem: dict[str, list[str]] = {}
     for line in plan.lines:
         problems = [line.problem, *(plan.cells[cell].problem for cell in line.cells)]
         for problem in dict.fromkeys(filter(None, problems)):
-            found.setdefault(problem, []).append(f"{line.row.name} on {line.dataset}")
-    return found
+            lines_by_problem.setdefault(problem, []).append(f"{line.row.name} on {line.dataset}")
+    return lines_by_problem
 
 
 def _dry_run(parsed: argparse.Namespace, plan: Plan) -> int:

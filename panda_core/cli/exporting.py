@@ -22,7 +22,7 @@ def export_command(parsed: argparse.Namespace) -> int:
 
         bundle = write_bundle(loaded, target)
         size, result = bundle.size, {"files": bundle.files}
-        said = f"{bundle.files} files. Open it with `panda_core.load_bundle`."
+        summary = f"{bundle.files} files. Open it with `panda_core.load_bundle`."
     else:
         from panda_core.export.network_file import write_network
 
@@ -33,9 +33,9 @@ def export_command(parsed: argparse.Namespace) -> int:
             )
         file = write_network(loaded, target, parsed.format)
         size, result = file.size, {"difference": file.difference, "checked_on": file.images}
-        said = f"scores equal the run's to {max(file.difference, 1e-7):.0e} on {file.images}."
+        summary = f"scores equal the run's to {max(file.difference, 1e-7):.0e} on {file.images}."
     if parsed.json:
         print_json({"run": loaded.run_id, "format": parsed.format, "file": str(target), "bytes": size, **result})
     else:
-        print_text(f"{target}: {size / 1e6:.1f} MB; {said}")
+        print_text(f"{target}: {size / 1e6:.1f} MB; {summary}")
     return 0

@@ -42,8 +42,8 @@ def write_maps(
     """
     rows: list[dict[str, Any]] = []
     with _Target(target) as put:
-        for place, (name, image, values, score) in enumerate(items):
-            file = f"{place:05d}"
+        for number, (name, image, values, score) in enumerate(items):
+            file = f"{number:05d}"
             cells = (file, plain_cell(name), score, verdict(score), float(values.max()))
             rows.append(dict(zip(COLUMNS, cells, strict=True)))
             put(f"{file}.png", _png(heated(image, values, scale)))

@@ -121,14 +121,14 @@ def _files(paths: list[str]) -> Iterator[Path]:
     for text in paths:
         path = Path(text)
         if path.is_dir():
-            found = images_to_judge(path)
-            if found.masks:
-                masks = f"{len(found.masks)} masks are" if len(found.masks) > 1 else "1 mask is"
+            listed = images_to_judge(path)
+            if listed.masks:
+                masks = f"{len(listed.masks)} masks are" if len(listed.masks) > 1 else "1 mask is"
                 Console(stderr=True).print(f"`{path}`: {masks} left out.", markup=False)
-            if not found.images:
+            if not listed.images:
                 raise UsageError(f"`{path}` holds no images. Give image files, or a folder with some.")
             # Formats that are not read get a row as well, which says so.
-            yield from (path / place for place in sorted([*found.images, *found.others]))
+            yield from (path / name for name in sorted([*listed.images, *listed.others]))
         elif path.is_file():
             yield path
         else:

@@ -35,8 +35,8 @@ class Constraintor(nn.Module):
 
     def forward(self, residuals: Tensor) -> Tensor:
         """Return constrained residuals (B, C, h, w)."""
-        found: Tensor = self.norm(self.convolution(residuals))
-        return F.relu(found) if self.positive else found
+        output: Tensor = self.norm(self.convolution(residuals))
+        return F.relu(output) if self.positive else output
 
 
 def amplitude(residuals: Tensor) -> Tensor:

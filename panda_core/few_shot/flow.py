@@ -28,7 +28,7 @@ class PositionFlow(nn.Module):
         self.chain = SequenceINN(width)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            for place in range(blocks):
+            for number in range(blocks):
                 self.chain.append(
                     AllInOneBlock,
                     cond=0,
@@ -38,8 +38,8 @@ class PositionFlow(nn.Module):
                     global_affine_type="SOFTPLUS",
                     permute_soft=False,  # FrEIA draws these from numpy's global state; see below
                 )
-                turn = torch.from_numpy(_rotation(width, np.random.default_rng([seed, place])))
-                block = self.chain[place]
+                turn = torch.from_numpy(_rotation(width, np.random.default_rng([seed, number])))
+                block = self.chain[number]
                 block.w_perm.data.copy_(turn)
                 block.w_perm_inv.data.copy_(turn.T)
 
@@ -62,13 +62,13 @@ def position_code(side: tuple[int, int], width: int) -> Tensor:
     As Vaswani et al. 2017 have it, half of the code for each of the two axes; `width` is a multiple of 4.
     """
     rates = torch.exp(torch.arange(0, width // 2, 2) * (-math.log(10_000.0) / (width // 2)))  # (width / 4,)
-    parts = []
+    codes = []
     for axis, length in enumerate(side):
         angles = torch.arange(length)[:, None] * rates  # (length, width / 4)
         code = torch.cat([angles.sin(), angles.cos()], dim=1)
         code = code[:, None] if axis == 0 else code[None]
-        parts.append(code.expand(*side, width // 2))
-    return torch.cat(parts, dim=2)
+        codes.append(code.expand(*side, width // 2))
+    return torch.cat(codes, dim=2)
 
 
 def _subnet(wide_in: int, wide_out: int) -> nn.Module:

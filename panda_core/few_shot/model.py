@@ -113,8 +113,8 @@ class ResidualModel:
 
     def constrained(self, level: int, scaled: Tensor) -> Tensor:
         """Return constrained residuals (B, h, w, C) of scaled ones."""
-        found: Tensor = self.constraintors[level](scaled.permute(0, 3, 1, 2))
-        return found.permute(0, 2, 3, 1)
+        constrained: Tensor = self.constraintors[level](scaled.permute(0, 3, 1, 2))
+        return constrained.permute(0, 2, 3, 1)
 
     def codes(self, level: int, images: int) -> Tensor:
         """Return the position codes (B h w, P) of so many images of a level."""
@@ -131,11 +131,11 @@ class ResidualModel:
         """Return p_n and p_a, each (B, h, w), of residuals (B, h, w, C)."""
         constrained = self.constrained(level, self.scaled(level, residuals)).flatten(0, 2)
         code, shape = self.codes(level, len(residuals)), residuals.shape[:3]
-        parts = [
+        batches = [
             self.likelihoods(level, constrained[start : start + self.chunk], code[start : start + self.chunk])
             for start in range(0, len(constrained), self.chunk)
         ]
-        normal, other = (torch.cat(side).reshape(shape) for side in zip(*parts, strict=True))
+        normal, other = (torch.cat(side).reshape(shape) for side in zip(*batches, strict=True))
         return normal, other
 
     def tensors(self) -> dict[str, Tensor]:

@@ -63,8 +63,10 @@ class References:
 
     def without(self, image: int) -> References:
         """Return all references but those of one image."""
-        kept = [row for row in range(self.images) if row != image]
-        shaped = (pool.reshape(self.images, *side, -1)[kept] for pool, side in zip(self.pools, self.sides, strict=True))
+        others = [row for row in range(self.images) if row != image]
+        shaped = (
+            pool.reshape(self.images, *side, -1)[others] for pool, side in zip(self.pools, self.sides, strict=True)
+        )
         return References(list(shaped))
 
 

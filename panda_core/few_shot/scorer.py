@@ -74,8 +74,8 @@ def anomaly_map(model: ResidualModel, level: int, normal: Tensor, other: Tensor)
     value = 1 - (normal - measures.ceiling).clamp(max=0).exp()
     if model.kind == "squared":
         value = (value + torch.sigmoid(other - normal)) / 2
-    found: np.ndarray = (value / measures.unit).cpu().numpy()
-    return found
+    anomaly: np.ndarray = (value / measures.unit).cpu().numpy()
+    return anomaly
 
 
 def calibrate(model: ResidualModel, features: Sequence[Tensor], references: Sequence[References]) -> None:

@@ -135,8 +135,8 @@ class ResidualTrainer:
         owners = [references[int(owner)] for owner in self.seen.owner[rows]]
         for level in range(len(self.model.levels)):
             with torch.no_grad():
-                found = self.model.residuals_to(level, self.seen.batch(level, rows, self.model.device), owners)
-                self.model.fit_scales(level, found.flatten(0, 2))
+                residuals = self.model.residuals_to(level, self.seen.batch(level, rows, self.model.device), owners)
+                self.model.fit_scales(level, residuals.flatten(0, 2))
 
     def references_of_all(self, owners: np.ndarray) -> list[References]:
         """Return references, of seen normal images, for images of the classes `owners` (N,) that are not among them."""
@@ -151,13 +151,13 @@ class ResidualTrainer:
 
         The released code draws with replacement and may draw the image itself, whose residual is then zero everywhere.
         """
-        found: dict[int, References] = {}
+        references: dict[int, References] = {}
         for owner in np.unique(self.seen.owner[rows]):
             (pool,) = np.nonzero(self.seen.normal & (self.seen.owner == owner))
             others = np.setdiff1d(pool, rows)
             # Of a class with fewer normals than a batch: better itself than none.
-            found |= self._drawn(int(owner), others if len(others) else pool)
-        return found
+            references |= self._drawn(int(owner), others if len(others) else pool)
+        return references
 
     def _drawn(self, owner: int, pool: np.ndarray) -> dict[int, References]:
         rows = np.sort(self._rng.choice(pool, min(self.model.count, len(pool)), replace=False))

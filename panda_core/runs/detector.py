@@ -151,8 +151,8 @@ class PandaDetector:
         given = listed_images(images)
         grids = self.segment(given).grids if len(given) else np.empty((0, 1, 1), np.float32)
         maps = np.empty((len(grids), size, size), np.float32)
-        for place, grid in enumerate(grids):
-            maps[place] = full_map(grid, size, float(self.config.set["sigma"]))
+        for row, grid in enumerate(grids):
+            maps[row] = full_map(grid, size, float(self.config.set["sigma"]))
         return maps
 
     def predict(self, images: Sequence[ImageSource], *, false_alarm_rate: float = RATE) -> np.ndarray:

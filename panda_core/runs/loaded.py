@@ -40,13 +40,13 @@ class LoadedRun(RecordedRun):
     def images(self, split: str) -> Images:
         """Return the images of "train" or "test", in the order of the run's arrays. Needs the dataset."""
         images = self._task.train if split == "train" else self._task.test
-        names = list(self.split[split])
-        found = images.subset(self.split[f"{split}_rows"]) if len(images) > max(self.split[f"{split}_rows"]) else images
-        if list(found.names) != names:
+        names, rows = list(self.split[split]), self.split[f"{split}_rows"]
+        chosen = images.subset(rows) if len(images) > max(rows) else images
+        if list(chosen.names) != names:
             self.check_unchanged()  # says which; a run of an older version did not record it
             raise BrokenRun(f"The data of run `{self.run_id}` has changed since: its {split} images are not the same.")
         content = self.split.get("content", {}).get(split)
-        return found if content is None else CheckedImages(found, [content[row] for row in self.split[f"{split}_rows"]])
+        return chosen if content is None else CheckedImages(chosen, [content[row] for row in rows])
 
     def check_unchanged(self) -> None:
         """Raise `BrokenRun`, naming what changed, where the images on this machine are not those of the run."""

@@ -52,14 +52,14 @@ def read_tail(path: Path, network: Network) -> dict[str, Tensor]:
 
 def read_head(path: Path) -> dict[str, Tensor]:
     """Return what a checkpoint holds beside the tail, by name; empty for most recipes."""
-    found = {name.removeprefix(HEAD): value for name, value in read_tensors(path).items() if name.startswith(HEAD)}
-    return _checked(path, {name: tuple(value.shape) for name, value in found.items()}, found)
+    head = {name.removeprefix(HEAD): value for name, value in read_tensors(path).items() if name.startswith(HEAD)}
+    return _checked(path, {name: tuple(value.shape) for name, value in head.items()}, head)
 
 
 def read_momentum(path: Path) -> dict[str, Tensor]:
     """Return what the optimiser remembers, by "slot/parameter name"; empty before the first step."""
-    found = read_tensors(path)
-    return _checked(path, {name: tuple(value.shape) for name, value in found.items()}, found)
+    momentum = read_tensors(path)
+    return _checked(path, {name: tuple(value.shape) for name, value in momentum.items()}, momentum)
 
 
 def read_gallery(path: Path, space: Mapping[str, Tensor]) -> Tensor:
@@ -72,20 +72,20 @@ def read_space(path: Path, network: Network, feature_norm: str) -> dict[str, Ten
     width = sum(network.level_widths)
     if feature_norm != "whiten":
         return _checked(path, {"center": (width,), "axes": (width, 2)})
-    found = _checked(path, {"center": (None,), "axes": (None, 2), "mean": (width,), "projection": (width, None)})
-    if not len(found["center"]) == len(found["axes"]) == found["projection"].shape[1]:
+    tensors = _checked(path, {"center": (None,), "axes": (None, 2), "mean": (width,), "projection": (width, None)})
+    if not len(tensors["center"]) == len(tensors["axes"]) == tensors["projection"].shape[1]:
         raise _broken(path, "holds tensors that do not fit together")
-    return found
+    return tensors
 
 
 def _checked(
-    path: Path, wanted: Mapping[str, tuple[int | None, ...]], found: dict[str, Tensor] | None = None
+    path: Path, wanted: Mapping[str, tuple[int | None, ...]], given: dict[str, Tensor] | None = None
 ) -> dict[str, Tensor]:
-    """Return the tensors of a file, or `found` of it, that must have these names and shapes and be finite floats.
+    """Return the tensors of a file, or `given` ones of it, that must have these names and shapes and be finite floats.
 
     None in a shape: any length.
     """
-    tensors = read_tensors(path) if found is None else found
+    tensors = read_tensors(path) if given is None else given
     if set(tensors) != set(wanted):
         raise _broken(path, f"must hold {len(wanted)} tensors of certain names; it holds {len(tensors)}")
     for name, shape in wanted.items():

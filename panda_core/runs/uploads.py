@@ -124,13 +124,13 @@ def delete_upload(token: str) -> None:
 def sweep(now: float | None = None) -> list[str]:
     """Remove what is too old, then the oldest until the rest fits the limit; return the tokens of what was removed."""
     now, most, oldest = time.time() if now is None else now, quota(), lifetime()
-    found = sorted((used, token, path) for token, path, used in _uploads())
-    if not found:
+    uploads = sorted((used, token, path) for token, path, used in _uploads())
+    if not uploads:
         return []
     needed, removed = _needed(), []
-    sizes = {token: size_of(path) for _, token, path in found}
+    sizes = {token: size_of(path) for _, token, path in uploads}
     total = sum(sizes.values())
-    for used, token, path in found:
+    for used, token, path in uploads:
         old, crowded = now - used > oldest, total > most and now - used > IN_USE
         if token not in needed and (old or crowded):
             shutil.rmtree(path, ignore_errors=True)
@@ -183,5 +183,5 @@ def upload_of(config: RunConfig) -> str | None:
 
     Told by the form of the path, wherever uploads lie now: a data root that has moved makes no run public.
     """
-    found = _LEARNED.search(os.path.normpath(config.dataset.partition(PREFIX)[2]).replace(os.sep, "/"))
-    return found[1] if found else None
+    match = _LEARNED.search(os.path.normpath(config.dataset.partition(PREFIX)[2]).replace(os.sep, "/"))
+    return match[1] if match else None

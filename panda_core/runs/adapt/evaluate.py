@@ -204,8 +204,8 @@ def overlap(first: np.ndarray, now: np.ndarray) -> float:
     if k in (0, n - 1):
         return 1.0  # everybody is a neighbour
     members = np.zeros((2, n, n), bool)
-    for place, rows in enumerate((first, now)):
-        np.put_along_axis(members[place], rows, True, axis=1)
+    for index, rows in enumerate((first, now)):
+        np.put_along_axis(members[index], rows, True, axis=1)
     chance = k / (n - 1)
     return float(((members[0] & members[1]).sum() / first.size - chance) / (1 - chance))
 

@@ -110,9 +110,9 @@ def oracle_grid(features: np.ndarray, queries: np.ndarray, is_anomaly: np.ndarra
             yield CacheProgress(split="oracle grid", done=number, total=total)
             kernel, query_kernel = np.exp(-gamma * near), np.exp(-gamma * far)
         fitted = OneClassSVM(kernel="precomputed", nu=nu).fit(kernel)
-        found = auroc(-fitted.decision_function(query_kernel), is_anomaly)
-        if found is not None and (best is None or found > best[0]):
-            best = (found, gamma, nu)
+        value = auroc(-fitted.decision_function(query_kernel), is_anomaly)
+        if value is not None and (best is None or value > best[0]):
+            best = (value, gamma, nu)
     yield CacheProgress(split="oracle grid", done=total, total=total)
     names = ("oracle_grid_auroc", "oracle_grid_gamma", "oracle_grid_nu")
     return dict(zip(names, best or (None, None, None), strict=True))

@@ -152,20 +152,20 @@ def check_disjoint(seen: tuple[SeenClass, ...], task: OneClassTask) -> None:
     trained = {
         digest for one in seen for images in (one.normals, one.anomalies) if images for digest in digests(images)
     } - {b""}
-    for place, digest in enumerate(digests(task.test)):
+    for row, digest in enumerate(digests(task.test)):
         if digest and digest in trained:
             raise UsageError(
-                f"The test image `{task.test.names[place]}` is also trained on, as part of a seen class. "
+                f"The test image `{task.test.names[row]}` is also trained on, as part of a seen class. "
                 "Give data sets that do not overlap."
             )
 
 
 def digests(images: Images) -> list[bytes]:
     """Return the digest of each image; of one that cannot be opened, nothing."""
-    found = []
+    contents = []
     for row in range(len(images)):
         try:
-            found.append(images.digest(row))
+            contents.append(images.digest(row))
         except UnreadableImage:
-            found.append(b"")
-    return found
+            contents.append(b"")
+    return contents

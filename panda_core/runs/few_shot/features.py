@@ -41,13 +41,13 @@ class DrawnReferences:
 
 def read_features(model: ResidualModel, images: Images, split: str) -> Computing[ReadFeatures]:
     """Yield progress; return the features of all images that can be decoded."""
-    parts: list[Features] = []
+    batches: list[Features] = []
 
     def take(decoded: list[np.ndarray]) -> None:
-        parts.append([level.cpu().numpy().astype(np.float16) for level in model.features(decoded)])
+        batches.append([level.cpu().numpy().astype(np.float16) for level in model.features(decoded)])
 
     read = yield from read_batches(images, split, first=True, take=take)
-    joined = [np.concatenate(level) for level in zip(*parts, strict=True)] if parts else []
+    joined = [np.concatenate(level) for level in zip(*batches, strict=True)] if batches else []
     return ReadFeatures(joined, read.rows, read.skipped)
 
 
@@ -69,30 +69,30 @@ def read_seen(plan: FewShotPlan, model: ResidualModel) -> Computing[tuple[Seen, 
             raise PandaError(f"Only {len(read.rows)} normal images of `{one.name}` could be decoded; 4 are needed.")
         order = np.random.default_rng([plan.config.seed, 1, number]).permutation(len(read.rows))
         apart = max(2, round(HELD_OUT_SHARE * len(order)))
-        apart_rows, kept = np.sort(order[:apart]), np.sort(order[apart:])
+        apart_rows, train_rows = np.sort(order[:apart]), np.sort(order[apart:])
         held_out.append([level[apart_rows] for level in read.features])
         held_owner += [number] * apart
-        features.append([level[kept] for level in read.features])
-        abnormal.append([np.zeros(level[kept].shape[:3], bool) for level in read.features])
-        owner += [number] * len(kept)
-        normal += [True] * len(kept)
+        features.append([level[train_rows] for level in read.features])
+        abnormal.append([np.zeros(level[train_rows].shape[:3], bool) for level in read.features])
+        owner += [number] * len(train_rows)
+        normal += [True] * len(train_rows)
         if one.anomalies is not None and len(one.anomalies):
             # DrawnReferences into normal images in their order: those of held-out images stay out as well.
             chosen = np.setdiff1d(np.arange(len(one.anomalies)), read.rows[apart_rows]) if one.drawn else None
             anomalies = one if chosen is None else one.subset(chosen)
-            found = yield from _read_anomalies(model, anomalies)
-            features.append(found[0].features)
-            abnormal.append(found[1])
-            owner += [number] * len(found[0].rows)
-            normal += [False] * len(found[0].rows)
-    kept_levels = [level for level in range(len(model.levels))]
+            read_anomalies, positions = yield from _read_anomalies(model, anomalies)
+            features.append(read_anomalies.features)
+            abnormal.append(positions)
+            owner += [number] * len(read_anomalies.rows)
+            normal += [False] * len(read_anomalies.rows)
+    levels = range(len(model.levels))
     seen = Seen(
-        [np.concatenate([part[level] for part in features if part]) for level in kept_levels],
+        [np.concatenate([part[level] for part in features if part]) for level in levels],
         np.array(owner),
-        [np.concatenate([part[level] for part in abnormal if part]) for level in kept_levels],
+        [np.concatenate([part[level] for part in abnormal if part]) for level in levels],
         np.array(normal, bool),
     )
-    apart_levels = [np.concatenate([part[level] for part in held_out]).astype(np.float32) for level in kept_levels]
+    apart_levels = [np.concatenate([part[level] for part in held_out]).astype(np.float32) for level in levels]
     return seen, [torch.from_numpy(level).to(plan.device) for level in apart_levels], np.array(held_owner)
 
 
@@ -107,8 +107,8 @@ def abnormal_positions(masks: Masks | None, rows: np.ndarray, sides: list[tuple[
     """Return which positions (N, h, w) of each level are abnormal: those with a defective pixel; all without masks."""
     if masks is None:
         return [np.ones((len(rows), *side), bool) for side in sides]
-    found = [np.zeros((len(rows), *side), bool) for side in sides]
-    for place, row in enumerate(rows):
+    abnormal = [np.zeros((len(rows), *side), bool) for side in sides]
+    for index, row in enumerate(rows):
         mask = masks.load(int(row))
         for level, (high, wide) in enumerate(sides):
             if mask is not None:
@@ -119,8 +119,8 @@ def abnormal_positions(masks: Masks | None, rows: np.ndarray, sides: list[tuple[
                     interpolation=cv2.INTER_NEAREST_EXACT,
                 )
                 share = cv2.resize(large.astype(np.float32), (wide, high), interpolation=cv2.INTER_AREA)
-                found[level][place] = share > 0
-    return found
+                abnormal[level][index] = share > 0
+    return abnormal
 
 
 def draw_references(plan: FewShotPlan, model: ResidualModel, draw: int) -> DrawnReferences:

@@ -104,7 +104,7 @@ def seen_specs(config: RunConfig) -> tuple[SeenSpec, ...]:
             )
         chosen = others if len(others) <= 3 else others[: (len(others) + 1) // 2]
         return tuple(SeenSpec(config.dataset, name) for name in chosen)
-    found: list[SeenSpec] = []
+    specs: list[SeenSpec] = []
     for item in text.split(","):
         names, at, key = item.strip().partition("@")
         if not at or not names or not key:
@@ -118,10 +118,10 @@ def seen_specs(config: RunConfig) -> tuple[SeenSpec, ...]:
                 f"`{spec}` is the new class, which must not be trained on. Leave it out of `--set seen=`, or name the "
                 "kinds of its anomalies that may be seen: CLASS/KIND@DATASET."
             )
-        if spec in found:
+        if spec in specs:
             raise UsageError(f"`{spec}` is named twice in `seen`. Name it once.")
-        found.append(spec)
-    return tuple(found)
+        specs.append(spec)
+    return tuple(specs)
 
 
 def _missing(key: str, config: RunConfig) -> str | None:

@@ -180,15 +180,15 @@ def _learn(
 
     originals: rows of the training images that are no copies.
     """
-    parts: list[Patches] = []
+    batches: list[Patches] = []
     read = yield from read_batches(
-        plan.task.train.subset(originals), "train", first, lambda images: parts.append(_checked(plan, model, images))
+        plan.task.train.subset(originals), "train", first, lambda images: batches.append(_checked(plan, model, images))
     )
     read = ReadRows(originals[read.rows], read.skipped)
     reserved = np.isin(read.rows, plan.task.reserved)
     check_enough(int(np.count_nonzero(~reserved)))
-    raw = Patches.joined(parts)
-    parts.clear()
+    raw = Patches.joined(batches)
+    batches.clear()
     bank = yield from fit_calibrated(model, raw, len(read.rows), reserved)
     return bank, read
 

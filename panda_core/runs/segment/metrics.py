@@ -24,9 +24,9 @@ def find_marked(
 ) -> tuple[np.ndarray, list[tuple[str, str]]]:
     """Return (M,) whether the defective pixels of each test image are known, and (name, reason) of unreadable masks."""
     marked, unreadable = np.zeros(len(rows), bool), []
-    for place, row in enumerate(rows if masks is not None else []):
+    for index, row in enumerate(rows if masks is not None else []):
         try:
-            marked[place] = masks is not None and masks.load(int(row)) is not None
+            marked[index] = masks is not None and masks.load(int(row)) is not None
         except UnreadableImage as error:
             unreadable.append((f"mask of {names[row]}", str(error)))
     return marked, unreadable
@@ -59,10 +59,10 @@ def measured_pixels(
     size, sigma = int(plan.config.image_size or 0), float(plan.config.set["sigma"])
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for place in chosen:
-            mask = plan.task.masks.load(int(rows[place])) if plan.task.masks and marked[place] else None
+        for index in chosen:
+            mask = plan.task.masks.load(int(rows[index])) if plan.task.masks and marked[index] else None
             if mask is not None:
-                yield full_map(grids[place], size, sigma), resized_mask(mask, size)
+                yield full_map(grids[index], size, sigma), resized_mask(mask, size)
 
     return pixel_metrics(pairs)
 
@@ -79,14 +79,14 @@ def measured_kinds(
     if plan.task.kinds is None:
         return {}
     kinds, labels = plan.task.kinds[rows], plan.task.is_anomaly[rows]
-    found = {}
+    by_kind = {}
     for kind in np.unique(kinds[labels == 1]):
         (chosen,) = np.nonzero((kinds == kind) | (labels == 0))
         pixels = measured_pixels(plan, grids, rows, marked, chosen)
-        found[str(kind)] = {
+        by_kind[str(kind)] = {
             "images": int((kinds == kind).sum()),
             "image_auroc": auroc(scores[chosen], labels[chosen]),
             "pixel_auroc": pixels.auroc,
             "aupro": pixels.aupro,
         }
-    return found
+    return by_kind
