@@ -151,13 +151,13 @@ class Whole(nn.Module):
 
 def stage_maps(network: nn.Module, x: Tensor, stages: Sequence[str]) -> list[Tensor]:
     """Return the outputs (B, C, h, w) of `stages` ("blocks.0" ... "blocks.6"), in the order of `stages`."""
-    found: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
     x = _Convolution(network.conv_stem, network.bn1, True)(x)  # type: ignore[arg-type]
     for number, stage in enumerate(network.blocks):  # type: ignore[arg-type]
-        x = found[f"blocks.{number}"] = _run_stage(stage, x)
-        if set(stages) <= set(found):
+        x = outputs[f"blocks.{number}"] = _run_stage(stage, x)
+        if set(stages) <= set(outputs):
             break
-    return [found[stage] for stage in stages]
+    return [outputs[stage] for stage in stages]
 
 
 def whole_network(number: int, file: Path) -> tuple[nn.Module, str]:

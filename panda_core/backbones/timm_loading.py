@@ -77,11 +77,11 @@ def default_levels(network: nn.Module) -> tuple[str, ...]:
 
 def stage_maps(network: nn.Module, x: Tensor, stages: Sequence[str]) -> list[Tensor]:
     """Return the outputs of the modules called `stages`; `UsageError` where one is no map (B, C, h, w)."""
-    found: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
     modules = dict(network.named_modules())
     hooks = [
         modules[stage].register_forward_hook(
-            lambda _module, _inputs, output, stage=stage: found.update({stage: output})
+            lambda _module, _inputs, output, stage=stage: outputs.update({stage: output})
         )
         for stage in stages
     ]
@@ -90,10 +90,11 @@ def stage_maps(network: nn.Module, x: Tensor, stages: Sequence[str]) -> list[Ten
     finally:
         for hook in hooks:
             hook.remove()
+    channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"  # Swin and its kin
     for stage in stages:
-        output = found.get(stage)
+        output = outputs.get(stage)
         if not isinstance(output, Tensor) or output.ndim != 4:
             raise UsageError(
                 f"Stage `{stage}` of this network gives no map of the image. Set `--set levels=` to others."
             )
-    return [found[stage] for stage in stages]
+    return [outputs[stage].permute(0, 3, 1, 2) if channels_last else outputs[stage] for stage in stages]

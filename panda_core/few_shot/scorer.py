@@ -25,7 +25,7 @@ class ReferenceScorer:
     def __init__(self, model: ResidualModel, references: References, options: Mapping[str, Any]) -> None:
         self.model, self.references, self.options, self.image_size = model, references, options, model.image_size
 
-    def look(self, images: Sequence[np.ndarray]) -> PatchResult:
+    def predict_maps(self, images: Sequence[np.ndarray]) -> PatchResult:
         """Return the result of decoded images (H, W, 3)."""
         return self.segment(self.model.features(images))
 

@@ -18,8 +18,9 @@ RECALL_SAMPLE = 500
 class Bank:
     """Patches of normal images, searched exactly with faiss, or approximately above `exact_rows`.
 
-    features: (R, D). origins: (R, 4), image, turn, row and column of each. recall: the share of sampled patches whose
-    nearest neighbour the search finds; 1 where it is exact.
+    features: (R, D).
+    origins: (R, 4), image, rotation, row and column of each.
+    recall: the share of sampled patches whose nearest neighbour the search finds; 1 where it is exact.
     """
 
     def __init__(self, features: np.ndarray, origins: np.ndarray, *, exact_rows: int, seed: int) -> None:
@@ -74,8 +75,8 @@ class Bank:
         rng = np.random.default_rng(seed)
         pairs = rng.integers(len(self.features), size=(2, RECALL_SAMPLE))
         between = (self.features[pairs[0]] + self.features[pairs[1]]) / 2 - self._center
-        exact, found = (index.search(between, 1)[0] for index in (self._exact(), self._index))
-        return float((found <= exact * (1 + 1e-5)).mean())
+        exact, approximate = (index.search(between, 1)[0] for index in (self._exact(), self._index))
+        return float((approximate <= exact * (1 + 1e-5)).mean())
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the bank by name, for saving."""
@@ -87,7 +88,7 @@ class Bank:
         return Bank(tensors["features"].numpy(), tensors["origins"].numpy(), exact_rows=exact_rows, seed=seed)
 
 
-def origins_of(images: np.ndarray, turns: int, side: tuple[int, int]) -> np.ndarray:
-    """Return (image, turn, row, column) of every patch of `turns` copies of each image: (images * turns * h * w, 4)."""
-    grid = np.indices((len(images), turns, *side)).reshape(4, -1).T
+def origins_of(images: np.ndarray, rotations: int, side: tuple[int, int]) -> np.ndarray:
+    """Return (image, rotation, row, column) of each patch of `rotations` copies of N images: (N rotations h w, 4)."""
+    grid = np.indices((len(images), rotations, *side)).reshape(4, -1).T
     return np.column_stack([images[grid[:, 0]], grid[:, 1:]]).astype(np.int32)

@@ -61,20 +61,20 @@ def fit_calibrated(
     folds = [own[group] for group in groups]
     held_out = np.concatenate([*folds, np.nonzero(apart)[0]])
     bank = np.setdiff1d(own, held_out) if len(own) >= ENOUGH else own
-    model.fit_spaces(raw.rows(_copies(own[space], model.turns)))
+    model.fit_spaces(raw.rows(_copies(own[space], model.rotations)))
     normal = model.in_space(raw)
     results: list[PatchResult] = []
     for fold in folds:
         others = np.setdiff1d(own, fold)
-        yield from model.fit(normal.rows(_copies(others, model.turns)), others)
-        patches = normal.rows(fold * model.turns)
+        yield from model.fit(normal.rows(_copies(others, model.rotations)), others)
+        patches = normal.rows(fold * model.rotations)
         if not results:
             model.set_scales(patches)
         results.append(model.segment(patches))
     if len(bank) == len(own):
-        yield from model.fit(normal.rows(_copies(bank, model.turns)), bank)
+        yield from model.fit(normal.rows(_copies(bank, model.rotations)), bank)
     if apart.any():
-        results.append(model.segment(normal.rows(np.nonzero(apart)[0] * model.turns)))
+        results.append(model.segment(normal.rows(np.nonzero(apart)[0] * model.rotations)))
     order = np.argsort(held_out)
     grids, scores, whole = (
         np.concatenate([getattr(part, name) for part in results])[order] for name in ("grids", "scores", "whole")
@@ -82,6 +82,6 @@ def fit_calibrated(
     return CalibratedBank(held_out[order], grids, model.calibrate(scores, whole), bank)
 
 
-def _copies(images: np.ndarray, turns: int) -> np.ndarray:
+def _copies(images: np.ndarray, rotations: int) -> np.ndarray:
     """Return the rows of all turned copies of `images`."""
-    return (images[:, None] * turns + np.arange(turns)).ravel()
+    return (images[:, None] * rotations + np.arange(rotations)).ravel()

@@ -35,10 +35,10 @@ def k_centers(
     chosen = np.empty(count, np.int64)
     nearest = np.full(len(points), np.inf, np.float32)
     pick = int(rng.integers(len(points)))
-    for place in range(count):
-        if place % BREATH == 0:
+    for number in range(count):
+        if number % BREATH == 0:
             yield None
-        chosen[place] = pick
+        chosen[number] = pick
         products = np.einsum("dn,d->n", columns, columns[:, pick])
         np.minimum(nearest, squares + squares[pick] - 2 * products, out=nearest)
         nearest[pick] = -np.inf  # and it stays: rounding must not choose a point twice

@@ -1,6 +1,6 @@
 """Where the cells of a map lie in the image, and how a map is read at other places. Light: no torch.
 
-Places are in pixels from the image's corner: the centre of the first pixel is at 0.5.
+Places are in pixels from the image's corner: the center of the first pixel is at 0.5.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ STRIDE = 32
 class Cells:
     """A regular row of cells along each side of an image.
 
-    stride: pixels from one cell's centre to the next.
-    first: the centre of the first cell, (row, column), in pixels.
+    stride: pixels from one cell's center to the next.
+    first: the center of the first cell, (row, column), in pixels.
     """
 
     stride: float
@@ -33,9 +33,9 @@ class Cells:
         return Cells(side / count, (side / count / 2, side / count / 2))
 
     def places(self, other: Cells, count: int, axis: int) -> np.ndarray:
-        """Return where the centres (count,) of `count` other cells lie along an axis, in cells from the first of these.
+        """Return where the centers (count,) of `count` other cells lie along an axis, in cells from the first of these.
 
-        0 is the centre of the first cell, 1 that of the second.
+        0 is the center of the first cell, 1 that of the second.
         """
         return (other.first[axis] - self.first[axis] + other.stride * np.arange(count)) / self.stride
 
@@ -60,8 +60,8 @@ def side_note(image_size: int) -> str | None:
 def reading_weights(places: np.ndarray, count: int, width: float = 1.0) -> np.ndarray:
     """Return the weights (N, count), float32, that read a row of `count` cells at `places` (N,), in cells.
 
-    Up to a width of one cell: linear between centres. Wider: the mean of what lies within `width`. Beyond the outermost
-    centres the row goes on as it is there.
+    Up to a width of one cell: linear between centers. Wider: the mean of what lies within `width`. Beyond the outermost
+    centers the row goes on as it is there.
     """
     away = np.clip(places, 0, count - 1)[:, None] - np.arange(count)
     if width <= 1:
@@ -83,7 +83,7 @@ def reading_matrices(
 
 
 def read_maps(maps: np.ndarray, cells: Cells, wanted: Cells, number: tuple[int, int]) -> np.ndarray:
-    """Return maps (B, h, w) of `cells` at the centres of `number` (rows, columns) of the cells `wanted`: float32."""
+    """Return maps (B, h, w) of `cells` at the centers of `number` (rows, columns) of the cells `wanted`: float32."""
     rows, columns = reading_matrices(cells, (maps.shape[1], maps.shape[2]), wanted, number)
     return np.asarray(rows @ maps.astype(np.float32, copy=False) @ columns.T, np.float32)  # (B, *number)
 
@@ -92,4 +92,4 @@ def on_even_grid(levels: Sequence[np.ndarray], cells: Sequence[Cells], side: int
     """Return the maps (B, h, w) of levels on one grid (B, g, g) that divides `side` evenly; g is the finest's."""
     count = max(level.shape[1] for level in levels)
     grid = Cells.even(side, count)
-    return [read_maps(level, place, grid, (count, count)) for level, place in zip(levels, cells, strict=True)]
+    return [read_maps(level, own, grid, (count, count)) for level, own in zip(levels, cells, strict=True)]

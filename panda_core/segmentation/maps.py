@@ -61,7 +61,7 @@ def full_map(grid: np.ndarray, size: int, sigma: float) -> np.ndarray:
     """Return the map (size, size) of one image from its grid (g, g): enlarged bilinearly, then blurred.
 
     sigma: of the Gaussian, in pixels where `size` is 224 (SPADE and PatchCore: 4), scaled with `size`. Beyond the
-    centres of its outermost patches the grid is mirrored at them, so that a constant map stays constant. The papers'
+    centers of its outermost patches the grid is mirrored at them, so that a constant map stays constant. The papers'
     code continues it evenly and mirrors the map at the border; such a map is highest on the border row itself wherever
     a defect near the rim lies.
     """
@@ -85,7 +85,7 @@ def drawing_weights(count: int, size: int, sigma: float) -> np.ndarray:
 
 
 def _mirrored(places: np.ndarray, count: int) -> np.ndarray:
-    """Return places, in cells, mirrored at the centres of the first and the last of `count` as often as needed."""
+    """Return places, in cells, mirrored at the centers of the first and the last of `count` as often as needed."""
     if count == 1:
         return np.zeros_like(places)
     folded = np.abs(places) % (2 * (count - 1))
@@ -107,13 +107,13 @@ def top_mean(grids: np.ndarray, top: float) -> np.ndarray:
     return np.partition(flat, flat.shape[1] - count, axis=1)[:, -count:].mean(axis=1)
 
 
-def turned(image: np.ndarray, turn: int, turns: int) -> np.ndarray:
-    """Return the image turned anticlockwise by `turn` of `turns` equal parts of a full turn.
+def rotated(image: np.ndarray, rotation: int, rotations: int) -> np.ndarray:
+    """Return the image turned anticlockwise by `rotation` of `rotations` equal parts of a full turn.
 
     Quarter turns move pixels; others interpolate, and corners that come from outside are mirrored in.
     """
-    if 4 * turn % turns == 0:
-        return np.ascontiguousarray(np.rot90(image, 4 * turn // turns))
+    if 4 * rotation % rotations == 0:
+        return np.ascontiguousarray(np.rot90(image, 4 * rotation // rotations))
     height, width = image.shape[:2]
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 360 * turn / turns, 1.0)
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 360 * rotation / rotations, 1.0)
     return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)

@@ -17,7 +17,7 @@ class Compared:
     """Patches of a group of levels compared with normal ones.
 
     distances: (B, g, g, k), Euclidean, to the k nearest, ascending.
-    origins: (B, g, g, k, 4), where those lie: image, turn, row, column.
+    origins: (B, g, g, k, 4), where those lie: image, rotation, row, column.
     """
 
     distances: np.ndarray
@@ -33,11 +33,11 @@ class PatchMethod(Protocol):
     pools: bool
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any], *, seed: int, turns: int) -> PatchMethod:
-        """Return an unfitted one as the options of its row say. turns: copies of each normal image, turned."""
+    def from_options(cls, options: Mapping[str, Any], *, seed: int, rotations: int) -> PatchMethod:
+        """Return an unfitted one as the options of its row say. rotations: copies of each normal image, turned."""
 
     def fit(self, groups: Sequence[np.ndarray], images: np.ndarray, pooled: np.ndarray | None) -> Computing[None]:
-        """Learn from patches (N * turns, g, g, D) of each group. images: (N,), the number of each image."""
+        """Learn from patches (N * rotations, g, g, D) of each group. images: (N,), the number of each image."""
 
     def compare(self, groups: Sequence[np.ndarray], pooled: np.ndarray | None) -> list[Compared]:
         """Return how far patches (B, g, g, D) of each group lie from normal ones."""

@@ -16,7 +16,7 @@ from panda_core.events import Computing
 from panda_core.features.space import FeatureNorm
 from panda_core.features.trunk import network_input, squared
 from panda_core.segmentation.geometry import Cells, network_side, on_even_grid
-from panda_core.segmentation.maps import turned
+from panda_core.segmentation.maps import rotated
 from panda_core.segmentation.method import PatchMethod
 from panda_core.segmentation.patches import PatchSpace, aligned_patches
 from panda_core.segmentation.probing import find_cells
@@ -38,10 +38,10 @@ class Patches:
         return Patches([group[rows] for group in self.groups], None if self.pooled is None else self.pooled[rows])
 
     @staticmethod
-    def joined(parts: Sequence[Patches]) -> Patches:
-        """Return the patches of all parts, in order."""
-        groups = [np.concatenate([part.groups[place] for part in parts]) for place in range(len(parts[0].groups))]
-        pooled = [part.pooled for part in parts if part.pooled is not None]
+    def joined(batches: Sequence[Patches]) -> Patches:
+        """Return the patches of all batches, in order."""
+        groups = [np.concatenate(same) for same in zip(*(batch.groups for batch in batches), strict=True)]
+        pooled = [batch.pooled for batch in batches if batch.pooled is not None]
         return Patches(groups, np.concatenate(pooled) if pooled else None)
 
 
@@ -49,9 +49,11 @@ class Patches:
 class PatchResult:
     """What a model says of B images. Higher = more anomalous.
 
-    grids: (B, g, g), 1 where a patch lies as far from normal ones as held-out normal patches do on average. scores
-    (B,) and whole (B,), the mean over all patches, come from the deepest two groups of levels. distances, origins: for
-    each group, (B, h, w, k) to the nearest normal patches and (B, h, w, k, 4), image, turn, row and column of those.
+    grids: (B, g, g), evenly over the image; 1 is as far from normal patches as held-out normal ones lie on average.
+    scores: (B,), from the deepest two groups of levels.
+    whole: (B,), the mean over all patches of these groups.
+    distances: for each group, (B, h, w, k) to the nearest normal patches.
+    origins: for each group, (B, h, w, k, 4), image, rotation, row and column of those.
     """
 
     grids: np.ndarray
@@ -75,7 +77,7 @@ class PatchResult:
     def row(self, row: int) -> PatchResult:
         """Return the result of one image, as of a batch of one."""
         one = slice(row, row + 1)
-        distances, origins = (tuple(part[one] for part in parts) for parts in (self.distances, self.origins))
+        distances, origins = (tuple(group[one] for group in groups) for groups in (self.distances, self.origins))
         return PatchResult(self.grids[one], self.scores[one], self.whole[one], distances, origins)
 
 
@@ -93,7 +95,7 @@ class PatchModel:
         self.measures_cells = True
         concat = options.get("merge") == "concat"
         self.groups = [levels] if concat else [(level,) for level in levels]
-        self.turns = int(options.get("rotations", 1))
+        self.rotations = int(options.get("rotations", 1))
         self.widths: list[tuple[int, ...]] = []
         self.spaces: list[PatchSpace] = []
         self.pooled_norm: FeatureNorm | None = None
@@ -102,13 +104,13 @@ class PatchModel:
         self.method: PatchMethod = self._method()
 
     @torch.inference_mode()
-    def patches(self, images: Sequence[np.ndarray], turns: int = 1) -> Patches:
-        """Return the raw patches of `turns` copies of each decoded image (H, W, 3), copies of one image together."""
+    def patches(self, images: Sequence[np.ndarray], rotations: int = 1) -> Patches:
+        """Return the raw patches of `rotations` copies of each decoded image (H, W, 3), those of one image together."""
         # A map must lie over all of an image: also networks whose weights came with a center crop see the whole of it.
         network, preprocessing = self.network, dataclasses.replace(self.network.preprocessing, crop=1.0)
-        views = [turned(image, turn, turns) for image in images for turn in range(turns)]
-        batch = np.stack([squared(view, self.side, preprocessing) for view in views])
-        x = network_input(batch, preprocessing).to(self.device)
+        copies = [rotated(image, rotation, rotations) for image in images for rotation in range(rotations)]
+        batch = np.stack([squared(copy, self.side, preprocessing) for copy in copies])
+        x = network_input(batch, preprocessing).to(self.device)  # (B, 3, side, side)
         maps = dict(zip(self.levels, network.stage_maps(x, self.levels), strict=True))
         self.widths = [tuple(maps[level].shape[1] for level in group) for group in self.groups]
         # Runs from before there was a choice lack the second.
@@ -133,7 +135,7 @@ class PatchModel:
         """Return about how many bytes the patches of `count` normal images take: raw, in space, and those fitted to."""
         sizes = [group.nbytes for group in self.patches([image]).groups]
         twice = sizes[0] if self.feature_norm == "whiten" else 0  # the finest group has two views in space
-        return count * self.turns * (3 * sum(sizes) + 2 * twice)
+        return count * self.rotations * (3 * sum(sizes) + 2 * twice)
 
     def fit_spaces(self, raw: Patches) -> None:
         """Fix the spaces from the raw patches of normal images."""
@@ -141,14 +143,14 @@ class PatchModel:
         self.spaces = [
             PatchSpace.fit(
                 self.feature_norm,
-                group,
+                patches,
                 widths,
                 dims,
                 position,
                 self.seed,
-                keep_length=place == 0,  # the finest: deeper ones find fewer defects with it
+                keep_length=group == 0,  # the finest: deeper ones find fewer defects with it
             )
-            for place, (group, widths) in enumerate(zip(raw.groups, self.widths, strict=True))
+            for group, (patches, widths) in enumerate(zip(raw.groups, self.widths, strict=True))
         ]
         if raw.pooled is not None:
             pooled = torch.from_numpy(raw.pooled)
@@ -171,19 +173,20 @@ class PatchModel:
     def set_scales(self, held_out: Patches) -> None:
         """Take the mean distance of held-out normal patches as the unit of each group of levels."""
         compared = self.method.compare(held_out.groups, held_out.pooled)
-        means = [float(part.distances[..., 0].mean()) for part in compared]
+        means = [float(group.distances[..., 0].mean()) for group in compared]
         self.scales = np.maximum(np.array(means, np.float32), NO_DISTANCE)
 
     def segment(self, patches: Patches) -> PatchResult:
         """Return what the fitted method says of patches in space."""
         compared = self.method.compare(patches.groups, patches.pooled)
-        levels = [part.distances[..., 0] / scale for part, scale in zip(compared, self.scales, strict=True)]
+        nearest = [group.distances[..., 0] for group in compared]  # (B, h, w)
+        levels = [distances / scale for distances, scale in zip(nearest, self.scales, strict=True)]
         whole = np.mean([level.mean(axis=(1, 2)) for level in levels[-DEEP:]], axis=0)
         grids, deep = self._fused(levels, 0), self._fused(levels[-DEEP:], max(0, len(levels) - DEEP))
         scores = self.method.image_scores(deep, compared[-DEEP:], patches.groups[-DEEP:], patches.pooled)
         if self.normal_views is not None:
             scores = self._outstanding(scores, whole)
-        distances, origins = (tuple(getattr(part, name) for part in compared) for name in ("distances", "origins"))
+        distances, origins = tuple(group.distances for group in compared), tuple(group.origins for group in compared)
         return PatchResult(grids, np.asarray(scores, np.float32), whole, distances, origins)
 
     def _fused(self, levels: Sequence[np.ndarray], first: int) -> np.ndarray:
@@ -193,7 +196,7 @@ class PatchModel:
         weights = [float(level.shape[1]) for level in levels]
         return self.method.fused(on_even_grid(levels, cells, self.side), weights)
 
-    def look(self, images: Sequence[np.ndarray]) -> PatchResult:
+    def predict_maps(self, images: Sequence[np.ndarray]) -> PatchResult:
         """Return what the fitted method says of decoded images (H, W, 3)."""
         return self.segment(self.in_space(self.patches(images)))
 
@@ -214,30 +217,29 @@ class PatchModel:
         in all of them, and neither number alone sees both.
         """
         mean, spread = self.normal_views  # type: ignore[misc]
-        views = ((view - mean[place]) / spread[place] for place, view in enumerate((scores, whole)))
-        return np.maximum(*views).astype(np.float32)
+        return np.maximum((scores - mean[0]) / spread[0], (whole - mean[1]) / spread[1]).astype(np.float32)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all that was learned, by name, for saving."""
-        found = {
-            f"{place}.space.{name}": value
-            for place, space in enumerate(self.spaces)
+        tensors = {
+            f"{group}.space.{name}": value
+            for group, space in enumerate(self.spaces)
             for name, value in space.tensors().items()
         }
         if self.pooled_norm is not None:
-            found |= {f"pooled_space.{name}": value for name, value in self.pooled_norm.tensors().items()}
-        widths = {f"{place}.widths": torch.tensor(widths) for place, widths in enumerate(self.widths)}
+            tensors |= {f"pooled_space.{name}": value for name, value in self.pooled_norm.tensors().items()}
+        widths = {f"{group}.widths": torch.tensor(widths) for group, widths in enumerate(self.widths)}
         views = {} if self.normal_views is None else {"normal_views": torch.from_numpy(self.normal_views)}
         cells = {"cells": torch.tensor([[level.stride, *level.first] for level in self.cells], dtype=torch.float64)}
-        return {**found, **widths, **views, **cells, "scales": torch.from_numpy(self.scales), **self.method.tensors()}
+        return {**tensors, **widths, **views, **cells, "scales": torch.from_numpy(self.scales), **self.method.tensors()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> PatchModel:
         """Take what `tensors()` returned; a missing one raises `KeyError`."""
-        places = range(len(self.groups))
-        self.widths = [tuple(tensors[f"{place}.widths"].tolist()) for place in places]
+        groups = range(len(self.groups))
+        self.widths = [tuple(tensors[f"{group}.widths"].tolist()) for group in groups]
         self.spaces = [
-            PatchSpace.from_tensors(self.feature_norm, self.widths[place], _below(tensors, f"{place}.space."))
-            for place in places
+            PatchSpace.from_tensors(self.feature_norm, self.widths[group], _below(tensors, f"{group}.space."))
+            for group in groups
         ]
         if self.method_class.pools:
             pooled = _below(tensors, "pooled_space.")
@@ -250,14 +252,14 @@ class PatchModel:
         if self.options.get("image_score") == "part-or-whole":
             self.normal_views = tensors["normal_views"].numpy()
         self.method = self._method().load(tensors, len(self.groups))
-        for place, widths in enumerate(self.widths):
-            probe = self.spaces[place](np.zeros((1, 1, 1, sum(widths)), np.float32))
-            if self.method.width(place) != probe.shape[-1]:
-                raise ValueError(f"its patches are {self.method.width(place)} wide, not {probe.shape[-1]}")
+        for group, widths in enumerate(self.widths):
+            patch = self.spaces[group](np.zeros((1, 1, 1, sum(widths)), np.float32))
+            if self.method.width(group) != patch.shape[-1]:
+                raise ValueError(f"its patches are {self.method.width(group)} wide, not {patch.shape[-1]}")
         return self
 
     def _method(self) -> PatchMethod:
-        return self.method_class.from_options(self.options, seed=self.seed, turns=self.turns)
+        return self.method_class.from_options(self.options, seed=self.seed, rotations=self.rotations)
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -31,14 +31,14 @@ class PatchCore:
         exact_rows: int,
         top: float,
         reweight: int,
-        turns: int,
+        rotations: int,
     ) -> None:
         self.seed, self.coreset, self.bank_rows, self.candidates = seed, coreset, bank_rows, candidates
-        self.exact_rows, self.top, self.reweight, self.turns = exact_rows, top, reweight, turns
+        self.exact_rows, self.top, self.reweight, self.rotations = exact_rows, top, reweight, rotations
         self.banks: list[Bank] = []
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any], *, seed: int, turns: int) -> PatchCore:
+    def from_options(cls, options: Mapping[str, Any], *, seed: int, rotations: int) -> PatchCore:
         """Return an unfitted one as the options of its row say."""
         return cls(
             seed=seed,
@@ -48,35 +48,35 @@ class PatchCore:
             exact_rows=int(options["exact_rows"]),
             top=float(options["top"]),
             reweight=int(options["reweight"]),
-            turns=turns,
+            rotations=rotations,
         )
 
     def fit(self, groups: Sequence[np.ndarray], images: np.ndarray, pooled: np.ndarray | None) -> Computing[None]:
-        """Learn from patches (N * turns, g, g, D) of each group; images (N,): the number of each image.
+        """Learn from patches (N * rotations, g, g, D) of each group; images (N,): the number of each image.
 
         The share `coreset` of all patches is kept, at most `bank_rows`, chosen among at most `candidates` drawn at
         random. The paper chooses among all, which takes longer in proportion.
         """
         self.banks = []
-        for place, patches in enumerate(groups):
-            rng = np.random.default_rng([self.seed, 5, place])
+        for group, patches in enumerate(groups):
+            rng = np.random.default_rng([self.seed, 5, group])
             flat = patches.reshape(-1, patches.shape[-1])
-            kept = min(self.bank_rows, max(1, round(self.coreset * len(flat))))
+            count = min(self.bank_rows, max(1, round(self.coreset * len(flat))))
             drawn = np.arange(len(flat))
-            if len(flat) > max(kept, self.candidates):
-                drawn = np.sort(rng.choice(len(flat), max(kept, self.candidates), replace=False))
-            chosen = yield from k_centers(flat[drawn], kept, rng=rng)
+            if len(flat) > max(count, self.candidates):
+                drawn = np.sort(rng.choice(len(flat), max(count, self.candidates), replace=False))
+            chosen = yield from k_centers(flat[drawn], count, rng=rng)
             rows = drawn[chosen]
-            origins = origins_of(images, self.turns, (patches.shape[1], patches.shape[2]))[rows]
+            origins = origins_of(images, self.rotations, (patches.shape[1], patches.shape[2]))[rows]
             self.banks.append(Bank(flat[rows], origins, exact_rows=self.exact_rows, seed=self.seed))
 
     def compare(self, groups: Sequence[np.ndarray], pooled: np.ndarray | None) -> list[Compared]:
         """Return how far patches (B, g, g, D) of each group lie from its bank."""
-        found = []
+        compared = []
         for bank, patches in zip(self.banks, groups, strict=True):
             distances, rows = bank.nearest(patches)
-            found.append(Compared(distances, bank.origins[rows]))
-        return found
+            compared.append(Compared(distances, bank.origins[rows]))
+        return compared
 
     def image_scores(
         self, grids: np.ndarray, compared: Sequence[Compared], groups: Sequence[np.ndarray], pooled: np.ndarray | None
@@ -112,18 +112,18 @@ class PatchCore:
     def tensors(self) -> dict[str, Tensor]:
         """Return the banks by name, for saving."""
         return {
-            f"{place}.{name}": value for place, bank in enumerate(self.banks) for name, value in bank.tensors().items()
+            f"{group}.{name}": value for group, bank in enumerate(self.banks) for name, value in bank.tensors().items()
         }
 
     def load(self, tensors: Mapping[str, Tensor], groups: int) -> PatchCore:
         """Take the banks from what `tensors()` returned."""
         self.banks = [
             Bank.from_tensors(
-                {name: tensors[f"{place}.{name}"] for name in ("features", "origins")},
+                {name: tensors[f"{group}.{name}"] for name in ("features", "origins")},
                 exact_rows=self.exact_rows,
                 seed=self.seed,
             )
-            for place in range(groups)
+            for group in range(groups)
         ]
         return self
 

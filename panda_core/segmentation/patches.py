@@ -22,24 +22,24 @@ def aligned_patches(
 ) -> Tensor:
     """Return patches (B, g, g, D) of stage maps (B, C, h, w), side by side; g is the side of the first map.
 
-    Each map is averaged over `neighbourhood` x `neighbourhood` places, then read at the centres of the first one's
+    Each map is averaged over `neighbourhood` x `neighbourhood` places, then read at the centers of the first one's
     cells: enlarged bilinearly (PatchCore, Sec. 3.1) or averaged down. cells: where those of each map lie; None: they
     divide the image evenly. border: at the border the mean is over places `inside` the image, or `zeros` count outside
     of it, as in the released code: patches at a border are then unlike those elsewhere.
     """
     cells = cells or [Cells.even(1, level.shape[-1]) for level in maps]
-    side, parts = (maps[0].shape[2], maps[0].shape[3]), []
-    for level, places in zip(maps, cells, strict=True):
+    side, aligned = (maps[0].shape[2], maps[0].shape[3]), []
+    for level, own in zip(maps, cells, strict=True):
         if neighbourhood > 1:
             level = F.avg_pool2d(level, neighbourhood, 1, neighbourhood // 2, count_include_pad=border == "zeros")[
                 ..., : level.shape[-2], : level.shape[-1]
             ]
-        if places != cells[0] or level.shape[2:] != side:
-            matrices = reading_matrices(places, (level.shape[2], level.shape[3]), cells[0], side)
+        if own != cells[0] or level.shape[2:] != side:
+            matrices = reading_matrices(own, (level.shape[2], level.shape[3]), cells[0], side)
             rows, columns = (torch.from_numpy(matrix).to(level) for matrix in matrices)
             level = torch.einsum("gh,bchw,kw->bcgk", rows, level, columns)  # (B, C, g, g)
-        parts.append(level)
-    return torch.cat(parts, dim=1).permute(0, 2, 3, 1)
+        aligned.append(level)
+    return torch.cat(aligned, dim=1).permute(0, 2, 3, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,9 +106,9 @@ class PatchSpace:
     def from_tensors(kind: str, widths: tuple[int, ...], tensors: Mapping[str, Tensor]) -> PatchSpace:
         """Return the space that `tensors()` describes."""
         below = f"{LENGTHY}."
-        kept = {name.removeprefix(below): value for name, value in tensors.items() if name.startswith(below)}
+        lengths = {name.removeprefix(below): value for name, value in tensors.items() if name.startswith(below)}
         return PatchSpace(
             FeatureNorm.from_tensors(kind, widths, tensors),
-            FeatureNorm.from_tensors(LENGTHY, widths, kept) if kept else None,
+            FeatureNorm.from_tensors(LENGTHY, widths, lengths) if lengths else None,
             float(tensors["position"][0]),
         )

@@ -1,9 +1,9 @@
 """Where the cells of a network's stages lie, measured: dots are drawn into noise, and each stage says where they are.
 
-Paddings alone do not tell. TensorFlow pads the far side by one more, which moves the centre of a cell of stride s by
+Paddings alone do not tell. TensorFlow pads the far side by one more, which moves the center of a cell of stride s by
 (s - 1) / 2 pixels to the right; kernels trained with flipped images have learned to lean the other way and undo it, but
 not all of it in every stage (blocks.5 of EfficientNet-Lite2: 8 pixels of 32 are left). A ResNet pads evenly, so that
-its first cell is centred on the corner of the image until its kernels have learned to lean.
+its first cell is centerd on the corner of the image until its kernels have learned to lean.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SIDE = 224  # of the image probed, unless maps are larger; in smaller ones the b
 DOTS = 24  # twice as many place cells no better than half a pixel
 GOLDEN = (0.7548776662466927, 0.5698402909980532)  # multiples modulo 1 cover a square evenly (Roberts 2018, R2)
 RADIUS = 4.0  # of a dot, in pixels
-NOISE = 0.3  # spread of the background in the network's input; photographs give the same centres within half a pixel
+NOISE = 0.3  # spread of the background in the network's input; photographs give the same centers within half a pixel
 TOGETHER = 4  # images at once, as many as a run looks at
 
 
@@ -47,15 +47,15 @@ def find_cells(network: Network, levels: Sequence[str], side: int, device: torch
 
 
 def _dots(side: int, stride: int) -> np.ndarray:
-    """Return centres (N, 2) of dots that lie evenly over a cell in the middle of an image, no two in one row."""
+    """Return centers (N, 2) of dots that lie evenly over a cell in the middle of an image, no two in one row."""
     phases = (np.arange(DOTS)[:, None] * GOLDEN) % 1.0 + 0.5 / DOTS
     return side // 2 // stride * stride + stride * phases
 
 
 def _drawn(ground: Tensor, dots: np.ndarray) -> Tensor:
     """Return copies (B, 3, S, S) of an image (3, S, S), each with a dot, by turns white and black."""
-    centres = np.arange(ground.shape[-1]) + 0.5
-    away = np.hypot(centres[:, None] - dots[:, 0, None, None], centres - dots[:, 1, None, None])  # (B, S, S)
+    centers = np.arange(ground.shape[-1]) + 0.5
+    away = np.hypot(centers[:, None] - dots[:, 0, None, None], centers - dots[:, 1, None, None])  # (B, S, S)
     values = torch.tensor([1.0, -1.0]).repeat(len(dots) // 2 + 1)[: len(dots), None, None, None]
     return torch.where(torch.from_numpy(away < RADIUS)[:, None], values, ground)
 

@@ -30,7 +30,7 @@ class Spade:
         self.seed, self.nearest_images = seed, nearest_images
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any], *, seed: int, turns: int) -> Spade:
+    def from_options(cls, options: Mapping[str, Any], *, seed: int, rotations: int) -> Spade:
         """Return an unfitted one as the options of its row say; it knows no turned copies."""
         return cls(seed=seed, nearest_images=int(options["nearest_images"]))
 
@@ -48,7 +48,7 @@ class Spade:
     def compare(self, groups: Sequence[np.ndarray], pooled: np.ndarray | None) -> list[Compared]:
         """Return how far patches (B, g, g, D) of each group lie from those of the nearest images."""
         _, retrieved = self._retrieve(pooled)
-        found = []
+        compared = []
         for stored, patches in zip(self.groups_, groups, strict=True):
             side = (patches.shape[1], patches.shape[2])
             distances = np.empty((*patches.shape[:3], SHOWN), np.float32)
@@ -58,8 +58,8 @@ class Spade:
                 bank = Bank(flat, origins_of(self.images_[rows], 1, side), exact_rows=len(flat), seed=self.seed)
                 distances[image], nearest = bank.nearest(patches[image])
                 origins[image] = bank.origins[nearest]
-            found.append(Compared(distances, origins))
-        return found
+            compared.append(Compared(distances, origins))
+        return compared
 
     def width(self, group: int) -> int:
         """Return the number of features of a patch of a group."""
@@ -78,12 +78,12 @@ class Spade:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return patches, image numbers and pooled features by name, for saving."""
-        stored = {f"{place}.patches": torch.from_numpy(patches) for place, patches in enumerate(self.groups_)}
+        stored = {f"{group}.patches": torch.from_numpy(patches) for group, patches in enumerate(self.groups_)}
         return {**stored, "images": torch.from_numpy(self.images_), "pooled": torch.from_numpy(self.pooled_.features)}
 
     def load(self, tensors: Mapping[str, Tensor], groups: int) -> Spade:
         """Take what `tensors()` returned."""
-        stored = [tensors[f"{place}.patches"].numpy() for place in range(groups)]
+        stored = [tensors[f"{group}.patches"].numpy() for group in range(groups)]
         self._keep(stored, tensors["images"].numpy(), tensors["pooled"].numpy())
         return self
 

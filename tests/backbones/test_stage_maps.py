@@ -105,3 +105,12 @@ def test_other_networks_name_levels_that_are_maps(name: str, side: int) -> None:
     with torch.no_grad():
         maps = network.stage_maps(torch.zeros(1, 3, side, side), network.levels)
     assert [level.shape[-1] for level in maps] == [side // 8, side // 16]
+
+
+def test_channels_come_before_rows_in_every_family() -> None:
+    """A network that keeps channels last, its columns compared as channels and its channels as columns."""
+    torch.manual_seed(0)
+    network = timm_loading.load("swin_tiny_patch4_window7_224", "", pretrained=False)
+    with torch.no_grad():
+        maps = network.stage_maps(torch.zeros(1, 3, 224, 224), network.levels)
+    assert [tuple(level.shape) for level in maps] == [(1, 192, 28, 28), (1, 384, 14, 14)]

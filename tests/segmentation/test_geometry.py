@@ -31,8 +31,8 @@ def test_a_network_looks_at_the_nearest_good_side(size: int) -> None:
 
 
 @given(st.lists(st.floats(-3, 12), min_size=1, max_size=6), st.integers(1, 9), st.integers(0, 100))
-def test_reading_is_linear_between_centres(places: list[float], count: int, seed: int) -> None:
-    """A map shifted by half a cell, or falling to 0 beyond its outermost centres."""
+def test_reading_is_linear_between_centers(places: list[float], count: int, seed: int) -> None:
+    """A map shifted by half a cell, or falling to 0 beyond its outermost centers."""
     values = np.random.default_rng(seed).random(count)
     found = reading_weights(np.array(places), count) @ values
     np.testing.assert_allclose(found, np.interp(places, np.arange(count), values), atol=1e-5)

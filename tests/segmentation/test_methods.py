@@ -22,7 +22,7 @@ def patches(count: int, seed: int = 0, side: int = 4, width: int = 5) -> np.ndar
 def patchcore(*groups: np.ndarray, turns: int = 1, **changes: Any) -> PatchCore:
     """Return a PatchCore that keeps all patches, unless told otherwise, fitted to images 10, 11, ..."""
     given: dict[str, Any] = {"coreset": 1.0, "bank_rows": 10**6, "candidates": 10**6, "exact_rows": 10**6}
-    method = PatchCore(**{"seed": 0, **given, "top": 0.0, "reweight": 0, "turns": turns, **changes})
+    method = PatchCore(**{"seed": 0, **given, "top": 0.0, "reweight": 0, "rotations": turns, **changes})
     result_of(method.fit(groups, np.arange(len(groups[0]) // turns) + 10, None))
     return method
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from panda_core.segmentation.maps import turned
+from panda_core.segmentation.maps import rotated
 from panda_core.segmentation.patches import PatchSpace, aligned_patches
 
 
@@ -159,7 +159,7 @@ def test_turning_goes_round_once(turns: int) -> None:
     image = np.zeros((33, 33, 3), np.uint8)
     image[14:19, 26:31] = 255  # east of the center
     for turn in range(turns):
-        rows, columns = np.nonzero(turned(image, turn, turns)[..., 0] > 127)
+        rows, columns = np.nonzero(rotated(image, turn, turns)[..., 0] > 127)
         angle = np.arctan2(16 - rows.mean(), columns.mean() - 16)
         assert np.cos(angle - 2 * np.pi * turn / turns) > 0.99
 
@@ -167,5 +167,5 @@ def test_turning_goes_round_once(turns: int) -> None:
 def test_a_turned_oblong_keeps_its_shape() -> None:
     """An eighth of a turn with black corners, which no normal image has."""
     image = np.full((20, 50, 3), 200, np.uint8)
-    assert turned(image, 1, 8).shape == (20, 50, 3) and (turned(image, 1, 8) == 200).all()
-    assert turned(image, 2, 8).shape == (50, 20, 3)
+    assert rotated(image, 1, 8).shape == (20, 50, 3) and (rotated(image, 1, 8) == 200).all()
+    assert rotated(image, 2, 8).shape == (50, 20, 3)

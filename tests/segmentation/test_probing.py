@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 
 class Windows:
-    """A network of one level: means of windows, whose centres are known."""
+    """A network of one level: means of windows, whose centers are known."""
 
     def __init__(self, window: int, stride: int, padding: int) -> None:
         self.pool = nn.AvgPool2d(window, stride, padding)

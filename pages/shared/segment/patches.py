@@ -14,7 +14,7 @@ from pages.shared.segment.map_style import MapStyle
 from pages.shared.segment.maps import MapView, picture_of
 from panda_core.datasets import Images
 from panda_core.figures.heatmaps import framed
-from panda_core.segmentation.maps import turned
+from panda_core.segmentation.maps import rotated
 
 SIDE = 240  # pixels
 HOTTEST = 5
@@ -152,7 +152,7 @@ def _nearest(view: MapView, distances: np.ndarray, origins: np.ndarray, side: tu
                 if picture is None:
                     st.caption(wording.sentence(name))
                 else:
-                    seen = turned(picture, turn, turns)
+                    seen = rotated(picture, turn, turns)
                     box = _box(seen, row, column, side)
                     st.image(framed(seen, box), width="stretch", alt=f"Normal training image {name}, its patch framed")
                 turn_words = f", turned by {360 * turn // turns}°" if turn else ""

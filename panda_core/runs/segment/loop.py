@@ -203,7 +203,7 @@ def _checked(plan: SegmentPlan, model: PatchModel, images: list[np.ndarray]) -> 
                 f"The patches of {len(plan.task.train)} normal images need {needed / 1e9:.1f} GB; `memory_gb` allows "
                 f"{limit / 1e9:g}. Set `--train-limit {most}`, a smaller `--image-size`, or more `--set memory_gb=`."
             )
-    return model.patches(images, model.turns)
+    return model.patches(images, model.rotations)
 
 
 def _compare(plan: SegmentPlan, model: PatchModel, first: bool) -> Computing[Tested]:

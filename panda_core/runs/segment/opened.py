@@ -33,7 +33,7 @@ class Patchwise:
 
     def segment(self, images: list[np.ndarray]) -> PatchResult:
         """Return what the model makes of decoded images."""
-        return self.model.look(images)
+        return self.model.predict_maps(images)
 
     def peaks(self, grids: np.ndarray) -> np.ndarray:
         """Return the highest value (B,) of each full map, from grids (B, g, g)."""
