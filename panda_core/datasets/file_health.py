@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from panda_core.datasets.finding import NOTE, SHOWN, WARNING, Finding, counted
-from panda_core.datasets.io.decoding import facts_of
+from panda_core.datasets.io.headers import facts_of
 from panda_core.datasets.io.images import FileImages, JoinedImages
 from panda_core.datasets.io.ranges import used_range
 from panda_core.datasets.one_class import Images, OneClassTask

@@ -19,7 +19,6 @@ Rules, so that the same picture gives the same array in whatever form it arrives
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
 import os
 import stat
@@ -99,48 +98,8 @@ def open_stored(source: ImageSource, name: str) -> Samples | Image.Image:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Facts:
-    """What the beginning of an image file says: bits of a sample as they are read, and frames or pages (2: several)."""
-
-    bits: int
-    frames: int
-
-
-def facts_of(path: str | os.PathLike[str], name: str) -> Facts:
-    """Return the facts of an image file; only its beginning is read, where the format has them there."""
-    with _opened(path, name) as file:
-        head = file.read(26)
-        file.seek(0)
-        if head.startswith(tiff.STARTS):
-            tags = _tags(file, name)
-            return Facts(max(tags.bits), tags.frames)
-        with open_image(file, name) as image:
-            deep = image.mode.startswith("I") or (image.format == "PNG" and head[24] > 8)
-            return Facts(16 if deep else 8, min(2, getattr(image, "n_frames", 1)))
-
-
 def _too_shallow(name: str) -> UnreadableImage:
     return unreadable(name, "8 bits a sample are read of it, and `range` is for more; leave `--set range=` out")
-
-
-def stored_size(source: str | os.PathLike[str] | bytes, name: str) -> tuple[tuple[int, int], int]:
-    """Return ((width, height) as stored, EXIF orientation 1 to 8) of an image file; its pixels are not decoded."""
-    with contextlib.nullcontext(io.BytesIO(source)) if isinstance(source, bytes) else _opened(source, name) as file:
-        start = file.read(8)
-        file.seek(0)
-        if start.startswith(tiff.STARTS):
-            tags = _tags(file, name)
-            return (tags.width, tags.height), tags.orientation
-        with open_image(file, name) as image:
-            size = image.size
-            if image.format == "PNG":  # for want of an EXIF block Pillow decodes the pixels: it may lie behind them
-                file.seek(0)
-                content = file.read(BYTE_CEILING)
-                if not any(word in content for word in (b"eXIf", b"exif", b"rientation")):
-                    return size, 1
-                image = open_image(io.BytesIO(content), name)
-            return size, orientation(image)
 
 
 def _damaged(name: str, error: Exception) -> UnreadableImage:
@@ -148,7 +107,7 @@ def _damaged(name: str, error: Exception) -> UnreadableImage:
 
 
 @contextlib.contextmanager
-def _opened(path: str | os.PathLike[str], name: str) -> Iterator[BinaryIO]:
+def open_file(path: str | os.PathLike[str], name: str) -> Iterator[BinaryIO]:
     """Yield the open file; what keeps it from being opened or read is told with `name`."""
     try:
         status = Path(path).stat()
@@ -164,7 +123,7 @@ def _opened(path: str | os.PathLike[str], name: str) -> Iterator[BinaryIO]:
 
 
 def _read(path: str | os.PathLike[str], name: str) -> bytes:
-    with _opened(path, name) as file:
+    with open_file(path, name) as file:
         return file.read(BYTE_CEILING + 1)  # a file that grows meanwhile is caught by the next check
 
 
@@ -211,7 +170,7 @@ def _from_tiff(content: bytes, name: str) -> Samples | Image.Image:
     def refuse(reason: str) -> UnreadableImage:
         return unreadable(name, reason)
 
-    tags = _tags(io.BytesIO(content), name)
+    tags = tags_of(io.BytesIO(content), name)
     _check_pixels(tags.width, tags.height, name)
     if tags.pillow_is_right:
         with open_image(io.BytesIO(content), name) as image:
@@ -224,7 +183,8 @@ def _from_tiff(content: bytes, name: str) -> Samples | Image.Image:
         raise _damaged(name, error) from error
 
 
-def _tags(file: BinaryIO, name: str) -> tiff.Tags:
+def tags_of(file: BinaryIO, name: str) -> tiff.Tags:
+    """Return the tags of an open TIFF file; `UnreadableImage` where its beginning is damaged."""
     try:
         return tiff.read_tags(file)
     except Exception as error:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from panda_core.datasets.io.decoding import stored_size
+from panda_core.datasets.io.headers import stored_size
 from panda_core.datasets.io.listing import shown_name
 from panda_core.datasets.io.mask_pixels import read_mask
 from panda_core.datasets.io.samples import turned

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from panda_core.datasets.io.decoding import facts_of, open_stored
+from panda_core.datasets.io.decoding import open_stored
+from panda_core.datasets.io.headers import facts_of
 from panda_core.datasets.io.images import FileImages
 from panda_core.datasets.io.samples import Levels, Samples
 from panda_core.datasets.one_class import OneClassTask

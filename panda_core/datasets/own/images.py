@@ -22,7 +22,8 @@ import numpy as np
 from PIL import Image
 
 from panda_core.datasets.io.archives import Archive
-from panda_core.datasets.io.decoding import BYTE_CEILING, decode_image, stored_size
+from panda_core.datasets.io.decoding import BYTE_CEILING, decode_image
+from panda_core.datasets.io.headers import stored_size
 from panda_core.datasets.io.mask_pixels import read_mask
 from panda_core.datasets.own.layout import ANOMALOUS, CHECKED, MASK, NORMAL, Kept, arrange, is_mask
 from panda_core.errors import PandaError, RefusedArchive, UnreadableImage, UsageError

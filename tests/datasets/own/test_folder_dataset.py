@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import tempfile
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 from PIL import Image
 
 from panda_core.datasets import find_class, find_dataset, one_class_task
 from panda_core.datasets.own.folder import folder_dataset
 from panda_core.errors import DataMissing, UsageError
+from tests.datasets.io.mask_files import KINDS
 
 Write = Callable[..., None]
 
@@ -288,3 +290,61 @@ def test_every_image_takes_part_once(normals: int, others: dict[str, int], layou
     assert train and set(splits.train_labels) == {"good"} and all("good/" in name for name in train)
     anomalous = [name for name, label in zip(test, splits.test_labels, strict=True) if label != splits.normal_label]
     assert sorted(anomalous) == [name for name in everything if "good/" not in name]
+
+
+MASK_PLACES = (
+    "ground_truth/hole/{}_mask",
+    "ground_truth/hole/{}",
+    "ground_truth/hole/{}/000",
+    "Masks/{}_GT",
+    "labels/hole/{}",
+    "hole_mask/{}",
+    "hole/{}_mask",
+    "hole/masks/{}.jpg",
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    layout=some.sampled_from(MASK_PLACES),
+    split=some.booleans(),
+    kind=some.sampled_from(sorted(KINDS)),
+    ending=some.sampled_from((".png", ".TIF", ".bmp")),
+    name=some.sampled_from(("007", "teil grün", "a.b", "IMG_1")),
+    form=some.sampled_from(("NFC", "NFD")),
+    turn=some.sampled_from((1, 6, 8)),
+    half=some.booleans(),
+    seed=some.integers(0, 99),
+)
+def test_every_mask_is_used_as_it_is_meant(
+    layout: str, split: bool, kind: str, ending: str, name: str, form: str, turn: int, half: bool, seed: int
+) -> None:
+    """Guards: a layout, a kind of file, a turn or a size that works alone and not with the others."""
+    rng = np.random.default_rng(seed)
+    stored = np.zeros((40, 60), bool)
+    top, left = 2 * int(rng.integers(0, 10)), 2 * int(rng.integers(0, 20))
+    stored[top : top + 12, left : left + 8] = True
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    drawn = stored[::2, ::2] if half else stored
+    with tempfile.TemporaryDirectory() as folder:
+        test = "test/" if split else ""
+        for row in range(4):
+            for place in ("train/good/", "test/good/") if split else ("good/",):
+                path = Path(folder, f"{place}{row}.png")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8)).save(path)
+        photo = Path(folder, f"{test}hole/{name}.jpg")
+        photo.parent.mkdir(parents=True)
+        Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8)).save(photo, exif=exif)
+        inside = layout.startswith("hole")
+        mask = Path(folder, (test if inside else "") + unicodedata.normalize(form, layout.format(name)) + ending)
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        mask.write_bytes(KINDS[kind](drawn))
+        splits = folder_dataset(folder).open(Path(folder), "good", 0)
+        assert splits.left_out == () and splits.test_masks is not None
+        (row,) = np.flatnonzero(splits.test_labels != "good")
+        found = splits.test_masks.load(int(row))
+        shown = splits.test.load(int(row)).shape[:2]
+    assert found is not None and found.shape == tuple(side // (1 + half) for side in shown)
+    np.testing.assert_array_equal(found, {1: drawn, 6: np.rot90(drawn, -1), 8: np.rot90(drawn)}[turn])
