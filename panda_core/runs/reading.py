@@ -84,7 +84,7 @@ class RecordedRun:
 
     @cached_property
     def skipped(self) -> list[tuple[str, str]]:
-        """(name, reason) of images that could not be decoded."""
+        """(name, reason) of what takes no part: unreadable images, copies, masks not used, formats not read."""
         skips = [event for event in self._logged if isinstance(event, ImagesSkipped)]
         return [pair for event in skips for pair in zip(event.names, event.reasons, strict=True)]
 

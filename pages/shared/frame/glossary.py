@@ -60,7 +60,8 @@ TERMS: dict[str, str] = MAP_TERMS | {
     "preset": "Fills in all settings at once. Nothing starts before you press Start.",
     "stage": "What the run is doing at the moment.",
     "time_left": "Estimated from the speed so far.",
-    "skipped": "Images that could not be decoded. They take no part in the run.",
+    "skipped": "Images that could not be decoded, copies of others, masks that are not used, and files of formats that "
+    "are not read. They take no part in the run.",
     # curves
     "distances": (
         "How far features lie from the center of the unadapted training images, squared and averaged. All groups move "

@@ -55,7 +55,7 @@ def decode_image(source: ImageSource, name: str = "", levels: Levels | None = No
     if isinstance(source, np.ndarray):
         return _from_array(source, name or "the array")
     name = name or name_of(source)
-    stored = open_stored(source, name)
+    stored = open_stored(source, name, deep=levels is not None)
     try:
         if isinstance(stored, Samples):
             return _rgb(_eight_bits(stored, name, levels))
@@ -80,15 +80,16 @@ def unreadable(name: str, reason: str) -> UnreadableImage:
     return UnreadableImage(f"`{name}` cannot be read: {reason}.")
 
 
-def open_stored(source: ImageSource, name: str) -> Samples | Image.Image:
+def open_stored(source: ImageSource, name: str, deep: bool = True) -> Samples | Image.Image:
     """Return an image as it is stored: samples of more than 8 bits, not yet turned, or a loaded PIL image.
 
-    Ceilings and formats are those of `decode_image`; damage raises `UnreadableImage`.
+    Ceilings and formats are those of `decode_image`; damage raises `UnreadableImage`. deep: whether all bits are
+    wanted of a 16-bit PNG with colours or alpha; Pillow gives the highest 8, faster.
     """
     if isinstance(source, (str, os.PathLike)):
-        return _from_bytes(_read(source, name), name)
+        return _from_bytes(_read(source, name), name, deep)
     if isinstance(source, bytes):
-        return _from_bytes(source, name)
+        return _from_bytes(source, name, deep)
     if isinstance(source, Image.Image):
         if isinstance(source, TiffImagePlugin.TiffImageFile) and not _pillow_is_right(source):
             raise unreadable(name, "Pillow does not read its kind of samples; hand over its path or its bytes")
@@ -142,12 +143,12 @@ def _check_pixels(width: int, height: int, name: str) -> None:
         raise unreadable(name, f"it has {width} x {height} pixels, more than {allowed} million; save it smaller")
 
 
-def _from_bytes(content: bytes, name: str) -> Samples | Image.Image:
+def _from_bytes(content: bytes, name: str, deep: bool) -> Samples | Image.Image:
     _check_bytes(len(content), name)
     if content.startswith(tiff.STARTS):
         return _from_tiff(content, name)
     with open_image(io.BytesIO(content), name) as image:
-        if image.format == "PNG" and content[24:26] in (b"\x10\x02", b"\x10\x06"):  # 16 bits of colour: Pillow keeps 8
+        if deep and image.format == "PNG" and content[24] == 16 and image.mode in ("RGB", "RGBA", "LA"):
             _check_pixels(*image.size, name)
             return _deep_png(content, image, name)
         return _from_pil(image, name)
@@ -192,7 +193,7 @@ def tags_of(file: BinaryIO, name: str) -> tiff.Tags:
 
 
 def _deep_png(content: bytes, image: Image.Image, name: str) -> Samples:
-    """Return the 16-bit samples of a colour PNG, which Pillow would cut to 8."""
+    """Return the 16-bit samples of a PNG with colours or alpha, which Pillow would cut to 8."""
     image.load()  # Pillow checks every checksum, OpenCV not all
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
     values = cv2.imdecode(np.frombuffer(content, np.uint8), flags)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from tests.datasets.io.tiff_files import DEFLATE, FLOAT, LZW, SIGNED, UNSIGNED, write_tiff
+from tests.datasets.io.tiff_files import DEFLATE, FLOAT, LZW, SIGNED, UNSIGNED, sixteen_bit_png, write_tiff
 
 
 def file_of(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
@@ -42,6 +42,8 @@ KINDS: dict[str, Callable[[np.ndarray], bytes]] = {
     "32 bits unsigned": lambda m: write_tiff(m * 7, 32, kind=UNSIGNED, compression=DEFLATE),
     "real, 0 and 1": lambda m: write_tiff(m.astype(float), 32, kind=FLOAT, order=">", compression=DEFLATE),
     "16 bits of colour": lambda m: write_tiff(np.stack([m * 65535, m * 0, m * 0], 2), 16, planar=True),
+    "16 bits of colour, 0 and 1": lambda m: sixteen_bit_png(np.stack([m, m, m], 2)),
+    "16 bits of grey beside alpha, 0 and 1": lambda m: sixteen_bit_png(np.stack([m, m * 0 + 65535], 2)),
     "red on black": lambda m: file_of(coloured(m, (255, 0, 0), (0, 0, 0))),
     "opaque": lambda m: file_of(coloured(m, (255, 255, 255, 255), (0, 0, 0, 255))),
     "invisible all over": lambda m: file_of(coloured(m, (255, 255, 255, 0), (0, 0, 0, 0))),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -16,7 +14,17 @@ from PIL import Image
 from panda_core.datasets.io.decoding import decode_image
 from panda_core.datasets.io.samples import Levels
 from panda_core.errors import UnreadableImage
-from tests.datasets.io.tiff_files import DEFLATE, FLOAT, LZW, NONE, PACKBITS, SIGNED, UNSIGNED, write_tiff
+from tests.datasets.io.tiff_files import (
+    DEFLATE,
+    FLOAT,
+    LZW,
+    NONE,
+    PACKBITS,
+    SIGNED,
+    UNSIGNED,
+    sixteen_bit_png,
+    write_tiff,
+)
 
 ORDERS, COMPRESSIONS = some.sampled_from("<>"), some.sampled_from((NONE, LZW, DEFLATE, PACKBITS))
 SIZES = some.tuples(some.integers(1, 40), some.integers(1, 40))
@@ -132,20 +140,6 @@ def test_levels_choose_black_and_white(form: str, channels: int) -> None:
     expected = np.broadcast_to(np.rint(values[:, :, :3] * 255 / 4095), (12, 9, 3))
     np.testing.assert_array_equal(decode_image(content, "x", Levels(0, 4095)), expected)
     np.testing.assert_array_equal(decode_image(content), np.broadcast_to(values[:, :, :3] >> 8, (12, 9, 3)))
-
-
-def sixteen_bit_png(values: np.ndarray) -> bytes:
-    """Return a PNG of 16 bits a channel, by hand: Pillow writes none in colour."""
-    height, width, channels = values.shape
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        chunk(*part) for part in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    )
 
 
 def test_levels_are_refused_for_eight_bits() -> None:

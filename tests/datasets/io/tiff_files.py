@@ -1,4 +1,4 @@
-"""TIFF files of any kind of sample, written byte by byte: an independent twin of what reads them."""
+"""TIFF files of any kind of sample, and deep PNGs, byte by byte: an independent twin of what reads them."""
 
 from __future__ import annotations
 
@@ -141,3 +141,17 @@ def _lzw(data: bytes) -> bytes:
 
 
 _COMPRESS = {NONE: bytes, LZW: _lzw, DEFLATE: zlib.compress, PACKBITS: _packbits}
+
+
+def sixteen_bit_png(values: np.ndarray) -> bytes:
+    """Return a PNG of 16 bits a channel, by hand: Pillow writes none in colour."""
+    height, width, channels = values.shape
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        chunk(*part) for part in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    )
