@@ -257,7 +257,7 @@ class _Run:
             f"{found.get('device', 'unknown device')}, {found.get('threads', '?')} of {found.get('processors', '?')} "
             f"processors a run, torch {packages.get('torch', '?')}, {found.get('platform', 'unknown system')}"
         )
-        form = data_form(split["train"], split["test"])
+        form = data_form(split.train, split.test)
         return _Run(run.metrics, float(run.events()[-1].seconds), form, machine)  # type: ignore[attr-defined]
 
 

@@ -107,7 +107,7 @@ def _kinds(metrics: Mapping[str, Any]) -> Iterator[Html]:
 
 
 def _scores(run: LoadedRun, scores: np.ndarray) -> Iterator[Html]:
-    is_anomaly = np.array(run.split["is_anomaly"])
+    is_anomaly = np.array(run.split.is_anomaly)
     calibration = run.calibration
     threshold = calibration.threshold()
     about = f"Histogram of the scores of {len(scores)} test images; higher is more anomalous."
@@ -141,7 +141,7 @@ def _images(run: LoadedRun, scores: np.ndarray, step: int) -> Iterator[Html]:
         why = "The data are not on this machine" if isinstance(error, DataMissing) else "The images cannot be shown"
         yield element("p", f"{why}: {error}")
         return
-    is_anomaly = np.array(run.split["is_anomaly"])
+    is_anomaly = np.array(run.split.is_anomaly)
     show = _maps(run, step) if run.has_maps else lambda _row, image: image
     order = np.argsort(scores, kind="stable")
     groups = (

@@ -1,4 +1,4 @@
-"""What the arrays of a run hold: each key and its shape, once. Where nothing else is said, they are float32.
+"""What the arrays of a run and its `split.json` hold: each key and its shape, once. Arrays are float32 but where said.
 
 M: test images, in the order of `split.json`. H: images that calibrate. N: images that are learned from.
 """
@@ -153,3 +153,53 @@ class MapArrays:
     def write(self, path: Path) -> None:
         """Write a file that `read` reads."""
         write_arrays(path, self.by_name())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSplit:
+    """`split.json`: which images take part in a run, in the order of its arrays.
+
+    train, test: their names.
+    train_rows, test_rows: their rows in the two sets of the task.
+    is_anomaly: of each test image, 0 normal and 1 anomalous.
+    fitted: places in `train` of the images that are learned from, or compared with.
+    held_out: places in `train` of the images that calibrate.
+    reserved: places in `train` of those that were normal test images of a folder of one's own.
+    has_mask: whether the defects of each test image are marked; of runs with maps.
+    skipped: [name, reason] of images and masks that could not be decoded.
+    content: "train" and "test" -> a digest of every image of the task's set, read or not; older runs lack it.
+    """
+
+    train: list[str]
+    train_rows: list[int]
+    test: list[str]
+    test_rows: list[int]
+    is_anomaly: list[int]
+    fitted: list[int] = dataclasses.field(default_factory=list)
+    held_out: list[int] = dataclasses.field(default_factory=list)
+    reserved: list[int] = dataclasses.field(default_factory=list)
+    has_mask: list[bool] | None = None
+    skipped: list[list[str]] = dataclasses.field(default_factory=list)
+    content: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+
+    def names(self, split: str) -> list[str]:
+        """Return the names of the images of "train" or "test"."""
+        return self.train if split == "train" else self.test
+
+    def rows(self, split: str) -> list[int]:
+        """Return the rows of the images of "train" or "test" in the task's set."""
+        return self.train_rows if split == "train" else self.test_rows
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of `split.json`."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+    @staticmethod
+    def from_json(record: dict[str, Any], path: Path) -> RunSplit:
+        """Return what `split.json` at `path` says; `BrokenRun` names what it lacks."""
+        fields = {field.name for field in dataclasses.fields(RunSplit)}
+        try:
+            return RunSplit(**{name: value for name, value in record.items() if name in fields})
+        except (TypeError, AttributeError) as error:
+            absent = sorted({"train", "train_rows", "test", "test_rows", "is_anomaly"} - set(record))
+            raise BrokenRun(f"`{path}` lacks {', '.join(absent)}. The run must be computed again.") from error

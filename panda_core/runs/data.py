@@ -8,7 +8,6 @@ compared when it is opened. Nothing that was computed is touched.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from panda_core.datasets.copies import fingerprint, group_copies
 from panda_core.datasets.own.folder import PREFIX as FOLDER
 from panda_core.errors import BrokenRun, PandaError, UnreadableImage
 from panda_core.events import Computing, ImagesSkipped
+from panda_core.runs.arrays import RunSplit
 
 GIVEN_IMAGES = "(images)"  # dataset of a run on images handed over in Python instead of a registered dataset
 OWN = (FOLDER, GIVEN_IMAGES)  # how the data sets begin whose copies nobody has looked for
@@ -42,12 +42,17 @@ def _digest(images: Images, row: int) -> str:
         return UNREADABLE
 
 
-def check_unchanged(run_id: str, split: Mapping[str, Any], task: OneClassTask) -> None:
-    """Raise `BrokenRun` where the images of `task` are not those that `split` recorded; it names what changed."""
+def check_unchanged(run_id: str, split: RunSplit | None, task: OneClassTask) -> None:
+    """Raise `BrokenRun` where the images of `task` are not those that `split` recorded; it names what changed.
+
+    None: the run has recorded none yet.
+    """
+    if split is None:
+        return
     changes = [
         words
         for name, images in (("train", task.train), ("test", task.test))
-        if (recorded := split.get("content", {}).get(name)) is not None
+        if (recorded := split.content.get(name)) is not None
         and (words := _changes(name, recorded, images, _names(split, name)))
     ]
     if changes:
@@ -57,9 +62,9 @@ def check_unchanged(run_id: str, split: Mapping[str, Any], task: OneClassTask) -
         )
 
 
-def _names(split: Mapping[str, Any], name: str) -> dict[int, str]:
+def _names(split: RunSplit, name: str) -> dict[int, str]:
     """Return the recorded names of the images that took part, by their rows."""
-    return dict(zip(split[f"{name}_rows"], split[name], strict=True))
+    return dict(zip(split.rows(name), split.names(name), strict=True))
 
 
 def _changes(name: str, recorded: Sequence[str], images: Images, names: Mapping[int, str]) -> str:

@@ -40,7 +40,7 @@ from panda_core.config import RunConfig
 from panda_core.errors import BrokenRun, PandaError, UsageError
 from panda_core.events import Event
 from panda_core.records import absolute, append_line, cannot_write, read_json, read_lines, write_json
-from panda_core.runs.arrays import AdaptArrays, FinalArrays, MapArrays, PatchArrays, StepArrays
+from panda_core.runs.arrays import AdaptArrays, FinalArrays, MapArrays, PatchArrays, RunSplit, StepArrays
 
 FINAL = "final"
 CHECKPOINTS, GALLERIES, BANKS, MOMENTUM = "checkpoints", "galleries", "banks", "momentum"
@@ -164,6 +164,11 @@ class RunFolder(ComputedFolder):
         """Return a JSON file of the run, or None if it is not there yet."""
         path = self.path / name
         return read_json(path) if path.exists() else None
+
+    def split(self) -> RunSplit | None:
+        """Return which images take part, or None before the run has listed them."""
+        record = self.read(self.split_file.name)
+        return None if record is None else RunSplit.from_json(record, self.split_file)
 
     # state
 

@@ -30,22 +30,22 @@ class LoadedRun(RecordedRun):
     def masks(self) -> Masks | None:
         """Return the defect masks of the test images, in the order of the run's arrays, or None where data has none."""
         masks = self._task.masks
-        return None if masks is None else masks.subset(self.split["test_rows"])
+        return None if masks is None else masks.subset(self.split.test_rows)
 
     def kinds(self) -> np.ndarray | None:
         """Return what each test image is called in its dataset, (M,) of str, in the order of the run's arrays."""
         kinds = self._task.kinds
-        return None if kinds is None else kinds[self.split["test_rows"]]
+        return None if kinds is None else kinds[self.split.test_rows]
 
     def images(self, split: str) -> Images:
         """Return the images of "train" or "test", in the order of the run's arrays. Needs the dataset."""
         images = self._task.train if split == "train" else self._task.test
-        names, rows = list(self.split[split]), self.split[f"{split}_rows"]
+        names, rows = self.split.names(split), self.split.rows(split)
         chosen = images.subset(rows) if len(images) > max(rows) else images
         if list(chosen.names) != names:
             self.check_unchanged()  # says which; a run of an older version did not record it
             raise BrokenRun(f"The data of run `{self.run_id}` has changed since: its {split} images are not the same.")
-        content = self.split.get("content", {}).get(split)
+        content = self.split.content.get(split)
         return chosen if content is None else CheckedImages(chosen, [content[row] for row in rows])
 
     def check_unchanged(self) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from panda_core.config import RunConfig
 from panda_core.errors import BrokenRun
 from panda_core.events import DataNoted, Evaluated, Event, ImagesSkipped, RunFinished, SegmentationEvaluated
-from panda_core.runs.arrays import AdaptArrays, FinalArrays, MapArrays, PatchArrays, StepArrays
+from panda_core.runs.arrays import AdaptArrays, FinalArrays, MapArrays, PatchArrays, RunSplit, StepArrays
 from panda_core.runs.calibration import Calibration, calibration_of
 from panda_core.runs.folder import RunFolder, State
 from panda_core.runs.kinds import Kind, kind_of
@@ -80,7 +80,7 @@ class RecordedRun:
     @cached_property
     def environment(self) -> dict[str, Any]:
         """What the result depends on besides the config; empty before the first evaluation."""
-        return dict(self.folder.read("environment.json") or {})
+        return dict(self.folder.read(self.folder.environment_file.name) or {})
 
     @cached_property
     def skipped(self) -> list[tuple[str, str]]:
@@ -94,12 +94,12 @@ class RecordedRun:
         return [event.told for event in self._logged if isinstance(event, DataNoted)]
 
     @cached_property
-    def split(self) -> dict[str, Any]:
-        """`split.json`: names and rows of the images of both splits, who is held out, which are anomalous."""
-        split = self.folder.read("split.json")
+    def split(self) -> RunSplit:
+        """Which images take part, in the order of the arrays."""
+        split = self.folder.split()
         if split is None:
             raise BrokenRun(f"Run `{self.run_id}` has not listed its images yet. Wait for its first evaluation.")
-        return dict(split)
+        return split
 
     def arrays(self, step: int) -> StepArrays:
         """Return what was measured at a step, whatever the kind of the run."""

@@ -74,7 +74,7 @@ def resume(
             return
         try:
             plan = prepare(folder.config())
-            check_unchanged(folder.run_id, folder.read(folder.split_file.name) or {}, plan.task)
+            check_unchanged(folder.run_id, folder.split(), plan.task)
         except PandaError as error:
             yield from _fail(folder, error)
             raise

@@ -14,6 +14,7 @@ import numpy as np
 
 from panda_core.datasets import split_digest
 from panda_core.records import write_json
+from panda_core.runs.arrays import RunSplit
 from panda_core.runs.data import content_of
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.settings import Plan
@@ -53,22 +54,20 @@ class TakingPart:
     def save(self, folder: RunFolder, plan: Plan) -> None:
         """Write `split.json` and `environment.json`."""
         task = plan.task
-        write_json(
-            folder.split_file,
-            {
-                "train": [task.train.names[row] for row in self.train],
-                "train_rows": self.train.tolist(),
-                "test": [task.test.names[row] for row in self.test],
-                "test_rows": self.test.tolist(),
-                "is_anomaly": self.is_anomaly.tolist(),
-                "skipped": [list(pair) for pair in self.skipped],
-                "content": content_of(task),
-                "fitted": self.fitted.tolist(),
-                "held_out": self.held_out.tolist(),
-                "reserved": np.nonzero(np.isin(self.train, task.reserved))[0].tolist(),
-                **({} if self.has_mask is None else {"has_mask": self.has_mask.tolist()}),
-            },
+        split = RunSplit(
+            train=[task.train.names[row] for row in self.train],
+            train_rows=self.train.tolist(),
+            test=[task.test.names[row] for row in self.test],
+            test_rows=self.test.tolist(),
+            is_anomaly=self.is_anomaly.tolist(),
+            fitted=self.fitted.tolist(),
+            held_out=self.held_out.tolist(),
+            reserved=np.nonzero(np.isin(self.train, task.reserved))[0].tolist(),
+            has_mask=None if self.has_mask is None else self.has_mask.tolist(),
+            skipped=[list(pair) for pair in self.skipped],
+            content=content_of(task),
         )
+        write_json(folder.split_file, split.to_json())
         write_json(folder.environment_file, environment(plan, self.fisher))
 
 

@@ -83,7 +83,7 @@ def _run(name: str, seed: int, recipe: str) -> tuple[list[Evaluated], dict[int, 
         (run_id,) = {event.run_id for event in run(config) if isinstance(event, RunStarted)}
         loaded = load_run(run_id, folder)
         arrays = {event.step: loaded.adapt_arrays(event.step).by_name() for event in loaded.evaluated}
-        return loaded.evaluated, arrays, np.array(loaded.split["is_anomaly"]), float(loaded.metrics["auroc"])  # type: ignore[index]
+        return loaded.evaluated, arrays, np.array(loaded.split.is_anomaly), float(loaded.metrics["auroc"])  # type: ignore[index]
 
 
 def _summed(values: list[float]) -> str:

@@ -78,7 +78,7 @@ def _stopped(name: str) -> dict[str, float]:
         loaded = load_run(run_id, folder)
         arrays = [loaded.arrays(event.step) for event in used_checkpoints(loaded.evaluated, "alarm", None)]
         curve = {event.step: float(event.auroc or 0) for event in loaded.evaluated}
-        is_anomaly, by_sample = np.array(loaded.split["is_anomaly"]), float(loaded.metrics["auroc"])  # type: ignore[index]
+        is_anomaly, by_sample = np.array(loaded.split.is_anomaly), float(loaded.metrics["auroc"])  # type: ignore[index]
     scores = np.stack([array.scores for array in arrays])  # (T, M)
     normalisers = np.array([array.normaliser for array in arrays])
     return {

@@ -51,7 +51,7 @@ def test_it_tells_its_events_and_leaves_a_run(
     assert events[-1]["metrics"]["draws"][0]["image_auroc"] == events[-1]["metrics"]["auroc"]
     assert {"4@digits", "5@digits"} == set(events[-1]["metrics"]["seen"])
     loaded = load_run(tmp_path / "runs" / events[0]["run_id"])
-    assert len(list((tmp_path / "maps").rglob("*.npy"))) == len(loaded.split["test"])
+    assert len(list((tmp_path / "maps").rglob("*.npy"))) == len(loaded.split.test)
 
 
 def test_its_result_is_told_in_words_and_equal_when_computed_again(

@@ -102,7 +102,7 @@ def test_two_bundles_of_a_run_are_the_same_file(tiny: Tiny, finish: Finish, tmp_
 def test_a_bundle_tells_nothing_of_the_machine(bundled: tuple[Path, Path], tmp_path: Path) -> None:
     """The name of a user, of a folder or of an image, handed to whoever gets the bundle."""
     run, bundle = bundled
-    names = set(load_run(run).split["train"])
+    names = set(load_run(run).split.train)
     for path in bundle.rglob("*"):
         if path.suffix in (".json", ".jsonl"):
             text = path.read_text()

@@ -33,7 +33,7 @@ def test_the_machine_has_pictures_words_and_places(make_run: Any) -> None:
     for image in data["twelve"]:
         kind, _, content = image["picture"].partition(",")
         assert kind == "data:image/png;base64" and base64.b64decode(content).startswith(b"\x89PNG")
-        assert run.split["test"][image["row"]] in image["name"]
+        assert run.split.test[image["row"]] in image["name"]
 
 
 def test_a_refit_is_shown_where_every_step_recorded_it(make_run: Any) -> None:
@@ -87,7 +87,7 @@ def test_the_maps_are_those_of_the_twelve_images(make_run: Any, make_maps: Any) 
     """A heatmap over another image than its own: both runs list their images in an order of their own."""
     run = LoadedRun(make_run())
     maps = maps_of(make_maps, run, steps=(0, 20))
-    order = np.random.default_rng(0).permutation(len(maps.split["test"]))
+    order = np.random.default_rng(0).permutation(len(maps.split.test))
     for step in (0, 20):
         kept = maps.maps(step).by_name()
         kept["grids"] = np.full_like(kept["grids"], 1.0)
@@ -95,15 +95,15 @@ def test_the_maps_are_those_of_the_twelve_images(make_run: Any, make_maps: Any) 
         write_arrays(maps.folder.maps_file(step), kept | {"grids": kept["grids"][order]})
         arrays = maps.arrays(step).by_name() | {"peaks": (1.0 + np.arange(len(order)))[order]}
         write_arrays(maps.folder.arrays_file(step), arrays)
-    names = [maps.split["test"][place] for place in order]
-    write_json(maps.folder.path / "split.json", maps.split | {"test": names})
+    names = [maps.split.test[place] for place in order]
+    write_json(maps.folder.split_file, maps.split.to_json() | {"test": names})
     data = machine_data(run, LoadedRun(maps.folder))
     heat = data["heat"]
     assert [found is None for found in heat["maps"]] == [False, True, False]  # step 10 was not segmented
     assert len(heat["pictures"]) == len(data["twelve"]) and heat["pictures"][0].startswith("data:image/jpeg;base64,")
     unit = float(maps.maps(0).held_out_grids.mean())
     for image, peak in zip(data["twelve"], heat["peaks"][0], strict=True):
-        there = maps.split["test"].index(run.split["test"][image["row"]])
+        there = maps.split.test.index(run.split.test[image["row"]])
         assert peak == pytest.approx((1.0 + there) / unit, rel=1e-2)
     json.dumps(heat, allow_nan=False)
 
@@ -113,7 +113,7 @@ def test_the_twelve_are_images_that_have_maps(make_run: Any, make_maps: Any) -> 
     run = LoadedRun(make_run())
     maps = maps_of(make_maps, run, test_limit=20)
     known, _ = same_images(run, maps)
-    assert 0 < len(known) < len(run.split["test"])
+    assert 0 < len(known) < len(run.split.test)
     assert {image["row"] for image in machine_data(run, maps)["twelve"]} <= set(known.tolist())
 
 

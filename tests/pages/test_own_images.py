@@ -186,7 +186,7 @@ def test_known_anomalies_say_how_many_are_found(kind: str, open_page: Any, make_
     folder = make_maps() if kind == "maps" else make_run()
     (folder.path / ("banks" if kind == "maps" else "checkpoints")).mkdir(exist_ok=True)
     run = LoadedRun(folder)
-    scores = run.scores_at(0 if kind == "maps" else "final")[np.array(run.split["is_anomaly"]) == 1]
+    scores = run.scores_at(0 if kind == "maps" else "final")[np.array(run.split.is_anomaly) == 1]
     for percent in (5, 50):
         found = int(run.calibration.rejects(scores, percent / 100).sum())
         told = words(open_page("own_images", run=folder.run_id, own_alarms=str(percent)))

@@ -98,7 +98,7 @@ def test_pixel_counts_are_those_of_the_metrics(make_maps: Any) -> None:
 
     run = LoadedRun(make_maps())
     view, hits, marked = view_of(run, 0), 0, 0
-    for image, anomalous in enumerate(run.split["is_anomaly"]):
+    for image, anomalous in enumerate(run.split.is_anomaly):
         mask = run.masks().load(image)
         if anomalous:
             large = np.asarray(Image.fromarray(mask).resize((32, 32), Image.Resampling.NEAREST))

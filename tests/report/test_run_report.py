@@ -76,7 +76,7 @@ def test_the_page_asks_no_network_for_anything(shown: str) -> None:
 def test_images_come_in_the_order_of_their_scores(shown: str, digits_run: Path) -> None:
     """The least anomalous images under the heading of the most anomalous ones."""
     run = load_run(digits_run)
-    scores, names = run.final().scores, run.split["test"]
+    scores, names = run.final().scores, run.split.test
     part = own_part(shown).split("<h3>Most anomalous</h3>")[1].split("<h3>")[0]
     listed = re.findall(r'alt="([^,]+), ', part)
     assert listed == [names[row] for row in np.argsort(scores)[::-1][:8]]

@@ -9,7 +9,7 @@ import pytest
 
 from panda_core.errors import BrokenRun
 from panda_core.records import write_arrays
-from panda_core.runs.arrays import AdaptArrays, FinalArrays, MapArrays, PatchArrays, StepArrays
+from panda_core.runs.arrays import AdaptArrays, FinalArrays, MapArrays, PatchArrays, RunSplit, StepArrays
 
 STEP = {"scores": np.arange(3.0), "held_out_scores": np.ones(2), "normaliser": np.array(0.5)}
 
@@ -46,3 +46,16 @@ def test_maps_keep_their_groups_apart(tmp_path: Path) -> None:
     assert again.grids.ravel().tolist() == [2.0, 0.0] and again.held_out_grids.shape == (2, 1, 1)
     assert [part.shape for part in again.distances] == [(2, 4, 4, 3), (2, 2, 2, 3)]
     assert [int(part.max()) for part in again.origins] == [4, 2]
+
+
+def test_a_split_reads_as_it_was_written_and_says_what_it_lacks(tmp_path: Path) -> None:
+    """A run of an older version, which lists no contents, that cannot be read; one without names that can."""
+    split = RunSplit(train=["a", "b"], train_rows=[0, 3], test=["c"], test_rows=[1], is_anomaly=[1], held_out=[1])
+    record = split.to_json()
+    assert "has_mask" not in record and RunSplit.from_json(record, tmp_path) == split
+    older = {name: record[name] for name in ("train", "train_rows", "test", "test_rows", "is_anomaly")}
+    assert RunSplit.from_json({**older, "of tomorrow": 1}, tmp_path).content == {}
+    assert (split.names("train"), split.rows("test")) == (["a", "b"], [1])
+    del older["test"]
+    with pytest.raises(BrokenRun, match=r"lacks test\. The run must be computed again"):
+        RunSplit.from_json(older, tmp_path)

@@ -99,7 +99,7 @@ def test_a_finished_run_is_not_verified_on_other_data(
     fields = still if recipe in SEGMENTERS else {} if recipe == "panda-ses" else {"steps": None}
     folder, _ = finish(tiny(recipe=recipe, dataset=f"folder:{parts}", normal_class=None, **fields))
     loaded = load_run(folder.path)
-    assert len([loaded.images("test").load(row) for row in range(len(loaded.split["test"]))]) == 7
+    assert len([loaded.images("test").load(row) for row in range(len(loaded.split.test))]) == 7
     CHANGES[change][0](parts)
     capsys.readouterr()
     assert main(["verify", str(folder.path)]) == 1
@@ -167,12 +167,12 @@ def test_copies_among_the_normals_count_once(how: str, recipe: str, tiny_backbon
             config = RunConfig(dataset=f"folder:{tmp_path / name}", runs_dir=str(tmp_path / "runs"), **fields)
             (run_id,) = [event.run_id for event in run(config) if isinstance(event, RunStarted)]
             loaded = load_run(run_id, config.runs_dir)
-            split, names = loaded.split, loaded.split["train"]
-            learned = {names[row][:2] for row in split["fitted"]}
+            split, names = loaded.split, loaded.split.train
+            learned = {names[row][:2] for row in split.fitted}
             assert (
                 how != "folder"
                 or recipe not in ("frozen", "panda-ses")
-                or learned.isdisjoint({names[row][:2] for row in split["held_out"]})
+                or learned.isdisjoint({names[row][:2] for row in split.held_out})
             )
             assert len({name[:2] for name in names}) == len(names)
             skipped = [reason for _, reason in loaded.skipped]

@@ -120,9 +120,9 @@ def test_images_of_a_run_come_in_the_order_of_its_scores(digits_run: Path) -> No
     loaded = load_run(digits_run)
     for split, count in (("train", 24), ("test", 40)):
         images = loaded.images(split)
-        assert len(images) == count and list(images.names) == loaded.split[split]
-    anomalous = [not name.startswith("digit-3/") for name in loaded.split["test"]]
-    np.testing.assert_array_equal(loaded.split["is_anomaly"], anomalous)
+        assert len(images) == count and list(images.names) == loaded.split.names(split)
+    anomalous = [not name.startswith("digit-3/") for name in loaded.split.test]
+    np.testing.assert_array_equal(loaded.split.is_anomaly, anomalous)
 
 
 def test_data_that_changed_is_noticed(own_run: Path) -> None:

@@ -122,7 +122,7 @@ def test_every_surface_gives_the_same_verdict(
     else:  # Segment
         step = run.segmented[-1].step
         arrays, maps = run.patch_arrays(step), run.maps(step)
-        view = joined(run, list(run.split["test"]), arrays.scores, arrays.peaks, maps, calibration)
+        view = joined(run, list(run.split.test), arrays.scores, arrays.peaks, maps, calibration)
         assert view.calibration.threshold(RATES[1]) == detector.threshold(RATES[1])
     capsys.readouterr()
     assert main(["show", str(folder.path), "--json"]) == 0
@@ -137,10 +137,10 @@ def test_an_image_that_calibrates_is_not_measured(
     """An image that sets the threshold and is counted among the test images that it rejects, or learned from."""
     folder, _ = finish(config_of(recipe))
     split = load_run(folder.path).split
-    calibrating = {split["train"][row] for row in split["held_out"]}
-    assert calibrating.isdisjoint(split["test"])
-    reserved = {split["train"][row] for row in split["reserved"]}
+    calibrating = {split.train[row] for row in split.held_out}
+    assert calibrating.isdisjoint(split.test)
+    reserved = {split.train[row] for row in split.reserved}
     assert len(reserved) == 5 and reserved <= calibrating and all("test/good" in name for name in reserved)
-    assert reserved.isdisjoint({split["train"][row] for row in split["fitted"]})
-    assert len(split["test"]) == 10 and sum(split["is_anomaly"]) == 5
-    assert load_run(folder.path).calibration.images == len(split["held_out"])
+    assert reserved.isdisjoint({split.train[row] for row in split.fitted})
+    assert len(split.test) == 10 and sum(split.is_anomaly) == 5
+    assert load_run(folder.path).calibration.images == len(split.held_out)

@@ -55,7 +55,7 @@ def _neighbours(run: LoadedRun, scored: StepScores, image: int) -> None:
     # Where each image has a checkpoint of its own, distances come in the unit of its score, which adds up some.
     unit = float(arrays.normaliser) if stops_by_sample(run) and scored.final else 1.0
     st.markdown(f"**Nearest normal training images** at step {step}", help=tip("neighbours"))
-    names, shown = run.split["train"], find_images(run, "train")[0] is not None
+    names, shown = run.split.train, find_images(run, "train")[0] is not None
     with st.grid(5, min_column_width=44, gap="small"):
         for row, distance in zip(rows, distances, strict=True):
             with st.container(gap="xsmall"):

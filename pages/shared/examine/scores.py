@@ -78,9 +78,9 @@ def scores_of(run: LoadedRun, step: int | str, rate: float = RATE) -> StepScores
     split, scores = run.split, np.asarray(run.scores_at(step), np.float64)
     steps = run.final().step if isinstance(step, str) else np.full(len(scores), step)
     scored = StepScores(
-        list(split["test"]),
+        list(split.test),
         scores,
-        np.asarray(split["is_anomaly"], int),
+        np.asarray(split.is_anomaly, int),
         steps,
         run.calibration if step == FINAL else calibration_at(run, step),
         rate,

@@ -30,7 +30,7 @@ def show_chosen(run: LoadedRun) -> None:
         return
     chosen = run.final().step
     used = _used(run)
-    is_anomaly = np.asarray(run.split["is_anomaly"], int)
+    is_anomaly = np.asarray(run.split.is_anomaly, int)
     st.markdown("**Which checkpoint each test image chose**", help=tip("ses_chosen"))
     show_figure(
         chosen_figure(used, chosen, is_anomaly),

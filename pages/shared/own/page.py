@@ -182,7 +182,7 @@ def _choose_rate(run: LoadedRun) -> float | None:
 def _anomalies(run: LoadedRun) -> np.ndarray:
     """Return the scores (A,) of the anomalous images that came with the normal ones."""
     step = run.segmented[-1].step if run.has_maps else "final"
-    return run.scores_at(step)[np.asarray(run.split["is_anomaly"]) == 1]
+    return run.scores_at(step)[np.asarray(run.split.is_anomaly) == 1]
 
 
 def _begin_anew() -> None:

@@ -78,7 +78,7 @@ def machine_data(run: LoadedRun, maps: LoadedRun | None = None) -> dict[str, Any
     """Return what the browser needs of a run. maps: a segmentation with its checkpoints, for the heatmap."""
     evaluated = [run.evaluated[index] for index in thinned(len(run.evaluated))]
     curve = curve_of(evaluated, last_step=run.config.steps, metrics=run.metrics)
-    is_anomaly = np.array(run.split["is_anomaly"], dtype=int)
+    is_anomaly = np.array(run.split.is_anomaly, dtype=int)
     moments = [_moment(run.adapt_arrays(event.step)) for event in evaluated]
     alarms = [event.alarm for event in evaluated]
     data = time_machine(curve, moments, is_anomaly, _among(run, maps))
@@ -126,7 +126,7 @@ def _heat(run: LoadedRun, maps: LoadedRun | None, data: dict[str, Any]) -> dict[
 def _picture(run: LoadedRun, row: int, anomalous: bool) -> dict[str, str]:
     """Return the name of a test image for people, and its thumbnail where its data is on this machine."""
     try:
-        name = f"{run.split['test'][row]}, {'anomalous' if anomalous else 'normal'}"
+        name = f"{run.split.test[row]}, {'anomalous' if anomalous else 'normal'}"
         picture = tile(run, "test", row, SIDE) if find_images(run, "test")[0] is not None else None
     except (PandaError, IndexError):
         return {"name": f"test image {row}", "picture": ""}

@@ -68,9 +68,9 @@ def _mapped_steps(folder: RunFolder) -> set[int]:
 
 def same_images(run: LoadedRun, maps: LoadedRun) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of the test images of `run` that `maps` has as well, and their rows there; matched by name."""
-    row_of = {str(name): row for row, name in enumerate(maps.split["test"])}
-    rows = [row for row, name in enumerate(run.split["test"]) if str(name) in row_of]
-    there = [row_of[str(run.split["test"][row])] for row in rows]
+    row_of = {str(name): row for row, name in enumerate(maps.split.test)}
+    rows = [row for row, name in enumerate(run.split.test) if str(name) in row_of]
+    there = [row_of[str(run.split.test[row])] for row in rows]
     return np.array(rows, dtype=int), np.array(there, dtype=int)
 
 

@@ -130,10 +130,10 @@ def view_of(run: LoadedRun, step: int, rate: float = RATE) -> MapView:
     images, note = find_images(run, "test")
     split, maps = run.split, maps_of(run, step)
     kinds = _kinds(run.run_id) if images is not None else None
-    is_anomaly = np.asarray(split["is_anomaly"], int)
+    is_anomaly = np.asarray(split.is_anomaly, int)
     if len(is_anomaly) != len(maps.scores):
         raise BrokenRun(f"Run `{run.run_id}` lists other images than it has maps for. Compute it again.")
-    marked = np.asarray(split.get("has_mask", np.zeros(len(is_anomaly))), bool)
+    marked = np.asarray(split.has_mask or np.zeros(len(is_anomaly)), bool)
     if images is None:
         marked = np.zeros(len(is_anomaly), bool)
     return MapView(run, run.run_id, maps, images, note, is_anomaly, kinds, marked, rate=rate)
@@ -151,7 +151,7 @@ def _maps_at(run_id: str, step: int, changed: int) -> Maps:
     run = opened(run_id)
     arrays, maps = run.patch_arrays(step), run.maps(step)
     calibration = run.calibration if step == run.segmented[-1].step else calibration_at(run, step)
-    return joined(run, list(run.split["test"]), arrays.scores, arrays.peaks, maps, calibration)
+    return joined(run, list(run.split.test), arrays.scores, arrays.peaks, maps, calibration)
 
 
 def joined(

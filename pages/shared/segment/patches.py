@@ -142,7 +142,7 @@ def _nearest(view: MapView, distances: np.ndarray, origins: np.ndarray, side: tu
         images: Images | None = view.references
         names, key = list(view.references.names), f"{view.key}/references"
     else:
-        images, names, key = find_images(run, "train")[0], run.split["train"], f"{run.run_id}/train"
+        images, names, key = find_images(run, "train")[0], run.split.train, f"{run.run_id}/train"
     turns = int(run.config.set.get("rotations", 1))
     with st.grid(3, min_column_width=100, gap="small"):
         for distance, (image, turn, row, column) in zip(distances, origins.tolist(), strict=True):

@@ -78,9 +78,9 @@ def test_a_run_leaves_the_files_that_every_reader_expects(
     for name in ("config.json", "split.json", "environment.json", "checkpoints/000004.safetensors"):
         assert (folder.path / name).is_file()
     maps, arrays = loaded.maps(4), loaded.patch_arrays(4)
-    count = len(loaded.split["test"])
+    count = len(loaded.split.test)
     assert maps.grids.shape == (count, 7, 7) and arrays.scores.shape == arrays.peaks.shape == (count,)
-    assert len(loaded.images("test")) == count and len(loaded.split["train"]) == 4
+    assert len(loaded.images("test")) == count and len(loaded.split.train) == 4
     assert maps.origins[0][..., 0].max() < 4
     assert len(loaded.metrics["draws"]) == 2  # type: ignore[index]
     assert loaded.metrics["draws"][0]["image_auroc"] == loaded.metrics["auroc"]  # type: ignore[index]
@@ -214,8 +214,8 @@ def test_references_come_from_images_that_are_not_tested(
     """A test image among the references, whose residual is then zero."""
     splits = [load_run(finish(config({"draw": draw}))[0].path).split for draw in (0, 1)]
     for split in splits:
-        assert len(split["train"]) == 4 and not set(split["train"]) & set(split["test"])
-    assert splits[0]["train"] != splits[1]["train"] and splits[0]["test"] == splits[1]["test"]
+        assert len(split.train) == 4 and not set(split.train) & set(split.test)
+    assert splits[0].train != splits[1].train and splits[0].test == splits[1].test
 
 
 def test_positions_without_masks_are_all_abnormal_and_thin_defects_count() -> None:

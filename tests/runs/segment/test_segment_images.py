@@ -89,11 +89,11 @@ def test_unreadable_images_and_masks_are_skipped_and_named(spot: Make, finish: F
     assert {split: event.count for split, event in skips.items()} == {"train": 1, "test": 2, "masks": 1}
     assert "3.png" in skips["train"].names[0] and "hole/2.png" in skips["masks"].names[0]
     loaded = load_run(folder.path)
-    split, names = loaded.split, loaded.split["test"]
-    assert (len(split["train"]), len(names), len(split["reserved"])) == (13, 4, 2) and len(split["skipped"]) == 4
-    marked = dict(zip(names, split["has_mask"], strict=True))
+    split, names = loaded.split, loaded.split.test
+    assert (len(split.train), len(names), len(split.reserved)) == (13, 4, 2) and len(split.skipped) == 4
+    marked = dict(zip(names, split.has_mask, strict=True))
     assert [name for name, known in marked.items() if not known] == [name for name in names if "hole/2.png" in name]
-    assert split["is_anomaly"] == [int("hole" in name) for name in names]
+    assert split.is_anomaly == [int("hole" in name) for name in names]
     images = [loaded.images("test").load(row) for row in range(4)]
     np.testing.assert_allclose(loaded.detector().anomaly_scores(images), loaded.arrays(0).scores, rtol=1e-4, atol=1e-5)
     metrics = loaded.metrics
@@ -110,9 +110,7 @@ def test_without_masks_there_are_no_pixel_metrics(spot: Make, finish: Finish, fo
         assert said.image_auroc is not None
         assert (said.pixel_auroc, said.aupro, said.pixel_average_precision, said.oracle_pixel_f1) == (None,) * 4
         loaded = load_run(folder.path)
-        assert not any(
-            flag for flag, bad in zip(loaded.split["has_mask"], loaded.split["is_anomaly"], strict=True) if bad
-        )
+        assert not any(flag for flag, bad in zip(loaded.split.has_mask, loaded.split.is_anomaly, strict=True) if bad)
 
 
 def test_too_few_readable_images_are_one_sentence(spot: Make, finish: Finish, folder_data: Path) -> None:

@@ -33,8 +33,8 @@ def test_a_run_leaves_all_it_found(spot: Make, finish: Finish, recipe: str) -> N
     loaded = load_run(folder.path)
     split, maps, arrays, metrics = loaded.split, loaded.maps(0), loaded.patch_arrays(0), loaded.metrics
     assert metrics is not None and loaded.segmented == [said]
-    assert (len(split["train"]), len(split["test"]), len(split["has_mask"])) == (20, 20, 20)
-    assert split["fitted"] == list(range(20)) and len(split["held_out"]) == 10 and all(split["has_mask"])
+    assert (len(split.train), len(split.test), len(split.has_mask)) == (20, 20, 20)
+    assert split.fitted == list(range(20)) and len(split.held_out) == 10 and all(split.has_mask)
     assert maps.grids.shape == (20, 7, 7) and maps.held_out_grids.shape == (10, 7, 7)
     for group, side in enumerate((7, 3)):
         assert maps.distances[group].shape == (20, side, side, 3)
@@ -47,7 +47,7 @@ def test_a_run_leaves_all_it_found(spot: Make, finish: Finish, recipe: str) -> N
     pairs = [(values, resized_mask(masks.load(row), 32)) for row, values in enumerate(full)]  # type: ignore[arg-type]
     expected = pixel_metrics(lambda: iter(pairs))
     assert (said.pixel_auroc, said.aupro) == (expected.auroc, expected.aupro)
-    assert said.image_auroc == metrics["auroc"] == auroc(arrays.scores, np.array(split["is_anomaly"]))
+    assert said.image_auroc == metrics["auroc"] == auroc(arrays.scores, np.array(split.is_anomaly))
     assert said.image_auroc_low <= said.image_auroc <= said.image_auroc_high  # type: ignore[operator]
     assert metrics["image_auroc"] == metrics["unadapted_auroc"] == said.image_auroc and metrics["recall"] == 1
     verdicts = calibrated(arrays.held_out_scores, grids=maps.held_out_grids, size=32, sigma=4.0)
@@ -55,7 +55,7 @@ def test_a_run_leaves_all_it_found(spot: Make, finish: Finish, recipe: str) -> N
     assert metrics["marked_images"] == 20
     kinds = loaded.kinds()
     assert kinds is not None and set(metrics["kinds"]) == set(kinds) - {"normal"}
-    assert sum(row["images"] for row in metrics["kinds"].values()) == sum(split["is_anomaly"])
+    assert sum(row["images"] for row in metrics["kinds"].values()) == sum(split.is_anomaly)
     assert (folder.path / "banks" / "000000.safetensors").exists() and loaded.environment["weights_sha256"]
 
 
