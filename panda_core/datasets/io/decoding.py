@@ -270,6 +270,8 @@ def _rgb(image: Image.Image) -> np.ndarray:
     """Return the pixels of a loaded, upright image of 8 bits a sample as uint8 (H, W, 3)."""
     if image.has_transparency_data:
         image = _over_white(image)
+    if image.mode == "L":
+        return _three_channels(np.asarray(image))
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
@@ -298,4 +300,4 @@ def _from_array(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _three_channels(grey: np.ndarray) -> np.ndarray:
-    return np.repeat(grey[:, :, None], 3, axis=2)  # (H, W) -> (H, W, 3)
+    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB))  # (H, W) -> (H, W, 3)
