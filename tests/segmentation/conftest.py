@@ -19,12 +19,14 @@ def model(tiny_backbone: str, tiny_network: Callable[..., Any]) -> Callable[...,
     from panda_core.runs.kinds import resolve
     from panda_core.segmentation.model import PatchModel
 
-    def make(recipe: str = "patchcore", feature_norm: str = "none", seed: int = 0, **options: Any) -> PatchModel:
+    def make(
+        recipe: str = "patchcore", feature_norm: str = "none", seed: int = 0, image_size: int = 32, **options: Any
+    ) -> PatchModel:
         config = RunConfig(
             dataset=GIVEN_IMAGES,
             recipe=recipe,
             backbone=tiny_backbone,
-            image_size=32,
+            image_size=image_size,
             feature_norm=feature_norm,
             seed=seed,
             set=options,

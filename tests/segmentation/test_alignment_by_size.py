@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ import torch
 
 from panda_core import PandaDetector, RunConfig, load_run, run
 from panda_core.backbones import BACKBONES, find_backbone, timm_loading
-from panda_core.datasets import ArrayImages, OneClassTask
-from panda_core.events import DataNoted
+from panda_core.datasets import ArrayImages, OneClassTask, find_dataset
+from panda_core.events import DataNoted, RunFinished
 from panda_core.runs.data import GIVEN_IMAGES
 
 SIDE = 128  # of the images, in which all places and distances are given
@@ -124,3 +125,24 @@ def test_a_size_that_is_not_used_is_said(tiny_backbone: str, tmp_path: Any) -> N
     assert said[64] == []
     (told,) = said[65]
     assert "64 px" in told and "65 px" in told and "--image-size 64" in told
+
+
+def test_tiles_are_mapped_as_well_at_an_odd_size(real_data: Path, tmp_path: Path) -> None:
+    """AUPRO on magnetic tiles that falls from 61 to 44 between 128 and 129 pixels, with 200 tiles to learn from."""
+    config = RunConfig(
+        dataset="magnetic_tiles",
+        data_root=str(real_data),
+        recipe="patchcore",
+        train_limit=60,
+        test_limit=80,
+        runs_dir=str(tmp_path),
+    )
+    if find_dataset("magnetic_tiles").missing(real_data):
+        pytest.skip("real data: magnetic_tiles/ is not in the data folder")
+    aupro = {}
+    for size in (127, 128, 129):  # the maps are the same; the masks, reduced to each size, are not quite
+        (finished,) = (event for event in run(config.replace(image_size=size)) if isinstance(event, RunFinished))
+        aupro[size] = finished.metrics["aupro"]
+    assert aupro[128] > 0.5
+    assert aupro[127] == pytest.approx(aupro[128], abs=0.02)
+    assert aupro[129] == pytest.approx(aupro[128], abs=0.02)

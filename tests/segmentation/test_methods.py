@@ -215,3 +215,21 @@ def test_a_saved_model_says_the_same(model: Callable[..., Any], images: Callable
     for name in ("distances", "origins"):
         for found, wanted in zip(getattr(said, name), getattr(expected, name), strict=True):
             np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_run_from_before_cells_were_measured_keeps_its_size(
+    model: Callable[..., Any], images: Callable[..., Any]
+) -> None:
+    """A bank of patches seen at 40 pixels, asked about patches seen at 32: every new image would be anomalous."""
+    from panda_core.segmentation.calibration import fit_calibrated
+
+    learner = model(image_size=40)
+    result_of(fit_calibrated(learner, learner.patches(images(6)), 6))
+    tensors = learner.tensors()
+    again = model(image_size=40).load(tensors)
+    assert (learner.side, again.side) == (32, 32)
+    np.testing.assert_array_equal(again.predict_maps(images(2)).grids, learner.predict_maps(images(2)).grids)
+    before = model(image_size=40).load({name: value for name, value in tensors.items() if name != "cells"})
+    assert before.side == 40
+    assert before.predict_maps(images(2)).grids.shape == (2, 9, 9)  # 5 x 5 pixels, every 4
+    assert [cells.stride for cells in before.cells] == [40 / 9, 40 / 4]

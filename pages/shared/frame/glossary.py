@@ -35,7 +35,8 @@ TERMS: dict[str, str] = MAP_TERMS | {
     "name": "A name of your own for this run, to find it again.",
     # more settings
     "backbone": "The pretrained network. Its early stages stay as they are; its late stages are adapted.",
-    "image_size": "The side, in pixels, to which images are scaled. Smaller is faster; larger shows more detail.",
+    "image_size": "The side, in pixels, to which images are scaled. Smaller is faster; larger shows more "
+    "detail. For maps the nearest multiple of 32 is used.",
     "feature_norm": (
         "What is done to the features before distances are measured. *l2* scales each to length 1; *whiten* gives "
         "every direction the same weight, as seen in the unadapted training images; *none* leaves them alone."
