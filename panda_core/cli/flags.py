@@ -15,7 +15,7 @@ HELP = {
     "recipe": "how to adapt (see `recipes`)",
     "scorer": "how to score features (see `scorers`; default: the recipe's)",
     "backbone": "network (see `backbones`), or timm:NAME (default: the recipe's)",
-    "image_size": "side of the network's input in pixels (default: the dataset's); for maps the nearest multiple of 32 is used",
+    "image_size": "side of the network's input in pixels (default: the dataset's); maps: the nearest multiple of 32",
     "feature_norm": "space of loss and scores: " + ", ".join(FEATURE_NORMS) + " (default: the backbone's)",
     "steps": "optimiser steps (default: the recipe's)",
     "batch_size": "images a step (default: the recipe's)",
