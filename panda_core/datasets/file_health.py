@@ -9,6 +9,7 @@ import numpy as np
 from panda_core.datasets.finding import NOTE, SHOWN, WARNING, Finding, counted
 from panda_core.datasets.io.headers import facts_of
 from panda_core.datasets.io.images import FileImages, JoinedImages
+from panda_core.datasets.io.masks import FileMasks
 from panda_core.datasets.io.ranges import used_range
 from panda_core.datasets.one_class import Images, OneClassTask
 from panda_core.errors import UnreadableImage, UsageError
@@ -21,6 +22,7 @@ def file_findings(task: OneClassTask) -> Iterator[Finding]:
     """Yield what is found about the files of a task; every mask is read."""
     yield from _left_out(task)
     yield from _masks(task)
+    yield from _turned(task)
     files = [*_files(task.train), *_files(task.test)]
     yield from _frames(files)
     yield from _range(files)
@@ -30,7 +32,7 @@ def notes_of(task: OneClassTask) -> list[str]:
     """Return what a run says of its files before it begins, a sentence each: further frames, unused range."""
     train = _files(task.train)
     some = [images.subset(range(min(LOOKED_AT, len(images)))) for images in train[:1]]
-    return [finding.told for finding in (*_frames([*train, *_files(task.test)]), *_range(some))]
+    return [finding.told for finding in (*_turned(task), *_frames([*train, *_files(task.test)]), *_range(some))]
 
 
 def _files(images: Images) -> list[FileImages]:
@@ -65,6 +67,18 @@ def _masks(task: OneClassTask) -> Iterator[Finding]:
         total = int(np.sum(task.is_anomaly))
         told = f"{len(unmarked)} of {counted(total, 'anomalous image')} have no mask; their pixels are not measured."
         yield Finding("no_mask", NOTE, told, len(unmarked), tuple((name,) for name in unmarked[:SHOWN]))
+
+
+def _turned(task: OneClassTask) -> Iterator[Finding]:
+    rows = task.masks.ambiguous() if isinstance(task.masks, FileMasks) else []
+    if rows:
+        told = (
+            f"{counted(len(rows), 'masked photo')} {'is' if len(rows) == 1 else 'are'} turned by EXIF within the same "
+            "sides: their masks are taken as drawn over the photo as it is shown. Look at one in Segment."
+        )
+        yield Finding(
+            "turned", NOTE, told, len(rows), tuple((f"test: {task.test.names[row]}",) for row in rows[:SHOWN])
+        )
 
 
 def _frames(halves: list[FileImages]) -> Iterator[Finding]:

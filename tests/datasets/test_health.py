@@ -164,6 +164,9 @@ def test_files_that_take_no_part_are_counted_and_named(tmp_path: Path) -> None:
     )
     dark = scene(42)[..., 0].astype(np.uint16) * 12 + 100
     Image.fromarray(dark).save(tmp_path / "good" / "42.tif")
+    turned = Image.Exif()
+    turned[0x0112] = 3  # upside down: the sides stay
+    Image.fromarray(scene(30)).save(tmp_path / "hole" / "30.png", exif=turned)
     (tmp_path / "good" / "phone.HEIC").write_bytes(b"x")
     (tmp_path / "good" / "notes.txt").write_text("x")
     (tmp_path / "masks").mkdir()
@@ -186,6 +189,7 @@ def test_files_that_take_no_part_are_counted_and_named(tmp_path: Path) -> None:
     for name, reason in zip(unused, ("inverted", "not the same shape", "black all over"), strict=True):
         assert reason in unused[name]
     assert found["no_mask"].count == 6 and "6 of 10 anomalous images have no mask" in found["no_mask"].told
+    assert found["turned"].examples == (("test: hole/30.png",),) and "as it is shown" in found["turned"].told
     assert found["frames"].count == 1
     assert "1 image of more than 8 bits use" in found["narrow_range"].told
     assert "--set range=data" in found["narrow_range"].told

@@ -81,6 +81,22 @@ class FileMasks:
             )
         return mask
 
+    def ambiguous(self) -> list[int]:
+        """Return the rows of masked photos whose EXIF turn keeps their sides: were the masks drawn before or after it?
+
+        Nothing tells; `load` takes them as drawn over the photo as it is shown.
+        """
+        rows = []
+        for row, (files, image) in enumerate(zip(self._files, self._images, strict=True)):
+            if files and not self._clean[row]:
+                try:
+                    (width, height), turn = stored_size(f"{self._folder}/{image}", shown_name(image))
+                except UnreadableImage:  # it is named where it is decoded
+                    continue
+                if turn in (2, 3, 4) or (turn >= 5 and width == height):
+                    rows.append(row)
+        return rows
+
     def _fitted(self, file: str, stored: tuple[int, int], turn: int) -> np.ndarray:
         name = shown_name(file)
         mask = read_mask(f"{self._folder}/{file}", name)
