@@ -83,4 +83,4 @@ def share(run: LoadedRun) -> None:
 
 
 def _has_arrays(folder: RunFolder) -> bool:
-    return (folder.path / "split.json").is_file() and not has_maps(folder)
+    return folder.split_file.is_file() and not has_maps(folder)

@@ -97,7 +97,7 @@ class GridFolder(ComputedFolder):
                 continue
             total += 1
             run = self.run(cell_id)
-            state = run.state().state if (run.path / "config.json").is_file() else "waiting"
+            state = run.state().state if run.is_run() else "waiting"
             states[state] = states.get(state, 0) + 1
         return Counted(total, states)
 

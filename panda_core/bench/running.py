@@ -76,7 +76,7 @@ def _run(
     outcome, reason = "interrupted", "Nobody asked for further cells."
     try:
         for cell in cells:
-            if _state(folder.run(cell.id)) == "finished":
+            if folder.run(cell.id).written_state() == "finished":
                 ended.add(cell.id)
                 yield CellEnded(cell, "finished", "", len(ended), len(cells))
         write_results(folder, reader.results())
@@ -85,7 +85,7 @@ def _run(
                 ended.add(cell.id)
                 write_results(folder, reader.results())
                 yield CellEnded(cell, state, why, len(ended), len(cells))
-        failed = sum(_state(folder.run(cell.id)) == "failed" for cell in cells)
+        failed = sum(folder.run(cell.id).written_state() == "failed" for cell in cells)
         outcome, reason = "finished", f"{failed} of {len(cells)} cells failed." if failed else ""
         if stop.asked:
             outcome, reason = "stopped", "Stopped on request. Start it again: what is finished is kept."
@@ -115,10 +115,10 @@ def _attempts(
             for cell in [cell for cell in batch if cell.id in stop.begun and cell.id in left]:
                 run = folder.run(cell.id)
                 stop.begun.discard(cell.id)
-                if _state(run) == "finished":  # it died on the way back
+                if run.written_state() == "finished":  # it died on the way back
                     del left[cell.id]
                     yield cell, "finished", ""
-                elif _state(run) == "running":
+                elif run.written_state() == "running":
                     deaths[cell.id] += 1
                     if deaths[cell.id] >= DEATHS:
                         del left[cell.id]
@@ -139,7 +139,7 @@ def _handed_out(folder: GridFolder, batch: Sequence[Cell], stop: _Stop) -> Itera
             run.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(run.path, error) from error
-        if not (run.path / "config.json").is_file():
+        if not run.is_run():
             run.write_config(cell.config)
         run.clear_stop_request()
         run.write_state("queued")
@@ -154,14 +154,6 @@ def _ended(run: RunFolder, problem: str) -> tuple[str, str]:
         run.write_state("failed", problem)
         return "failed", problem
     return state.state, state.reason
-
-
-def _state(run: RunFolder) -> str:
-    """Return the state as the run's process wrote it; "waiting" where there is none."""
-    try:
-        return str(run.read("state.json")["state"])
-    except (PandaError, KeyError, TypeError):
-        return "waiting"
 
 
 class _Stop:

@@ -211,7 +211,7 @@ class Reader:
             return outcome
         run = self.folder.run(cell_id)
         if cell_id not in self._finished:
-            if not (run.path / "config.json").is_file():
+            if not run.is_run():
                 return outcome
             state = run.state()
             if state.state != "finished":

@@ -35,7 +35,7 @@ def _compute(folder: RunFolder, threads: int | None) -> None:
 
     if threads is not None:
         torch.set_num_threads(threads)
-    while folder.read("state.json")["state"] != "finished":
+    while folder.written_state() != "finished":
         try:
             for _ in resume(folder):
                 pass

@@ -90,7 +90,7 @@ def write_bundle(loaded: LoadedRun, target: Path) -> Bundle:
 
 
 def _copy(loaded: LoadedRun, detector: PandaDetector, folder: Path) -> None:
-    """Copy into `folder` what `panda_core.runs.detector.detector_of_run` reads."""
+    """Copy into `folder` what `Kind.open` reads."""
     config = loaded.config
     write_json(RunFolder(folder).config_file, impersonal(config).to_json())
     for event in loaded.events():
@@ -110,10 +110,11 @@ def _copy(loaded: LoadedRun, detector: PandaDetector, folder: Path) -> None:
         copy = folder / file.relative_to(loaded.folder.path)
         copy.parent.mkdir(exist_ok=True)
         shutil.copyfile(file, copy)
-    (folder / "arrays").mkdir()
     for step in steps:
         arrays = {name: value for name, value in loaded.arrays(step).by_name().items() if name in ARRAYS}
-        _save(RunFolder(folder).arrays_file(step).with_suffix(".safetensors"), arrays)
+        file = RunFolder(folder).arrays_file(step).with_suffix(".safetensors")
+        file.parent.mkdir(exist_ok=True)
+        _save(file, arrays)
     write_json(RunFolder(folder).calibration_file, detector.calibration.to_json())
 
 
@@ -125,9 +126,10 @@ def _copy_adapted(config: RunConfig, step: int, folder: Path) -> None:
     """Copy the checkpoint of the adapted run whose network a segmentation run uses, where it uses one."""
     other, tail = adapted_run(config), tail_file(config, step)
     if other is not None and tail is not None:
-        (folder / "adapted" / "checkpoints").mkdir(parents=True)
-        write_json(folder / "adapted" / "config.json", impersonal(other.config()).to_json())
-        shutil.copyfile(tail, folder / "adapted" / "checkpoints" / tail.name)
+        copy = RunFolder(folder / "adapted")
+        copy.checkpoint(step).parent.mkdir(parents=True)
+        copy.write_config(impersonal(other.config()))
+        shutil.copyfile(tail, copy.checkpoint(step))
 
 
 def impersonal(config: RunConfig) -> RunConfig:

@@ -43,7 +43,7 @@ from panda_core.records import absolute, append_line, cannot_write, read_json, r
 from panda_core.runs.arrays import AdaptArrays, FinalArrays, MapArrays, PatchArrays, RunSplit, StepArrays
 
 FINAL = "final"
-CHECKPOINTS, GALLERIES, BANKS, MOMENTUM = "checkpoints", "galleries", "banks", "momentum"
+CHECKPOINTS, GALLERIES, BANKS, MOMENTUM, MAPS = "checkpoints", "galleries", "banks", "momentum", "maps"
 STATES = ("queued", "running", "finished", "stopped", "failed", "interrupted")
 ENDED = ("finished", "stopped", "failed", "interrupted")
 # Seconds in which the process of a queued run has begun: it imports torch, on a busy machine slowly.
@@ -71,6 +71,13 @@ class ComputedFolder:
 
     def write_state(self, state: str, reason: str = "") -> None:
         write_json(self.path / "state.json", {"state": state, "since": time.time(), "reason": reason})
+
+    def written_state(self) -> str:
+        """Return the state as the process wrote it; "waiting" where there is none that can be read."""
+        try:
+            return str(read_json(self.path / "state.json")["state"])
+        except (PandaError, KeyError, TypeError):
+            return "waiting"
 
     def state(self) -> State:
         """Return the state; `queued` and `running` without a living process are `interrupted`."""
@@ -137,7 +144,7 @@ class RunFolder(ComputedFolder):
     def open(run: str | os.PathLike[str], runs_dir: str | os.PathLike[str] = "runs") -> RunFolder:
         """Return the folder of `run`: a path, or an id below `runs_dir`. `UsageError` if there is none."""
         for path in (Path(absolute(run)), Path(absolute(runs_dir)) / run):
-            if RunFolder(path).config_file.is_file():
+            if RunFolder(path).is_run():
                 return RunFolder(path)
         raise UsageError(f"There is no run `{run}`. `python -m panda_core list` shows the runs of a folder.")
 
@@ -147,12 +154,16 @@ class RunFolder(ComputedFolder):
         if not _ID.fullmatch(run_id):
             return None
         path = Path(absolute(runs_dir)) / run_id
-        return RunFolder(path) if (path / "config.json").is_file() else None
+        return RunFolder(path) if RunFolder(path).is_run() else None
 
     # config, environment, split
 
     def write_config(self, config: RunConfig) -> None:
         write_json(self.config_file, config.to_json())
+
+    def is_run(self) -> bool:
+        """Return whether there is a run: a folder with a config."""
+        return self.config_file.is_file()
 
     def config(self) -> RunConfig:
         try:
@@ -234,33 +245,38 @@ class RunFolder(ComputedFolder):
         return self.path / "output.log"
 
     def checkpoint(self, step: int) -> Path:
-        return self.path / CHECKPOINTS / f"{step:06d}.safetensors"
+        return self.path / step_file(CHECKPOINTS, step)
 
     def gallery(self, step: int) -> Path:
-        return self.path / GALLERIES / f"{step:06d}.safetensors"
+        return self.path / step_file(GALLERIES, step)
 
     def bank(self, step: int) -> Path:
-        return self.path / BANKS / f"{step:06d}.safetensors"
+        return self.path / step_file(BANKS, step)
 
     def momentum(self, step: int) -> Path:
-        return self.path / MOMENTUM / f"{step:06d}.safetensors"
+        return self.path / step_file(MOMENTUM, step)
 
     def arrays_file(self, step: int | str) -> Path:
         """Return the file of the arrays of a step, or of `FINAL`."""
-        return self.path / "arrays" / (f"{step:06d}.npz" if isinstance(step, int) else f"{step}.npz")
+        return self.path / (f"arrays/{step}.npz" if isinstance(step, str) else step_file("arrays", step, ".npz"))
 
     def maps_file(self, step: int) -> Path:
-        return self.path / "maps" / f"{step:06d}.npz"
+        return self.path / step_file(MAPS, step, ".npz")
+
+    def checks(self, token: str) -> Path:
+        """Return the folder of a look at new images."""
+        return self.path / "checks" / token
 
     def steps_in(self, name: str) -> list[int]:
         """Return the steps, ascending, whose files the folder `name` of the run holds."""
-        return sorted(int(path.stem) for path in (self.path / name).glob("*.safetensors") if path.stem.isdecimal())
+        suffix = ".npz" if name == MAPS else ".safetensors"
+        return sorted(int(path.stem) for path in (self.path / name).glob(f"*{suffix}") if path.stem.isdecimal())
 
     def keep_only(self, name: str, steps: Collection[int]) -> None:
         """Remove the files in the folder `name` of the run that belong to none of `steps`."""
         for step in self.steps_in(name):
             if step not in steps:
-                (self.path / name / f"{step:06d}.safetensors").unlink(missing_ok=True)
+                (self.path / step_file(name, step)).unlink(missing_ok=True)
 
     # arrays
 
@@ -295,10 +311,15 @@ class RunFolder(ComputedFolder):
         shutil.rmtree(self.path)
 
 
+def step_file(folder: str, step: int, suffix: str = ".safetensors") -> str:
+    """Return the name, below a run's folder, of the file of a step: `checkpoints/000040.safetensors`."""
+    return f"{folder}/{step:06d}{suffix}"
+
+
 def list_runs(runs_dir: str | os.PathLike[str]) -> list[RunFolder]:
     """Return the run folders in `runs_dir`, newest first. A folder without a config is no run."""
     try:
-        paths = [path for path in Path(absolute(runs_dir)).iterdir() if (path / "config.json").is_file()]
+        paths = [path for path in Path(absolute(runs_dir)).iterdir() if RunFolder(path).is_run()]
     except OSError:
         return []
     return [RunFolder(path) for path in sorted(paths, key=lambda path: path.name, reverse=True)]

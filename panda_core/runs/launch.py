@@ -50,7 +50,7 @@ def check(folder: RunFolder, images: Path, references: Path | None = None) -> Pa
     references: a folder of normal images of a new class, for a run that generalises; else the run's own are used.
     Return the folder in which it writes `result.json`: see `panda_core.worker.check`.
     """
-    out = folder.path / "checks" / secrets.token_hex(16)
+    out = folder.checks(secrets.token_hex(16))
     try:
         out.mkdir(parents=True)
     except OSError as error:

@@ -57,12 +57,12 @@ def _chosen() -> RunFolder | None:
 
 def _has_scores(folder: RunFolder) -> bool:
     """Return whether a run has scores for this page; one with maps is shown on a page of its own."""
-    return (folder.path / "split.json").is_file() and not has_maps(folder)
+    return folder.split_file.is_file() and not has_maps(folder)
 
 
 def _run(run: LoadedRun, columns: list[DeltaGenerator]) -> None:
     steps: list[int | str] = [event.step for event in run.evaluated]
-    if (run.folder.path / "arrays" / "final.npz").is_file():
+    if run.folder.arrays_file(FINAL).is_file():
         steps.append(FINAL)
     if not steps:
         st.info("This run has no scores yet: they come with its first evaluation.", icon=":material/hourglass_empty:")

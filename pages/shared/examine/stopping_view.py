@@ -26,7 +26,7 @@ def stops_by_sample(run: LoadedRun) -> bool:
 
 def show_chosen(run: LoadedRun) -> None:
     """Draw how many images chose each checkpoint; nothing for a run without sample-wise stopping or not finished."""
-    if not stops_by_sample(run) or not (run.folder.path / "arrays" / "final.npz").is_file():
+    if not stops_by_sample(run) or not run.folder.arrays_file("final").is_file():
         return
     chosen = run.final().step
     used = _used(run)

@@ -75,4 +75,4 @@ def _score(folder: RunFolder, files: list[Any]) -> None:
 
 def output_of(folder: RunFolder, token: str) -> Path:
     """Return the folder of a check; its token must have been looked at by whoever calls this."""
-    return folder.path / "checks" / token
+    return folder.checks(token)

@@ -21,7 +21,7 @@ from panda_core.figures import MapsAt, map_film
 from panda_core.figures.patches import data_url
 from panda_core.runs.calibration import calibration_at
 from panda_core.runs.data import GIVEN_IMAGES
-from panda_core.runs.folder import ENDED, RunFolder
+from panda_core.runs.folder import CHECKPOINTS, ENDED, MAPS, RunFolder
 from panda_core.runs.kinds import resolve
 from panda_core.runs.launch import start
 from panda_core.runs.loaded import LoadedRun
@@ -63,7 +63,7 @@ def _belongs(folder: RunFolder, run: LoadedRun) -> bool:
 
 
 def _mapped_steps(folder: RunFolder) -> set[int]:
-    return {int(path.stem) for path in (folder.path / "maps").glob("*.npz") if path.stem.isdigit()}
+    return set(folder.steps_in(MAPS))
 
 
 def same_images(run: LoadedRun, maps: LoadedRun) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +140,7 @@ def maps_config(run: LoadedRun) -> RunConfig:
 
 def offer_maps(run: LoadedRun) -> None:
     """Draw the button that computes the maps of a run which has checkpoints alone; meanwhile, how far they are."""
-    checkpoints = {int(path.stem) for path in (run.folder.path / "checkpoints").glob("*.safetensors")}
+    checkpoints = set(run.folder.steps_in(CHECKPOINTS))
     if is_recorded(run.folder) or not checkpoints:
         return
     begun = segmentations_of(run)

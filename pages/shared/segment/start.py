@@ -18,7 +18,7 @@ from panda_core.datasets import DATASETS
 from panda_core.datasets.sets.synthetic import PREFIX as SYNTHETIC
 from panda_core.datasets.sets.synthetic import synthetic_dataset
 from panda_core.errors import PandaError
-from panda_core.runs.folder import RunFolder
+from panda_core.runs.folder import CHECKPOINTS, RunFolder
 from panda_core.runs.kinds import options_of, resolve
 from panda_core.runs.launch import keep_ready
 from panda_core.segmentation.table import SEGMENTERS
@@ -165,4 +165,4 @@ def _options(method: str, backbone: str) -> dict[str, int | float | str]:
 
 def _has_network(folder: RunFolder) -> bool:
     """Return whether a run is an adaptation whose weights are there."""
-    return not has_maps(folder) and any((folder.path / "checkpoints").glob("*.safetensors"))
+    return not has_maps(folder) and bool(folder.steps_in(CHECKPOINTS))

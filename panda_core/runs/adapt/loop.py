@@ -28,6 +28,7 @@ from panda_core.runs.adapt.results import Final, accuracies, final_metrics, fina
 from panda_core.runs.adapt.saved import Resumed, Snapshot, Start
 from panda_core.runs.adapt.settings import AdaptPlan, prepare
 from panda_core.runs.data import check_unchanged
+from panda_core.runs.folder import CHECKPOINTS, step_file
 from panda_core.runs.tensors import HEAD, read_head, read_space, read_tail, tail_state
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class Adaptation:
             measured.arrays,
         )
         yield measured.event
-        yield CheckpointSaved(step=self.step, path=f"checkpoints/{self.step:06d}.safetensors")
+        yield CheckpointSaved(step=self.step, path=step_file(CHECKPOINTS, self.step))
 
     def _train(self) -> float:
         """Make one step and return its loss."""

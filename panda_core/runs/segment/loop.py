@@ -21,7 +21,7 @@ from panda_core.records import write_json
 from panda_core.runs.arrays import FinalArrays, MapArrays, PatchArrays
 from panda_core.runs.calibration import Calibration, calibrated, warning_of
 from panda_core.runs.data import check_enough, original_rows
-from panda_core.runs.folder import BANKS, FINAL, RunFolder
+from panda_core.runs.folder import BANKS, FINAL, RunFolder, step_file
 from panda_core.runs.saving import Saved, TakingPart
 from panda_core.runs.segment.metrics import find_marked, measured, measured_kinds
 from panda_core.runs.segment.settings import SegmentPlan, tail_file
@@ -84,7 +84,7 @@ class MapSnapshot:
     def save(self, folder: RunFolder, plan: Plan) -> None:
         """Write maps, model, arrays and calibration; the scores that count are those of the last step."""
         self.maps.write(folder.maps_file(self.step))
-        write_tensors(folder.path / self.file / f"{self.step:06d}.safetensors", self.model)
+        write_tensors(folder.path / step_file(self.file, self.step), self.model)
         self.arrays.write(folder.arrays_file(self.step))
         write_json(folder.calibration_file, self.calibration.to_json())
         scores, held_out = self.arrays.scores, self.arrays.held_out_scores
