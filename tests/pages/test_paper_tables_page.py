@@ -20,6 +20,7 @@ from panda_core.bench.writing import write_results
 from panda_core.errors import UsageError
 from panda_core.events import RunFinished
 from panda_core.records import write_json
+from panda_core.runs.arrays import RunSplit
 
 GRID = """
 title = "Mine [x](http://x) <b>"
@@ -60,7 +61,8 @@ def make_grid(runs_dir: Path, tmp_path: Path) -> Callable[..., GridFolder]:
             run = folder.run(cell.id)
             run.path.mkdir()
             run.write_config(cell.config)
-            write_json(run.path / "split.json", {"train": ["a/1"], "test": ["a/2"], "is_anomaly": [0]})
+            split = RunSplit(train=["a/1"], train_rows=[0], test=["a/2"], test_rows=[0], is_anomaly=[0])
+            write_json(run.path / "split.json", split.to_json())
             run.append(RunFinished(metrics={"auroc": 0.912345678, "auroc_low": 0.8, "auroc_high": 1.0}, seconds=1.0))
             run.write_state("finished")
         folder.write_state(state, "It went wrong: [x](http://x)." if state == "failed" else "")
