@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, ClassVar, TypeVar
 
 from panda_core.errors import PandaError
@@ -67,15 +67,16 @@ def quietly(computing: Computing[T]) -> Computing[T]:
             yield None
 
 
-def result_of(computing: Computing[T]) -> T:
-    """Return the result of a computation, run to its end; its events are dropped."""
-    silent = quietly(computing)
+def result_of(computing: Computing[T], show: Callable[[Event], object] = lambda event: None) -> T:
+    """Return the result of a computation, run to its end. show: called with each of its events."""
     while True:
         try:
-            next(silent)
+            event = next(computing)
         except StopIteration as end:
             result: T = end.value
             return result
+        if event is not None:
+            show(event)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,10 @@ from panda_core.cli.output import print_json, print_table, print_text
 from panda_core.config import flag
 from panda_core.datasets import OneClassTask, find_class, find_dataset, one_class_task
 from panda_core.datasets.finding import PROBLEM
-from panda_core.datasets.health import Health, HealthProgress, check_health
+from panda_core.datasets.health import Health, check_health
 from panda_core.datasets.io.downloads import download
 from panda_core.errors import DataMissing, UsageError
+from panda_core.events import result_of
 
 
 def datasets_command(parsed: argparse.Namespace) -> int:
@@ -69,13 +70,7 @@ def _check(parsed: argparse.Namespace) -> int:
 
 def _watched(task: OneClassTask) -> Health:
     """Check a task while drawing the progress on the standard error stream."""
-    health = Health(0, 0, ())
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         looking = bar.add_task("Looking at images", total=len(task.train) + len(task.test))
-        for item in check_health(task):
-            if isinstance(item, HealthProgress):
-                bar.update(looking, completed=item.done)
-            else:
-                health = item
-    return health
+        return result_of(check_health(task), lambda _: bar.advance(looking))

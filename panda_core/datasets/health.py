@@ -23,6 +23,7 @@ from panda_core.datasets.file_health import file_findings
 from panda_core.datasets.finding import NOTE, PROBLEM, SHOWN, WARNING, Finding, counted
 from panda_core.datasets.one_class import OneClassTask
 from panda_core.errors import UnreadableImage
+from panda_core.events import CacheProgress, Computing
 
 LOWEST = 8  # rows and columns of the frequencies of a grey copy that are kept
 CLOSE_BITS = 10  # of 63: hashes that differ in so many bits at most are looked at
@@ -30,14 +31,6 @@ CORRELATED = 0.95  # of the grey copies, to count as nearly equal
 GREY_TOLERANCE = 8  # levels of 255 between the channels: what JPEG makes of a grey image saved in colour
 FEW_TRAIN, FEW_TEST = 20, 20  # images; fewer make a threshold, or an AUROC, a matter of luck
 STRIDE = 1024  # rows of the table of distances at a time, to bound memory
-
-
-@dataclasses.dataclass(frozen=True)
-class HealthProgress:
-    """So many of the images have been looked at."""
-
-    done: int
-    total: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +59,8 @@ class _Look:
     copy: np.ndarray  # (SIDE * SIDE,) float32, mean 0 and length 1, or all 0 for a plain image
 
 
-def check_health(task: OneClassTask) -> Iterator[HealthProgress | Health]:
-    """Look at every image and mask of a task, yielding progress after each image and the result last."""
+def check_health(task: OneClassTask) -> Computing[Health]:
+    """Return what is found in every image and mask of a task, yielding progress after each image."""
     train, test, is_anomaly = task.train, task.test, task.is_anomaly
     total = len(train) + len(test)
     looks: dict[str, list[_Look | None]] = {"train": [], "test": []}
@@ -79,7 +72,7 @@ def check_health(task: OneClassTask) -> Iterator[HealthProgress | Health]:
             except UnreadableImage as error:
                 looks[half].append(None)
                 broken.append((f"{half}: {images.names[row]}", str(error)))
-            yield HealthProgress(sum(map(len, looks.values())), total)
+            yield CacheProgress(split="health", done=sum(map(len, looks.values())), total=total)
     normals = [look for look in looks["train"] if look]
     tested = [look for look in looks["test"] if look]
     anomalous = np.array([bool(flag) for look, flag in zip(looks["test"], is_anomaly, strict=True) if look], dtype=bool)
@@ -94,7 +87,7 @@ def check_health(task: OneClassTask) -> Iterator[HealthProgress | Health]:
         *_colours(normals, tested, anomalous),
     ]
     findings.sort(key=lambda finding: (PROBLEM, WARNING, NOTE).index(finding.level))
-    yield Health(len(train), len(test), tuple(findings))
+    return Health(len(train), len(test), tuple(findings))
 
 
 def _look(image: np.ndarray, name: str) -> _Look:

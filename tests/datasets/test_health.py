@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ from PIL import Image
 from panda_core.datasets import ArrayImages, FileImages, OneClassTask, find_dataset, folder_dataset, one_class_task
 from panda_core.datasets.copies import Fingerprint, find_copies, group_copies
 from panda_core.datasets.finding import Finding
-from panda_core.datasets.health import Health, HealthProgress, check_health, perceptual_hash
+from panda_core.datasets.health import Health, check_health, perceptual_hash
+from panda_core.events import result_of
 
 Write = Callable[..., None]
 
@@ -29,9 +31,10 @@ def checked(train: list[np.ndarray], test: list[np.ndarray], anomalies: int) -> 
     """Return the findings by kind; the last `anomalies` test images are anomalous."""
     halves = [ArrayImages(half, [f"i{row}" for row in range(len(half))]) for half in (train, test)]
     is_anomaly = np.arange(len(test)) >= len(test) - anomalies
-    *progress, health = check_health(OneClassTask(halves[0], halves[1], is_anomaly.astype(np.uint8)))
-    assert isinstance(health, Health)
-    assert progress == [HealthProgress(done, len(train) + len(test)) for done in range(1, len(progress) + 1)]
+    progress: list[Any] = []
+    health = result_of(check_health(OneClassTask(halves[0], halves[1], is_anomaly.astype(np.uint8))), progress.append)
+    assert [event.done for event in progress] == list(range(1, len(progress) + 1))
+    assert {event.total for event in progress} <= {len(train) + len(test)}
     assert len(progress) == health.train + health.test
     assert health.level == (health.findings[0].level if health.findings else "")
     levels = [("problem", "warning", "note").index(finding.level) for finding in health.findings]
@@ -104,8 +107,7 @@ def test_broken_files_are_named(tmp_path: Path, write_images: Write) -> None:
     (tmp_path / "test" / "07.png").write_bytes(b"")
     names = [f"{row:02d}.png" for row in range(25)]
     halves = [FileImages.below(tmp_path / split, names) for split in ("train", "test")]
-    *_, health = check_health(OneClassTask(halves[0], halves[1], (np.arange(25) % 2).astype(np.uint8)))
-    assert isinstance(health, Health)
+    health = result_of(check_health(OneClassTask(halves[0], halves[1], (np.arange(25) % 2).astype(np.uint8))))
     found = {finding.kind: finding for finding in health.findings}
     assert set(found) == {"broken", "few_normal", "few_anomalous"} and found["broken"].count == 1
     assert found["broken"].examples == (("test: 07.png", "`07.png` cannot be read: the file is empty."),)
@@ -149,7 +151,7 @@ def test_digits_in_order() -> None:
     """Guards: a bundled data set that turns out to hold copies, and 8 x 8 pixels that break the hash."""
     splits = find_dataset("digits").open(Path("/nowhere"), "8", 0)
     task = one_class_task(splits, train_limit=None, test_limit=None, seed=0)
-    *_, health = check_health(task)
+    health = result_of(check_health(task))
     assert isinstance(health, Health) and health.level in ("", "warning", "note")
 
 
@@ -175,8 +177,7 @@ def test_files_that_take_no_part_are_counted_and_named(tmp_path: Path) -> None:
     for name, mask in (("30", spot), ("31_gt", 255 - spot), ("32", spot[:24]), ("33", spot * 0), ("99", spot)):
         Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
     task = one_class_task(folder_dataset(tmp_path).open(tmp_path, "good", 0), train_limit=None, test_limit=None, seed=0)
-    *_, health = check_health(task)
-    assert isinstance(health, Health)
+    health = result_of(check_health(task))
     found = {finding.kind: finding for finding in health.findings}
     left_out = dict(found["left_out"].examples)  # type: ignore[arg-type]
     assert left_out == {

@@ -13,8 +13,9 @@ from pages.shared.frame.glossary import tip
 from pages.shared.frame.thumbnails import GAP, sheet, square
 from panda_core.datasets import Dataset, OneClassTask, find_dataset, one_class_task
 from panda_core.datasets.finding import NOTE, PROBLEM, WARNING, Finding
-from panda_core.datasets.health import Health, HealthProgress, check_health
+from panda_core.datasets.health import Health, check_health
 from panda_core.errors import UnreadableImage
+from panda_core.events import CacheProgress, Event, result_of
 
 RESULT = "data_health"  # in the session: (what was checked, what was found)
 AT_MOST = 2000  # images of each half that are looked at unless the user says otherwise
@@ -63,13 +64,13 @@ def _task(wanted: Checked) -> OneClassTask:
 
 def _watched(task: OneClassTask) -> Health:
     """Check a task while a bar shows how far it is."""
-    health = Health(0, 0, ())
     bar = st.progress(0.0, text="looking at images")
-    for item in check_health(task):
-        if isinstance(item, Health):
-            health = item
-        elif isinstance(item, HealthProgress) and item.done % OFTEN == 0:
-            bar.progress(item.done / item.total, text=f"looked at {item.done:,} of {item.total:,} images")
+
+    def show(event: Event) -> None:
+        if isinstance(event, CacheProgress) and event.done % OFTEN == 0:
+            bar.progress(event.done / event.total, text=f"looked at {event.done:,} of {event.total:,} images")
+
+    health = result_of(check_health(task), show)
     bar.empty()
     return health
 
