@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import panda_core
 from panda_core import BrokenRun, RunConfig, UsageError, load_run, run
 from panda_core.errors import PandaError
 from panda_core.events import CheckpointSaved, Evaluated, RunFinished, RunStarted, Stepped
@@ -190,3 +191,24 @@ def test_a_run_is_what_its_log_said_at_one_moment(own_run: Path) -> None:
     (own_run / "events.jsonl").write_text("")
     assert points == 3 and loaded.metrics is not None and loaded.metrics["stop_step"] == 4
     assert load_run(own_run).metrics is None  # whoever opens it anew sees it as it is now
+
+
+def sources() -> Iterator[tuple[str, str]]:
+    """Yield (path below the package, text) of every file of the package."""
+    root = Path(panda_core.__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        yield path.relative_to(root).as_posix(), path.read_text(encoding="utf-8")
+
+
+def test_the_files_of_a_run_are_spelled_in_one_place() -> None:
+    """A file name that is changed where it is written, and not where it is read."""
+    spelled = re.compile(
+        r":06d|\"(config|split|environment|calibration)\.json\"|\"events\.jsonl\"|\"space\.safetensors\""
+    )
+    assert [path for path, text in sources() if spelled.search(text)] == ["runs/folder.py"]
+
+
+def test_only_what_drives_a_computation_knows_of_stopping() -> None:
+    """A question that is handed through every function again, and forgotten in one."""
+    drivers = {"runs/run.py", "bench/running.py", "cli/running.py", "cli/bench.py", "worker.py"}
+    assert {path for path, text in sources() if "should_stop" in text} == drivers
