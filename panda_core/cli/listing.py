@@ -23,10 +23,8 @@ from panda_core.datasets.own.outliers import (
     outlier_images,
 )
 from panda_core.errors import PandaError
-from panda_core.few_shot.table import GENERALISERS, Generaliser
-from panda_core.methods.table import RECIPES, Recipe
+from panda_core.runs.kinds import KINDS
 from panda_core.scoring.table import SCORERS
-from panda_core.segmentation.table import SEGMENTERS, Segmenter
 from panda_core.torchvision_operators import declare_operators
 
 # Data sets that are made on the spot.
@@ -155,15 +153,10 @@ def backbones(parsed: argparse.Namespace) -> int:
 
 def recipes(parsed: argparse.Namespace) -> int:
     """List the recipes with their options, each with the command that runs it."""
-    tables: tuple[tuple[str, Mapping[str, Recipe | Segmenter | Generaliser]], ...] = (
-        ("run", RECIPES),
-        ("segment", SEGMENTERS),
-        ("generalize", GENERALISERS),
-    )
     rows = [
         {
             "key": key,
-            "command": command,
+            "command": kind.command,
             "title": row.title,
             "about": row.about,
             "source": row.source,
@@ -173,8 +166,8 @@ def recipes(parsed: argparse.Namespace) -> int:
             "paper_steps": getattr(row, "paper_steps", None),
             "options": _options(row.options),
         }
-        for command, table in tables
-        for key, row in table.items()
+        for kind in KINDS
+        for key, row in kind.recipes.items()
     ]
     return _print(parsed, "Recipes", rows, ("key", "command", "title", "about", "source"))
 

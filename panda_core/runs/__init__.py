@@ -1,1 +1,1 @@
-"""Runs: planned, computed, recorded, queued, read back."""
+"""Runs: resolved, prepared, computed, recorded, read back."""
