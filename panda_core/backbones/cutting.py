@@ -46,11 +46,11 @@ def split(network: nn.Module, cut: str) -> tuple[nn.Module, nn.Module]:
     except Exception as error:  # tracing fails in as many ways as there are networks
         raise UsageError(f"This network cannot be cut at `{cut}`: {error}. Choose another `--backbone`.") from error
     nodes = list(graph.nodes)
-    places = [place for place, node in enumerate(nodes) if node.op == "call_module" and node.target == target]
-    if not places:
+    calls = [number for number, node in enumerate(nodes) if node.op == "call_module" and node.target == target]
+    if not calls:
         stages = [str(node.target).removeprefix("network.") for node in nodes if node.op == "call_module"]
         raise UsageError(f"No stage `{cut}` in this network; known: {', '.join(stages)}. Set `--set cut=NAME`.")
-    end = places[-1]
+    end = calls[-1]
     crossing = {
         source
         for node in nodes[end + 1 :]

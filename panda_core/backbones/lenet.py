@@ -55,7 +55,7 @@ class LeNet(nn.Module):
         """Set `low` and `high` to those of normal images (N, 3, 32, 32)."""
         chunks = (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))
         ranges = [contrast_normalised(torch.from_numpy(np.asarray(chunk, np.float32))).aminmax() for chunk in chunks]
-        low, high = min(found.min for found in ranges), max(found.max for found in ranges)
+        low, high = min(one.min for one in ranges), max(one.max for one in ranges)
         self.low.fill_(low)
         self.high.fill_(max(high, low + 1e-6))
 

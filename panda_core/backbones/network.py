@@ -60,10 +60,10 @@ def freeze(module: nn.Module) -> nn.Module:
 
 def digest(module: nn.Module) -> str:
     """Return the SHA-256 of the names and values of all that a module holds."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for name, value in module.state_dict().items():
-        found.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
+        sha256.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return sha256.hexdigest()
 
 
 @torch.no_grad()

@@ -76,7 +76,7 @@ def test_a_planted_defect_is_the_highest_place(
 
 
 def test_a_mirrored_image_has_the_mirrored_map(detectors: Callable[..., Any]) -> None:
-    """A map pulled to one side. Only nearly: "SAME" padding adds its odd row and column at one side alone."""
+    """A map pulled to one side. Only nearly: what a network sees is not the mirrored thing, only at its place."""
     for row, column in ((24, 24), (60, 72)):
         image = with_defect(row, column)
         straight, mirrored = detectors(**FINE).anomaly_maps([image, image[:, ::-1]])
