@@ -143,9 +143,9 @@ class PandaDetector:
     def anomaly_maps(self, images: Sequence[ImageSource]) -> np.ndarray:
         """Return float32 (M, S, S), higher = more anomalous; S is the run's `image_size`.
 
-        A map lies over the whole image, squeezed into a square as the network sees it, at the multiple of 32 pixels
-        nearest to S. 1 is as far from normal as
-        held-out normal patches are on average. An image's map does not depend on the other images.
+        A map lies over the whole image, squeezed into a square as the network sees it: at the multiple of 32 pixels
+        nearest to S. 1 is as far from normal as held-out normal patches are on average. An image's map does not depend
+        on the other images.
         """
         size = int(self.config.image_size or 0)
         self.check_maps()
