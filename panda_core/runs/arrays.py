@@ -19,6 +19,10 @@ from panda_core.records import read_arrays, write_arrays
 class Arrays:
     """Named arrays of one file. A field without a default has to be there; of an older run, others may lack."""
 
+    def __getitem__(self, name: str) -> Any:
+        """Return an array by the name that its file gives it: `arrays["scores"]`, for scripts."""
+        return self.by_name()[name]
+
     @classmethod
     def read(cls, path: Path) -> Self:
         """Return the arrays of a file; `BrokenRun` names what it lacks."""
@@ -181,6 +185,10 @@ class RunSplit:
     has_mask: list[bool] | None = None
     skipped: list[list[str]] = dataclasses.field(default_factory=list)
     content: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return what `split.json` holds under a name: `split["test"]`, for scripts."""
+        return self.to_json()[name]
 
     def names(self, split: str) -> list[str]:
         """Return the names of the images of "train" or "test"."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -101,9 +101,15 @@ class RecordedRun:
             raise BrokenRun(f"Run `{self.run_id}` has not listed its images yet. Wait for its first evaluation.")
         return split
 
-    def arrays(self, step: int) -> StepArrays:
-        """Return what was measured at a step, whatever the kind of the run."""
-        return self.folder.arrays(step)
+    @overload
+    def arrays(self, step: int) -> StepArrays: ...
+
+    @overload
+    def arrays(self, step: Literal["final"]) -> FinalArrays: ...
+
+    def arrays(self, step: int | Literal["final"]) -> StepArrays | FinalArrays:
+        """Return what was measured at a step, whatever the kind of the run, or the scores that count: "final"."""
+        return self.final() if isinstance(step, str) else self.folder.arrays(step)
 
     def adapt_arrays(self, step: int) -> AdaptArrays:
         """Return what an adaptation measured at a step."""

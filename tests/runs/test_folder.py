@@ -212,3 +212,19 @@ def test_only_what_drives_a_computation_knows_of_stopping() -> None:
     """A question that is handed through every function again, and forgotten in one."""
     drivers = {"runs/run.py", "bench/running.py", "cli/running.py", "cli/bench.py", "worker.py"}
     assert {path for path, text in sources() if "should_stop" in text} == drivers
+
+
+def test_scripts_read_a_run_by_the_names_of_its_files(digits_run: Path) -> None:
+    """A script that reads `split.json` and the arrays by the names they have there, and finds objects it cannot ask."""
+    from panda_core import load_run
+
+    run = load_run(digits_run)
+    record = json.loads((digits_run / "split.json").read_text())
+    assert {name: run.split[name] for name in record} == record
+    for step in (0, "final"):
+        with np.load(digits_run / "arrays" / (f"{step:06d}.npz" if isinstance(step, int) else "final.npz")) as file:
+            for name in file.files:
+                np.testing.assert_array_equal(run.arrays(step)["scores"], file["scores"])  # type: ignore[call-overload]
+                assert step == 0 or np.array_equal(run.arrays("final")[name], file[name])
+    with pytest.raises(KeyError):
+        run.split["nothing"]

@@ -140,11 +140,11 @@ def show_heading(config: RunConfig, state: State) -> None:
 
 
 def show_skipped(run: LoadedRun) -> None:
-    """List what was said of the data, and the images that took no part, with reasons."""
+    """List what was said of the data, and the files that took no part: images, masks, copies, with reasons."""
     for told in run.notes:
         st.info(told, icon=":material/info:")
     if run.skipped:
-        with st.expander(f"{wording.count(len(run.skipped), 'image')} skipped", icon=":material/hide_image:"):
+        with st.expander(f"{wording.count(len(run.skipped), 'file')} left out", icon=":material/hide_image:"):
             st.caption(tip("skipped"))
             for name, reason in run.skipped[:50]:
                 st.markdown(f"- {wording.sentence(name)}: {wording.sentence(reason)}")
