@@ -62,6 +62,8 @@ def _consume(parsed: argparse.Namespace, config: RunConfig, events: Iterator[Eve
             run_id = last.run_id if isinstance(last, RunStarted) else run_id
         if isinstance(last, RunFinished):
             _print_result(last)
+            if warning := last.metrics["calibration"]["warning"]:
+                print_text(warning)
         if run_id:
             print_text(f"Run folder: {Path(config.runs_dir) / run_id}")
     if isinstance(last, RunFinished) and getattr(parsed, "maps", None):

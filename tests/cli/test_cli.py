@@ -174,11 +174,12 @@ def test_a_wrong_call_in_a_process_of_its_own(panda: Callable[..., Any]) -> None
 
 
 def test_a_run_for_people(tiny_backbone: str, capsys: Capture, tmp_path: Path) -> None:
-    """A progress bar in the output that is kept; no word on where the run is."""
+    """A progress bar in the output that is kept; no word on where the run is, or that its threshold promises little."""
     flags = ("--backbone", tiny_backbone, "--image-size", "32", "--train-limit", "12", "--test-limit", "20")
     assert call("run", *flags, "--steps", "2", "--normal-class", "3") == 0
     said = capsys.readouterr()
-    first, second = said.out.splitlines()
+    first, warning, second = said.out.splitlines()
+    assert warning.startswith("1 normal image sets the threshold; 19 are needed")
     assert first.startswith("AUROC ") and "95 % interval" in first and "unadapted" in first
     assert Path(second.removeprefix("Run folder: ")).is_dir()
     assert "step 0: AUROC" in said.err

@@ -99,6 +99,8 @@ def test_every_surface_gives_the_same_verdict(
     opened = load_bundle(bundle)
     assert run.metrics is not None
     assert run.metrics["score_threshold"] == calibration.threshold() == folder.read("calibration.json")["threshold"]
+    assert run.metrics["calibration"] == calibration.summary()
+    assert "19 are needed" in calibration.warning or recipe in GENERALISERS
     for rate in RATES:
         threshold = calibration.threshold(rate)
         assert detector.threshold(rate) == threshold == opened.threshold(rate)

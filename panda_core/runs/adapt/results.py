@@ -85,6 +85,7 @@ def final_metrics(plan: AdaptPlan, inputs: Inputs, history: list[Measured], fina
         "oracle_auroc": oracle_auroc,
         "oracle_step": None if oracle_step is None else -oracle_step,
         "score_threshold": final.calibration.threshold(),
+        "calibration": final.calibration.summary(),
         "train_images": len(inputs.train.values),
         "held_out_images": len(inputs.calibration_rows),
         "test_images": len(inputs.is_anomaly),

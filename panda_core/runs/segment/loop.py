@@ -159,6 +159,7 @@ def record_step(
         "auroc_high": event.image_auroc_high,
         "stop_step": step,
         "score_threshold": calibration.threshold(),
+        "calibration": calibration.summary(),
         "map_middle": calibration.map_middle,
         "marked_images": int(tested.has_mask.sum()),
         "kinds": measured_kinds(plan, result.grids, result.scores, tested.rows, tested.has_mask),
