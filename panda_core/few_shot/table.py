@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from panda_core.config import Option
+from panda_core.segmentation.table import BLUR
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -123,13 +124,7 @@ GENERALISERS: dict[str, Generaliser] = {
                 help="share of the positions that make an image's score",
                 plain="The share of the places that count as the hottest of an image. 0 takes one alone.",
             ),
-            "sigma": Option(
-                default=4.0,
-                low=0.0,
-                high=64.0,
-                help="blur of the map, in pixels of an input of side 224",
-                plain="How much the finished map is blurred, in pixels of an image of 224 pixels.",
-            ),
+            "sigma": BLUR,
             "memory_gb": Option(
                 default=2.0,
                 low=0.01,

@@ -172,8 +172,12 @@ class PandaDetector:
         return threshold
 
     def percentiles(self, scores: np.ndarray) -> np.ndarray:
-        """Return for scores (M,) the percentage of held-out normal images that score lower: (M,) in [0, 100]."""
-        return np.array([self.calibration.percentile(float(score)) or 0.0 for score in scores])
+        """Return for scores (M,) the percentage of held-out normal images that score lower: (M,) in [0, 100].
+
+        `UsageError` where no normal image was held out.
+        """
+        self.threshold()  # without held-out images, this raises: 0 % would be an answer that nobody measured
+        return np.array([self.calibration.percentile(float(score)) for score in scores], np.float64)
 
     def _learned(self) -> Learned:
         if self.learned_ is None:

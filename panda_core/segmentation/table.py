@@ -31,6 +31,13 @@ class Segmenter:
     options: Mapping[str, Option]
 
 
+BLUR = Option(  # of every run that has maps
+    default=4.0,
+    low=0.0,
+    high=64.0,
+    help="blur of the map, in pixels of an input of side 224",
+    plain="How much the finished map is blurred, in pixels of an image of 224 pixels.",
+)
 _PATCHES = {
     "levels": Option(
         default="",
@@ -53,13 +60,7 @@ _PATCHES = {
         needs={"neighbourhood": ("3", "5", "7", "9")},
     ),
     "whiten_dims": whiten_dims(512),
-    "sigma": Option(
-        default=4.0,
-        low=0.0,
-        high=64.0,
-        help="blur of the map, in pixels of an input of side 224",
-        plain="How much the finished map is blurred, in pixels of an image of 224 pixels.",
-    ),
+    "sigma": BLUR,
     "memory_gb": Option(
         default=2.0,
         low=0.01,

@@ -135,6 +135,17 @@ def test_a_folder_of_ones_own(open_page: Any, tmp_path: Path) -> None:
     assert not at.button(key="start").disabled
 
 
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [(0.0, "unchanged"), (-0.0004, "unchanged"), (0.0006, "+0.001"), (-0.02, "-0.020"), (0.0004, "unchanged")],
+)
+def test_what_rounds_to_nothing_is_no_loss(gain: float, words: str) -> None:
+    """ "-0.000 by adapting" in red, beside two numbers that are the same."""
+    from pages.shared.runs.live import _change
+
+    assert _change(gain).startswith(words) and _change(gain).endswith("by adapting")
+
+
 def test_finished_run_shows_numbers_and_four_charts(open_page: Any, make_run: Any) -> None:
     """Guards the end state: rounded numbers, interval, and a way to the images."""
     folder = make_run()

@@ -110,6 +110,8 @@ def test_fewer_than_four_images_give_scores_but_no_threshold(tiny_backbone: str,
     assert len(detector.held_out_scores) == 0
     with pytest.raises(UsageError, match="at least one held-out normal image"):
         detector.predict(anomalies(1))
+    with pytest.raises(UsageError, match="at least one held-out normal image"):
+        detector.percentiles(detector.anomaly_scores(anomalies(1)))
 
 
 def test_what_cannot_be_learned_from(tiny_backbone: str) -> None:

@@ -193,15 +193,30 @@ def show_ending(folder: RunFolder, state: State, *, finished: bool) -> None:
         st.rerun()
 
 
+UNCHANGED = "unchanged by adapting"
+
+
+def _change(gain: float) -> str:
+    """Return what adapting changed of the AUROC, in words; nothing that rounds to 0 counts as a loss."""
+    return f"{gain:+.3f} by adapting" if abs(gain) >= 0.0005 else UNCHANGED
+
+
 def _results(run: LoadedRun, curve: Curve) -> None:
     """Show the final numbers in one row, each with what it means."""
     metrics = run.metrics or {}
     final, unadapted = metrics.get("auroc"), metrics.get("unadapted_auroc")
     undefined = "" if final is not None else f" {tip('undefined')}"
-    change = None if final is None or unadapted is None else f"{final - unadapted:+.3f} by adapting"
+    change = None if final is None or unadapted is None else _change(final - unadapted)
     cells = st.columns(4)
     cells[0].metric(
-        "Final AUROC", wording.auroc(final), change, help=tip("final_auroc") + undefined, border=True, height="stretch"
+        "Final AUROC",
+        wording.auroc(final),
+        change,
+        delta_color="off" if change == UNCHANGED else "normal",
+        delta_arrow="off" if change == UNCHANGED else "auto",
+        help=tip("final_auroc") + undefined,
+        border=True,
+        height="stretch",
     )
     cells[1].metric(
         "Unadapted AUROC",
