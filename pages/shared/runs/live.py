@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from pages.shared.frame import wording
 from pages.shared.frame.charts import four_curves
@@ -201,14 +202,10 @@ def _change(gain: float) -> str:
     return f"{gain:+.3f} by adapting" if abs(gain) >= 0.0005 else UNCHANGED
 
 
-def _results(run: LoadedRun, curve: Curve) -> None:
-    """Show the final numbers in one row, each with what it means."""
-    metrics = run.metrics or {}
-    final, unadapted = metrics.get("auroc"), metrics.get("unadapted_auroc")
-    undefined = "" if final is not None else f" {tip('undefined')}"
+def _final(cell: DeltaGenerator, final: float | None, unadapted: float | None, undefined: str) -> None:
+    """Draw the final AUROC, and what adapting changed of it. undefined: why there is none, or nothing."""
     change = None if final is None or unadapted is None else _change(final - unadapted)
-    cells = st.columns(4)
-    cells[0].metric(
+    cell.metric(
         "Final AUROC",
         wording.auroc(final),
         change,
@@ -218,6 +215,15 @@ def _results(run: LoadedRun, curve: Curve) -> None:
         border=True,
         height="stretch",
     )
+
+
+def _results(run: LoadedRun, curve: Curve) -> None:
+    """Show the final numbers in one row, each with what it means."""
+    metrics = run.metrics or {}
+    final, unadapted = metrics.get("auroc"), metrics.get("unadapted_auroc")
+    undefined = "" if final is not None else f" {tip('undefined')}"
+    cells = st.columns(4)
+    _final(cells[0], final, unadapted, undefined)
     cells[1].metric(
         "Unadapted AUROC",
         wording.auroc(unadapted),
