@@ -24,6 +24,7 @@ PAGES = (
     "examine?run=ses-digits-9",
     "segment",
     f"runs?{RUN}",
+    "photos",
     "own_images",
     "new_classes",
     "paper_tables",

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from pages.shared.frame.router import DOORS, VIEWS
+
 PAGES = (
     "home",
     "lessons",
@@ -16,6 +18,7 @@ PAGES = (
     "adapt",
     "duel",
     "segment",
+    "photos",
     "own_images",
     "new_classes",
     "examine",
@@ -30,7 +33,7 @@ PICTURES = {
     "dataframe": ("duel", "segment", "runs", "data"),
 }
 # Every page in every view that has controls of its own: page, query, and a kind of control that must be among them.
-VIEWS = (
+CONTROLS = (
     ("home", {}, None),
     ("lessons", {}, "button"),
     ("lessons", {"lesson": "one-class", "step": "1"}, "radio"),
@@ -43,6 +46,7 @@ VIEWS = (
     ("duel", {}, "multiselect"),
     ("segment", {"run": "maps"}, "button_group"),
     ("segment", {"segment": "start a run"}, "toggle"),
+    ("photos", {}, None),
     ("own_images", {}, "file_uploader"),
     ("own_images", {"run": "scores"}, "slider"),
     ("own_images", {"run": "maps"}, "slider"),
@@ -96,7 +100,7 @@ def test_every_image_and_chart_has_a_description(page: str, open_page: Any, make
         assert frame.proto.alt
 
 
-@pytest.mark.parametrize(("page", "query", "kind"), VIEWS, ids=lambda value: str(value) if value else "-")
+@pytest.mark.parametrize(("page", "query", "kind"), CONTROLS, ids=lambda value: str(value) if value else "-")
 def test_every_control_explains_itself(
     page: str, query: dict[str, str], kind: str | None, open_page: Any, make_run: Any, make_maps: Any
 ) -> None:
@@ -113,7 +117,7 @@ def test_every_control_explains_itself(
 
 def test_every_page_has_a_view_to_check() -> None:
     """Guards against a new page whose controls nobody looks at."""
-    assert {page for page, _, _ in VIEWS} == set(PAGES)
+    assert {page for page, _, _ in CONTROLS} == set(PAGES)
 
 
 def is_control(element: Any) -> bool:
@@ -164,6 +168,17 @@ def test_a_segmentation_run_is_at_home_on_every_page(page: str, open_page: Any, 
     for state in ("finished", "stopped", "interrupted"):
         folder = make_maps(state)
         open_page(page, run=folder.run_id)
+
+
+def test_every_page_lies_behind_one_of_five_doors(open_page: Any) -> None:
+    """Guards the navigation: a page that no row of links leads to, or a sixth entry for want of a place."""
+    assert list(DOORS) == ["Watch", "Learn", "Inspect", "Lab", "Runs"]
+    behind = [name for _, rows in DOORS.values() for name, *_ in rows] + [name for name, *_ in VIEWS]
+    assert sorted(behind) == sorted(PAGES)
+    for door, (_, rows) in DOORS.items():
+        for name, title, *_ in rows if len(rows) > 1 else ():
+            links = {link.proto.label for link in open_page(name).get("page_link")}
+            assert {title for _, title, *_ in rows} <= links, (door, name)
 
 
 def test_no_habit_of_the_past() -> None:

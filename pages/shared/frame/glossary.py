@@ -159,6 +159,8 @@ TERMS: dict[str, str] = MAP_TERMS | {
         "In sample-wise stopping it is divided, as the score is, by what a held-out normal image scores at this step."
     ),
     # images of one's own
+    "way": "Opens the page that does this. You can change your mind there: the row of links on top leads back.",
+    "way_recorded": "Opens maps that came with the program: nothing has to be computed.",
     "own_images": (
         "Images of what is as it should be, taken alike; or an archive. In an archive or a folder, `good` or `normal` "
         "holds normal images, `ground_truth` masks, and every other folder a kind of anomaly."

@@ -1,5 +1,7 @@
 """The navigation, and a start for pages that are opened before it has ever run.
 
+Five doors; behind each are its pages, which a row of links on every one of them names. The first is the door's own.
+
 A folder named `pages` makes the server run a page's file directly, without `app.py`, until `st.navigation` has been
 called once. Every page therefore begins with `start_page`, which then hands over to the navigation.
 """
@@ -19,58 +21,77 @@ from panda_core.runs.uploads import sweep
 
 ROOT = Path(__file__).resolve().parents[3]
 ASSETS = ROOT / "assets"
-# Section -> its pages: the name of the file and of the address, title, icon, and what it is for.
-MENU: dict[str, tuple[tuple[str, str, str, str], ...]] = {
-    "": (("home", "Home", "home", "What adapting is, as a film of one recorded run."),),
+Row = tuple[str, str, str, str]
+# Door -> its icon and its pages: the name of the file and of the address, title, icon, and what it is for.
+DOORS: dict[str, tuple[str, tuple[Row, ...]]] = {
+    "Watch": (
+        "play_circle",
+        (
+            ("home", "One run", "movie", "What adapting does, as a film of one recorded run."),
+            ("duel", "Race", "compare_arrows", "Up to four recipes from the same start, under one scrubber."),
+            ("elastic", "Strength", "anchor", "Which layers elastic weights hold, and how firmly."),
+        ),
+    ),
     "Learn": (
+        "school",
         (
-            "lessons",
-            "Lessons",
-            "school",
-            "Four short lessons: what a one-class problem is, and how adapting fails and is saved.",
-        ),
-        ("instrument", "Time machine", "history", "Any run under one scrubber."),
-        ("elastic", "Elastic weights", "anchor", "Which layers elastic weights hold, and how firmly."),
-    ),
-    "Try": (
-        ("adapt", "Adapt", "tune", "Choose normal images, adapt a network to them and watch the curves grow."),
-        ("duel", "Duel", "compare_arrows", "Up to four recipes from the same start, side by side."),
-        (
-            "segment",
-            "Segment",
-            "center_focus_strong",
-            "Where the defect is: a map over each image, and the normal patches behind it.",
-        ),
-        (
-            "own_images",
-            "Own images",
-            "add_photo_alternate",
-            "Drop images of your own, learn what is normal, and score new ones.",
-        ),
-        (
-            "new_classes",
-            "New classes",
-            "category",
-            "A class it was never trained on, judged beside a few normal references.",
+            (
+                "lessons",
+                "Lessons",
+                "school",
+                "Four short lessons: what a one-class problem is, and how adapting fails and is saved.",
+            ),
         ),
     ),
-    "Look": (
+    "Inspect": (
+        "fact_check",
         (
-            "examine",
-            "Examine",
-            "image_search",
-            "Scores and images of one run, and why an image got its score.",
+            ("photos", "Overview", "fact_check", "Check photos of your own: which way fits what you have."),
+            (
+                "own_images",
+                "Many good photos",
+                "add_photo_alternate",
+                "Drop photos of your own, learn what is normal, and check new ones.",
+            ),
+            (
+                "new_classes",
+                "Two to eight good photos",
+                "category",
+                "Photos of a new kind, judged beside a few normal references. Nothing is learned.",
+            ),
+            (
+                "segment",
+                "Maps of defects",
+                "center_focus_strong",
+                "Where the defect is: a map over each image, and the normal patches behind it.",
+            ),
         ),
-        ("runs", "Runs", "list", "All runs: compare, rename, download, delete."),
-        ("paper_tables", "Paper tables", "table_chart", "All recipes in one table, beside the published figures."),
+    ),
+    "Lab": (
+        "science",
         (
-            "data",
-            "Data",
-            "photo_library",
-            "What each data set holds, its licence, some of its images, and a health check.",
+            ("adapt", "Adapt", "tune", "Choose normal images, adapt a network to them, and race recipes."),
+            (
+                "data",
+                "Data",
+                "photo_library",
+                "What each data set holds, its licence, some of its images, and a health check.",
+            ),
+        ),
+    ),
+    "Runs": (
+        "list",
+        (
+            ("runs", "All runs", "list", "All runs: open, compare, rename, download, delete."),
+            ("paper_tables", "Paper tables", "table_chart", "All recipes in one table, beside the published figures."),
         ),
     ),
 }
+# The views of one run, which belong to the last door; the run's own row of links names them.
+VIEWS: tuple[Row, ...] = (
+    ("instrument", "Film", "movie", "One run under one scrubber, while it computes and afterwards."),
+    ("examine", "Images", "image_search", "Scores and images of one run, and why an image got its score."),
+)
 
 
 def page_path(name: str) -> str:
@@ -79,7 +100,8 @@ def page_path(name: str) -> str:
 
 
 ADAPT, EXAMINE, INSTRUMENT, LESSONS = (page_path(name) for name in ("adapt", "examine", "instrument", "lessons"))
-OWN, SEGMENT = page_path("own_images"), page_path("segment")
+HOME, DUEL, PHOTOS, RUNS = (page_path(name) for name in ("home", "duel", "photos", "runs"))
+OWN, SEGMENT, NEW_CLASSES = (page_path(name) for name in ("own_images", "segment", "new_classes"))
 
 _routed: contextvars.ContextVar[bool] = contextvars.ContextVar("routed", default=False)
 
@@ -88,31 +110,61 @@ def route() -> None:
     """Show the frame of every page and run the page that the address names."""
     st.set_page_config(page_title="PANDA", page_icon=str(ASSETS / "icon.svg"), layout="wide")
     st.logo(str(ASSETS / "logo.svg"), size="large", icon_image=str(ASSETS / "logo.svg"))
-    pages = {
-        section: [
-            st.Page(
-                page_path(name),
-                title=title,
-                icon=f":material/{icon}:",
-                url_path=name,
-                default=name == "home",
-                help=about,
-            )
-            for name, title, icon, about in rows
-        ]
-        for section, rows in MENU.items()
-    }
-    page = st.navigation(pages, position="top")
+    doors = [
+        st.Page(
+            page_path(rows[0][0]),
+            title=door,
+            icon=f":material/{icon}:",
+            url_path=rows[0][0],
+            default=rows[0][0] == "home",
+            help=rows[0][3],
+        )
+        for door, (icon, rows) in DOORS.items()
+    ]
+    behind = [row for _, rows in DOORS.values() for row in rows[1:]] + list(VIEWS)
+    rooms = [
+        st.Page(page_path(name), title=title, icon=f":material/{icon}:", url_path=name, help=about, visibility="hidden")
+        for name, title, icon, about in behind
+    ]
+    page = st.navigation([*doors, *rooms], position="top")
+    door = door_of(page.url_path or "home")
     st.html(Path(__file__).with_name("look.css"))
+    _mark(door)
     take_address()
     _sweep_uploads()
     token = _routed.set(True)
     try:
+        _show_rooms(door, page.url_path or "home")
         page.run()
     except PandaError as error:  # what no page is prepared for: one sentence, and the next step, in place of a crash
         st.error(sentence(str(error)), icon=":material/broken_image:")
     finally:
         _routed.reset(token)
+
+
+def door_of(name: str) -> str:
+    """Return the door behind which the page called `name` lies."""
+    return next((door for door, (_, rows) in DOORS.items() if any(row[0] == name for row in rows)), "Runs")
+
+
+def _mark(door: str) -> None:
+    """Have the navigation mark the door of this page: it knows only of the page that a door opens."""
+    entry = DOORS[door][1][0][0]
+    address = "" if entry == "home" else entry
+    st.html(
+        f'<style>[data-testid="stTopNavLink"][href$="/{address}"] {{ background: var(--st-secondary-background-color); '
+        "font-weight: 650; }</style>"
+    )
+
+
+def _show_rooms(door: str, name: str) -> None:
+    """Draw the row of links to the pages behind a door; a view of one run has a row of its own."""
+    _, rows = DOORS[door]
+    if len(rows) < 2 or name in {view for view, *_ in VIEWS}:
+        return
+    with st.container(horizontal=True, gap="small", key="rooms"):
+        for other, title, icon, about in rows:
+            st.page_link(page_path(other), label=title, icon=f":material/{icon}:", help=about)
 
 
 @st.cache_resource(ttl=3600, show_spinner=False)
