@@ -136,10 +136,12 @@ def chosen_figure(steps: Sequence[int], chosen: np.ndarray, is_anomaly: np.ndarr
     return figure
 
 
-def normalised_figure(steps: Sequence[int], relative: Sequence[float], chosen: int | None, last_step: int) -> go.Figure:
+def normalised_figure(
+    steps: Sequence[int], relative: Sequence[float | None], chosen: int | None, last_step: int
+) -> go.Figure:
     """Return one image's score at each checkpoint, divided by what a normal image scores there.
 
-    relative: of each step; chosen: the step whose score counts, marked, or None.
+    relative: of each step, None where it says nothing, a gap; chosen: the step whose score counts, marked, or None.
     """
     figure = go.Figure(
         [style.line(steps, relative, name="this image", colour=style.RUNS[3], symbol="square", number=".3g")]
@@ -151,5 +153,7 @@ def normalised_figure(steps: Sequence[int], relative: Sequence[float], chosen: i
         figure.add_scatter(x=[chosen], y=[value], mode="markers", name="chosen", marker=ring, hoverinfo="skip")
     style.layout(figure, height=230)
     figure.update_xaxes(**style.step_axis(last_step))
-    figure.update_yaxes(range=[0, style.ceiling([*relative, 1.2], room=1.05)], autorange=False)
+    figure.update_yaxes(
+        range=[0, style.ceiling([*(value for value in relative if value is not None), 1.2], room=1.05)], autorange=False
+    )
     return figure

@@ -12,6 +12,7 @@ from panda_core.errors import UsageError
 from panda_core.figures import style
 from panda_core.figures.curve import Curve
 from panda_core.figures.curves import auroc_range
+from panda_core.runs.calibration import typical_score
 
 MOST_STEPS = 61  # so many snapshots at most: more are no smoother to look at, and longer to load
 MOST_POINTS = 160  # of each group in the cloud
@@ -165,9 +166,7 @@ def frame(first: Moment) -> list[list[float]]:
 
 
 def _unit(moment: Moment) -> float:
-    """Return what a normal image scores at this step: the mean of those held out, else the run's own normaliser."""
-    unit = float(moment.held_out.mean(dtype=np.float64)) if len(moment.held_out) else moment.normaliser
-    return unit if np.isfinite(unit) and unit > 0 else 1.0
+    return typical_score(moment.held_out, moment.normaliser)
 
 
 def _range(relative: Sequence[np.ndarray]) -> list[float]:

@@ -196,6 +196,16 @@ def calibrated(
     return Calibration(values, warning, float(low), float(middle))
 
 
+def typical_score(held_out: np.ndarray, normaliser: float = 1.0) -> float:
+    """Return what a typical held-out normal image scores, the unit in which people read scores: always above 0.
+
+    A score has no unit of its own, and shrinks with the features. held_out: (H,) scores at the same step. normaliser:
+    what takes the place of their mean where there are none. 1 where neither is a positive number.
+    """
+    unit = float(held_out.mean(dtype=np.float64)) if len(held_out) else normaliser
+    return unit if np.isfinite(unit) and unit > 0 else 1.0
+
+
 def warning_of(images: int, calibrate_on: str = "held-out") -> str:
     """Return why a threshold cannot be trusted, as a sentence; empty where it can."""
     if calibrate_on == "train":

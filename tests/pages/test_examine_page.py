@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from panda_core.records import write_arrays
+from panda_core.runs.loaded import LoadedRun
 
 
 def test_counts_at_the_threshold_are_those_of_the_arrays(open_page: Any, make_run: Any) -> None:
@@ -31,14 +33,14 @@ def test_scrubbing_to_a_step_shows_its_scores(open_page: Any, make_run: Any) -> 
     folder = make_run()
     at = open_page("examine", run=folder.run_id, step="10")
     assert at.select_slider(key="step").value == "10"
-    score = f"{folder.arrays(10).scores.max():.3g}"
+    arrays = folder.arrays(10)
+    score = f"{arrays.scores.max() / arrays.held_out_scores.mean():.3g}"
     assert any(button.label == score for button in at.button)
 
 
 def test_orders_of_the_gallery(open_page: Any, make_run: Any) -> None:
     """Guards each order: the worst mistakes come first."""
     from pages.shared.examine.scores import scores_of
-    from panda_core.runs.loaded import LoadedRun
 
     scored = scores_of(LoadedRun(make_run()), "final")
     scores, labels = scored.scores, scored.is_anomaly
@@ -55,7 +57,8 @@ def test_a_chosen_image_shows_its_neighbours(open_page: Any, make_run: Any) -> N
     at = open_page("examine", run=folder.run_id, image="0")
     name = folder.read("split.json")["test"][0]
     assert any(name in markdown.value for markdown in at.markdown)
-    distances = [f"{value:.3g}" for value in folder.adapt_arrays(20).neighbour_distances[0]]
+    unit = folder.final().held_out_scores.mean(dtype=float)
+    distances = [f"{value / unit:.3g}" for value in folder.adapt_arrays(20).neighbour_distances[0]]
     captions = [caption.value for caption in at.caption]
     assert all(distance in captions for distance in distances)
     at.button(key="look-3").click().run()
@@ -70,8 +73,38 @@ def test_neighbours_of_a_chosen_checkpoint_come_in_the_unit_of_the_score(open_pa
     arrays["normaliser"] = np.array(2e-6)
     arrays["neighbour_distances"] = 1e-6 * np.arange(1.0, 6.0) * np.ones_like(arrays["neighbour_distances"])
     write_arrays(folder.arrays_file(20), arrays)
+    final = folder.final()
+    kept = {"scores": final.scores, "held_out_scores": np.ones(2, np.float32), "step": final.step}
+    write_arrays(folder.arrays_file("final"), kept)
     captions = [caption.value for caption in open_page("examine", run=folder.run_id, image="0").caption]
     assert {"0.5", "1", "1.5", "2", "2.5"} <= set(captions)
+
+
+def test_a_collapsed_run_has_scores_that_people_can_read(open_page: Any, make_run: Any) -> None:
+    """Scores like 1.46 x 10^-12 beside "above 100 % of normals", and a curve of zeros where nothing is known."""
+    from pages.shared.examine.scores import scores_of
+    from pages.shared.examine.stopping_view import relative_scores
+
+    folder = make_run()
+    for place, shrunk in ((10, 1e-12), (20, 0.0), ("final", 1e-12)):
+        arrays = (folder.final() if place == "final" else folder.adapt_arrays(place)).by_name()
+        for name in {"scores", "held_out_scores", "normaliser"} & set(arrays):
+            arrays[name] = arrays[name] * np.asarray(shrunk, arrays[name].dtype)
+        if "neighbour_distances" in arrays:
+            arrays["neighbour_distances"] = 1e-12 * arrays["neighbour_distances"]
+        write_arrays(folder.arrays_file(place), arrays)
+    for step in (0, 10, "final"):
+        scored = scores_of(LoadedRun(folder), step)
+        assert scored.calibration.scores.mean() == pytest.approx(1, rel=1e-5)
+        assert 0.1 < np.median(scored.scores) < 10
+    assert np.isnan(relative_scores(folder.run_id, 3)[1][1:]).all()
+    at = open_page("examine", run=folder.run_id)
+    told = [text.value for text in (*at.markdown, *at.caption)] + [button.label for button in at.button]
+    assert not [text for text in told if "× 10" in text]
+    (curve,) = [
+        json.loads(chart.proto.spec) for chart in at.get("plotly_chart") if "divided by what" in chart.proto.alt
+    ]
+    assert curve["data"][0]["y"][1:] == [None, None]
 
 
 def test_numbers_without_the_data(open_page: Any, make_run: Any, tmp_path: Path) -> None:

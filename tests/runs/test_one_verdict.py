@@ -117,8 +117,8 @@ def test_every_surface_gives_the_same_verdict(
         assert [row["verdict"] for row in page] == wanted
     if not run.has_maps:  # Examine
         final = scores_of(run, FINAL, RATES[1])
-        assert final.threshold == calibration.threshold(RATES[1])
-        for image, score in enumerate(final.scores):
+        assert final.threshold == pytest.approx(calibration.threshold(RATES[1]) / final.unit)
+        for image, score in enumerate(run.final().scores):
             assert final.rejected[image] == (calibration.verdict(float(score), RATES[1]) == "anomalous")
             assert final.percentile(image) == calibration.percentile(float(score))
     else:  # Segment

@@ -52,8 +52,9 @@ def _neighbours(run: LoadedRun, scored: StepScores, image: int) -> None:
     if arrays.neighbours is None or arrays.neighbour_distances is None:
         return
     rows, distances = arrays.neighbours[image], arrays.neighbour_distances[image]
-    # Where each image has a checkpoint of its own, distances come in the unit of its score, which adds up some.
-    unit = float(arrays.normaliser) if stops_by_sample(run) and scored.final else 1.0
+    # Distances come in the unit of the score, which adds up some. Where each image has a checkpoint of its own, the
+    # run has divided by that checkpoint's normaliser before.
+    unit = scored.unit * (float(arrays.normaliser) if stops_by_sample(run) and scored.final else 1.0)
     st.markdown(f"**Nearest normal training images** at step {step}", help=tip("neighbours"))
     names, shown = run.split.train, find_images(run, "train")[0] is not None
     with st.grid(5, min_column_width=44, gap="small"):

@@ -8,7 +8,7 @@ import numpy as np
 
 from panda_core.errors import BrokenRun
 from panda_core.metrics import auroc
-from panda_core.runs.calibration import RATE, Calibration, calibration_at
+from panda_core.runs.calibration import RATE, Calibration, calibration_at, typical_score
 from panda_core.runs.loaded import LoadedRun
 
 FINAL = "final"
@@ -25,10 +25,11 @@ class StepScores:
     """The test images of a run at one step, judged at one rate of false alarms.
 
     names: M of them.
-    scores: (M,), higher = more anomalous.
+    scores: (M,), higher = more anomalous; a typical held-out normal image has 1.
     is_anomaly: (M,), 0 or 1.
     steps: (M,), the checkpoint behind each score.
-    calibration: of these scores.
+    calibration: of these scores, in the same unit.
+    unit: what the run itself gives a typical held-out normal image, by which its scores are divided here.
     rate: of false alarms that are allowed.
     final: whether these are the run's own scores, not those of a step that somebody looks at.
     """
@@ -38,6 +39,7 @@ class StepScores:
     is_anomaly: np.ndarray
     steps: np.ndarray
     calibration: Calibration
+    unit: float = 1.0
     rate: float = RATE
     final: bool = False
 
@@ -77,12 +79,15 @@ def scores_of(run: LoadedRun, step: int | str, rate: float = RATE) -> StepScores
     """Return the scores of a run at a step, or its final ones; rate: of false alarms that are allowed."""
     split, scores = run.split, np.asarray(run.scores_at(step), np.float64)
     steps = run.final().step if isinstance(step, str) else np.full(len(scores), step)
+    calibration = run.calibration if step == FINAL else calibration_at(run, step)
+    unit = typical_score(calibration.scores, 1.0 if isinstance(step, str) else run.folder.normaliser(step))
     scored = StepScores(
         list(split.test),
-        scores,
+        scores / unit,
         np.asarray(split.is_anomaly, int),
         steps,
-        run.calibration if step == FINAL else calibration_at(run, step),
+        dataclasses.replace(calibration, scores=calibration.scores / unit),
+        unit,
         rate,
         step == FINAL,
     )

@@ -48,18 +48,18 @@ def show_over_checkpoints(run: LoadedRun, image: int) -> None:
         steps, table = relative_scores(run.run_id, len(run.evaluated))
     except PandaError:
         return
-    relative = [float(value) for value in table[:, image]]
+    relative = [float(value) if np.isfinite(value) else None for value in table[:, image]]
     chosen = None
     if stops_by_sample(run):
-        used = [index for index, step in enumerate(steps) if step in _used(run)]
-        chosen = steps[max(used, key=lambda index: relative[index])]
+        used = [index for index, step in enumerate(steps) if step in _used(run) and relative[index] is not None]
+        chosen = steps[max(used, key=lambda index: relative[index] or 0.0)]
     st.markdown("**Its score at each checkpoint**, normal images = 1", help=tip("ses_image"))
     marked = "" if chosen is None else f", the largest of those that may be chosen at step {chosen}, which is marked"
     show_figure(
         normalised_figure(steps, relative, chosen, steps[-1]),
         key="ses-image",
         alt=f"Score of this image from step {steps[0]} to step {steps[-1]}, divided by what a normal image scores: "
-        f"{relative[0]:.3g} to {relative[-1]:.3g}{marked}.",
+        f"{wording.amount(relative[0])} to {wording.amount(relative[-1])}{marked}.",
     )
 
 
@@ -67,7 +67,7 @@ def show_over_checkpoints(run: LoadedRun, image: int) -> None:
 def relative_scores(run_id: str, points: int) -> tuple[list[int], np.ndarray]:
     """Return the measured steps and (T, M) scores, each row divided by the run's own normaliser of that step.
 
-    A step whose features have shrunk to a point says nothing about any image: its row is zero.
+    A step whose features have shrunk to a point says nothing about any image: its row is not a number, and a gap.
     """
     folder = find_run(run_id)
     if folder is None:
@@ -78,7 +78,7 @@ def relative_scores(run_id: str, points: int) -> tuple[list[int], np.ndarray]:
     scores = np.stack([at_step.scores for at_step in arrays]).astype(np.float64)
     normalisers = np.array([float(at_step.normaliser) for at_step in arrays])
     usable = normalisers > SMALLEST_SPREAD * max(float(normalisers.max()), 1e-30)
-    return steps, np.where(usable[:, None], scores / np.where(usable, normalisers, 1.0)[:, None], 0.0)
+    return steps, np.where(usable[:, None], scores / np.where(usable, normalisers, 1.0)[:, None], np.nan)
 
 
 def _used(run: LoadedRun) -> list[int]:

@@ -151,12 +151,12 @@ TERMS: dict[str, str] = MAP_TERMS | {
     "gallery": "Which test images are shown, and in which order.",
     "page": "More images.",
     "image": "The image to look at closely.",
-    "score": "The anomaly score. Higher is more anomalous; it has no unit and compares within one step only.",
+    "score": "The anomaly score. Higher is more anomalous; 1 is what a typical held-out normal image scores here.",
     "percentile": "The share of held-out normal images that score lower than this image.",
     "verdict": "Anomalous if the score lies above the threshold, else normal.",
     "neighbours": (
-        "The normal training images whose features are most alike at this step, with their squared distance. "
-        "In sample-wise stopping it is divided, as the score is, by what a held-out normal image scores at this step."
+        "The normal training images whose features are most alike at this step, with their squared distance in "
+        "the unit of the score: what a typical held-out normal image scores."
     ),
     # images of one's own
     "way": "Opens the page that does this. You can change your mind there: the row of links on top leads back.",
