@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from panda_core.datasets import decode_image, image_files
 from panda_core.errors import PandaError
 from panda_core.records import read_json, write_arrays, write_json
 from panda_core.runs.arrays import MapArrays
+from panda_core.runs.detector import PandaDetector
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.launch import PROGRESS, REFERENCES, RESULT, bundle_answer
 from panda_core.runs.loaded import LoadedRun, load_run
@@ -33,6 +35,7 @@ from panda_core.torchvision_operators import load_timm
 
 BATCH = 16  # images between two looks at the clock
 TELL_EVERY = 0.5  # seconds
+IDLE = 600.0  # seconds
 MOST_MAPS = 1000  # nearest patches of more would not fit into memory
 # torch._dynamo: torch's compiler, which nothing here uses, but which torch imports, for two seconds, with the first
 # optimiser: between the click and the first point.
@@ -128,6 +131,53 @@ def _write_maps(out: Path, mapped: list[ScoredImage]) -> None:
         write_arrays(out / "maps.npz", {**maps.by_name(), "names": np.array([scored.name for scored in mapped])})
 
 
+def compare(run: Path) -> int:
+    """Open the detector of a run and answer, a line of input at a time, what it says of an image; return 0.
+
+    A line is a list of two paths: an .npy of the image (H, W, 3), and the .npz to write, with score, grid and error, a
+    sentence. It ends with its input, or after `IDLE` seconds without a question.
+    """
+    said, unopened = None, ""
+    try:
+        said = _said_by(LoadedRun(RunFolder(run)).detector())
+        said(np.zeros((64, 64, 3), np.uint8))  # the first image takes longest: it is not somebody's
+    except Exception as error:  # whatever it is, the page that asks must hear of it
+        unopened = _sentence(error)
+    while line := _next_line():
+        picture, answer = json.loads(line)
+        score, grid, reason = 0.0, np.zeros((0, 0), np.float32), unopened
+        try:
+            if said is not None:
+                score, grid = said(np.load(picture, allow_pickle=False))
+        except Exception as error:
+            reason = _sentence(error)
+        write_arrays(Path(answer), {"score": np.array(score), "grid": grid, "error": np.array(reason)})
+    return 0
+
+
+def _said_by(detector: PandaDetector) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
+    """Return image (H, W, 3) -> (score, grid (g, g) of its map; empty for a detector without maps)."""
+
+    def said(image: np.ndarray) -> tuple[float, np.ndarray]:
+        if not detector.has_maps:
+            return float(detector.anomaly_scores([image])[0]), np.zeros((0, 0), np.float32)
+        result = detector.segment([image])
+        return float(result.scores[0]), result.grids[0]
+
+    return said
+
+
+def _next_line() -> str:
+    """Return the next line of the input, "" at its end; without one for `IDLE` seconds, this process ends."""
+    clock = threading.Timer(IDLE, os._exit, [0])
+    clock.daemon = True
+    clock.start()
+    try:
+        return sys.stdin.readline().strip()
+    finally:
+        clock.cancel()
+
+
 def bundle(run: Path, out: Path) -> int:
     """Write the bundle of a run to `out`, a .zip; return 0, or 1 where a sentence beside it says why not."""
     reason = ""
@@ -145,7 +195,7 @@ def _sentence(error: Exception) -> str:
     return str(error) if isinstance(error, PandaError) else f"{type(error).__name__}: {error}"
 
 
-JOBS: dict[str, Callable[..., int]] = {"run": compute, "check": check, "bundle": bundle}
+JOBS: dict[str, Callable[..., int]] = {"run": compute, "check": check, "compare": compare, "bundle": bundle}
 
 if __name__ == "__main__":
     sys.exit(main())

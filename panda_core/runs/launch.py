@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import os
 import secrets
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from pathlib import Path
+
+import numpy as np
 
 import panda_core
 from panda_core.config import RunConfig
 from panda_core.errors import PandaError
-from panda_core.records import cannot_write, read_json, write_json
+from panda_core.records import cannot_write, read_arrays, read_json, write_json
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.kinds import resolve
 
@@ -22,9 +28,24 @@ from panda_core.runs.kinds import resolve
 _children: list[subprocess.Popen[str]] = []
 _waiting: subprocess.Popen[str] | None = None
 _checks: dict[str, subprocess.Popen[str]] = {}  # by the name of the check's folder
-_lock = threading.Lock()
+_comparing: dict[str, subprocess.Popen[str]] = {}  # by the id of the run, the one used longest ago first
+_lock, _comparing_lock = threading.Lock(), threading.Lock()
 # In the folder of a check: where the references of a new class lie, how far it is, and what came of it.
 REFERENCES, PROGRESS, RESULT = "references.json", "progress.json", "result.json"
+MOST_COMPARING = 2  # processes that keep a detector open: each takes half a gigabyte
+COMPARED_WITHIN = 60.0  # seconds; the first image waits until the detector is open
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """What a detector says of one image.
+
+    score: higher = more anomalous.
+    grid: (g, g) of its map; empty without maps.
+    """
+
+    score: float
+    grid: np.ndarray
 
 
 def start(config: RunConfig) -> RunFolder:
@@ -59,6 +80,73 @@ def check(folder: RunFolder, images: Path, references: Path | None = None) -> Pa
         write_json(out / REFERENCES, {"folder": str(references.resolve())})
     _checks[out.name] = _hand_over("check", folder.path, images, out)
     return out
+
+
+def end_check(out: Path) -> None:
+    """End the process of a check that still computes, so that it writes nothing any more."""
+    process = _checks.pop(out.name, None)
+    if process is not None:
+        _end(process)
+
+
+def compare(folder: RunFolder, image: np.ndarray) -> Compared:
+    """Return what the detector of a finished run says of one image (H, W, 3), uint8.
+
+    A process of its own keeps the detector open for the next image, and ends after a while without one. `PandaError`
+    says why there is no answer.
+    """
+    with tempfile.TemporaryDirectory(prefix="panda-compare-") as place:
+        picture, answer = Path(place) / "image.npy", Path(place) / "answer.npz"
+        np.save(picture, image, allow_pickle=False)
+        process = _asked(folder, [str(picture), str(answer)])
+        began = time.monotonic()
+        while not answer.is_file():
+            if process.poll() is not None or time.monotonic() - began > COMPARED_WITHIN:
+                end_comparing(folder)
+                raise PandaError(
+                    f"The process that compares images ended, or took over {COMPARED_WITHIN:g} s. Try once more."
+                )
+            time.sleep(0.01)
+        arrays = read_arrays(answer)
+    if str(arrays["error"]):
+        raise PandaError(str(arrays["error"]))
+    return Compared(float(arrays["score"]), arrays["grid"])
+
+
+def open_detector(folder: RunFolder) -> None:
+    """Have a process open the detector of a finished run, so that the first image to compare need not wait."""
+    _asked(folder, None)
+
+
+def end_comparing(folder: RunFolder) -> None:
+    """End the process that keeps the detector of a run open, if there is one."""
+    process = _comparing.pop(folder.run_id, None)
+    if process is not None:
+        _end(process)
+
+
+def _asked(folder: RunFolder, question: list[str] | None) -> subprocess.Popen[str]:
+    """Return the process that keeps the detector of a run open, once a question, if any, has been written to it."""
+    with _comparing_lock:
+        process = _comparing.pop(folder.run_id, None)
+        if process is None or process.poll() is not None:
+            process = _hand_over("compare", folder.path, ends=False)
+        _comparing[folder.run_id] = process
+        while len(_comparing) > MOST_COMPARING:
+            _end(_comparing.pop(next(iter(_comparing))))
+        if question is not None and process.stdin is not None:
+            with contextlib.suppress(OSError):  # it has just ended: `compare` says so
+                process.stdin.write(json.dumps(question) + "\n")
+                process.stdin.flush()
+    return process
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+    process.kill()
+    process.wait()
 
 
 def bundle(folder: RunFolder, out: Path, patience: float = 120.0) -> None:
@@ -101,15 +189,20 @@ def how_check_ended(out: Path) -> str:
     return f"The process that looked at these images ended without a result ({why}). Check them again."
 
 
-def _hand_over(job: str, *paths: Path) -> subprocess.Popen[str]:
-    """Give a job of `panda_core.worker.JOBS` to the process that is ready, else to a new one, and return it."""
+def _hand_over(job: str, *paths: Path, ends: bool = True) -> subprocess.Popen[str]:
+    """Give a job of `panda_core.worker.JOBS` to the process that is ready, else to a new one, and return it.
+
+    ends: whether nothing more is written to it.
+    """
     global _waiting
     with _lock:
         process = _waiting if _waiting is not None and _waiting.poll() is None else _spawn()
         _waiting = None
         if process.stdin is not None:
-            with process.stdin as jobs:
-                jobs.write(json.dumps([job, *(str(path.resolve()) for path in paths)]) + "\n")
+            process.stdin.write(json.dumps([job, *(str(path.resolve()) for path in paths)]) + "\n")
+            process.stdin.flush()
+            if ends:
+                process.stdin.close()
     return process
 
 

@@ -1,12 +1,13 @@
 """What people upload: a folder of its own for each drop, for some days, within a limit of the disk.
 
-    <data root>/uploads/<random token>/images/...   names.json   upload.json
+    <runs>/uploads/<random token>/images/...   names.json   upload.json   cache/
 
 Whoever knows the token can open an upload, nobody can guess it, and nothing lists them; `upload_of` tells which run
 learned from which, so that pages do not list such a run either. `sweep` removes uploads that
 were not used for `PANDA_UPLOAD_DAYS` days (7), and the oldest ones where all together take more than
 `PANDA_UPLOAD_GB` gigabytes (2); never one that a queued or running run needs, nor, for want of space, one used
-within the last hour.
+within the last hour. `delete_everything` removes what a person has left here: their images, what was learned from them,
+and all images that it has judged. `cache/` holds what a frozen network makes of the images, so that it goes with them.
 """
 
 from __future__ import annotations
@@ -22,16 +23,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from panda_core.config import RunConfig, default_runs_dir
+from panda_core.config import RunConfig, default_cache_dir, default_runs_dir
 from panda_core.datasets.io.places import uploads_folder
 from panda_core.datasets.own.folder import PREFIX
 from panda_core.datasets.own.images import Source, Understood, write_images
 from panda_core.datasets.own.layout import IMAGES, NAMES
 from panda_core.errors import PandaError, UsageError
 from panda_core.records import cannot_write, read_json, write_json
-from panda_core.runs.folder import ENDED, list_runs
+from panda_core.runs.folder import ENDED, RunFolder, list_runs
+from panda_core.runs.launch import end_check, end_comparing
 
 ABOUT = "upload.json"
+JUDGED = "photos.json"  # in the folder of a check: the tokens of the uploads it looks at
 IN_USE = 3600.0  # seconds in which an upload is not removed for want of space
 _TOKEN = re.compile(r"[0-9a-f]{16,64}")
 _LEARNED = re.compile(rf"(?:^|/)uploads/({_TOKEN.pattern})(?:/|$)")
@@ -116,9 +119,67 @@ def delete_upload(token: str) -> None:
     path = uploads_folder() / token
     if not _TOKEN.fullmatch(token) or not path.is_dir():
         raise UsageError("There is no such upload. It may have been removed already.")
+    check_free(token)
+    _remove(path)
+
+
+def check_free(token: str) -> None:
+    """Raise `UsageError` while a queued or running run needs an upload."""
     if token in _needed():
         raise UsageError("A run that waits or computes needs these images. Stop it first.")
-    shutil.rmtree(path, ignore_errors=True)
+
+
+def note_check(output: Path, judged: Upload, references: Upload | None = None) -> None:
+    """Write down which uploads the check in folder `output` looks at."""
+    tokens = {"upload": judged.token} | ({} if references is None else {"references": references.token})
+    write_json(output / JUDGED, tokens)
+
+
+def uploads_of_check(output: Path) -> dict[str, str]:
+    """Return the tokens that `note_check` wrote: "upload", and "references" of a new class; {} where there are none."""
+    with contextlib.suppress(PandaError, AttributeError):
+        record = read_json(output / JUDGED).items()
+        return {str(role): str(token) for role, token in record if _TOKEN.fullmatch(str(token))}
+    return {}
+
+
+def delete_check(output: Path) -> None:
+    """Remove the folder of a check, and the images that it looks at; a process that still does so is ended."""
+    tokens = uploads_of_check(output).values()
+    end_check(output)
+    _remove(output)
+    for token in tokens:
+        if (uploads_folder() / token).is_dir():
+            delete_upload(token)
+
+
+def delete_everything(token: str) -> None:
+    """Remove an upload, all runs that learned from it, and all images that these have judged.
+
+    Refused, with nothing removed, while one of these runs waits or computes. What cannot be removed raises: whoever
+    asks for it must not be told that it is gone.
+    """
+    if not _TOKEN.fullmatch(token):
+        raise UsageError("There is no such upload. It may have been removed already.")
+    runs = [folder for folder in list_runs(default_runs_dir()) if token == _read_upload_of(folder)]
+    if any(folder.state().state not in ENDED for folder in runs):
+        raise UsageError("A run that waits or computes needs these images. Stop it first.")
+    for folder in runs:
+        for output in folder.checks("").glob("*"):
+            delete_check(output)
+        end_comparing(folder)
+        folder.delete()
+    if (uploads_folder() / token).is_dir():
+        delete_upload(token)
+
+
+def _remove(path: Path) -> None:
+    try:
+        shutil.rmtree(path)
+    except OSError as error:
+        raise PandaError(
+            f"`{path}` cannot be removed: {error.strerror or error}. Ask whoever runs this program to remove it."
+        ) from error
 
 
 def sweep(now: float | None = None) -> list[str]:
@@ -170,12 +231,21 @@ def _uploads() -> Iterator[tuple[str, Path, float]]:
 
 def _needed() -> set[str]:
     """Return the tokens of uploads that a queued or running run reads."""
-    tokens = set()
-    for folder in list_runs(default_runs_dir()):
-        if folder.state().state not in ENDED:
-            with contextlib.suppress(PandaError):
-                tokens.add(upload_of(folder.config()) or "")
-    return tokens
+    runs = [folder for folder in list_runs(default_runs_dir()) if folder.state().state not in ENDED]
+    return {_read_upload_of(folder) for folder in runs}
+
+
+def _read_upload_of(folder: RunFolder) -> str:
+    """Return the token of the upload that the run in a folder learns from, "" where there is none or it is broken."""
+    with contextlib.suppress(PandaError):
+        return upload_of(folder.config()) or ""
+    return ""
+
+
+def cache_of(config: RunConfig) -> Path:
+    """Return the folder for what a frozen network makes of the images of a run: an upload's own, else the cache's."""
+    token = upload_of(config)
+    return default_cache_dir() if token is None else uploads_folder() / token / "cache"
 
 
 def upload_of(config: RunConfig) -> str | None:

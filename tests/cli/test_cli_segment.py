@@ -256,6 +256,30 @@ def test_the_apps_process_scores_with_an_adapted_network(digits_run: Path, photo
     assert not (tmp_path / "out" / "maps.npz").exists()
 
 
+@pytest.mark.parametrize("kind", ["maps", "scores", "nothing"])
+def test_the_apps_process_answers_image_by_image(
+    kind: str, the_run: Path, digits_run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A painted image that is compared by other rules than a file; a page that waits for one that cannot be."""
+    run = {"maps": the_run, "scores": digits_run, "nothing": tmp_path / "nothing"}[kind]
+    image = np.random.default_rng(3).integers(0, 255, (40, 52, 3), dtype=np.uint8)
+    np.save(tmp_path / "image.npy", image)
+    asked = [[str(tmp_path / "image.npy"), str(tmp_path / f"answer {number}.npz")] for number in range(2)]
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(json.dumps(one) + "\n" for one in asked)))
+    assert worker.compare(run) == 0
+    first, second = (dict(np.load(answer)) for _, answer in asked)
+    assert first["score"] == second["score"] and np.array_equal(first["grid"], second["grid"])
+    if kind == "nothing":
+        assert "config" in str(first["error"])
+        return
+    detector = load_run(run).detector()
+    assert str(first["error"]) == "" and first["score"] == pytest.approx(float(detector.anomaly_scores([image])[0]))
+    if kind == "maps":
+        np.testing.assert_allclose(first["grid"], detector.segment([image]).grids[0], rtol=1e-5)
+    else:
+        assert first["grid"].size == 0
+
+
 def test_the_apps_process_says_why_it_cannot(the_run: Path, photos: Path, tmp_path: Path) -> None:
     """A page that waits for ever for a process that has died without a word."""
 

@@ -63,7 +63,7 @@ def test_dropped_images_are_understood_then_learned_from(open_page: Any, runs_di
     assert r"\<b\>.png" in words(at) and "copy.png" in words(at)
     at.button(key="own-learn").click().run()
     assert not at.exception
-    (made,) = runs_dir.iterdir()
+    (made,) = runs_dir.glob("2*")
     config = json.loads((made / "config.json").read_text())
     assert config["recipe"] == "patchcore" and config["dataset"].endswith(f"{at.query_params['upload']}/images")
 
@@ -83,7 +83,7 @@ def test_what_the_browser_would_not_have_let_through(field: str, open_page: Any,
     at.button(key="own-read").click().run()
     assert not at.exception and at.metric[0].value == "8" and not (tmp_path / "canary").exists()
     assert all(name in words(at) for name, _ in bad)
-    kept = [path for path in (tmp_path / "data" / "uploads").rglob("*") if path.is_file()]
+    kept = [path for path in (tmp_path / "runs" / "uploads").rglob("*") if path.is_file()]
     assert {path.suffix for path in kept} == {".png", ".json"} and len(kept) == 8 + 2
 
 
@@ -95,7 +95,7 @@ def test_a_zip_with_folders_and_the_other_method(open_page: Any, runs_dir: Path)
     assert [metric.value for metric in at.metric][:2] == ["8", "2"] and "bent" in words(at)
     at.segmented_control(key="own_method").set_value("Adapt: is the whole image normal").run()
     at.button(key="own-learn").click().run()
-    (made,) = runs_dir.iterdir()
+    (made,) = runs_dir.glob("2*")
     assert json.loads((made / "config.json").read_text())["recipe"] == "panda-early"
 
 
@@ -105,7 +105,7 @@ def test_a_hostile_archive_ends_in_a_sentence(content: bytes, open_page: Any, tm
     at = drop(open_page("own_images"), "own_images", [("photos.zip", content)])
     at.button(key="own-read").click().run()
     assert not at.exception and len(at.error) == 1 and "photos.zip" in at.error[0].value
-    assert list((tmp_path / "data" / "uploads").iterdir()) == []
+    assert list((tmp_path / "runs" / "uploads").iterdir()) == []
 
 
 def test_too_few_images_cannot_be_learned_from(open_page: Any) -> None:

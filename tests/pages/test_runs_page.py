@@ -187,7 +187,7 @@ def test_runs_on_uploads_are_listed_to_those_alone_who_know_one(
     secret, other = make(name="my faces"), make(name="more faces")
     strangers = make(name="their hands")
     for folder, owner in ((secret, token), (other, token), (strangers, "cd" * 16)):
-        written = runs_dir.parent / "data" / "uploads" / owner / "images"
+        written = runs_dir / "uploads" / owner / "images"
         folder.write_config(folder.config().replace(dataset=f"folder:{written}"))
 
     def listed(at: Any) -> str:
@@ -206,7 +206,7 @@ def test_runs_on_uploads_are_listed_to_those_alone_who_know_one(
 def test_a_session_finds_its_own_runs_again(open_page: Any, make_run: Any, runs_dir: Path) -> None:
     """A detector that is lost when its owner looks at another page, whose address holds neither id."""
     folder = make_run(name="my faces")
-    images = runs_dir.parent / "data" / "uploads" / ("ab" * 16) / "images"
+    images = runs_dir / "uploads" / ("ab" * 16) / "images"
     folder.write_config(folder.config().replace(dataset=f"folder:{images}"))
     at = open_page("own_images", run=folder.run_id)
     del at.query_params["run"]

@@ -6,10 +6,12 @@ import io
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from panda_core import worker
@@ -18,6 +20,7 @@ from panda_core.errors import PandaError
 from panda_core.records import write_json
 from panda_core.runs import launch
 from panda_core.runs.folder import RunFolder
+from panda_core.runs.uploads import delete_check
 
 
 @pytest.fixture
@@ -115,3 +118,62 @@ def test_a_bundle_that_never_comes_is_told(
     spawned(monkeypatch, f"input(); {code}" if "exit" in code.lower() else "import time; time.sleep(60)")
     with pytest.raises(PandaError, match=f"{words}.*--format bundle"):
         launch.bundle(folder, tmp_path / "detector.zip", patience=1.0 if "over" in words else 20.0)
+
+
+ANSWERS = """
+import json, os, sys
+import numpy as np
+sys.stdin.readline()
+for number, line in enumerate(sys.stdin):
+    image, answer = json.loads(line)
+    pixels = np.load(image)
+    said = {"score": np.array(float(pixels.sum()) + number / 10), "grid": pixels[..., 0] * 1.0, "error": np.array("")}
+    np.savez(answer + ".part", **said)
+    os.rename(answer + ".part.npz", answer)
+"""
+
+
+def test_one_process_answers_image_after_image(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process, and seconds, for every stroke of a brush; an answer to another image; painted images that stay."""
+    spawned(monkeypatch, ANSWERS)
+    before = {path.name for path in Path(tempfile.gettempdir()).glob("panda-compare-*")}
+    for number in range(3):
+        image = np.full((2, 3, 3), number, np.uint8)
+        said = launch.compare(folder, image)
+        assert said.score == image.sum() + number / 10 and np.array_equal(said.grid, image[..., 0])
+    assert {path.name for path in Path(tempfile.gettempdir()).glob("panda-compare-*")} <= before
+    process = launch._comparing[folder.run_id]
+    launch.end_comparing(folder)
+    assert process.poll() is not None and folder.run_id not in launch._comparing
+
+
+def test_a_process_that_dies_is_told_and_replaced(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A brush that does nothing any more, without a word, once a process was killed."""
+    spawned(monkeypatch, "input()")
+    with pytest.raises(PandaError, match="Try once more"):
+        launch.compare(folder, np.zeros((2, 3, 3), np.uint8))
+    spawned(monkeypatch, ANSWERS)
+    assert launch.compare(folder, np.ones((2, 3, 3), np.uint8)).score == 18
+    launch.end_comparing(folder)
+
+
+def test_few_detectors_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine full of detectors that somebody painted for this morning."""
+    spawned(monkeypatch, ANSWERS)
+    folders = [RunFolder.create(RunConfig(runs_dir=str(tmp_path))) for _ in range(launch.MOST_COMPARING + 1)]
+    for made in folders:
+        launch.open_detector(made)
+    assert list(launch._comparing) == [made.run_id for made in folders[1:]]
+    for made in folders:
+        launch.end_comparing(made)
+
+
+def test_a_check_that_is_deleted_writes_nothing_more(
+    folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results of photos that come back to the disk after *Delete everything*."""
+    spawned(monkeypatch, "import time; input(); time.sleep(60)")
+    out = launch.check(folder, tmp_path)
+    process = launch._checks[out.name]
+    delete_check(out)
+    assert process.poll() is not None and not out.exists()

@@ -15,7 +15,20 @@ from panda_core.config import RunConfig
 from panda_core.datasets import image_files
 from panda_core.errors import PandaError, UsageError
 from panda_core.runs.folder import RunFolder
-from panda_core.runs.uploads import Upload, delete_upload, find_upload, keep_upload, lifetime, quota, sweep, upload_of
+from panda_core.runs.uploads import (
+    Upload,
+    cache_of,
+    delete_check,
+    delete_everything,
+    delete_upload,
+    find_upload,
+    keep_upload,
+    lifetime,
+    note_check,
+    quota,
+    sweep,
+    upload_of,
+)
 
 DAY = 86_400
 
@@ -59,7 +72,7 @@ def test_an_upload_comes_back_by_its_token() -> None:
 def test_made_up_tokens_find_nothing(token: str, folders: Path) -> None:
     """An address that opens, or deletes, what is no upload."""
     dropped()
-    (folders / "data" / "upload.json").write_text("{}")
+    (folders / "runs" / "upload.json").write_text("{}")
     assert find_upload(token) is None
     with pytest.raises(UsageError):
         delete_upload(token)
@@ -128,7 +141,7 @@ def test_a_drop_larger_than_the_room_leaves_nothing(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PANDA_UPLOAD_GB", "0.00001")
     with pytest.raises(PandaError, match="room for"):
         dropped(1, 200)
-    assert list((folders / "data" / "uploads").iterdir()) == []
+    assert list((folders / "runs" / "uploads").iterdir()) == []
 
 
 def test_an_owner_can_delete() -> None:
@@ -136,6 +149,53 @@ def test_an_owner_can_delete() -> None:
     upload = dropped()
     delete_upload(upload.token)
     assert not upload.path.exists() and find_upload(upload.token) is None
+
+
+def everything_below(folder: Path) -> str:
+    """Return the names and contents of all files below a folder."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return " ".join(f"{path} {path.read_bytes()!r}" for path in files)
+
+
+def test_everything_of_mine_is_gone_from_the_disk(folders: Path) -> None:
+    """Photos that were scored or served as references, their names, or what was learned, that stay after *Delete*; or
+    what belongs to somebody else that goes with them."""
+    mine, judged, references, other = (dropped(seed) for seed in range(4))
+    run, public = (
+        run_on(mine, "finished", folders / "runs"),
+        RunFolder.create(RunConfig(runs_dir=str(folders / "runs"))),
+    )
+    public.write_state("finished")
+    cache_of(run.config()).mkdir()
+    (cache_of(run.config()) / "activations.npy").write_bytes(b"what a network makes of photos")
+    for folder, token, uploads in ((run, "a", (judged,)), (public, "b", (other, references))):
+        folder.checks(token * 32).mkdir(parents=True)
+        note_check(folder.checks(token * 32), *uploads)
+    delete_everything(mine.token)
+    left = everything_below(folders)
+    assert not any(path.exists() for path in (mine.path, judged.path, run.path))
+    assert all(text not in left for text in ("photo 0", "photo 1", mine.token, judged.token))
+    assert other.path.is_dir() and references.path.is_dir() and public.path.is_dir()
+    delete_check(public.checks("b" * 32))
+    assert not any(path.is_dir() for path in (other.path, references.path, public.checks("b" * 32)))
+    assert "photo" not in everything_below(folders) and public.path.is_dir()
+
+
+def test_nothing_is_deleted_under_a_run_that_computes(folders: Path) -> None:
+    """Half of somebody's things, while a process goes on with the other half."""
+    upload = dropped()
+    done, waits = (run_on(upload, state, folders / "runs") for state in ("finished", "queued"))
+    with pytest.raises(UsageError, match="Stop it first"):
+        delete_everything(upload.token)
+    assert upload.path.is_dir() and done.path.is_dir() and waits.path.is_dir()
+
+
+def test_a_data_root_that_may_not_be_written_takes_no_uploads(folders: Path) -> None:
+    """Photos that cannot be dropped where the data sets lie on a read-only disk."""
+    data = folders / "data"
+    data.mkdir(mode=0o500)
+    upload = dropped()
+    assert list(data.iterdir()) == [] and upload.path.is_relative_to(folders / "runs")
 
 
 @pytest.mark.parametrize("text", ["nan", "-1", "0", "many", "inf"])
@@ -153,7 +213,7 @@ def test_a_run_is_known_by_its_upload(prefix: str, folders: Path, monkeypatch: p
     upload = dropped()
     config = run_on(upload, "finished", folders / "runs", prefix).config()
     roundabout = config.replace(dataset=f"{prefix}{upload.path}/../{upload.token}/images")
-    monkeypatch.setenv("PANDA_DATA", str(folders / "elsewhere"))
+    monkeypatch.setenv("PANDA_RUNS", str(folders / "elsewhere"))
     assert upload_of(config) == upload_of(roundabout) == upload.token
 
 
@@ -166,8 +226,8 @@ def test_other_runs_belong_to_no_upload(dataset: str) -> None:
 def test_no_listing_of_a_folder_reaches_uploads(folders: Path) -> None:
     """A stranger who names the folder of all uploads, or one around it, and gets everybody's photos."""
     upload = dropped()
-    Image.new("RGB", (8, 8)).save(folders / "data" / "own.png")
-    assert image_files(folders) == ["data/own.png"] and image_files(folders / "data") == ["own.png"]
-    (folders / "link").symlink_to(folders / "data" / "uploads")
-    assert image_files(folders / "data" / "uploads") == image_files(folders / "link") == []
+    Image.new("RGB", (8, 8)).save(folders / "runs" / "own.png")
+    assert image_files(folders) == ["runs/own.png"] and image_files(folders / "runs") == ["own.png"]
+    (folders / "link").symlink_to(folders / "runs" / "uploads")
+    assert image_files(folders / "runs" / "uploads") == image_files(folders / "link") == []
     assert image_files(upload.images) == ["good/0000.png"]

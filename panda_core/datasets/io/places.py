@@ -1,16 +1,19 @@
-"""Where data sets and uploads lie below the data root, and the sentence about what to fetch if one does not."""
+"""Where uploads lie, where data sets lie below the data root, and the sentence about what to fetch if one does not."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from panda_core.config import default_data_root
+from panda_core.config import default_runs_dir
 
 
 def uploads_folder() -> Path:
-    """Return the folder below which all uploads lie, each in a folder of its own with a random name."""
-    return Path(default_data_root()) / "uploads"
+    """Return the folder below which all uploads lie, each in a folder of its own with a random name.
+
+    It lies among the runs, which somebody has to write anyway: a data root may be read-only.
+    """
+    return Path(default_runs_dir()) / "uploads"
 
 
 def find_folder(root: Path, names: Sequence[str], wanted: Sequence[str]) -> Path | None:

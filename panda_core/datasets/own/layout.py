@@ -23,6 +23,7 @@ from panda_core.errors import UnreadableImage, UsageError
 from panda_core.records import write_json
 
 IMAGES, NAMES = "images", "names.json"  # in the folder of an upload
+GOOD = "good/"  # the folder of normal images, in `IMAGES`
 NORMAL, ANOMALOUS, MASK, BY_FOLDER, CHECKED = "normal", "anomalous", "mask", "by folder", "checked"
 _SPLITS = ("train", "test")
 
@@ -113,7 +114,7 @@ def arrange(upload: Path, kept: list[Kept]) -> Arranged:
     for item in kept:
         if item.role == MASK:
             continue
-        folder = {NORMAL: "good/", CHECKED: ""}.get(item.role) if item.role != ANOMALOUS else f"{kinds[item.kind]}/"
+        folder = {NORMAL: GOOD, CHECKED: ""}.get(item.role) if item.role != ANOMALOUS else f"{kinds[item.kind]}/"
         place = f"{folder}{counts[str(folder)]:04d}.png"
         counts[str(folder)] += 1
         _move(item.path, upload / IMAGES / place)

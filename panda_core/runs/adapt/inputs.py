@@ -23,6 +23,7 @@ from panda_core.records import write_atomically
 from panda_core.runs.adapt.settings import AdaptPlan, outliers_of
 from panda_core.runs.calibration import calibration_rows
 from panda_core.runs.data import check_enough, original_rows
+from panda_core.runs.uploads import cache_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _activations(plan: AdaptPlan, images: Images, split: str) -> Computing[Trunk
         image_size=int(plan.config.image_size or 0),
         dtype=str(plan.option("cache_dtype")),
         device=plan.device,
-        cache_dir=default_cache_dir(),
+        cache_dir=cache_of(plan.config) if split in ("train", "test") else default_cache_dir(),
     )
 
 

@@ -1,0 +1,82 @@
+"""What people say of images that they have dropped, after the drop: this one is bad, that one is normal after all."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+
+from panda_core.datasets.own.folder import MASKS
+from panda_core.datasets.own.layout import ANOMALOUS, GOOD, IMAGES, NAMES
+from panda_core.errors import PandaError, UsageError
+from panda_core.records import cannot_write, write_json
+from panda_core.runs.uploads import ABOUT, Upload, check_free, find_upload
+
+
+def is_normal(place: str) -> bool:
+    """Return whether the image at a place of an upload counts as normal."""
+    return place.startswith(GOOD)
+
+
+def correct(upload: Upload, place: str, *, is_anomaly: bool) -> Upload:
+    """Return the upload once its image at `place` counts as anomalous, or as normal; its masks then are no more.
+
+    Refused while a queued or running run needs the images; a run that is finished no longer fits them: learn again.
+    """
+    names = upload.names()
+    if place not in names:
+        raise UsageError(f"There is no image `{place}` in these images. Look at the page again.")
+    check_free(upload.token)
+    if is_normal(place) != is_anomaly:
+        return upload
+    name = names.pop(place)
+    names[_free_place(names, is_anomaly)] = name
+    try:
+        target = upload.images / _free_place(upload.names(), is_anomaly)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (upload.images / place).rename(target)
+        for mask in (upload.images / MASKS / Path(place).parent.name).glob(f"{Path(place).stem}_mask*.png"):
+            mask.unlink()
+    except OSError as error:
+        raise cannot_write(upload.images, error) from error
+    return _recorded(upload, names)
+
+
+def add(upload: Upload, other: Upload, place: str, *, is_anomaly: bool) -> Upload:
+    """Return the upload once it holds the image at `place` of another one as well, as an anomaly or as normal."""
+    judged, names = other.names(), upload.names()
+    if place not in judged:
+        raise UsageError(f"There is no image `{place}` in these images. Look at the page again.")
+    check_free(upload.token)
+    target = _free_place(names, is_anomaly)
+    try:
+        (upload.images / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(other.images / place, upload.images / target)
+    except OSError as error:
+        raise cannot_write(upload.images, error) from error
+    return _recorded(upload, names | {target: judged[place]})
+
+
+def _free_place(names: dict[str, str], is_anomaly: bool) -> str:
+    """Return a place, that nothing has, for one more image of a kind."""
+    folder = f"{ANOMALOUS}/" if is_anomaly else GOOD
+    numbers = [int(match[1]) for place in names if (match := re.fullmatch(rf"{re.escape(folder)}(\d+)\.png", place))]
+    return f"{folder}{max(numbers, default=-1) + 1:04d}.png"
+
+
+def _recorded(upload: Upload, names: dict[str, str]) -> Upload:
+    """Write the names and counts of an upload down, and return it as it is now."""
+    kinds = Counter(place.partition("/")[0] for place in names if not is_normal(place))
+    masks = sum(1 for _ in (upload.path / IMAGES / MASKS).rglob("*.png"))
+    normals = len(names) - kinds.total()
+    understood = dataclasses.replace(
+        upload.understood, normals=normals, anomalies=dict(sorted(kinds.items())), masks=masks
+    )
+    write_json(upload.path / NAMES, names)
+    write_json(upload.path / ABOUT, dataclasses.asdict(understood))
+    found = find_upload(upload.token)
+    if found is None:
+        raise PandaError("These images have been removed meanwhile. Drop them again.")
+    return found
