@@ -8,6 +8,12 @@ or of minibatch means; its file of F was published, the code that made it was no
 averaged, which is the diagonal itself and does not depend on a batch size. Where no labelled ImageNet images are
 at hand, labels are drawn from the network's own predictions on the normal images (the "true" Fisher on other data),
 a deviation that every run names.
+
+The released code adds the penalty to the loss and clips the gradient of their sum to 1e-3 (`ElasticPenalty.__call__`),
+which is kept for networks like the paper's. The bundled networks learn at rates some hundred times as high, so that one
+step may be far: at a high strength the clipped gradient is all penalty, and weights bounce over their start by whole
+steps, the farther the firmer they are held. There, the loss's gradient is clipped alone, and the penalty follows as a
+step of its own (`ElasticPenalty.pull`), implicit and therefore stable at any strength.
 """
 
 from __future__ import annotations
@@ -27,18 +33,26 @@ from panda_core.features.trunk import activation_batch
 class ElasticPenalty:
     """(strength / 2) sum_i F_i (theta_i - theta0_i)^2 over the adapted parameters.
 
-    initial: name -> pretrained value. importance: name -> F, of the same shape and >= 0: the Fisher diagonal for
-    EWC, or None for the paper's ablation in which every weight is equally elastic (F = 1).
+    initial: name -> pretrained value.
+    importance: name -> F, of the same shape and >= 0: the Fisher diagonal for EWC, or None for the paper's ablation in
+        which every weight is equally elastic (F = 1).
+    implicit: whether weights are pulled back after each step (`pull`), not by the gradient of the loss.
     """
 
     def __init__(
-        self, initial: Mapping[str, Tensor], importance: Mapping[str, Tensor] | None, *, strength: float
+        self,
+        initial: Mapping[str, Tensor],
+        importance: Mapping[str, Tensor] | None,
+        *,
+        strength: float,
+        implicit: bool,
     ) -> None:
         if importance is not None and set(importance) != set(initial):
             raise ValueError("Importance and parameters must have the same names.")
         self.initial = {name: value.detach().clone() for name, value in initial.items()}
         self.importance = importance
         self.strength = strength
+        self.implicit = implicit
 
     def __call__(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Return the penalty of the current parameters: a scalar, exactly 0 at the pretrained ones."""
@@ -47,6 +61,21 @@ class ElasticPenalty:
             drift = (parameters[name] - initial).square()
             terms.append((drift if self.importance is None else self.importance[name] * drift).sum())
         return 0.5 * self.strength * torch.stack(terms).sum()
+
+    @torch.no_grad()
+    def pull(self, parameters: Mapping[str, Tensor], rate: float) -> None:
+        """Move the parameters to where rate * penalty + |step|^2 / 2 is smallest.
+
+        That is theta0 + (theta - theta0) / (1 + r F) with r = rate * strength. rate: how far the step before has moved
+        weights for each unit of the loss's gradient. The two together are the proximal gradient method (Parikh & Boyd,
+        "Proximal Algorithms", 2014, Sec. 4.2): at rest where loss plus penalty is smallest, and no strength overshoots.
+        """
+        if self.strength == 0:
+            return  # theta0 + (theta - theta0) would round
+        r = rate * self.strength
+        for name, initial in self.initial.items():
+            held = 1 + r * (1 if self.importance is None else self.importance[name])
+            parameters[name].copy_(initial + (parameters[name] - initial) / held)
 
 
 def fisher_diagonal(

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from panda_core.methods.elastic import ElasticPenalty, fisher_diagonal
@@ -28,7 +30,7 @@ def test_penalty_and_gradient_are_exactly_zero_at_the_start(importance: dict[str
     """A first step that the penalty already bends."""
     initial = parameters()
     current = {name: value.clone().requires_grad_(True) for name, value in initial.items()}
-    penalty = ElasticPenalty(initial, importance, strength=1e4)(current)
+    penalty = ElasticPenalty(initial, importance, strength=1e4, implicit=False)(current)
     assert penalty.item() == 0.0
     for gradient in torch.autograd.grad(penalty, list(current.values())):
         assert (gradient == 0).all()
@@ -42,9 +44,9 @@ def test_moving_one_weight_costs_half_strength_fisher_square(strength: float) ->
         for place in range(value.numel()):
             moved = {key: item.clone() for key, item in initial.items()}
             moved[name].view(-1)[place] += 0.01
-            found = ElasticPenalty(initial, importance, strength=strength)(moved).item()
+            found = ElasticPenalty(initial, importance, strength=strength, implicit=False)(moved).item()
             assert found == pytest.approx(strength / 2 * importance[name].view(-1)[place].item() * 0.01**2, rel=1e-3)
-            equal = ElasticPenalty(initial, None, strength=strength)(moved).item()
+            equal = ElasticPenalty(initial, None, strength=strength, implicit=False)(moved).item()
             assert equal == pytest.approx(strength / 2 * 0.01**2, rel=1e-3)
 
 
@@ -58,18 +60,20 @@ def test_penalty_is_the_slow_sum() -> None:
             importance[name].flatten(), current[name].flatten(), initial[name].flatten(), strict=True
         )
     )
-    assert ElasticPenalty(initial, importance, strength=7.0)(current).item() == pytest.approx(3.5 * slow, rel=1e-5)
+    assert ElasticPenalty(initial, importance, strength=7.0, implicit=False)(current).item() == pytest.approx(
+        3.5 * slow, rel=1e-5
+    )
 
 
 def test_strength_zero_costs_nothing() -> None:
     """A penalty that cannot be switched off."""
-    assert ElasticPenalty(parameters(), importances(), strength=0.0)(parameters(2)).item() == 0.0
+    assert ElasticPenalty(parameters(), importances(), strength=0.0, implicit=False)(parameters(2)).item() == 0.0
 
 
 def test_the_start_is_remembered_not_referred_to() -> None:
     """Initial weights that are the live ones: the penalty would be zero for ever."""
     live = parameters()
-    penalty = ElasticPenalty(live, None, strength=2.0)
+    penalty = ElasticPenalty(live, None, strength=2.0, implicit=False)
     live["b"] += 1
     assert penalty(live).item() == pytest.approx(4.0)
 
@@ -77,7 +81,59 @@ def test_the_start_is_remembered_not_referred_to() -> None:
 def test_names_must_match() -> None:
     """A Fisher diagonal of another cut, silently used for some weights."""
     with pytest.raises(ValueError, match="same names"):
-        ElasticPenalty(parameters(), {"b": torch.ones(4)}, strength=1.0)
+        ElasticPenalty(parameters(), {"b": torch.ones(4)}, strength=1.0, implicit=False)
+
+
+def pulled(strength: float, rate: float = 0.3, importance: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
+    """Return how far (7,) weights that have moved lie from their start after one pull, F as given or all alike."""
+    initial, current = parameters(), parameters(2)
+    ElasticPenalty(initial, importance, strength=strength, implicit=True).pull(current, rate)
+    return torch.cat([(current[name] - initial[name]).flatten() for name in initial])
+
+
+@pytest.mark.parametrize("importance", [None, importances()])
+def test_a_pull_is_the_proximal_step_of_the_penalty(importance: dict[str, torch.Tensor] | None) -> None:
+    """Another step than the implicit one: its gradient must be zero, rate * d penalty + (end - begin) = 0."""
+    initial, begin = parameters(), parameters(2)
+    end = {name: value.clone() for name, value in begin.items()}
+    penalty = ElasticPenalty(initial, importance, strength=7.0, implicit=True)
+    penalty.pull(end, 0.3)
+    end = {name: value.requires_grad_(True) for name, value in end.items()}
+    gradients = torch.autograd.grad(penalty(end), list(end.values()))
+    for gradient, after, before in zip(gradients, end.values(), begin.values(), strict=True):
+        torch.testing.assert_close(0.3 * gradient + after - before, torch.zeros_like(after), atol=1e-5, rtol=0)
+
+
+@given(st.floats(0, 1e12), st.floats(0, 1e12), st.floats(1e-6, 1e3))
+def test_a_firmer_pull_leaves_weights_nearer_and_never_overshoots(one: float, other: float, rate: float) -> None:
+    """Weights that bounce over their start: what a high strength did where it was part of the clipped gradient."""
+    free = pulled(0.0)
+    loose, firm = pulled(min(one, other), rate, importances()), pulled(max(one, other), rate, importances())
+    assert (firm.abs() <= loose.abs() + 1e-6).all() and (loose.abs() <= free.abs() + 1e-6).all()
+    assert (firm * free >= 0).all()
+
+
+def test_the_firmest_pull_is_the_start_and_none_at_all_is_exact() -> None:
+    """NaN at the largest strength; strength 0 that rounds the weights it does not touch."""
+    torch.testing.assert_close(pulled(1e12), torch.zeros(10), atol=1e-9, rtol=0)
+    current = parameters(2)
+    ElasticPenalty(parameters(), importances(), strength=0.0, implicit=True).pull(current, 0.3)
+    assert all(torch.equal(current[name], value) for name, value in parameters(2).items())
+
+
+def test_loss_and_pull_settle_where_loss_plus_penalty_is_smallest() -> None:
+    """A strength that weighs loss and penalty otherwise than the paper's sum of both does."""
+    torch.manual_seed(0)
+    target, live = torch.randn(5, dtype=torch.double), {"w": torch.zeros(5, dtype=torch.double)}
+    importance = {"w": torch.rand(5, dtype=torch.double)}
+    penalty = ElasticPenalty(live, importance, strength=3.0, implicit=True)
+    for _ in range(400):
+        live["w"] -= 0.2 * (live["w"] - target)  # the gradient of |w - target|^2 / 2
+        penalty.pull(live, 0.2)
+    live["w"].requires_grad_(True)
+    total = (live["w"] - target).square().sum() / 2 + penalty(live)
+    (gradient,) = torch.autograd.grad(total, [live["w"]])
+    assert gradient.abs().max() < 1e-9
 
 
 CPU = torch.device("cpu")

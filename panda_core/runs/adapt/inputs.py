@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from panda_core.backbones import find_backbone
 from panda_core.config import default_cache_dir
 from panda_core.datasets import Images, imagenet_images, split_digest
 from panda_core.datasets.io.smaller import SmallerImages, typical_side
@@ -77,11 +78,13 @@ def set_up(plan: AdaptPlan) -> Computing[Inputs]:
 def _penalty(plan: AdaptPlan, train: TrunkActivations) -> Computing[tuple[ElasticPenalty | None, str | None]]:
     """Return what holds the weights, and where their importance comes from, in words; None, None without a penalty."""
     initial = {name: value for name, value in plan.network.tail.named_parameters() if value.requires_grad}
+    implicit = not find_backbone(str(plan.config.backbone)).follows_paper
     if plan.recipe.penalty == "l2":
-        return ElasticPenalty(initial, None, strength=float(plan.option("l2_strength"))), None
+        return ElasticPenalty(initial, None, strength=float(plan.option("l2_strength")), implicit=implicit), None
     if plan.recipe.penalty == "ewc":
         importance, source = yield from _fisher(plan, train)
-        return ElasticPenalty(initial, importance, strength=float(plan.option("ewc_strength"))), source
+        strength = float(plan.option("ewc_strength"))
+        return ElasticPenalty(initial, importance, strength=strength, implicit=implicit), source
     return None, None
 
 

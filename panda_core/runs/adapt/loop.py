@@ -198,23 +198,38 @@ def _train_step(
     plan.network.tail.train(plan.network.statistics_move)
     loss = learner.loss(rows, step)
     plan.network.tail.eval()
-    if penalty is not None:
-        loss = loss + penalty(parameters)
-    value = loss.item()
+    total = loss if penalty is None else loss + penalty(parameters)
+    value = total.item()
     if not np.isfinite(value):
         raise PandaError(
             f"The loss is not finite at step {step + 1}: the learning rate of {rate:g} is likely too high. "
             f"Everything up to the last checkpoint is kept; start again with `--lr {rate / 10:g}`."
         )
     optimiser.zero_grad()
-    loss.backward()
-    if "clip" in plan.recipe.options:
-        # The released code clips the global L2 norm of the total loss's gradient; the paper gives the number alone.
-        torch.nn.utils.clip_grad_norm_(list(parameters.values()), float(plan.option("clip")))
+    apart = penalty is not None and penalty.implicit
+    (loss if apart else total).backward()
+    shortened = _clip(plan, parameters)
     for group in optimiser.param_groups:
         group["lr"] = rate * learner.rate(step)
     optimiser.step()
+    if penalty is not None and apart:
+        # By as much as the step would move along the penalty's gradient, were it shortened as the loss's: the balance
+        # of the two is then the strength's alone. Momentum repeats a gradient 1 / (1 - m) times.
+        momentum = float(plan.config.set.get("momentum", 0.0))
+        penalty.pull(parameters, rate * learner.rate(step) * shortened / (1 - momentum))
     return value
+
+
+def _clip(plan: AdaptPlan, parameters: dict[str, Tensor]) -> float:
+    """Shorten the gradient to the recipe's `clip`, if it has one; return by which factor, at most 1.
+
+    The released code clips the global L2 norm of the total loss's gradient; the paper gives the number alone.
+    """
+    if "clip" not in plan.recipe.options:
+        return 1.0
+    longest = float(plan.option("clip"))
+    norm = torch.nn.utils.clip_grad_norm_(list(parameters.values()), longest)
+    return min(1.0, longest / max(norm.item(), longest))
 
 
 def _state(plan: AdaptPlan, learner: Learner) -> dict[str, Tensor]:

@@ -128,23 +128,40 @@ def test_a_penalty_of_strength_zero_is_early_stopping(
 ) -> None:
     """A penalty that disturbs the training it does not take part in: equal bit for bit."""
     changes: dict[str, Any] = {"lr": 0.5, "steps": 6, "eval_every": 2}
-    plain = contents(finish(tiny(recipe="panda-early", **changes))[0])
-    zero = contents(finish(tiny(recipe=recipe, set={option: 0}, **changes))[0])
+    plain = contents(finish(tiny(recipe="panda-early", set={"weight_decay": 0.01}, **changes))[0])
+    zero = contents(finish(tiny(recipe=recipe, set={"weight_decay": 0.01, option: 0}, **changes))[0])
     files = [name for name in plain if name.startswith(("checkpoints/", "arrays/"))]
     assert len(files) > 4
     for name in files:
         assert zero[name] == plain[name], name
 
 
+HELD: dict[str, Any] = {"steps": 20, "eval_every": 20, "train_limit": 40}
+STRENGTHS = (0.0, 1.0, 1e2, 1e4, 1e12)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize(("recipe", "option"), [("panda-ewc", "ewc_strength"), ("panda-l2", "l2_strength")])
-def test_a_strong_penalty_holds_the_weights(tiny: Tiny, finish: Finish, recipe: str, option: str) -> None:
-    """A penalty without effect. Weights that the Fisher diagonal calls unimportant may still move."""
-    options = {"clip": 1.0, "weight_decay": 0, "momentum": 0}
+def test_the_firmer_weights_are_held_the_nearer_they_stay(
+    tiny: Tiny, finish: Finish, recipe: str, option: str, momentum: float
+) -> None:
+    """Weights that bounce around their start the farther the firmer they are held; a strongest hold that lets go."""
+    options = {"clip": 1e-2, "weight_decay": 0, "momentum": momentum}
     ways = []
-    for strength in (0, 2.0):
-        folder, _ = finish(tiny(recipe=recipe, steps=20, eval_every=20, lr=0.2, set={**options, option: strength}))
+    for strength in STRENGTHS:
+        folder, _ = finish(tiny(recipe=recipe, lr=30.0, set={**options, option: strength}, **HELD))
         ways.append((weights(folder, 20) - weights(folder, 0)).norm().item())
-    assert ways[1] < ways[0]
+    assert ways == sorted(ways, reverse=True)
+    assert ways[-1] < 1e-3 * ways[0]
+    assert len(set(ways)) == len(ways), "and every strength counts"
+
+
+@pytest.mark.parametrize("recipe", ["panda-ewc", "panda-l2"])
+def test_held_firmest_scores_are_those_of_the_frozen_network(tiny: Tiny, finish: Finish, recipe: str) -> None:
+    """A hold that cannot be made as firm as one likes; weights that no logit depends on are free, and hardly matter."""
+    option = {"panda-ewc": "ewc_strength", "panda-l2": "l2_strength"}[recipe]
+    folder, _ = finish(tiny(recipe=recipe, lr=30.0, set={"clip": 1e-2, option: 1e12}, **HELD))
+    np.testing.assert_allclose(folder.arrays(20).scores, folder.arrays(0).scores, rtol=1e-2, atol=1e-6)
 
 
 def shuffled(task: OneClassTask, seed: int) -> OneClassTask:

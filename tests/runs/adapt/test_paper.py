@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from panda_core import RunConfig
-from panda_core.backbones import find_backbone
+from panda_core.backbones import BACKBONES, find_backbone
 from panda_core.backbones.efficientnet_lite import weights_file
 from panda_core.backbones.lite_network import whole_network
 from panda_core.bench.grid import load_grid
@@ -80,9 +80,17 @@ def released_steps(
     [("panda-early", 0.01, 1e6, 0.0), ("panda-early", 30.0, 1e-3, 0.0), ("panda-l2", 30.0, 1e-3, 50.0)],
 )
 def test_two_steps_equal_the_released_codes(
-    finish: Callable[..., Any], tmp_path: Path, recipe: str, lr: float, clip: float, strength: float
+    finish: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recipe: str,
+    lr: float,
+    clip: float,
+    strength: float,
 ) -> None:
-    """Another loss, center, clip, decay, momentum or penalty under the name of PANDA."""
+    """Another loss, center, clip, decay, momentum or penalty under the name of PANDA, for networks like its own."""
+    bundled = BACKBONES["efficientnet_lite0"]
+    monkeypatch.setitem(BACKBONES, bundled.key, dataclasses.replace(bundled, follows_paper=True))
     options: dict[str, Any] = {"clip": clip, "cache_dtype": "float32", "calibrate_on": "train", "cut": f"blocks.{CUT}"}
     if strength:
         options["l2_strength"] = strength
@@ -173,9 +181,9 @@ SEEDS = range(5) if SLOW else range(2)
 
 @pytest.fixture
 def broken(finish: Callable[..., Any], tmp_path: Path) -> Callable[..., list[Event]]:
-    """Return a function (recipe, seed) -> the events of a run whose learning rate is a hundred times too high."""
+    """Return a function (recipe, seed, ...) -> the events of a run whose learning rate is a hundred times too high."""
 
-    def run(recipe: str, seed: int) -> list[Event]:
+    def run(recipe: str, seed: int, lr: float = 20.0, **options: Any) -> list[Event]:
         config = RunConfig(
             dataset="digits",
             normal_class="3",
@@ -187,9 +195,9 @@ def broken(finish: Callable[..., Any], tmp_path: Path) -> Callable[..., list[Eve
             batch_size=16,
             steps=48 if SLOW else 24,
             eval_every=6,
-            lr=20.0,
+            lr=lr,
             seed=seed,
-            set={"cut": "blocks.4"},
+            set={"cut": "blocks.4", **options},
             runs_dir=str(tmp_path / "runs"),
             device="cpu",
         )
@@ -215,3 +223,15 @@ def test_a_rate_far_too_high_breaks_the_features(broken: Callable[..., list[Even
     np.testing.assert_array_equal(curve(stopped, "anomalous_ratio"), ratio)
     ends = [event.metrics["auroc"] for event in (plain[-1], stopped[-1]) if isinstance(event, RunFinished)]
     assert ends[1] >= ends[0] - 0.01
+
+
+@pytest.mark.parametrize("lr", [2.0, 20.0, 100.0])
+def test_no_strength_draws_anomalies_in_more_than_no_hold_does(broken: Callable[..., list[Event]], lr: float) -> None:
+    """More strength, more collapse: what the penalty did inside the clipped gradient."""
+    kept = []
+    for strength in (0.0, 1.0, 100.0, 1e6):
+        events = broken("panda-ewc", 0, lr, ewc_strength=strength, weight_decay=0.0, fisher_images=30)
+        ratio = curve(events, "anomalous_ratio")
+        kept.append(ratio[-1] / ratio.max())
+    assert min(kept) > kept[0] - 0.01, kept
+    assert kept[-1] > 0.98, kept
