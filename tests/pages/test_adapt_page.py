@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 
 from panda_core.config import RunConfig
 from panda_core.events import CacheProgress, Evaluated, RunStarted, Stepped
-from panda_core.figures import Curve
 from panda_core.runs.folder import RunFolder
 
 
@@ -229,23 +227,6 @@ def point(step: int, time: float) -> Evaluated:
         step=step, images_seen=0, auroc=0.9, auroc_low=0.8, auroc_high=1.0, center_auroc=0.9, spread=1.0,
         normal_ratio=1.0, anomalous_ratio=2.0, effective_rank=9.0, alarm="adapting", seconds=0.1, time=time,
     )  # fmt: skip
-
-
-def test_story_follows_the_curve() -> None:
-    """Guards the captions of the film: they must not speak of a collapse that has not come, nor miss one."""
-    from pages.shared.player.story import story_of
-
-    curve = Curve(
-        last_step=4, steps=(0, 1, 2, 3, 4), auroc=(0.91, 0.95, 0.96, 0.85, 0.5),
-        anomalous_ratio=(1.7, 1.8, 1.2, 1.0, 1.0), normal_ratio=(1.0,) * 5, spread=(1.0,) * 5,
-    )  # fmt: skip
-    phases = [words["phase"] for words in story_of(curve)]
-    assert phases == ["unadapted", "adapting", "adapting", "collapsed", "collapsed"]
-    apart = story_of(dataclasses.replace(curve, anomalous_ratio=(1.7, 1.9, 2.5, 2.4, 1.0)))
-    assert [words["phase"] for words in apart[3:]] == ["collapsing", "collapsed"]
-    lower = story_of(dataclasses.replace(curve, auroc=(0.91, 0.90, 0.96, 0.85, 0.5)))
-    assert "not told apart any better" in lower[1]["caption"] and lower[1]["phase"] == "adapting"
-    assert "still stand apart" in apart[3]["caption"]  # and not that all images have the same features
 
 
 def test_an_option_without_effect_is_not_offered(open_page: Any) -> None:

@@ -13,12 +13,10 @@ from pages.shared.duel.page import DUELLISTS, chosen_runs, duellist
 from pages.shared.duel.race import duel_data, positions_at
 from pages.shared.examine.stopping_view import relative_scores
 from pages.shared.forms.presets import STRENGTHS, elastic_settings
-from pages.shared.player.story import story_of
 from pages.shared.player.time_machine import machine_data, place_of
 from pages.shared.player.time_machine_maps import find_maps, maps_config, same_images, segmentations_of
 from pages.shared.runs.choice import find_run
 from panda_core.errors import PandaError
-from panda_core.figures import Curve
 from panda_core.records import write_arrays, write_json
 from panda_core.runs.folder import list_runs
 from panda_core.runs.kinds import resolve
@@ -206,19 +204,6 @@ def test_a_recorded_run_comes_with_its_maps(open_page: Any) -> None:
 def test_the_step_of_an_address(text: str, place: int | None) -> None:
     """A link that ends in an error, or at a step that was not meant."""
     assert place_of(text, [0, 10, 20]) == place
-
-
-def curve(*auroc: float | None) -> Curve:
-    many = len(auroc)
-    return Curve(steps=tuple(range(many)), auroc=auroc, anomalous_ratio=(2.0,) * many)
-
-
-def test_the_story_has_a_plain_word_for_each_step() -> None:
-    """A collapsed run called healthy, a plateau called a collapse, or a run without anomalies that is judged."""
-    words = [entry["phase"] for entry in story_of(curve(0.9, 0.95, 0.951, 0.92, 0.7))]
-    assert words == ["unadapted", "adapting", "healthy", "collapsing", "collapsed"]
-    assert {entry["phase"] for entry in story_of(curve(None, None))} == {"no anomalies known"}
-    assert [entry["alarm"] for entry in story_of(curve(0.9, 0.9), ["adapting", "collapsing"])][1] == "collapsing"
 
 
 def test_a_duel_stands_at_the_last_measured_step() -> None:

@@ -1,73 +1,178 @@
-"""The story of a run in plain words: which phase each measurement belongs to, its caption, and what the alarm says."""
+"""The story of a run in plain words: one state for each measurement, its caption, the alarm's gauge, and the pace.
+
+The state is told with test labels where there are any, else by the alarm alone: never by both. Each caption claims
+something of the numbers of its own step (`CLAIMS`). A state is entered at one value and left at another, so that a
+number which wavers about a line does not make the words waver.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
 
 from panda_core.figures import Curve
+from panda_core.methods.alarm import COLLAPSING, KEPT
 
-UNADAPTED, ADAPTING, HEALTHY, COLLAPSING, COLLAPSED = "unadapted", "adapting", "healthy", "collapsing", "collapsed"
-UNKNOWN = "no anomalies known"
-# AUROC below its best so far, from which on the features are said to collapse: more than chance moves it here.
-FALLEN = 0.02
-FAR = 0.1  # AUROC below the unadapted network's: a collapse, wherever anomalies lie
-STILL = 0.004  # AUROC that a healthy plateau moves at most between two measurements
+UNADAPTED, BETTER, AS_BEFORE, FADING, WORSE, COLLAPSED = (
+    "unadapted",
+    "better",
+    "as before",
+    "past its best",
+    "worse",
+    "collapsed",
+)
+DRAWN_IN = "better, drawn in"  # a caption of its own; the state on screen is `BETTER`
+QUIET, FIRED = "alarm silent", "alarm fired"  # where no anomalies are known, and the alarm alone can speak
 
 CAPTIONS = {
-    UNADAPTED: (
-        "The network as it was pretrained. Normal images lie loosely around their center, anomalies among them and "
-        "beyond."
+    UNADAPTED: "The network as it was pretrained: nothing has been adapted yet.",
+    BETTER: "Anomalies are told apart better than by the unadapted network.",
+    DRAWN_IN: (
+        "Anomalies are still told apart better than by the unadapted network, but they too are drawn towards the "
+        "center: compared with training images they lie nearer to it than at the start."
     ),
-    "improving": "Normal images pull together, and anomalies stand out more clearly than before.",
-    "pulling": "Normal images pull together, but anomalies are not told apart any better than at best so far.",
-    "warning": (
-        "A warning: anomalies are drawn towards the center too. Their nearest neighbours still give them away, but not "
-        "for long."
-    ),
-    HEALTHY: "Little changes any more: normal images lie close together, and anomalies stay apart.",
-    "worse": (
-        "It has become worse: some anomalies lie among normal images now, though most still stand apart. Adapting "
-        "further rarely brings them back."
-    ),
-    COLLAPSING: (
-        "The network has gone too far. Anomalies are pulled into the center as well, and scores lose their meaning."
-    ),
-    COLLAPSED: (
-        "Collapsed: worse than the network that was never adapted. Images have almost the same features, whatever they "
-        "show."
-    ),
-    UNKNOWN: "The test set lacks normal images or anomalies, so nobody can say whether they can still be told apart.",
+    AS_BEFORE: "Anomalies are told apart about as well as by the unadapted network.",
+    FADING: "Past its best: at an earlier step anomalies were told apart better than now.",
+    WORSE: "Adapting has done harm: anomalies are told apart worse than by the unadapted network.",
+    COLLAPSED: "Collapsed: more than half of what the unadapted network could tell apart is lost.",
+    QUIET: "No anomalies are known here, and the alarm has not fired.",
+    FIRED: "No anomalies are known here. The alarm, which needs none, has fired: the features collapse.",
 }
 
 
-def story_of(curve: Curve, alarms: Sequence[str] = ()) -> list[dict[str, str]]:
-    """Return phase, caption and alarm of each step. The phase is told with test labels, the alarm without any."""
-    words: list[dict[str, str]] = []
-    best = 0.0
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """What captions speak of, at one step. best: the largest AUROC until then, this step's included."""
+
+    step: int
+    auroc: float | None
+    unadapted: float | None
+    best: float
+    ratio: float | None
+    first_ratio: float | None
+    fired: bool
+
+    @property
+    def gain(self) -> float:
+        return (self.auroc or 0.0) - (self.unadapted or 0.0)
+
+    @property
+    def lost(self) -> float:
+        """The share that is lost of what the unadapted network told apart better than by guessing."""
+        could = (self.unadapted or 0.0) - 0.5
+        return -self.gain / could if could > NOTHING else 0.0
+
+    @property
+    def nearer(self) -> float:
+        """The share that is left of how much farther out than training images anomalies lay at the start."""
+        if self.ratio is None or self.first_ratio is None or self.first_ratio <= 1:
+            return 1.0
+        return (self.ratio - 1) / (self.first_ratio - 1)
+
+
+NOTHING = 0.05  # AUROC above guessing, of which nobody can say that it is lost
+SAME = 0.02  # AUROC within which two networks are called alike: more than chance moves it here
+# State -> (its measure, where it is entered, where it is left); the gravest that holds is told.
+_STATES: tuple[tuple[str, Callable[[Numbers], float], float, float], ...] = (
+    (COLLAPSED, lambda now: now.lost, 0.55, 0.5),
+    (WORSE, lambda now: -now.gain, SAME, SAME / 2),
+    (FADING, lambda now: now.best - (now.auroc or 0.0), SAME, SAME / 2),
+    (BETTER, lambda now: now.gain, SAME / 2, SAME / 4),
+)
+# Caption -> whether what it says is so: what the captions of all steps are tested against.
+CLAIMS: dict[str, Callable[[Numbers], bool]] = {
+    UNADAPTED: lambda now: now.step == 0,
+    BETTER: lambda now: now.gain > 0,
+    DRAWN_IN: lambda now: now.gain > 0 and now.nearer < 1,
+    AS_BEFORE: lambda now: abs(now.gain) <= SAME,
+    FADING: lambda now: (now.auroc or 0.0) < now.best,
+    WORSE: lambda now: now.gain < 0,
+    COLLAPSED: lambda now: now.lost >= 0.5,
+    QUIET: lambda now: now.auroc is None and not now.fired,
+    FIRED: lambda now: now.auroc is None and now.fired,
+}
+
+
+def numbers_of(curve: Curve, alarms: Sequence[str] = ()) -> list[Numbers]:
+    """Return what captions speak of, for each step of a curve. alarms: what the alarm says, without labels."""
+    best, found = 0.0, []
     for index, step in enumerate(curve.steps):
-        now = curve.auroc[index]
-        best = max(best, now or 0.0)
-        phase, key = _phase(curve, index, best) if now is not None else (UNKNOWN, UNKNOWN)
-        if step == 0 and now is not None:
-            phase, key = UNADAPTED, UNADAPTED
-        alarm = alarms[index] if index < len(alarms) else ""
-        words.append({"phase": phase, "caption": CAPTIONS[key], "alarm": alarm})
+        best = max(best, curve.auroc[index] or 0.0)
+        ratios = curve.anomalous_ratio[index], curve.anomalous_ratio[0]
+        fired = index < len(alarms) and alarms[index] == COLLAPSING
+        found.append(Numbers(step, curve.auroc[index], curve.auroc[0], best, *ratios, fired))
+    return found
+
+
+def story_of(curve: Curve, alarms: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Return for each step of a curve its state, the key of its caption, and the caption."""
+    words: list[dict[str, str]] = []
+    state = caption = ""
+    for now in numbers_of(curve, alarms):
+        state = _state(now, state)
+        drawn = state == BETTER and now.nearer < (1.0 if caption == DRAWN_IN else 0.7)
+        caption = DRAWN_IN if drawn else state
+        words.append({"phase": state, "key": caption, "caption": CAPTIONS[caption]})
     return words
 
 
-def _phase(curve: Curve, index: int, best: float) -> tuple[str, str]:
-    """Return the phase at an index, and which caption tells it. best: the largest AUROC until then."""
-    now, before = curve.auroc[index] or 0.0, curve.auroc[max(index - 1, 0)] or 0.0
-    ratio, first = curve.anomalous_ratio[index] or 1.0, curve.anomalous_ratio[0] or 1.0
-    drawn_in = ratio < 1 + 0.35 * (first - 1)
-    if best - now > FALLEN:
-        unadapted = curve.auroc[0] or 0.0
-        if not drawn_in and now > unadapted - FAR:
-            return COLLAPSING, "worse"
-        phase = COLLAPSED if now < unadapted - FALLEN else COLLAPSING
-        return phase, phase
-    if drawn_in:
-        return ADAPTING, "warning"
-    if index > 1 and abs(now - before) < STILL:
-        return HEALTHY, HEALTHY
-    return ADAPTING, "improving" if now >= best - STILL else "pulling"
+def _state(now: Numbers, before: str) -> str:
+    """Return the state at a step. before: that of the measurement before, which is kept longer than it is entered."""
+    if now.auroc is None or now.unadapted is None:
+        return FIRED if now.fired else QUIET
+    if now.step == 0:
+        return UNADAPTED
+    for state, measure, enter, leave in _STATES:
+        if measure(now) > (leave if state == before else enter):
+            return state
+    return AS_BEFORE
+
+
+def gauge_of(curve: Curve, alarms: Sequence[str]) -> dict[str, Any] | None:
+    """Return what the alarm measures at each step and its line, without labels; None in logs of older versions."""
+    if not curve.neighbour_overlap or curve.neighbour_overlap[0] is None:
+        return None
+    return {
+        "name": "Neighbours kept",
+        "values": [None if value is None else round(value, 4) for value in curve.neighbour_overlap],
+        "line": KEPT,
+        "fired": next((index for index, alarm in enumerate(alarms) if alarm == COLLAPSING), None),
+    }
+
+
+SHORTEST = 250  # ms for which a measurement is on screen
+HAPPENING = 12_000  # ms of a film, shared among its measurements by how much changes there
+READING = 2_500  # ms for which a caption stays at least
+
+
+def pace_of(curve: Curve, words: Sequence[dict[str, str]]) -> list[int]:
+    """Return for how many milliseconds the film shows each measurement: longest where most happens.
+
+    A caption stays long enough to be read: where it would not, its measurements are shown for longer.
+    """
+    measures = (curve.auroc, curve.effective_rank, _logs(curve.spread))
+    happening: np.ndarray = np.sum([_changes(values) for values in measures], axis=0)
+    shown = SHORTEST + HAPPENING * happening / max(float(happening.sum()), 1e-9)
+    start = 0
+    for end in range(1, len(shown) + 1):
+        if end == len(shown) or words[end]["key"] != words[start]["key"]:
+            shown[start:end] *= max(1.0, READING / float(shown[start:end].sum()))
+            start = end
+    return [int(np.ceil(value)) for value in shown]
+
+
+def _changes(values: Sequence[float | None]) -> np.ndarray:
+    """Return how much of a curve's whole way lies about each of its points, in all 1; 0 everywhere for a flat one."""
+    known = np.array([np.nan if value is None else value for value in values], float)
+    moved = np.nan_to_num(np.abs(np.diff(known)))
+    about = np.convolve(moved, [0.5, 0.5]) if len(moved) else np.zeros(len(known))
+    return about / total if (total := float(moved.sum())) > 0 else np.zeros(len(known))
+
+
+def _logs(values: Sequence[float]) -> list[float]:
+    """Return the logarithms of positive values; a spread of 0 counts as a millionth of the first."""
+    least = 1e-6 * max(values[0] if values else 1.0, 1e-12)
+    return [float(np.log(max(value, least))) for value in values]

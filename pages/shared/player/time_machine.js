@@ -1,5 +1,7 @@
-// One scrubber over all measured steps of a run. Nothing is asked of the server after the data has arrived.
+// One scrubber over all measured steps of a run. Nothing is asked of the server after the data has arrived; while the
+// run computes, more of it arrives by itself.
 const SLOW = 0.25;
+const READING = 2500; // ms for which a caption stays at least, also where it follows a run that computes
 const machines = new WeakMap();
 
 export default function (component) {
@@ -7,13 +9,11 @@ export default function (component) {
   const root = parentElement.querySelector(".machine");
   if (!root || !data) return;
   let machine = machines.get(root);
-  const before = machine && machine.data.run === data.run ? machine.position : undefined;
-  if (machine && (before === undefined || machine.data.heat?.run !== data.heat?.run)) {
-    machine.destroy();
-    machine = undefined;
-  }
-  if (!machine) {
+  if (machine && machine.data.run === data.run && machine.data.heat?.run === data.heat?.run) machine.grow(data);
+  else {
     // Heatmaps that arrive later find the machine where it stood.
+    const before = machine && machine.data.run === data.run ? machine.position : undefined;
+    if (machine) machine.destroy();
     machine = new Machine(root, before === undefined ? data : { ...data, start: before, plays: false });
     machines.set(root, machine);
   }
@@ -47,22 +47,9 @@ class Machine extends Player {
   }
 
   wire() {
-    const { data } = this;
     this.find("restart").onclick = () => { this.position = 0; this.play(); };
     for (const name of ["autoscale", "refit"]) this.find(name).onchange = () => this.draw();
-    const refit = this.find("refit");
-    refit.disabled = !data.refitted;
-    if (refit.disabled) {
-      refit.checked = false;
-      this.find("way").textContent = "refit each step (not recorded)";
-      refit.parentElement.title = "This run did not record what a projection fitted anew would show. Compute it again to see it";
-    }
-    for (const button of this.root.querySelectorAll("[data-jump]")) {
-      const place = data.jumps[button.dataset.jump];
-      button.disabled = place === null || place === undefined;
-      if (button.disabled) button.title = "This run has no such step";
-      button.onclick = () => this.go(place);
-    }
+    this.equip();
     this.keys = (event) => {
       const inside = event.composedPath()[0];
       if (event.ctrlKey || event.altKey || event.metaKey) return;
@@ -75,8 +62,49 @@ class Machine extends Player {
     this.root.addEventListener("keydown", this.keys);
   }
 
+  // What depends on how far the run has come: jumps to what has happened, and whether directions fitted anew are known.
+  equip() {
+    const { data } = this;
+    const refit = this.find("refit");
+    refit.disabled = !data.refitted;
+    this.find("way").textContent = data.refitted ? "refit each step (lies)" : "refit each step (not recorded)";
+    if (refit.disabled) refit.checked = false;
+    for (const button of this.root.querySelectorAll("[data-jump]")) {
+      const place = data.jumps[button.dataset.jump];
+      button.hidden = place === null || place === undefined;
+      button.onclick = () => this.go(place);
+    }
+    this.root.dataset.measured = data.steps.length;
+  }
+
+  // A run that computes has been measured once more: whoever stood at its end goes on with it, others stay.
+  grow(data) {
+    if (data.points === this.data.points) return;
+    const followed = this.position >= this.last && !this.playing;
+    this.data = this.cloud.data = this.ranking.data = data;
+    if (this.heatmap) this.heatmap.data = data;
+    this.cloud.extents = [];
+    this.last = data.steps.length - 1;
+    this.position = Math.min(this.position, this.last);
+    this.find("scrub").max = this.last;
+    this.equip();
+    this.prepare();
+    if (followed) this.chase();
+  }
+
+  // To the newest measurement; where its caption is another one, not before the one that is shown has been read.
+  chase() {
+    clearTimeout(this.waiting);
+    const other = this.data.words[this.last].key !== this.shown;
+    const left = other ? READING - (performance.now() - (this.since ?? -READING)) : 0;
+    if (left > 0) this.waiting = setTimeout(() => this.chase(), left);
+    else this.position = this.last;
+    this.draw();
+  }
+
   destroy() {
     this.playing = false;
+    clearTimeout(this.waiting);
     this.leave();
     this.root.removeEventListener("keydown", this.keys);
     machines.delete(this.root);
@@ -84,6 +112,7 @@ class Machine extends Player {
 
   // A film that ends by itself leaves the address alone: whoever comes back to it sees it play.
   pause() {
+    clearTimeout(this.waiting);
     this.rest();
     this.remember();
   }
@@ -101,9 +130,8 @@ class Machine extends Player {
     window.history.replaceState(window.history.state, "", url);
   }
 
-  // The start stands still for a moment, long enough to read what is seen.
   speed() {
-    return (this.position < 1 ? 0.45 : 1) * (this.find("slow").checked ? SLOW : 1);
+    return super.speed() * (this.find("slow").checked ? SLOW : 1);
   }
 
   prepare() {
@@ -111,7 +139,7 @@ class Machine extends Player {
     this.cloud.prepare();
     this.ranking.prepare();
     this.heatmap?.prepare();
-    const marks = [["best", "best", "2 3"], ["stop", "stop", ""], ["alarm", "alarm", "6 3"]];
+    const marks = [["best", "best", "2 3"], ["stop", "stopped", ""], ["alarm", "alarm", "6 3"]];
     this.charts = [
       new Chart(this.find("auroc"), data, "AUROC (needs labels)", data.auroc_range, 2, [
         { values: data.auroc, colour: data.colours.normal, dash: "", shape: "circle", name: "", low: data.auroc_low, high: data.auroc_high },
@@ -142,8 +170,10 @@ class Machine extends Player {
     text("now", number(data.auroc[place]));
     text("phase", words.phase);
     this.find("phase").dataset.phase = words.phase;
-    text("alarm", words.alarm ? "Alarm, without labels: " + words.alarm : "");
+    this.find("phase").title = data.auroc[place] === null ? "Told by the alarm, without labels" : "Told with the test labels, by the AUROC";
     text("caption", words.caption);
+    if (words.key !== this.shown) [this.shown, this.since] = [words.key, performance.now()];
+    this.gauge(place, text);
     text("step", "step " + data.steps[place]);
     text("play", this.playing ? "Pause" : "Play");
     this.find("scrub").value = place;
@@ -152,5 +182,19 @@ class Machine extends Player {
     for (const chart of this.charts) chart.draw(this.position, place, scale);
     this.ranking.draw(place);
     this.heatmap?.draw(this.position, place);
+  }
+
+  // What the alarm measures, its value and its line: a number, no second opinion.
+  gauge(place, text) {
+    const { gauge, steps } = this.data;
+    const value = gauge && gauge.values[place];
+    this.find("gauge").hidden = value === null || value === undefined;
+    if (this.find("gauge").hidden) return;
+    const share = (number) => 100 * Math.min(Math.max(number, 0), 1) + "%";
+    text("watched", gauge.name);
+    this.find("filled").style.width = share(value);
+    this.find("line").style.left = share(gauge.line);
+    const fired = gauge.fired !== null && gauge.fired <= place ? `, fired at step ${steps[gauge.fired]}` : "";
+    text("reading", `${Math.round(100 * value)} %, line at ${Math.round(100 * gauge.line)} %${fired}`);
   }
 }

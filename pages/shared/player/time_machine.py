@@ -12,12 +12,14 @@ import streamlit as st
 from pages.shared.frame import wording
 from pages.shared.frame.teaching import hidden_panels
 from pages.shared.frame.thumbnails import embedded
-from pages.shared.player.story import story_of
+from pages.shared.player.story import gauge_of, pace_of, story_of
 from pages.shared.player.time_machine_maps import film_of, find_maps, same_images
 from pages.shared.runs.choice import find_run
 from pages.shared.runs.images import find_images, tile
 from panda_core.errors import BrokenRun, PandaError
 from panda_core.figures import Moment, curve_of, jumps, thinned, time_machine
+from panda_core.methods.alarm import COLLAPSING
+from panda_core.methods.table import find_recipe
 from panda_core.runs.arrays import AdaptArrays
 from panda_core.runs.calibration import calibrated
 from panda_core.runs.loaded import LoadedRun
@@ -85,7 +87,21 @@ def machine_data(run: LoadedRun, maps: LoadedRun | None = None) -> dict[str, Any
     data["heat"] = _heat(run, maps, data)
     for image in data["twelve"]:
         image |= _picture(run, image["row"], image["anomalous"])
-    return data | {"run": run.run_id, "jumps": jumps(curve, alarms), "words": story_of(curve, alarms)}
+    words = story_of(curve, alarms)
+    places = jumps(curve, alarms)
+    if not _rule_stopped(run):
+        places["stop"] = None
+    told = {"words": words, "pace": pace_of(curve, words), "gauge": gauge_of(curve, alarms), "jumps": places}
+    return data | told | {"run": run.run_id, "points": len(run.evaluated) + (run.metrics is not None)}
+
+
+def _rule_stopped(run: LoadedRun) -> bool:
+    """Return whether a rule of the run chose a step before its last: a fixed length chooses none."""
+    try:
+        rule = find_recipe(run.config.recipe).stop
+    except PandaError:  # of a version to come
+        return False
+    return rule == "ses" or (rule == "alarm" and any(event.alarm == COLLAPSING for event in run.evaluated))
 
 
 def _moment(arrays: AdaptArrays) -> Moment:

@@ -1,30 +1,37 @@
 // Charts beside the cloud: curves with a marker, the histogram of scores, the spectrum.
-function axes(svg, title, data) {
+function axes(svg, title) {
   const width = svg.clientWidth || 300;
   const height = svg.clientHeight || 160;
+  const k = enlargement();
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.setAttribute("aria-label", title);
-  return { width, height, left: 38, right: width - 10, top: 24, bottom: height - 22 };
+  return { k, width, height, left: 40 * k, right: width - 10, top: 24 * k, bottom: height - 22 * k };
+}
+
+// How much larger than usual the page writes: what is drawn grows with it.
+function enlargement() {
+  return parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
 }
 
 function grid(box, ticks, y, digits) {
   return ticks.map((tick) =>
     `<line class="grid" x1="${box.left}" x2="${box.right}" y1="${y(tick)}" y2="${y(tick)}"/>` +
-    `<text class="faint" x="${box.left - 6}" y="${y(tick) + 4}" text-anchor="end">${tick.toFixed(digits)}</text>`).join("");
+    `<text class="faint" x="${box.left - 6}" y="${y(tick) + 4 * box.k}" text-anchor="end">${tick.toFixed(digits)}</text>`).join("");
 }
 
 class Chart {
   constructor(svg, data, title, range, digits, lines, marks = []) {
     Object.assign(this, { svg, data, lines: lines.filter((line) => line.values.some((value) => value !== null)) });
     for (const line of this.lines) line.until = line.values.findLastIndex((value) => value !== null);
-    const box = axes(svg, title + " over optimiser steps", data);
+    const box = axes(svg, title + " over optimiser steps");
+    this.k = box.k;
     const end = data.steps[data.steps.length - 1] || 1;
     this.bottom = box.bottom;
     this.x = (step) => box.left + ((box.right - box.left) * step) / end;
     this.y = (value) => box.bottom - ((box.bottom - box.top) * (Math.min(Math.max(value, range[0]), range[1]) - range[0])) / (range[1] - range[0]);
-    let markup = `<text x="0" y="12">${title}</text>`;
+    let markup = `<text x="0" y="${12 * box.k}">${title}</text>`;
     markup += grid(box, [range[0], (range[0] + range[1]) / 2, range[1]], this.y, digits);
-    const narrow = this.lines.length > 2 && box.width < 360; // a legend stands between the two ends
+    const narrow = this.lines.length > 2 && box.width < 360 * box.k; // a legend stands between the two ends
     markup += `<text class="faint" x="${box.left}" y="${box.height - 5}">${narrow ? "step 0" : "unadapted"}</text>`;
     markup += `<text class="faint" x="${box.right}" y="${box.height - 5}" text-anchor="end">step ${end}</text>`;
     const first = this.lines[0];
@@ -35,7 +42,7 @@ class Chart {
       const x = this.x(data.steps[place]);
       markup += `<line class="mark" x1="${x}" x2="${x}" y1="${box.top}" y2="${box.bottom}" stroke-dasharray="${dash}"/>`;
       const late = x > box.width / 2;
-      const y = range[0] ? box.bottom - 4 - 14 * i : box.top + 10 + 14 * i; // curves that may fall to 0 end at the bottom
+      const y = range[0] ? box.bottom - (4 + 14 * i) * box.k : box.top + (10 + 14 * i) * box.k; // curves that may fall to 0 end at the bottom
       markup += `<text class="faint" x="${late ? x - 3 : x + 3}" y="${y}" text-anchor="${late ? "end" : "start"}">${label}</text>`;
     });
     markup += `<line class="here" y1="${box.top}" y2="${box.bottom}"/>`;
@@ -48,7 +55,7 @@ class Chart {
       if (line.name && this.lines.length < 3) markup += `<text class="name${index} faint">${line.name}</text>`;
     });
     if (this.lines.length > 2) markup += `<text x="${(box.left + box.right) / 2}" y="${box.height - 5}" text-anchor="middle">${this.legend()}</text>`;
-    if (!this.lines.length) markup += `<text class="faint" x="${box.left + 8}" y="${box.top + 18}">undefined without both kinds of test images</text>`;
+    if (!this.lines.length) markup += `<text class="faint" x="${box.left + 8}" y="${box.top + 18 * box.k}">undefined without both kinds of test images</text>`;
     svg.innerHTML = markup; // built of numbers and fixed words alone
     this.here = svg.querySelector(".here");
     this.parts = this.lines.map((_, index) => ["past", "dot", "name"].map((name) => svg.querySelector("." + name + index)));
@@ -93,7 +100,7 @@ class Chart {
       const right = x > this.x(this.data.steps[this.data.steps.length - 1]) * 0.7;
       name.setAttribute("x", right ? x - 9 : x + 9);
       name.setAttribute("text-anchor", right ? "end" : "start");
-      name.setAttribute("y", index === 0 ? y - 9 : Math.min(y + 18, this.bottom - 4));
+      name.setAttribute("y", index === 0 ? y - 9 : Math.min(y + 18 * this.k, this.bottom - 4));
     });
   }
 }
@@ -102,13 +109,13 @@ const BINS = 36;
 
 class Histogram {
   constructor(svg, data) {
-    Object.assign(this, { svg, data, box: axes(svg, "Histogram of scores", data) });
+    Object.assign(this, { svg, data, box: axes(svg, "Histogram of scores") });
     const { box } = this;
     const bars = (name, style) => Array.from({ length: BINS }, () => `<rect class="${name}" ${style}/>`).join("");
-    svg.innerHTML = `<text x="0" y="12">Scores, 1 = a held-out normal image</text><text class="overlapped faint" x="${box.right}" y="${box.top + 10}" text-anchor="end"></text>` +
+    svg.innerHTML = `<text x="0" y="${12 * box.k}">Scores, 1 = a held-out normal image</text><text class="overlapped faint" x="${box.right}" y="${box.top + 10 * box.k}" text-anchor="end"></text>` +
       `<line class="grid" x1="${box.left}" x2="${box.right}" y1="${box.bottom}" y2="${box.bottom}"/>` +
       bars("normal", `fill="${data.colours.normal}" opacity="0.65"`) + bars("anomalous", `fill="${data.colours.anomalous}" opacity="0.65"`) +
-      bars("overlap", "") + `<line class="mark limit" stroke-dasharray="6 3" y1="${box.top + 14}" y2="${box.bottom}"/><text class="faint named" y="${box.top + 24}">threshold</text>` +
+      bars("overlap", "") + `<line class="mark limit" stroke-dasharray="6 3" y1="${box.top + 14 * box.k}" y2="${box.bottom}"/><text class="faint named" y="${box.top + 24 * box.k}">threshold</text>` +
       `<text class="faint low" x="${box.left}" y="${box.height - 5}"></text><text class="faint high" x="${box.right}" y="${box.height - 5}" text-anchor="end"></text>`;
     this.bars = Object.fromEntries(["normal", "anomalous", "overlap"].map((name) => [name, [...svg.querySelectorAll("rect." + name)]]));
   }
@@ -127,7 +134,7 @@ class Histogram {
     const heights = { normal: a, anomalous: b, overlap: a.map((value, i) => Math.min(value, b[i])) };
     for (const [name, values] of Object.entries(heights)) {
       values.forEach((value, i) => {
-        const tall = ((box.bottom - box.top - 16) * value) / tallest;
+        const tall = ((box.bottom - box.top - 16 * box.k) * value) / tallest;
         const bar = this.bars[name][i];
         bar.setAttribute("x", box.left + i * wide);
         bar.setAttribute("y", box.bottom - tall);
@@ -173,14 +180,14 @@ function middle(values) {
 
 class Spectrum {
   constructor(svg, data) {
-    Object.assign(this, { svg, data, box: axes(svg, "Spectrum of the training features", data) });
+    Object.assign(this, { svg, data, box: axes(svg, "Spectrum of the training features") });
     const { box } = this;
     const count = Math.max(data.spectrum[0].length, 1);
     const top = Math.max(...data.spectrum.flat(), 1e-9);
-    this.y = (value) => box.bottom - ((box.bottom - box.top - 14) * value) / top;
+    this.y = (value) => box.bottom - ((box.bottom - box.top - 14 * box.k) * value) / top;
     const wide = (box.right - box.left) / count;
     const bar = (name, value, i) => `<rect class="${name}" x="${box.left + i * wide + 1}" width="${Math.max(wide - 2, 1)}" y="${this.y(value)}" height="${box.bottom - this.y(value)}"/>`;
-    svg.innerHTML = `<text x="0" y="12">Spread in each direction, %</text><text class="rank faint" x="${box.right}" y="${box.top + 10}" text-anchor="end"></text>` +
+    svg.innerHTML = `<text x="0" y="${12 * box.k}">Spread in each direction, %</text><text class="rank faint" x="${box.right}" y="${box.top + 10 * box.k}" text-anchor="end"></text>` +
       grid(box, [0, top], this.y, 0) + data.spectrum[0].map((value, i) => bar("share", value, i)).join("") + data.spectrum[0].map((value, i) => bar("outline", value, i)).join("") +
       `<text class="faint" x="${box.left}" y="${box.height - 5}">strongest</text><text class="faint" x="${box.right}" y="${box.height - 5}" text-anchor="end">dashed: step 0</text>`;
     this.bars = [...svg.querySelectorAll("rect.share")];

@@ -1,6 +1,7 @@
 // The cloud of features in two directions.
-const GROUPS = ["anomalous", "normal", "train"];
-const LEAST = 1e-3; // no cloud is enlarged further than this reach, in units of the features
+const GROUPS = ["train", "normal", "anomalous"]; // the few that are looked for lie on top
+const RINGS = [1, 0.1, 0.01]; // radii, in that of the training images at step 0
+const LEAST = 1e-12; // reach of a cloud that is a point
 
 class Cloud {
   constructor(canvas, root, data) {
@@ -41,6 +42,7 @@ class Cloud {
     const x = (value) => width / 2 + (value - (left + right) / 2) * scale;
     const y = (value) => height / 2 - (value - (bottom + top) / 2) * scale;
     context.clearRect(0, 0, width, height);
+    if (!refit) this.rings(x, y, scale);
     const [start, end] = [this.points(from, refit), this.points(to, refit)];
     context.globalAlpha = 0.62;
     for (const name of GROUPS) {
@@ -60,12 +62,44 @@ class Cloud {
     }
     if (refit) {
       context.fillStyle = context.strokeStyle;
-      context.font = "12px " + getComputedStyle(this.root).fontFamily;
-      context.fillText("axes fitted to this step: " + enlarged(data.refitted.enlarged[place]), 10, 16);
+      context.font = this.font();
+      context.fillText("axes fitted to this step: " + enlarged(data.refitted.enlarged[place]), 10, 16 * enlargement());
     } else if (!autoscale) this.magnified(from, to, part, scale);
     const way = refit ? "directions fitted anew at each step" : "two directions fixed at step 0";
     const caption = `Features in ${way}, at step ${data.steps[place]}. ${data.words[place].caption}`;
     if (this.canvas.getAttribute("aria-label") !== caption) this.canvas.setAttribute("aria-label", caption);
+  }
+
+  font() {
+    return `${13.6 * enlargement()}px ${getComputedStyle(this.root).fontFamily}`;
+  }
+
+  // Circles about the center: a cloud that shrinks is seen to leave one after the other.
+  rings(x, y, scale) {
+    const { context } = this;
+    context.save();
+    context.strokeStyle = context.fillStyle = getComputedStyle(this.root).color;
+    context.font = this.font();
+    context.textAlign = "center";
+    for (const radius of RINGS) {
+      const wide = radius * this.unit() * scale;
+      if (wide < 3 || wide > this.size[0]) continue;
+      context.globalAlpha = 0.28;
+      context.lineWidth = 1;
+      context.beginPath();
+      context.arc(x(0), y(0), wide, 0, 2 * Math.PI);
+      context.stroke();
+      context.globalAlpha = 0.7;
+      if (wide > 14 * enlargement()) context.fillText(String(radius), x(0), y(0) + wide - 3);
+    }
+    context.restore();
+  }
+
+  // How far training images lay from the center at step 0, as seen in the two directions: root of the mean square.
+  unit() {
+    const first = this.data.clouds.train[0];
+    this.radius ??= Math.sqrt(first.reduce((sum, value) => sum + value * value, 0) / Math.max(first.length / 2, 1)) || 1;
+    return this.radius;
   }
 
   // Once the cloud is small, a lens shows it enlarged, so that what is left of its shape can be seen.
@@ -74,15 +108,15 @@ class Cloud {
     const mix = (a, b) => a + (b - a) * part;
     const [a, b] = [this.extent(from), this.extent(to)];
     const [cx, cy, reach] = [mix(a[0], b[0]), mix(a[1], b[1]), Math.exp(mix(Math.log(a[2]), Math.log(b[2])))];
-    const side = Math.min(140, 0.42 * this.size[0], 0.48 * this.size[1]);
+    const side = Math.min(140 * enlargement(), 0.42 * this.size[0], 0.48 * this.size[1]);
     const factor = side / 2 / reach / scale;
     if (factor < 2.5) return;
-    const [left, top] = [this.size[0] - side - 6, 22];
+    const [left, top] = [this.size[0] - side - 6, 22 * enlargement()];
     const colour = getComputedStyle(this.root).color;
     context.save();
     context.globalAlpha = Math.min(1, (factor - 2.5) / 1.5);
     context.fillStyle = colour;
-    context.font = "12px " + getComputedStyle(this.root).fontFamily;
+    context.font = this.font();
     context.fillText(enlarged(factor), left, top - 7);
     context.lineWidth = 1;
     context.strokeStyle = colour;

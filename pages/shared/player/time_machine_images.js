@@ -38,7 +38,7 @@ class Ranking {
     const width = this.list.clientWidth;
     this.columns = width < 560 ? Math.ceil(count / 2) : count;
     this.wide = width / this.columns;
-    this.high = Math.min(this.wide, 56) + this.room;
+    this.high = Math.min(this.wide, 56 * enlargement()) + this.room * enlargement();
     this.list.style.setProperty("--wide", this.wide + "px");
     this.list.style.setProperty("--tall", this.high * Math.ceil(count / this.columns) + "px");
   }

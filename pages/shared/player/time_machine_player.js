@@ -1,5 +1,5 @@
 // What time machine and duel share: a position among the measured steps, moved by buttons, the scrubber, keys and time.
-const MILLISECONDS = 520; // a measurement
+const MILLISECONDS = 520; // a measurement, where the data does not say for how long it is shown
 
 // Whoever extends it gives `prepare()`, after each change of size, and `draw()`.
 class Player {
@@ -59,14 +59,17 @@ class Player {
     this.go(Math.floor(this.position) + 1);
   }
 
+  // Measurements a millisecond: each is shown from half-way before it to half-way after it.
   speed() {
-    return 1;
+    const place = Math.min(Math.round(this.position), this.last);
+    const half = place === 0 || place === this.last ? 0.5 : 1;
+    return half / (this.data.pace ? this.data.pace[place] : MILLISECONDS);
   }
 
   tick(now) {
     const gone = this.before === undefined ? 0 : Math.min(now - this.before, 100);
     this.before = now;
-    this.position = Math.min(this.position + (this.speed() * gone) / MILLISECONDS, this.last);
+    this.position = Math.min(this.position + this.speed() * gone, this.last);
     if (this.position >= this.last) return this.rest();
     this.draw();
     this.request = requestAnimationFrame((next) => this.tick(next));

@@ -1,0 +1,108 @@
+"""The words beside the film: at every step of every recorded run they are true of that step's numbers."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from pages.shared.player.story import CAPTIONS, CLAIMS, READING, gauge_of, numbers_of, pace_of, story_of
+from pages.shared.player.time_machine import machine_data
+from pages.shared.runs.choice import find_run, recorded_runs
+from panda_core.figures import Curve, curve_of
+from panda_core.methods.alarm import COLLAPSING, KEPT
+from panda_core.runs.folder import list_runs
+from panda_core.runs.loaded import LoadedRun
+
+RECORDED = [run.run_id for run in map(LoadedRun, list_runs(recorded_runs())) if not run.has_maps]
+RANDOM = list(range(40))
+
+
+def curve(*auroc: float | None, ratio: tuple[float, ...] = ()) -> Curve:
+    many = len(auroc)
+    return Curve(
+        steps=tuple(range(many)),
+        auroc=auroc,
+        anomalous_ratio=ratio or (2.0,) * many,
+        spread=(1.0,) * many,
+        effective_rank=(9.0,) * many,
+        last_step=many,
+    )
+
+
+def told(name: str | int) -> tuple[Curve, list[str]]:
+    """Return the curve and the alarms of a recorded run, or of one drawn at random, half of them without labels."""
+    if isinstance(name, str):
+        folder = find_run(name)
+        assert folder is not None
+        evaluated = LoadedRun(folder).evaluated
+        return curve_of(evaluated), [event.alarm for event in evaluated]
+    rng = np.random.default_rng(name)
+    walk = np.clip(0.9 + np.cumsum(rng.normal(0, 0.02, 30)), 0, 1)
+    ratio = tuple(np.abs(1.5 + np.cumsum(rng.normal(0, 0.2, 30))))
+    fired = int(rng.integers(1, 40))
+    alarms = ["adapting" if step < fired else COLLAPSING for step in range(30)]
+    return curve(*(walk if name % 2 else [None] * 30), ratio=ratio), alarms
+
+
+@pytest.mark.parametrize("name", [*RECORDED, *RANDOM])
+def test_every_caption_holds_of_its_step(name: str | int) -> None:
+    """A film that calls a run healthy while its AUROC falls, or says that all is lost while scores are best."""
+    drawn, alarms = told(name)
+    words = story_of(drawn, alarms)
+    assert len(words) == len(drawn.steps) > 1
+    for said, now in zip(words, numbers_of(drawn, alarms), strict=True):
+        assert CLAIMS[said["key"]](now), (said, now)
+        assert said["caption"] == CAPTIONS[said["key"]]
+
+
+@pytest.mark.parametrize("name", [*RECORDED, *RANDOM])
+def test_a_caption_stays_until_it_is_read(name: str | int) -> None:
+    """Three captions within a second and a half; a film that takes a minute where nothing happens."""
+    drawn, alarms = told(name)
+    words = story_of(drawn, alarms)
+    pace = pace_of(drawn, words)
+    for _, group in itertools.groupby(range(len(words)), key=lambda place: words[place]["key"]):
+        assert sum(pace[place] for place in group) >= READING
+    assert isinstance(name, int) or 10_000 < sum(pace) < 40_000
+
+
+def test_the_film_spends_its_time_where_things_happen() -> None:
+    """A collapse that is over in half a second, after ten seconds in which nothing moved."""
+    drawn = curve(*[0.9] * 10, 0.7, 0.5, *[0.5] * 10)
+    pace = pace_of(drawn, story_of(drawn))
+    assert sum(pace[9:12]) > sum(pace[:9]) + sum(pace[12:])
+
+
+def test_the_state_has_a_plain_word_for_each_step() -> None:
+    """A collapsed run called healthy, or a run without anomalies that is judged by them."""
+    phases = [entry["phase"] for entry in story_of(curve(0.9, 0.95, 0.96, 0.92, 0.85, 0.6))]
+    assert phases == ["unadapted", "better", "better", "past its best", "worse", "collapsed"]
+    none = story_of(curve(None, None, None), ["adapting", "adapting", COLLAPSING])
+    assert [entry["phase"] for entry in none] == ["alarm silent", "alarm silent", "alarm fired"]
+
+
+def test_what_wavers_about_a_line_does_not_make_the_words_waver() -> None:
+    """A state that changes with every measurement, because the AUROC moves by a thousandth."""
+    wavering = story_of(curve(0.9, *[0.9 + 0.01 + 0.002 * (-1) ** step for step in range(20)]))
+    states = [key for key, _ in itertools.groupby(entry["key"] for entry in wavering)]
+    assert len(states) <= 3
+
+
+def test_the_alarm_is_a_gauge(make_run: object) -> None:
+    """A second verdict on screen that contradicts the first: the alarm shows what it measures, and its line."""
+    drawn, alarms = told("break-digits-9")
+    gauge = gauge_of(drawn, alarms)
+    assert gauge is not None and gauge["line"] == KEPT and len(gauge["values"]) == len(drawn.steps)
+    assert gauge["fired"] == alarms.index(COLLAPSING)
+    assert gauge_of(curve(0.9, 0.8), ["adapting"] * 2) is None
+    assert "alarm" not in story_of(drawn, alarms)[-1]
+
+
+@pytest.mark.parametrize(("name", "chosen"), [("break-digits-9", False), ("ses-digits-9", True)])
+def test_a_fixed_length_is_no_stop(name: str, chosen: bool) -> None:
+    """A run that went on to its end under the words "stop chosen, without labels"."""
+    folder = find_run(name)
+    assert folder is not None
+    assert (machine_data(LoadedRun(folder))["jumps"]["stop"] is not None) == chosen
