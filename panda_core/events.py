@@ -138,9 +138,13 @@ class Evaluated(Event):
 
     `spread` is the mean squared distance of the training features to the constant center (s_t of the paper);
     the two ratios are the same of normal and anomalous test images, divided by `spread`. `effective_rank` is
-    that of the training features. `alarm` is label-free: see `panda_core.methods.alarm`. So are `held_out_ratio`, the
-    mean squared distance of held-out normal images divided by `spread`, and `neighbour_overlap`: how much of
-    the neighbourhoods of training images is as at step 0, 1 all, 0 what chance gives; logs of older versions lack both.
+    that of the training features. `alarm` is label-free: see `panda_core.methods.alarm`. So are, and None in logs of
+    older versions and where they cannot be measured:
+
+    held_out_ratio: mean squared distance of held-out normal images divided by `spread`.
+    neighbour_overlap: how much of the neighbourhoods of training images is as at step 0; 1 all, 0 what chance gives.
+    stand_in_auroc: of held-out normal images against strange copies of themselves.
+    rounding_margin: distance between near training images, in units of the rounding error of their features.
     """
 
     step: int
@@ -157,6 +161,8 @@ class Evaluated(Event):
     seconds: float
     held_out_ratio: float | None = None
     neighbour_overlap: float | None = None
+    stand_in_auroc: float | None = None
+    rounding_margin: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

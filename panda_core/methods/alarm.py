@@ -1,32 +1,88 @@
-"""The label-free alarm: does adapting still help, has it settled, or do the features collapse?
+"""The label-free alarm: are neighbours being lost, does detection suffer, do the numbers themselves end?
 
-A pretrained network knows which images resemble each other. Adapting moves all normal images towards one center; at
-first their neighbourhoods survive, and in the end who is nearest to whom is chance. So the alarm asks of each of `n`
-training images which third of the others is nearest to it, and how much of that is as it was at step 0:
+Not in the paper. It asks three questions at each measurement, none of which needs a label or an anomaly:
 
-    o_t = (share of the nearest third that is the same as at step 0 - 1/3) / (1 - 1/3)
+Structure. A pretrained network knows which images resemble each other. Adapting moves all normal images towards one
+center; at first their neighbourhoods survive, and in the end who is nearest to whom is chance. The neighbour overlap is
+how much of each training image's nearest third is as at step 0: 1 all of it, 0 no more than chance. Lost structure is
+no lost detection: normal digits fall to one point and lose all neighbours while other digits stand out ever more.
 
-1: nothing has changed, 0: no more in common than chance (`panda_core.runs.adapt.evaluate`). It needs neither
-labels nor anomalies, and has no unit. Not in the paper. Share and threshold were chosen on five classes of CIFAR-10
-at 128 px (airplane, automobile, bird, cat, deer); BENCHMARKS.md has the other five. At 64 px, where the unadapted
-network is the best for most classes, the alarm comes too late. Tried besides: effective rank, spread, the distances
-of held-out normal images, fewer neighbours, and the distances of images made strange by turning, cutting and mixing.
-They told less: held-out images moved with the others, and strange images left even while anomalies were drawn in.
+Detection. Copies of held-out normal images, made strange, stand in for anomalies: the AUROC of the images against
+their own copies (`panda_core.runs.adapt.watched`). Where it falls under its best so far, so does the real one.
+
+Numbers. Features are of 7 digits. Where normal images lie within `ROUNDING` times the rounding error of one another,
+distances soon are rounding alone, and a run ends.
+
+All three may be taken back: a state that was entered is left only some way above the line.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from panda_core.events import Evaluated
 
+HEALTHY = "healthy"
+LOSING = "structure is being lost"
+SUFFERING = "detection suffers"
+ENDED = "numbers end"
 ADAPTING, PLATEAU, COLLAPSING = "adapting", "healthy plateau", "collapsing"
-KEPT = 0.5  # overlap below which the features are called collapsing
 STILL = 0.01  # change of the overlap from one measurement to the next, below which nothing happens any more
+KEPT = 0.5  # neighbour overlap under which structure is being lost, and how far above it is found again
+FOUND = 0.05
+FALL = 0.02  # of the stand-in's AUROC under its best, under which detection suffers, and what is taken back
+REGAINED = 0.01
+ROUNDING = 1e3  # distance between normal images, in rounding errors, under which only rounding is left soon
+
+
+@dataclasses.dataclass(frozen=True)
+class Gauge:
+    """One number that the alarm watches.
+
+    measures: what it is, in words.
+    value: None where it was not measured, as in logs of older versions.
+    line: the alarm speaks where the value lies under it.
+    """
+
+    measures: str
+    value: float | None
+    line: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What the alarm says at one step.
+
+    state: `HEALTHY`, `LOSING`, `SUFFERING` or `ENDED`; of several that hold, the last of these.
+    structure, detection, rounding: the three gauges.
+    """
+
+    step: int
+    state: str
+    structure: Gauge
+    detection: Gauge
+    rounding: Gauge
+
+
+def readings(evaluated: Sequence[Evaluated]) -> list[Reading]:
+    """Return what the alarm says at each measurement of a run, step 0 first, from what was known until then."""
+    found: list[Reading] = []
+    losing, suffering, best = False, False, 0.0
+    for event in evaluated:
+        best = max(best, event.stand_in_auroc or 0.0)
+        structure = Gauge("neighbours that are left of step 0", event.neighbour_overlap, KEPT)
+        detection = Gauge("AUROC of held-out normal images against strange copies", event.stand_in_auroc, best - FALL)
+        rounding = Gauge("distance of normal images in rounding errors", event.rounding_margin, ROUNDING)
+        losing = _below(structure, FOUND if losing else 0.0)
+        suffering = _below(detection, REGAINED if suffering else 0.0)
+        state = SUFFERING if suffering else LOSING if losing else HEALTHY
+        found.append(Reading(event.step, ENDED if _below(rounding) else state, structure, detection, rounding))
+    return found
 
 
 def alarm(evaluated: Sequence[Evaluated]) -> str:
-    """Return "adapting", "healthy plateau" or "collapsing" for all measurements so far, step 0 first.
+    """Return "adapting", "healthy plateau" or "collapsing": what lines of the log say until they carry the state.
 
     Collapsing: the overlap of neighbours with step 0 is below `KEPT`; once said, it is not taken back. Healthy plateau:
     it has fallen, and now changes by less than `STILL` between measurements. A measurement without an overlap (of an
@@ -43,3 +99,8 @@ def stopped_at(evaluated: Sequence[Evaluated]) -> int:
     """Return the index of the measurement at which the alarm fired, or of the last where it never did."""
     fired = (index for index, event in enumerate(evaluated) if event.alarm == COLLAPSING)
     return next(fired, len(evaluated) - 1)
+
+
+def _below(gauge: Gauge, room: float = 0.0) -> bool:
+    """Return whether a gauge has been measured and lies under its line, or less than `room` above it."""
+    return gauge.value is not None and gauge.value < gauge.line + room

@@ -18,13 +18,13 @@ from panda_core.methods.learner import Learner
 from panda_core.metrics import auroc, auroc_interval, effective_rank, spectrum
 from panda_core.runs.adapt.inputs import Inputs
 from panda_core.runs.adapt.settings import AdaptPlan
+from panda_core.runs.adapt.watched import WATCHED, neighbourhoods, overlap, rounding_margin
 from panda_core.runs.arrays import AdaptArrays
 from panda_core.scoring.knn import nearest
 
 NEIGHBOURS = 5  # nearest normal images kept for each test image, to look at
 SPECTRUM_KEPT = 64
 REFIT_IMAGES = 500  # images of each split that a projection fitted anew looks at
-WATCHED = 500  # training images whose neighbours are followed from step 0 on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +107,8 @@ class Evaluation:
         arrays, spectrum_of_all = self._arrays(features, scores, held_out_scores)
         labels, seed = self.inputs.is_anomaly, self.plan.config.seed
         low, high = auroc_interval(arrays.scores, labels, rng=np.random.default_rng([seed, 3]))
-        watched = neighbourhoods(features.train[self.inputs.train_rows][:WATCHED])
+        rows = self.inputs.train_rows[:WATCHED]
+        watched = neighbourhoods(features.train[rows])
         if not history:  # what later steps are compared with
             arrays = dataclasses.replace(arrays, watched_neighbours=watched)
         first = (history[0].arrays if history else arrays).watched_neighbours
@@ -127,6 +128,7 @@ class Evaluation:
             seconds=time.monotonic() - began,
             held_out_ratio=_ratio(self._held_out_distances(features), spread),
             neighbour_overlap=overlap(first, watched) if first is not None and first.shape == watched.shape else None,
+            rounding_margin=self._rounding_margin(features, rows),
         )
         alarmed = alarm([*(measured.event for measured in history), event])
         return Measured(arrays, dataclasses.replace(event, alarm=alarmed))
@@ -180,34 +182,15 @@ class Evaluation:
         rows = np.setdiff1d(self.inputs.calibration_rows, self.inputs.train_rows)
         return np.asarray(np.square(features.train[rows] - self.space.center.numpy()).sum(axis=1))
 
+    def _rounding_margin(self, features: Features, rows: np.ndarray) -> float | None:
+        """Return what `rounding_margin` does of the network as it is; None where nothing is adapted."""
+        tail, values = self.plan.network.tail, self.inputs.train.values
+        return rounding_margin(features.train, tail, self.space.norm, values, rows) if self.plan.recipe.steps else None
+
 
 def _ratio(distances: np.ndarray, spread: float) -> float | None:
     """Return mean(distances) / spread, or None where there is none or the spread has vanished."""
     return float(distances.mean(dtype=np.float64) / spread) if len(distances) and spread > 0 else None
-
-
-# Who is near to whom among training images, and how much of that is left later: what the alarm watches.
-
-
-def neighbourhoods(features: np.ndarray) -> np.ndarray:
-    """Return for features (n, D) the rows of the nearest third of the others, (n, k) int32, at least one."""
-    k = min(max(1, round((len(features) - 1) / 3)), max(len(features) - 1, 0))
-    _, rows = nearest(features, features, k + 1)
-    others = rows != np.arange(len(features))[:, None]
-    others[others.all(axis=1), -1] = False  # where images coincide, a row may not be its own nearest
-    return rows[others].reshape(len(features), k).astype(np.int32)
-
-
-def overlap(first: np.ndarray, now: np.ndarray) -> float:
-    """Return how much two sets of neighbourhoods (n, k) have in common: 1 all, 0 as much as chance gives."""
-    n, k = first.shape
-    if k in (0, n - 1):
-        return 1.0  # everybody is a neighbour
-    members = np.zeros((2, n, n), bool)
-    for index, rows in enumerate((first, now)):
-        np.put_along_axis(members[index], rows, True, axis=1)
-    chance = k / (n - 1)
-    return float(((members[0] & members[1]).sum() / first.size - chance) / (1 - chance))
 
 
 # Two directions in which features are drawn: fixed once for a run, or, to compare, fitted anew at each step.

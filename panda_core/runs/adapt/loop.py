@@ -17,10 +17,9 @@ from panda_core.backbones.network import Network
 from panda_core.config import RunConfig
 from panda_core.errors import PandaError
 from panda_core.events import CheckpointSaved, Computing, Event, RunFinished, Stepped, quietly, result_of
-from panda_core.methods.alarm import COLLAPSING
 from panda_core.methods.elastic import ElasticPenalty
 from panda_core.methods.learner import Learner, LearnerConfig, TrainingData, batch_rows
-from panda_core.methods.stopping import used_checkpoints
+from panda_core.methods.stopping import end_reason, used_checkpoints
 from panda_core.methods.table import find_learner
 from panda_core.runs.adapt.evaluate import Evaluation, Features, Measured, Space
 from panda_core.runs.adapt.inputs import Inputs, set_up
@@ -119,14 +118,13 @@ class Adaptation:
         )
 
     def run(self) -> Adapting:
-        """Evaluate and train in turn until all steps are made, or the alarm ends the run."""
+        """Evaluate and train in turn until all steps are made, or there is a reason to end before."""
         steps, every = self.learner.config.steps, int(self.plan.config.eval_every or 1)
         while True:
             evaluated = self.history[-1].step if self.history else -1
             if self.step > evaluated and (self.step % every == 0 or self.step == steps):
                 yield from self._evaluate()
-            alarmed = self.plan.recipe.stop == "alarm" and self.history[-1].event.alarm == COLLAPSING
-            if self.step >= steps or alarmed:
+            if self.step >= steps or end_reason([row.event for row in self.history], self.plan.recipe.stop):
                 return
             loss = self._train()
             logged = self.step % max(1, steps // STEPS_LOGGED) == 0 or self.step == steps

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 from panda_core.errors import BrokenRun
+from panda_core.features.space import FeatureNorm
 from panda_core.records import write_json
-from panda_core.runs.adapt.evaluate import neighbourhoods, overlap, projection_axes, refit_projection
+from panda_core.runs.adapt.evaluate import projection_axes, refit_projection
 from panda_core.runs.adapt.layers import layer_name, layers_of, moved_by_layer, summed_by_layer
+from panda_core.runs.adapt.watched import neighbourhoods, overlap, rounding_margin
 from panda_core.runs.folder import RunFolder
 
 
@@ -166,3 +169,32 @@ def test_no_torch_is_needed() -> None:
     """Seconds and hundreds of megabytes in the web process for a bar chart."""
     code = "import sys, panda_core.runs.adapt.layers; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("apart", [1.0, 1e-2, 1e-5])
+def test_the_rounding_margin_is_the_distance_in_rounding_errors(apart: float) -> None:
+    """Distances that are all rounding and pass for features: images `apart` from one another, all about 1 from zero."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(12, 50, 1, 1)).astype(np.float32)
+    tail = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(50, 40))
+    with torch.no_grad():
+        tail[1].weight.mul_(apart)
+        tail[1].bias.fill_(1.0)
+        features = tail(torch.from_numpy(values)).numpy()
+        exact = torch.nn.Linear(50, 40).double()
+        exact.weight.copy_(tail[1].weight)
+        exact.bias.copy_(tail[1].bias)
+        lost = exact(torch.from_numpy(values[:8, :, 0, 0]).double()).numpy() - features[:8]
+    squared = np.square(features[:, None].astype(np.float64) - features).sum(axis=2)
+    nearest_third = np.sort(squared, axis=1)[:, 1:5]
+    found = rounding_margin(features, tail, FeatureNorm("none", (40,)), values, np.arange(12))
+    assert found == pytest.approx(np.sqrt(nearest_third.mean() / np.square(lost).sum(axis=1).mean()), rel=0.01)
+    assert (found > 1e3) == (apart > 1e-3)
+
+
+def test_a_point_has_no_margin() -> None:
+    """A division by zero where all images look alike, or there is but one."""
+    tail, norm = torch.nn.Flatten(), FeatureNorm("none", (4,))
+    values = np.ones((5, 4, 1, 1), np.float32)
+    for count in (1, 5):
+        assert rounding_margin(values[:, :, 0, 0], tail, norm, values, np.arange(count)) == 0.0

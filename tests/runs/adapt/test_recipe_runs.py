@@ -15,7 +15,7 @@ from panda_core import RunConfig, load_run
 from panda_core.datasets import imagenet_images
 from panda_core.events import CacheProgress, Evaluated, RunFinished, RunStopped, Stepped, result_of
 from panda_core.features.trunk import compute_trunk
-from panda_core.methods.alarm import COLLAPSING
+from panda_core.methods.alarm import COLLAPSING, ROUNDING
 from panda_core.runs.adapt import results as oracle
 from panda_core.runs.adapt.inputs import set_up
 from panda_core.runs.adapt.loop import new_learner
@@ -221,3 +221,18 @@ def test_adapted_images_are_not_held_out(tiny: Tiny, finish: Finish) -> None:
     """A ratio of "held-out" images that the network was adapted on."""
     _, events = finish(tiny(set={"calibrate_on": "train"}))
     assert {event.held_out_ratio for event in events if isinstance(event, Evaluated)} == {None}
+
+
+@pytest.mark.parametrize("recipe", ["panda-early", "panda-ses", "panda-alarm"])
+def test_a_run_ends_where_its_numbers_end(tiny: Tiny, finish: Finish, recipe: str) -> None:
+    """Scores that are rounding, of features that have shrunk to one point; a run that goes on and says nothing."""
+    shrinks = {"weight_decay": 0.9, "momentum": 0.0}
+    folder, events = finish(tiny(recipe=recipe, lr=1.0, steps=60, eval_every=1, set=shrinks))
+    evaluated = [event for event in events if isinstance(event, Evaluated)]
+    metrics = events[-1].metrics
+    margins = [event.rounding_margin for event in evaluated]
+    assert all(margin >= ROUNDING for margin in margins[:-1]) and margins[-1] < ROUNDING
+    assert evaluated[-1].step == metrics["rounding_step"] < 60
+    assert metrics["rounding_line"] == ROUNDING and f"step {evaluated[-1].step}" in metrics["end_reason"]
+    assert folder.final().step.max() < evaluated[-1].step
+    np.testing.assert_allclose(recompute(load_run(folder.path)), folder.final().scores, rtol=1e-4)
