@@ -9,6 +9,7 @@ from panda_core.datasets.io.images import ArrayImages, FileImages
 from panda_core.datasets.io.listing import image_files
 from panda_core.datasets.io.masks import FileMasks, Masks
 from panda_core.datasets.io.opening import IMAGE_SUFFIXES
+from panda_core.datasets.io.samples import Levels
 from panda_core.datasets.one_class import (
     Dataset,
     Images,
@@ -87,22 +88,23 @@ DATASETS: dict[str, Dataset] = {
 }
 
 
-def find_dataset(key: str) -> Dataset:
+def find_dataset(key: str, levels: Levels | None = None) -> Dataset:
     """Return the dataset called `key`: a key of `DATASETS`, `folder:PATH`, or `synthetic:` and one of these.
 
-    An unknown one raises `UsageError`.
+    levels: what is black and white in images of more than 8 bits of a folder; None for their whole range. An unknown
+    key raises `UsageError`.
     """
     if key.startswith(SYNTHETIC):
         inner = key.removeprefix(SYNTHETIC)
         if not inner.startswith(PREFIX) and inner not in DATASETS:
             known = [*(f"{SYNTHETIC}{name}" for name in DATASETS), f"{SYNTHETIC}{PREFIX}PATH"]
             raise unknown_name("dataset", key, known, "--dataset")
-        return synthetic_dataset(find_dataset(inner))
+        return synthetic_dataset(find_dataset(inner, levels))
     if key.startswith(PREFIX):
         path = key.removeprefix(PREFIX)
         if not path.strip():
             raise UsageError(f"`{PREFIX}` must be followed by the path of a folder. Set `--dataset {PREFIX}PATH`.")
-        return folder_dataset(path)
+        return folder_dataset(path, levels)
     if key not in DATASETS:
         raise unknown_name("dataset", key, [*DATASETS, f"{PREFIX}PATH", f"{SYNTHETIC}KEY"], "--dataset")
     return DATASETS[key]

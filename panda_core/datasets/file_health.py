@@ -43,10 +43,11 @@ def _files(images: Images) -> list[FileImages]:
 
 
 def _left_out(task: OneClassTask) -> Iterator[Finding]:
-    if task.left_out:
-        count = len(task.left_out)
+    left_out = (*task.left_out, *task.loose_masks)
+    if left_out:
+        count = len(left_out)
         told = f"{counted(count, 'file')} {'takes' if count == 1 else 'take'} no part; each says why."
-        yield Finding("left_out", WARNING, told, count, task.left_out[:SHOWN], has_reasons=True)
+        yield Finding("left_out", WARNING, told, count, left_out[:SHOWN], has_reasons=True)
 
 
 def _masks(task: OneClassTask) -> Iterator[Finding]:

@@ -38,7 +38,8 @@ class LabelledSplits:
     """A dataset's own split, class names attached. labels: (N,) and (M,) arrays of str.
 
     test_masks: the defects of the test images, (M,); None for data that has no masks.
-    left_out: (name, reason) of files that lie there and take no part: unread formats, masks without an image.
+    left_out: (name, reason) of files that lie there and take no part, unread formats for instance.
+    loose_masks: the same of masks that belong to no test image.
     """
 
     train: Images
@@ -48,6 +49,7 @@ class LabelledSplits:
     normal_label: str
     test_masks: Masks | None = None
     left_out: tuple[tuple[str, str], ...] = ()
+    loose_masks: tuple[tuple[str, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +61,7 @@ class OneClassTask:
     kinds: (M,) of str, what each test image is called in tables of results; None where nothing is called anything.
     reserved: (R,) rows of `train` that calibrate the threshold and that nothing is learned from.
     left_out: (name, reason) of files that lie there and take no part.
+    loose_masks: the same of masks that belong to no test image.
     """
 
     train: Images
@@ -68,6 +71,7 @@ class OneClassTask:
     kinds: np.ndarray | None = None
     reserved: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     left_out: tuple[tuple[str, str], ...] = ()
+    loose_masks: tuple[tuple[str, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +123,7 @@ def one_class_task(
         masks=None if splits.test_masks is None else splits.test_masks.subset(test_rows),
         kinds=splits.test_labels[test_rows],
         left_out=splits.left_out,
+        loose_masks=splits.loose_masks,
     )
 
 

@@ -44,6 +44,11 @@ def write_network(loaded: LoadedRun, target: Path, kind: str) -> NetworkFile:
     otherwise `PandaError` says by how much it differs. `UsageError` for a run that is no single graph.
     """
     detector = on_cpu(loaded).detector()
+    if detector.levels is not None:
+        raise UsageError(
+            f"Run `{loaded.run_id}` takes the sample values {detector.levels} as black and white, and a graph gets "
+            "pixels of 8 bits, in which these are lost. Use `--format bundle`, which reads images in that range."
+        )
     graph = score_graph(detector)
     described = description(loaded.run_id, detector)
     images, which = _pictures(loaded, int(detector.config.image_size or 0))

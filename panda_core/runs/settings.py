@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from panda_core.backbones import Backbone, find_backbone
 from panda_core.config import Option, RunConfig, flag
 from panda_core.datasets import DATASETS, OneClassTask, absolute_key, find_class, find_dataset, one_class_task
-from panda_core.datasets.io.ranges import DATA, FULL, in_range, levels_of_range
+from panda_core.datasets.io.images import FileImages
+from panda_core.datasets.io.ranges import DATA, FULL, levels_of_range
 from panda_core.datasets.io.samples import Levels
 from panda_core.datasets.own.folder import PREFIX
+from panda_core.datasets.sets.synthetic import PREFIX as SYNTHETIC
 from panda_core.errors import DataMissing, UsageError, unknown_name
 from panda_core.records import absolute
 from panda_core.runs.calibration import with_reserved
@@ -120,7 +122,10 @@ def resolved_options(given: Mapping[str, object], options: Mapping[str, Option])
     for key in given:
         if key not in options:
             raise unknown_name("option", key, sorted(options), "--set")
-    return {key: option.parse(key, given.get(key, option.default)) for key, option in options.items()}
+    values = {key: option.parse(key, given.get(key, option.default)) for key, option in options.items()}
+    if values.get(RANGE, DATA) != DATA:
+        levels_of_range(str(values[RANGE]))  # it raises for a text that means nothing
+    return values
 
 
 def levels_of(config: RunConfig, stages: tuple[str, ...], levels: tuple[str, ...], cut: str) -> tuple[str, ...]:
@@ -147,7 +152,7 @@ def levels_of(config: RunConfig, stages: tuple[str, ...], levels: tuple[str, ...
 
 def data_options(config: RunConfig) -> dict[str, Option]:
     """Return the options of how images are read, common to every recipe; benchmarks have 8 bits and need none."""
-    if config.dataset != GIVEN_IMAGES and not config.dataset.startswith(PREFIX):
+    if config.dataset != GIVEN_IMAGES and not config.dataset.removeprefix(SYNTHETIC).startswith(PREFIX):
         return {}
     return {
         RANGE: Option(
@@ -168,8 +173,10 @@ def with_known_range(config: RunConfig) -> RunConfig:
     """Return a resolved config whose `range` is in numbers: what `data` means is decided once, by the normal images."""
     if config.set.get(RANGE) != DATA:
         return config
-    whole = open_images(config.replace(set={**config.set, RANGE: FULL}))
-    return config.replace(set={**config.set, RANGE: str(in_range(whole, DATA)[1])})
+    train = open_images(config.replace(set={**config.set, RANGE: FULL})).train
+    return config.replace(
+        set={**config.set, RANGE: str(levels_of_range(DATA, train if isinstance(train, FileImages) else None))}
+    )
 
 
 def choose_device(name: str) -> torch.device:
@@ -195,9 +202,9 @@ def load_network(config: RunConfig, device: torch.device) -> tuple[RunConfig, Ne
 
 def open_images(config: RunConfig) -> OneClassTask:
     """Return the images of a resolved config as its dataset splits them."""
-    splits = find_dataset(config.dataset).open(Path(config.data_root), str(config.normal_class), config.seed)
-    task = one_class_task(splits, train_limit=config.train_limit, test_limit=config.test_limit, seed=config.seed)
-    return in_range(task, str(config.set.get(RANGE, FULL)))[0]
+    dataset = find_dataset(config.dataset, levels_of_config(config))
+    splits = dataset.open(Path(config.data_root), str(config.normal_class), config.seed)
+    return one_class_task(splits, train_limit=config.train_limit, test_limit=config.test_limit, seed=config.seed)
 
 
 def open_calibrating(config: RunConfig) -> OneClassTask:

@@ -116,7 +116,7 @@ def test_an_impossible_setting_is_said_before_the_start(open_page: Any) -> None:
 
 
 def test_a_folder_of_ones_own(open_page: Any, tmp_path: Path) -> None:
-    """Guards against a folder that is not there, and against a good one that is refused."""
+    """Guards against a folder that is not there, a good one that is refused, and a range no form knows."""
     import numpy as np
     from PIL import Image
 
@@ -131,6 +131,13 @@ def test_a_folder_of_ones_own(open_page: Any, tmp_path: Path) -> None:
     at.text_input(key="folder").set_value(str(tmp_path / "parts")).run()
     assert not at.exception
     assert not at.button(key="start").disabled
+    at.text_input(key="set_range").set_value("half").run()
+    assert not at.exception and at.button(key="start").disabled
+    at.text_input(key="set_range").set_value("0-4095").run()
+    at.button(key="start").click().run()
+    assert not at.exception
+    (made,) = (tmp_path / "runs").iterdir()
+    assert json.loads((made / "config.json").read_text())["set"]["range"] == "0-4095"
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,8 @@ def form() -> RunConfig:
     with st.expander("More settings", icon=":material/tune:"):
         rest = _more(automatic)
         st.markdown("**Options of this recipe, score and network**", help=tip("set_options"))
-        options = options_of(RunConfig(recipe=recipe, scorer=rest["scorer"], backbone=rest["backbone"]))
+        key = dataset.key if dataset else "digits"
+        options = options_of(RunConfig(dataset=key, recipe=recipe, scorer=rest["scorer"], backbone=rest["backbone"]))
         asked = with_defaults(RunConfig(recipe=recipe, scorer=rest["scorer"], backbone=rest["backbone"]))
         norm = rest["feature_norm"] or automatic.feature_norm
         settings = choose_options(options, fields={"scorer": asked.scorer, "feature_norm": norm})

@@ -66,7 +66,7 @@ def _option_defaults(values: Mapping[str, Any]) -> dict[str, int | float | str]:
     names = {key: values.get(key, FIELDS[key]) for key in ("recipe", "scorer", "backbone")}
     chosen: dict[str, Any] = {key: None if name == AUTOMATIC else name for key, name in names.items()}
     with contextlib.suppress(PandaError):  # a name that is no more; the form says so
-        tables.append(options_of(RunConfig(**chosen)))
+        tables.append(options_of(RunConfig(dataset="folder:", **chosen)))  # those of folders too
     return {PREFIX + key: option.default for options in tables for key, option in options.items()}
 
 

@@ -61,7 +61,7 @@ def show_form() -> str | None:
         except PandaError as error:
             dataset, chosen, problem = None, None, str(error)
     with right:
-        settings, steps, name = _training()
+        settings, steps, name = _training(dataset)
         if dataset is not None:
             try:
                 config = RunConfig(
@@ -92,12 +92,12 @@ def _new_class(dataset: Dataset) -> str:
     return chosen
 
 
-def _training() -> tuple[dict[str, int | float | str], int | None, str]:
+def _training(dataset: Dataset | None) -> tuple[dict[str, int | float | str], int | None, str]:
     """Draw what is learned and for how long, and return options, steps and name."""
     row = GENERALISERS["resad"]
     st.markdown(f"**{row.title}.** {row.about}")
     st.caption(f"{row.source}.")
-    options = options_of(RunConfig(recipe="resad"))
+    options = options_of(RunConfig(recipe="resad", dataset=dataset.key if dataset else EXAMPLE["dataset"]))
     settings = choose_options({key: options[key] for key in _FIRST}, SET)
     steps = st.number_input(
         "Steps",

@@ -29,6 +29,7 @@ from panda_core.runs.arrays import MapArrays
 from panda_core.runs.calibration import RATE
 from panda_core.runs.launch import how_check_ended
 from panda_core.runs.loaded import LoadedRun
+from panda_core.runs.settings import levels_of_config
 from panda_core.runs.uploads import Upload, find_upload
 
 SLOW = 120  # seconds without progress after which people are told that something may be wrong
@@ -110,7 +111,7 @@ def _show_verdicts(run: LoadedRun, output: Path, upload: Upload | None, rows: li
         style = choose_style(view.maps)
         show_viewer(view, style, 0, [0])
     elif scored and upload is not None:
-        _pictures(output, upload, scored)
+        _pictures(run, output, upload, scored)
 
 
 def _table(run: LoadedRun, rows: list[Row]) -> None:
@@ -140,10 +141,10 @@ def _table(run: LoadedRun, rows: list[Row]) -> None:
     )
 
 
-def _pictures(output: Path, upload: Upload, rows: list[Row]) -> None:
+def _pictures(run: LoadedRun, output: Path, upload: Upload, rows: list[Row]) -> None:
     """Draw the images with the highest scores."""
     rows = sorted(rows, key=lambda row: -row["score"])[:SHOWN]
-    images = FileImages.below(upload.images, [row["path"] for row in rows])
+    images = FileImages.below(upload.images, [row["path"] for row in rows], levels_of_config(run.config))
     st.caption("The highest scores first" + (f"; {SHOWN} of them are shown" if len(rows) == SHOWN else ""))
     with st.grid(6, min_column_width=110, gap="small"):
         for index, row in enumerate(rows):
@@ -169,7 +170,7 @@ def _view(run: LoadedRun, output: Path, upload: Upload, rows: list[Row], rate: f
         arrays,
         run.calibration,
     )
-    images = FileImages.below(upload.images, [row["path"] for row in rows])
+    images = FileImages.below(upload.images, [row["path"] for row in rows], levels_of_config(run.config))
     known_class = _references(output)
     unmarked = np.zeros(len(rows), bool)
     key = f"{run.run_id}/{output.name}"

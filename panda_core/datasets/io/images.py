@@ -56,9 +56,10 @@ class FileImages:
         self.levels = levels
 
     @staticmethod
-    def below(folder: Path, places: Sequence[str]) -> FileImages:
+    def below(folder: Path, places: Sequence[str], levels: Levels | None = None) -> FileImages:
         """Return the images at `places` in `folder`, as `image_files` gives them, shown by these places."""
-        return FileImages([f"{folder}/{place}" for place in places], [shown_name(place) for place in places])
+        paths, names = [f"{folder}/{place}" for place in places], [shown_name(place) for place in places]
+        return FileImages(paths, names, levels)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -81,10 +82,6 @@ class FileImages:
     def subset(self, indices: Rows) -> FileImages:
         """Return the images at `indices`, in that order."""
         return FileImages([self.paths[row] for row in indices], [self.names[row] for row in indices], self.levels)
-
-    def between(self, levels: Levels | None) -> FileImages:
-        """Return the same images, read between `levels`."""
-        return FileImages(self.paths, self.names, levels)
 
 
 class JoinedImages:

@@ -17,7 +17,6 @@ from panda_core.datasets.io.decoding import open_stored
 from panda_core.datasets.io.headers import facts_of
 from panda_core.datasets.io.images import FileImages
 from panda_core.datasets.io.samples import Levels, Samples
-from panda_core.datasets.one_class import OneClassTask
 from panda_core.errors import UnreadableImage, UsageError
 
 FULL, DATA = "full", "data"
@@ -64,24 +63,12 @@ def used_range(halves: Sequence[FileImages]) -> UsedRange | None:
     return UsedRange(min(lows), max(highs), next(iter(whites)), len(lows))
 
 
-def in_range(task: OneClassTask, text: str) -> tuple[OneClassTask, Levels | None]:
-    """Return the task with its images read in `range=text`, and these levels: None for `full`, which changes nothing.
-
-    `str(levels)` is a text that gives the same levels again, whatever the training images: what a run stores, and what
-    new images are read in.
-    """
-    if text == FULL:
-        return task, None
-    if not isinstance(task.train, FileImages) or not isinstance(task.test, FileImages):
-        raise UsageError(f"`range` is for image files, and these images are none; got `{text}`. Leave it out.")
-    levels = levels_of_range(text, task.train)
-    return dataclasses.replace(task, train=task.train.between(levels), test=task.test.between(levels)), levels
-
-
 def levels_of_range(text: str, train: FileImages | None = None) -> Levels | None:
     """Return the levels that `range=text` means for a data set with these training images; None for `full`.
 
-    `UsageError` for another text, and for `data` where no training image has more than 8 bits or all have one value.
+    `str(levels)` is a text that gives the same levels again, whatever the training images: what a run stores, and what
+    new images are read in. `UsageError` for another text, and for `data` where no training image has more than 8 bits
+    or all have one value.
     """
     if text == FULL:
         return None

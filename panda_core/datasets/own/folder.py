@@ -29,6 +29,7 @@ from panda_core.datasets.io.images import FileImages
 from panda_core.datasets.io.listing import list_files, shown_name
 from panda_core.datasets.io.masks import FileMasks
 from panda_core.datasets.io.opening import IMAGE_SUFFIXES
+from panda_core.datasets.io.samples import Levels
 from panda_core.datasets.one_class import Dataset, LabelledSplits, stratified_split
 from panda_core.datasets.own.matching import match_masks, plain, tell_masks
 from panda_core.errors import DataMissing, PandaError, UsageError, unknown_name
@@ -66,9 +67,10 @@ class _Layout:
     left_out: tuple[tuple[str, str], ...] = ()
 
 
-def folder_dataset(path: str | Path) -> Dataset:
+def folder_dataset(path: str | Path, levels: Levels | None = None) -> Dataset:
     """Return the dataset of the images in folder `path`; `about` tells how the folder was understood.
 
+    levels: what is black and white in images of more than 8 bits, in all of them alike; None for their whole range.
     Neither a folder that is not there nor one that cannot be understood raises here: `missing` returns the sentence
     that `classes` and `open` raise.
     """
@@ -79,11 +81,13 @@ def folder_dataset(path: str | Path) -> Dataset:
         if normal_class not in layout.classes:
             raise unknown_name(f"class of `{folder}`", normal_class, layout.classes, "--normal-class")
         halves = layout.split(normal_class, seed)
-        train, test = (FileImages.below(folder, [place for place, _ in half]) for half in halves)
+        train, test = (FileImages.below(folder, [place for place, _ in half], levels) for half in halves)
         train_labels, test_labels = (np.array([label for _, label in half], dtype=str) for half in halves)
         masks, loose = _masks_of(folder, layout.masks, halves, normal_class)
-        left_out = tuple((shown_name(place), reason) for place, reason in (*layout.left_out, *loose))
-        return LabelledSplits(train, train_labels, test, test_labels, normal_class, masks, left_out)
+        left_out, loose_masks = (
+            tuple((shown_name(place), reason) for place, reason in found) for found in (layout.left_out, loose)
+        )
+        return LabelledSplits(train, train_labels, test, test_labels, normal_class, masks, left_out, loose_masks)
 
     def missing(root: Path) -> str | None:
         try:

@@ -13,7 +13,7 @@ from panda_core.datasets.sets.synthetic import SyntheticImages, SyntheticMasks
 from panda_core.errors import UnreadableImage, UsageError, unknown_name
 from panda_core.runs.few_shot.settings import SeenSpec, levels_used, resolve, seen_specs
 from panda_core.runs.segment.settings import SegmentPlan
-from panda_core.runs.settings import choose_device, load_network, open_images
+from panda_core.runs.settings import choose_device, levels_of_config, load_network, open_images, with_known_range
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,8 @@ def open_seen(config: RunConfig) -> tuple[SeenClass, ...]:
 
 
 def _seen(config: RunConfig, spec: SeenSpec, specs: tuple[SeenSpec, ...]) -> SeenClass:
-    dataset, root, limit = find_dataset(spec.dataset), Path(config.data_root), int(config.set["seen_limit"])
+    dataset = find_dataset(spec.dataset, levels_of_config(config))  # one range for all folders of a run
+    root, limit = Path(config.data_root), int(config.set["seen_limit"])
     splits = dataset.open(root, spec.normal_class, config.seed)
     (rows,) = np.nonzero(splits.train_labels == splits.normal_label)
     rows = rows[balanced_subset(splits.train_labels[rows], limit, config.seed)]
@@ -107,6 +108,7 @@ def prepare(config: RunConfig, task: OneClassTask | None = None) -> FewShotPlan:
     """Return the plan of `config`: data opened, network loaded. Raises where training and test share anything."""
     config = resolve(config)
     device = choose_device(config.device)
+    config = with_known_range(config) if task is None else config
     seen = open_seen(config)
     task = open_task(config) if task is None else only_new(config, task)
     check_disjoint(seen, task)

@@ -19,6 +19,7 @@ from panda_core.runs.settings import (
     check_cut,
     check_here,
     check_neutral,
+    data_options,
     levels_of,
     resolved_options,
 )
@@ -73,7 +74,8 @@ def resolve(config: RunConfig) -> RunConfig:
 
 def options_of(config: RunConfig) -> dict[str, Option]:
     """Return the `--set` options that the config's recipe and backbone understand, by key."""
-    return {**GENERALISERS[config.recipe].options, **find_backbone(config.backbone or BACKBONE).options}
+    backbone = find_backbone(config.backbone or BACKBONE)
+    return {**GENERALISERS[config.recipe].options, **backbone.options, **data_options(config)}
 
 
 def levels_used(config: RunConfig, stages: tuple[str, ...], levels: tuple[str, ...], cut: str) -> tuple[str, ...]:
