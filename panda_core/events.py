@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 from panda_core.errors import PandaError
 from panda_core.records import plain
 
+MASKS = "masks"  # in place of a split: masks that are not used
 FORMER_NAMES = {"Segmented": "SegmentationEvaluated"}  # kinds of lines as older versions called them
 
 
@@ -102,12 +103,17 @@ def progress_at(split: str, done: int, total: int, lines: int = 20) -> CacheProg
     return CacheProgress(split=split, done=done, total=total) if due else None
 
 
+def mask_of(name: str) -> str:
+    """Return what the mask of an image is called where it is not used."""
+    return f"mask of {name}"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImagesSkipped(Event):
     """Files that take no part: how many, which, and why.
 
-    `split`: train, test and others of a run for images that could not be decoded; `masks` for masks that are not used;
-    `folder` for what lies in a folder of one's own and is no image or mask of it.
+    `split`: train, test and others of a run for images that could not be decoded; `MASKS` for masks that are not used;
+    `copies` for images that are copies of others; `folder` for what else lies in a folder of one's own.
     """
 
     split: str

@@ -117,12 +117,15 @@ class MapArrays:
     distances: of each group of levels (M, h, w, k), to the nearest normal patches, ascending: `distances_0`, ...
     origins: of each group (M, h, w, k, 4), int32, where those lie: place in `split.json`, turn, row and column:
         `origins_0`, ... Recorded runs keep neither.
+    cells: (groups, 3), float64, where the patches of each group lie: stride, and row and column of the first center, in
+        shares of the image's side; older runs lack it, and their patches divide the image evenly.
     """
 
     grids: np.ndarray
     held_out_grids: np.ndarray
     distances: tuple[np.ndarray, ...] = ()
     origins: tuple[np.ndarray, ...] = ()
+    cells: np.ndarray | None = None
 
     @staticmethod
     def read(path: Path) -> MapArrays:
@@ -140,19 +143,20 @@ class MapArrays:
             arrays.get("held_out_grids", np.zeros((0, 1, 1), np.float32)),
             tuple(arrays[f"distances_{group}"] for group in groups),
             tuple(arrays[f"origins_{group}"] for group in groups),
+            arrays.get("cells"),
         )
 
     def rows(self, rows: np.ndarray) -> MapArrays:
         """Return the maps of the test images at `rows`."""
         distances, origins = (tuple(group[rows] for group in groups) for groups in (self.distances, self.origins))
-        return MapArrays(self.grids[rows], self.held_out_grids, distances, origins)
+        return MapArrays(self.grids[rows], self.held_out_grids, distances, origins, self.cells)
 
     def by_name(self) -> dict[str, np.ndarray]:
         """Return all arrays, by name."""
         parts: dict[str, Any] = {"grids": self.grids, "held_out_grids": self.held_out_grids}
         for kind, groups in (("distances", self.distances), ("origins", self.origins)):
             parts |= {f"{kind}_{group}": values for group, values in enumerate(groups)}
-        return parts
+        return parts if self.cells is None else {**parts, "cells": self.cells}
 
     def write(self, path: Path) -> None:
         """Write a file that `read` reads."""
@@ -171,7 +175,8 @@ class RunSplit:
     reserved: places in `train` of those that were normal test images of a folder of one's own.
     has_mask: whether the defects of each test image are marked; of runs with maps.
     skipped: [name, reason] of images and masks that could not be decoded.
-    content: "train" and "test" -> a digest of every image of the task's set, read or not; older runs lack it.
+    content: "train" and "test" -> a digest of every image of the task's set, read or not; older runs lack it. "masks"
+        -> one of the masks of every test image, "" for none; of runs with maps.
     """
 
     train: list[str]

@@ -11,7 +11,7 @@ import numpy as np
 from panda_core.config import default_runs_dir
 from panda_core.datasets import Images, ImageSource, Masks, OneClassTask
 from panda_core.errors import BrokenRun
-from panda_core.runs.data import GIVEN_IMAGES, CheckedImages, check_unchanged
+from panda_core.runs.data import GIVEN_IMAGES, CheckedImages, CheckedMasks, check_unchanged
 from panda_core.runs.detector import PandaDetector, listed_images
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.kinds import open_task
@@ -29,8 +29,11 @@ class LoadedRun(RecordedRun):
 
     def masks(self) -> Masks | None:
         """Return the defect masks of the test images, in the order of the run's arrays, or None where data has none."""
-        masks = self._task.masks
-        return None if masks is None else masks.subset(self.split.test_rows)
+        if self._task.masks is None:
+            return None
+        rows, content = self.split.test_rows, self.split.content.get("masks")
+        masks = self._task.masks.subset(rows)
+        return masks if content is None else CheckedMasks(masks, [content[row] for row in rows], self.split.test)
 
     def kinds(self) -> np.ndarray | None:
         """Return what each test image is called in its dataset, (M,) of str, in the order of the run's arrays."""

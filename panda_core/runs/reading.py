@@ -10,11 +10,12 @@ import numpy as np
 
 from panda_core.config import RunConfig
 from panda_core.errors import BrokenRun
-from panda_core.events import DataNoted, Evaluated, Event, ImagesSkipped, RunFinished, SegmentationEvaluated
+from panda_core.events import MASKS, DataNoted, Evaluated, Event, ImagesSkipped, RunFinished, SegmentationEvaluated
 from panda_core.runs.arrays import AdaptArrays, FinalArrays, MapArrays, PatchArrays, RunSplit, StepArrays
 from panda_core.runs.calibration import Calibration, calibration_of
 from panda_core.runs.folder import RunFolder, State
 from panda_core.runs.kinds import Kind, kind_of
+from panda_core.segmentation.geometry import network_side, side_note
 
 
 class RecordedRun:
@@ -89,9 +90,22 @@ class RecordedRun:
         return [pair for event in skips for pair in zip(event.names, event.reasons, strict=True)]
 
     @cached_property
+    def unused_masks(self) -> list[tuple[str, str]]:
+        """(name, reason) of the masks that are not used, which `skipped` lists among others."""
+        skips = [event for event in self._logged if isinstance(event, ImagesSkipped) and event.split == MASKS]
+        return [pair for event in skips for pair in zip(event.names, event.reasons, strict=True)]
+
+    @cached_property
     def notes(self) -> list[str]:
-        """What was said of the data before the run began, a sentence each."""
-        return [event.told for event in self._logged if isinstance(event, DataNoted)]
+        """What was said of the data before the run began, and what has changed for it since, a sentence each."""
+        told = [event.told for event in self._logged if isinstance(event, DataNoted)]
+        size = int(self.config.image_size or 0)
+        if self.kind.key == "few-shot" and side_note(size) not in (None, *told):
+            told.append(
+                f"This run learned at {size} px, before sizes were rounded; new images are compared at "
+                f"{network_side(size)} px, so that their scores differ a little from the recorded ones. Run it again."
+            )
+        return told
 
     @cached_property
     def split(self) -> RunSplit:

@@ -20,6 +20,7 @@ from panda_core.datasets import OneClassTask
 from panda_core.datasets.file_health import notes_of
 from panda_core.errors import PandaError, UsageError
 from panda_core.events import (
+    MASKS,
     CheckpointSaved,
     DataNoted,
     Event,
@@ -116,9 +117,10 @@ def _record(plan: Plan, folder: RunFolder, should_stop: Callable[[], bool]) -> I
 
 def _seen(task: OneClassTask) -> Iterator[Event]:
     """Yield what is to be said of the data before anything is computed."""
-    if task.left_out:
-        names, reasons = map(list, zip(*task.left_out, strict=True))
-        yield ImagesSkipped(split="folder", count=len(names), names=names, reasons=reasons)
+    for split, left_out in (("folder", task.left_out), (MASKS, task.loose_masks)):
+        if left_out:
+            names, reasons = map(list, zip(*left_out, strict=True))
+            yield ImagesSkipped(split=split, count=len(names), names=names, reasons=reasons)
     for told in notes_of(task):
         yield DataNoted(told=told)
 

@@ -65,7 +65,7 @@ class TakingPart:
             reserved=np.nonzero(np.isin(self.train, task.reserved))[0].tolist(),
             has_mask=None if self.has_mask is None else self.has_mask.tolist(),
             skipped=[list(pair) for pair in self.skipped],
-            content=content_of(task),
+            content=content_of(task, masks=self.has_mask is not None),
         )
         write_json(folder.split_file, split.to_json())
         write_json(folder.environment_file, environment(plan, self.fisher))

@@ -124,6 +124,83 @@ def test_a_changed_image_is_never_shown_as_the_runs(
         images.subset([row]).load(0)
 
 
+def marked(parts: Path) -> Path:
+    """Return the folder of `parts`, with a mask of each defective image."""
+    folder = parts / "ground_truth" / "bad"
+    folder.mkdir(parents=True)
+    for number in range(4):
+        Image.fromarray(np.uint8(255) * (np.indices((36, 36)).sum(axis=0) < 20 + number)).save(folder / f"{number}.png")
+    return folder
+
+
+def invert(mask: Path) -> None:
+    Image.fromarray(255 - np.asarray(Image.open(mask))).save(mask)
+
+
+@pytest.mark.parametrize("change", [lambda mask: mask.unlink(), invert], ids=["removed", "redrawn"])
+def test_masks_are_compared_as_images_are(
+    change: Callable[[Path], Any],
+    spot: Callable[..., RunConfig],
+    tiny: Callable[..., RunConfig],
+    finish: Callable[..., Any],
+    parts: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """ "Equal, bit for bit" beside other masks, and pixel figures that nobody can get again."""
+    masks = marked(parts)
+    folder, _ = finish(spot(dataset=f"folder:{parts}", normal_class=None))
+    unmapped, _ = finish(tiny(recipe="frozen", steps=None, dataset=f"folder:{parts}", normal_class=None))
+    before = load_run(folder.path)
+    row = before.split.test.index("test/bad/2.png")
+    assert before.masks() is not None and main(["verify", str(folder.path)]) == 0
+    change(masks / "2.png")
+    capsys.readouterr()
+    assert main(["verify", str(folder.path)]) == 1
+    assert "have changed since it began: the masks of 1 test image" in (told := capsys.readouterr().err)
+    assert "test/bad/2.png" in told and "test/bad/1.png" not in told
+    assert "have changed since it began" in report_of(load_run(folder.path))
+    with pytest.raises(UnreadableImage, match=r"mask of .test/bad/2\.png. has changed since the run"):
+        load_run(folder.path).masks().load(row)  # type: ignore[union-attr]
+    assert main(["verify", str(unmapped.path)]) == 0  # nothing of it was measured with masks
+
+
+@pytest.mark.parametrize("recipe", ["frozen", "patchcore"])
+@pytest.mark.parametrize("layout", ["drawn", "apart"])
+def test_copies_of_training_images_do_not_measure(
+    recipe: str, layout: str, tiny: Callable[..., RunConfig], spot: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    """Test images that were learned by heart: no false alarm among them, and an AUROC that is too high."""
+    root = tmp_path / layout
+    good, bad = (root / "good", root / "bad") if layout == "drawn" else (root / "train/good", root / "test/bad")
+    for folder in (good, bad, root / "test/good") if layout == "apart" else (good, bad):
+        folder.mkdir(parents=True)
+    for number in range(16):
+        picture(number).save(good / f"{number:02d}.png")
+        twin = f"{number:02d} copy.png"
+        picture(number).save(good / twin if layout == "drawn" else root / "test/good" / twin)
+    for number in range(4):
+        picture(100 + number).save(bad / f"{number}.png")
+        picture(200 + number).save((good if layout == "drawn" else root / "test/good") / f"own{number}.png")
+    picture(0).save(bad / "normal in truth.png")
+    make = spot if recipe == "patchcore" else tiny
+    fields = {} if recipe == "patchcore" else {"steps": None}
+    config = make(
+        recipe=recipe, dataset=f"folder:{root}", normal_class=None, train_limit=None, test_limit=None, **fields
+    )
+    (run_id,) = [event.run_id for event in run(config) if isinstance(event, RunStarted)]
+    loaded = load_run(run_id, config.runs_dir)
+    stems = [Path(name).stem.removesuffix(" copy") for name in (*loaded.split.train, *loaded.split.test)]
+    assert len(set(stems)) == len(stems) and "normal in truth" not in stems
+    assert {"0", "1", "2", "3"} <= {Path(name).stem for name in loaded.split.test}
+    reasons = dict(loaded.skipped)
+    assert len([reason for reason in reasons.values() if reason.startswith("a copy of")]) == 16
+    (contradiction,) = [reason for name, reason in reasons.items() if "normal in truth" in name]
+    assert "very pixels of the normal image" in contradiction
+    assert len(loaded.split.test) == len(loaded.final().scores) == len(loaded.split.is_anomaly)
+    if layout == "apart":
+        assert all("train/good" in name or "own" in name for name in loaded.split.train)
+
+
 def test_a_relative_folder_means_the_same_from_anywhere(
     tiny: Callable[..., RunConfig],
     finish: Callable[..., Any],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +27,9 @@ class Masks(Protocol):
         It covers the whole upright image, as `Images.load` gives it, but may have another size, down to 1 x 1 for an
         image without defects: resize it by nearest neighbour. `UnreadableImage` says why a mask cannot be used.
         """
+
+    def digest(self, index: int) -> bytes:
+        """Return the SHA-256 of what a mask is read from; nothing for an image that has none."""
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Masks:
         """Return the masks at `indices`, in that order."""
@@ -80,6 +84,20 @@ class FileMasks:
                 f"`{first}` is black all over, though its image is called defective. Mark the defect, or remove it."
             )
         return mask
+
+    def digest(self, index: int) -> bytes:
+        """Return the SHA-256 of the files of an image's masks; nothing for an image that has none.
+
+        `UnreadableImage` for an absent file.
+        """
+        digest = hashlib.sha256()
+        for place in self._files[index]:
+            try:
+                with open(f"{self._folder}/{place}", "rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+            except OSError as error:
+                raise UnreadableImage(f"`{shown_name(place)}` cannot be read: {error.strerror}.") from error
+        return digest.digest() if self._files[index] else b""
 
     def ambiguous(self) -> list[int]:
         """Return the rows of masked photos whose EXIF turn keeps their sides: were the masks drawn before or after it?

@@ -111,6 +111,10 @@ class SyntheticMasks:
             return np.zeros((1, 1), dtype=bool)
         return self._images.with_mask(index)[1]
 
+    def digest(self, index: int) -> bytes:
+        """Return the digest of the image, from which its mask follows."""
+        return self._images.digest(index)
+
     def subset(self, indices: Sequence[int] | np.ndarray) -> SyntheticMasks:
         """Return the masks at `indices`, in that order."""
         return SyntheticMasks(self._images.subset(indices))

@@ -52,10 +52,11 @@ class Inputs:
 
 def set_up(plan: AdaptPlan) -> Computing[Inputs]:
     """Yield progress; return the inputs of a run."""
-    rows = yield from original_rows(plan.config.dataset, plan.task.train)
-    train = yield from _activations(plan, plan.task.train.subset(rows), "train")
-    train = dataclasses.replace(train, image_rows=rows[train.image_rows])
-    test = yield from _activations(plan, plan.task.test, "test")
+    train_rows, test_rows = yield from original_rows(plan.config.dataset, plan.task)
+    train = yield from _activations(plan, plan.task.train.subset(train_rows), "train")
+    train = dataclasses.replace(train, image_rows=train_rows[train.image_rows])
+    test = yield from _activations(plan, plan.task.test.subset(test_rows), "test")
+    test = dataclasses.replace(test, image_rows=test_rows[test.image_rows])
     reserved = np.isin(train.image_rows, plan.task.reserved)
     calibrating = calibration_rows(reserved, plan.config.seed)
     references = np.setdiff1d(np.arange(len(train.values)), calibrating)

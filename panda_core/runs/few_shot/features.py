@@ -123,17 +123,19 @@ def abnormal_positions(masks: Masks | None, rows: np.ndarray, sides: list[tuple[
     return abnormal
 
 
-def draw_references(plan: FewShotPlan, model: ResidualModel, draw: int) -> DrawnReferences:
+def draw_references(plan: FewShotPlan, model: ResidualModel, draw: int, originals: np.ndarray) -> DrawnReferences:
     """Return `references` normal images of the new class, drawn by the seed and the number of the draw.
 
-    They come from its training images, not from those that are tested on; images that were trained on as a seen
-    class are left out where enough others are there. One that cannot be decoded is passed over.
+    They come from its training images, not from those that are tested on, and of these from the rows `originals`, which
+    are no copies of others; images that were trained on as a seen class are left out where enough others are there. One
+    that cannot be decoded is passed over.
     """
     wanted, images = int(plan.config.set["references"]), plan.task.train
     used = {digest for one in plan.seen for digest in digests(one.normals)} | set(digests(plan.task.test))
     fresh = np.array([digest not in used for digest in digests(images)])
     order = np.random.default_rng([plan.config.seed, 7, draw]).permutation(len(images))
     order = np.concatenate([order[fresh[order]], order[~fresh[order]]])
+    order = order[np.isin(order, originals)]
     decoded, rows, skipped = [], list[int](), []
     for row in order:
         if len(rows) == wanted:

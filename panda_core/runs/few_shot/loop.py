@@ -22,6 +22,7 @@ from panda_core.few_shot.residuals import References
 from panda_core.few_shot.scorer import ReferenceScorer, calibrate
 from panda_core.few_shot.trainer import ResidualTrainer
 from panda_core.metrics import auroc
+from panda_core.runs.data import original_rows
 from panda_core.runs.few_shot.data import FewShotPlan, SeenClass
 from panda_core.runs.few_shot.features import (
     DrawnReferences,
@@ -69,18 +70,21 @@ def learn_new_class(plan: FewShotPlan) -> Mapping:
     yield from trainer.run()
     started = time.monotonic()
     calibrating = yield from _calibrating(plan, model, trainer.references_of_all(owners), held_out)
-    test = yield from read_features(model, plan.task.test, "test")
+    originals, judged = yield from original_rows(config.dataset, plan.task)
+    test = yield from read_features(model, plan.task.test.subset(judged), "test")
     if not len(test.rows):
         raise PandaError("None of the test images could be decoded. Check the files.")
-    draws = yield from _draw(plan, model, test)
+    test = dataclasses.replace(test, rows=judged[test.rows])
+    draws = yield from _draw(plan, model, test, originals)
     tested = Tested.of(plan, draws.result, ReadRows(test.rows, test.skipped))
+    yield from tested.told()
     yield TakingPart(
         train=draws.references.rows,
         test=tested.rows,
         is_anomaly=tested.is_anomaly,
         fitted=np.arange(len(draws.references.rows)),
         held_out=np.zeros(0, int),
-        skipped=[*draws.references.skipped, *tested.skipped],
+        skipped=[*draws.references.skipped, *tested.skipped, *tested.masks],
         has_mask=tested.has_mask,
     )
     references = {f"{REFERENCES}{level}": part for level, part in enumerate(draws.references.features)}
@@ -113,13 +117,13 @@ def _calibrating(
     return PatchResult.joined(results)
 
 
-def _draw(plan: FewShotPlan, model: ResidualModel, test: ReadFeatures) -> Computing[Draws]:
-    """Return the test images compared with as many draws of references as the run asks for."""
+def _draw(plan: FewShotPlan, model: ResidualModel, test: ReadFeatures, originals: np.ndarray) -> Computing[Draws]:
+    """Return the test images compared with as many draws of references as the run asks for, among `originals`."""
     labels, first = plan.task.is_anomaly[test.rows], int(plan.option("draw"))
     metrics: list[dict[str, float | None]] = []
     chosen: tuple[DrawnReferences, PatchResult] | None = None
     for draw in range(int(plan.option("draws"))):
-        drawn = draw_references(plan, model, first + draw)
+        drawn = draw_references(plan, model, first + draw, originals)
         scorer = ReferenceScorer(model, References([part.to(plan.device) for part in drawn.features]), plan.config.set)
         results, lengths = [], []
         for part in _parts(test.features, plan.device):

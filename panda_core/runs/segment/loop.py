@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from panda_core.datasets import Images
 from panda_core.errors import PandaError, UnreadableImage, UsageError
-from panda_core.events import CacheProgress, Computing, DataNoted, Event, ImagesSkipped, RunFinished
+from panda_core.events import MASKS, CacheProgress, Computing, DataNoted, Event, ImagesSkipped, RunFinished
 from panda_core.records import write_json
 from panda_core.runs.arrays import FinalArrays, MapArrays, PatchArrays
 from panda_core.runs.calibration import Calibration, calibrated, warning_of
@@ -50,7 +50,7 @@ class Tested:
 
     rows: (M,) of the task's test set, those that could be decoded.
     is_anomaly: (M,). has_mask: (M,) whether the defects of an image are marked.
-    skipped: (name, reason) of images and masks that could not be decoded.
+    skipped, masks: (name, reason) of images that could not be decoded, and of masks that are not used.
     """
 
     result: PatchResult
@@ -58,13 +58,20 @@ class Tested:
     is_anomaly: np.ndarray
     has_mask: np.ndarray
     skipped: list[tuple[str, str]]
+    masks: list[tuple[str, str]]
 
     @staticmethod
     def of(plan: SegmentPlan, result: PatchResult, read: ReadRows) -> Tested:
         """Return the result beside what is known of its images; masks are looked at, to see which are there."""
         has_mask, unreadable = find_marked(plan.task.masks, read.rows, plan.task.test.names)
         is_anomaly = plan.task.is_anomaly[read.rows]
-        return Tested(result, read.rows, is_anomaly, has_mask, [*read.skipped, *unreadable])
+        return Tested(result, read.rows, is_anomaly, has_mask, read.skipped, unreadable)
+
+    def told(self) -> Iterator[ImagesSkipped]:
+        """Yield what is to be said of masks that are not used, if there are any."""
+        if self.masks:
+            names, reasons = map(list, zip(*self.masks, strict=True))
+            yield ImagesSkipped(split=MASKS, count=len(names), names=names, reasons=reasons)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,12 +105,12 @@ def segment(plan: SegmentPlan) -> Mapping:
     if (told := side_note(int(plan.config.image_size or 0))) is not None:
         yield DataNoted(told=told)
     metrics: dict[str, Any] = {}
-    originals = yield from original_rows(plan.config.dataset, plan.task.train)
+    originals, judged = yield from original_rows(plan.config.dataset, plan.task)
     for number, step in enumerate(plan.steps):
         started, first = time.monotonic(), number == 0
         model = model_of(plan, step)
         bank, train = yield from _learn(plan, model, first, originals)
-        tested = yield from _compare(plan, model, first)
+        tested = yield from _compare(plan, model, first, judged)
         if first:
             yield TakingPart(
                 train=train.rows,
@@ -111,7 +118,7 @@ def segment(plan: SegmentPlan) -> Mapping:
                 is_anomaly=tested.is_anomaly,
                 fitted=bank.bank,
                 held_out=bank.held_out,
-                skipped=[*train.skipped, *tested.skipped],
+                skipped=[*train.skipped, *tested.skipped, *tested.masks],
                 has_mask=tested.has_mask,
             )
         unadapted = metrics.get("unadapted_auroc")
@@ -144,7 +151,7 @@ def record_step(
         normaliser=np.array(scores.mean()),
         peaks=highest(result.grids, size, sigma),
     )
-    maps = MapArrays(result.grids, grids, result.distances, result.origins)
+    maps = MapArrays(result.grids, grids, result.distances, result.origins, result.cells)
     yield MapSnapshot(step, model, arrays, maps, calibration, file)
     event = measured(plan, step, result, tested.rows, tested.has_mask, started)
     yield event
@@ -207,22 +214,20 @@ def _checked(plan: SegmentPlan, model: PatchModel, images: list[np.ndarray]) -> 
     return model.patches(images, model.rotations)
 
 
-def _compare(plan: SegmentPlan, model: PatchModel, first: bool) -> Computing[Tested]:
-    """Return what the model makes of the test images."""
+def _compare(plan: SegmentPlan, model: PatchModel, first: bool, judged: np.ndarray) -> Computing[Tested]:
+    """Return what the model makes of the test images. judged: rows of those that are no copies."""
     results: list[PatchResult] = []
     read = yield from read_batches(
-        plan.task.test,
+        plan.task.test.subset(judged),
         "test",
         first,
         lambda images: results.append(model.segment(model.in_space(model.patches(images)))),
     )
     if not results:
         raise PandaError("None of the test images could be decoded. Check the files.")
-    tested = Tested.of(plan, PatchResult.joined(results), read)
-    unreadable = tested.skipped[len(read.skipped) :]
-    if first and unreadable:
-        names, reasons = map(list, zip(*unreadable, strict=True))
-        yield ImagesSkipped(split="masks", count=len(names), names=names, reasons=reasons)
+    tested = Tested.of(plan, PatchResult.joined(results), ReadRows(judged[read.rows], read.skipped))
+    if first:
+        yield from tested.told()
     return tested
 
 

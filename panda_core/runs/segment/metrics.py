@@ -11,7 +11,7 @@ import numpy as np
 
 from panda_core.datasets import Masks
 from panda_core.errors import UnreadableImage
-from panda_core.events import SegmentationEvaluated
+from panda_core.events import SegmentationEvaluated, mask_of
 from panda_core.metrics import auroc, auroc_interval
 from panda_core.pixel_metrics import PixelMetrics, pixel_metrics
 from panda_core.runs.segment.settings import SegmentPlan
@@ -28,7 +28,7 @@ def find_marked(
         try:
             marked[index] = masks is not None and masks.load(int(row)) is not None
         except UnreadableImage as error:
-            unreadable.append((f"mask of {names[row]}", str(error)))
+            unreadable.append((mask_of(names[row]), str(error)))
     return marked, unreadable
 
 
