@@ -127,7 +127,7 @@ def _write_maps(out: Path, mapped: list[ScoredImage]) -> None:
     results = [scored.result for scored in mapped if scored.result is not None]
     if results:
         whole = type(results[0]).joined(results)
-        maps = MapArrays(whole.grids, np.zeros((0, 1, 1), np.float32), whole.distances, whole.origins)
+        maps = MapArrays(whole.grids, np.zeros((0, 1, 1), np.float32), whole.distances, whole.origins, whole.cells)
         write_arrays(out / "maps.npz", {**maps.by_name(), "names": np.array([scored.name for scored in mapped])})
 
 

@@ -15,7 +15,7 @@ from panda_core.cli.map_files import check_target, write_maps
 from panda_core.cli.output import percent, print_json, print_table, print_text
 from panda_core.cli.progress import show_progress
 from panda_core.config import RunConfig
-from panda_core.errors import PandaError, unknown_name
+from panda_core.errors import PandaError, UsageError, unknown_name
 from panda_core.events import Event, RunFinished, RunStarted
 from panda_core.figures.heatmaps import fixed_scale
 from panda_core.runs.calibration import Calibration
@@ -38,9 +38,17 @@ def compute_command(parsed: argparse.Namespace) -> int:
 
 def _check_recipe(parsed: argparse.Namespace) -> None:
     """Raise `UsageError` for a recipe of another kind than the command's; `run` takes any."""
+    wanted = getattr(parsed, "kind", None)
+    own = next((kind for kind in KINDS if kind.key == wanted), None)
+    if own is None or parsed.recipe in own.recipes:
+        return
     for kind in KINDS:
-        if kind.key == getattr(parsed, "kind", None) and parsed.recipe not in kind.recipes:
-            raise unknown_name(kind.called, parsed.recipe, kind.recipes, "--recipe")
+        if parsed.recipe in kind.recipes:
+            raise UsageError(
+                f"`{parsed.recipe}` is a {kind.called}, for `python -m panda_core {kind.command} --recipe "
+                f"{parsed.recipe}`; `{own.command}` takes {', '.join(f'`{key}`' for key in own.recipes)}."
+            )
+    raise unknown_name(own.called, parsed.recipe, own.recipes, "--recipe")
 
 
 def resume_command(parsed: argparse.Namespace) -> int:
@@ -176,6 +184,8 @@ def show_command(parsed: argparse.Namespace) -> int:
     print_text(loaded.config.to_command())
     if environment.get("fisher"):
         print_text(f"Elastic weights from the {environment['fisher']}.")
+    for told in loaded.notes:
+        print_text(told)
     for name, reason in loaded.skipped:
         print_text(f"Skipped {name}: {reason}")
     if has_scores(loaded):

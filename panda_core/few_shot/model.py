@@ -20,7 +20,7 @@ from panda_core.few_shot.flow import PositionFlow, position_code
 from panda_core.few_shot.residuals import References, residual
 from panda_core.segmentation.geometry import network_side
 from panda_core.segmentation.patches import aligned_patches
-from panda_core.segmentation.probing import find_cells
+from panda_core.segmentation.probing import CELLS, cells_of, cells_tensor, find_cells
 
 FLAT = 1e-6  # the smallest scale of a channel: one that never changes must not become infinite
 
@@ -140,11 +140,15 @@ class ResidualModel:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all that was learned, by name, for saving."""
-        return {name: value.detach().cpu().clone() for name, value in self._parts().state_dict().items()}
+        parts = {name: value.detach().cpu().clone() for name, value in self._parts().state_dict().items()}
+        return {**parts, CELLS: cells_tensor(self.cells)}
 
     def load(self, tensors: Mapping[str, Tensor]) -> ResidualModel:
         """Take what `tensors()` returned; a missing one or one of another shape raises an error."""
-        self._parts().load_state_dict(dict(tensors))
+        parts = dict(tensors)
+        if (cells := parts.pop(CELLS, None)) is not None:  # older runs measure them anew
+            self.cells = cells_of(cells)
+        self._parts().load_state_dict(parts)
         return self
 
 

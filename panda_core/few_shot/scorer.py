@@ -46,7 +46,8 @@ class ReferenceScorer:
             origins.append(_padded(self.references.origins(level, nearest.rows), -2).cpu().numpy().astype(np.int32))
         grids = self._merged(maps)
         scores = top_mean(grids, self.model.top)
-        return PatchResult(grids, scores, grids.mean(axis=(1, 2)), tuple(distances), tuple(origins))
+        cells = np.array([cells.shares(self.model.side) for cells in self.model.cells])
+        return PatchResult(grids, scores, grids.mean(axis=(1, 2)), tuple(distances), tuple(origins), cells)
 
     def _merged(self, maps: Sequence[np.ndarray]) -> np.ndarray:
         """Return one map (B, g, g), evenly over the image, of those (B, h, w) of all levels."""

@@ -32,6 +32,26 @@ class Cells:
         """Return the `count` cells that divide `side` pixels evenly."""
         return Cells(side / count, (side / count / 2, side / count / 2))
 
+    def shares(self, side: int) -> list[float]:
+        """Return stride, row and column of the first center in shares of an image's `side` in pixels."""
+        return [self.stride / side, self.first[0] / side, self.first[1] / side]
+
+    def box(self, row: int, column: int) -> tuple[float, float, float, float]:
+        """Return (left, top, right, bottom) of a cell, as wide and high as the stride."""
+        top, left = (
+            first + number * self.stride - self.stride / 2
+            for first, number in zip(self.first, (row, column), strict=True)
+        )
+        return left, top, left + self.stride, top + self.stride
+
+    def nearest(self, place: tuple[float, float], shape: tuple[int, int]) -> tuple[int, int]:
+        """Return which of `shape` (rows, columns) cells has its center nearest to a place, (row, column) in pixels."""
+        row, column = (
+            min(max(round((at - first) / self.stride), 0), count - 1)
+            for at, first, count in zip(place, self.first, shape, strict=True)
+        )
+        return row, column
+
     def places(self, other: Cells, count: int, axis: int) -> np.ndarray:
         """Return where the centers (count,) of `count` other cells lie along an axis, in cells from the first of these.
 

@@ -58,21 +58,28 @@ def _weighted(
 
 
 def full_map(grid: np.ndarray, size: int, sigma: float) -> np.ndarray:
-    """Return the map (size, size) of one image from its grid (g, g): enlarged bilinearly, then blurred.
+    """Return the map (H, W) of one image from its grid (h, w): enlarged bilinearly, then blurred.
 
+    size: its longer side; the shorter one is in proportion to the grid, so that the map of a square grid is square.
     sigma: of the Gaussian, in pixels where `size` is 224 (SPADE and PatchCore: 4), scaled with `size`. Beyond the
     centers of its outermost patches the grid is mirrored at them, so that a constant map stays constant. The papers'
     code continues it evenly and mirrors the map at the border; such a map is highest on the border row itself wherever
     a defect near the rim lies.
     """
-    rows, columns = (drawing_weights(count, size, sigma) for count in grid.shape)
-    return np.asarray(rows @ grid.astype(np.float32, copy=False) @ columns.T, np.float32)  # (size, size)
+    whole = max(grid.shape)
+    rows, columns = (
+        drawing_weights(count, max(1, round(size * count / whole)), sigma * size / REFERENCE_SIDE)
+        for count in grid.shape
+    )
+    return np.asarray(rows @ grid.astype(np.float32, copy=False) @ columns.T, np.float32)  # (H, W)
 
 
 @lru_cache(maxsize=64)
-def drawing_weights(count: int, size: int, sigma: float) -> np.ndarray:
-    """Return the weights (size, count), float32, that draw a row of `count` patches as `size` blurred pixels."""
-    spread = sigma * size / REFERENCE_SIDE
+def drawing_weights(count: int, size: int, spread: float) -> np.ndarray:
+    """Return the weights (size, count), float32, that draw a row of `count` patches as `size` blurred pixels.
+
+    spread: of the Gaussian, in these pixels.
+    """
     reach = int(BLUR_REACH * spread)
     pixels = Cells(1.0, (0.5 - reach, 0.5 - reach))  # those of the row and, on either side, as many as the blur reaches
     places = Cells.even(size, count).places(pixels, size + 2 * reach, 0)

@@ -19,7 +19,7 @@ from panda_core.segmentation.geometry import Cells, network_side, on_even_grid
 from panda_core.segmentation.maps import rotated
 from panda_core.segmentation.method import PatchMethod
 from panda_core.segmentation.patches import PatchSpace, aligned_patches
-from panda_core.segmentation.probing import find_cells
+from panda_core.segmentation.probing import CELLS, cells_of, cells_tensor, find_cells
 from panda_core.segmentation.table import find_method
 
 DEEP = 2  # from how many of the deepest groups of levels an image's score comes; fine ones mistake texture for defects
@@ -54,6 +54,7 @@ class PatchResult:
     whole: (B,), the mean over all patches of these groups.
     distances: for each group, (B, h, w, k) to the nearest normal patches.
     origins: for each group, (B, h, w, k, 4), image, rotation, row and column of those.
+    cells: (groups, 3), where the patches of each group lie, see `Cells.shares`.
     """
 
     grids: np.ndarray
@@ -61,6 +62,7 @@ class PatchResult:
     whole: np.ndarray
     distances: tuple[np.ndarray, ...]
     origins: tuple[np.ndarray, ...]
+    cells: np.ndarray
 
     @staticmethod
     def joined(results: Sequence[PatchResult]) -> PatchResult:
@@ -72,13 +74,14 @@ class PatchResult:
             np.concatenate([result.whole for result in results]),
             tuple(np.concatenate([result.distances[group] for result in results]) for group in groups),
             tuple(np.concatenate([result.origins[group] for result in results]) for group in groups),
+            results[0].cells,
         )
 
     def row(self, row: int) -> PatchResult:
         """Return the result of one image, as of a batch of one."""
         one = slice(row, row + 1)
         distances, origins = (tuple(group[one] for group in groups) for groups in (self.distances, self.origins))
-        return PatchResult(self.grids[one], self.scores[one], self.whole[one], distances, origins)
+        return PatchResult(self.grids[one], self.scores[one], self.whole[one], distances, origins, self.cells)
 
 
 class PatchModel:
@@ -187,12 +190,16 @@ class PatchModel:
         if self.normal_views is not None:
             scores = self._outstanding(scores, whole)
         distances, origins = tuple(group.distances for group in compared), tuple(group.origins for group in compared)
-        return PatchResult(grids, np.asarray(scores, np.float32), whole, distances, origins)
+        cells = np.array([self._group_cells(group).shares(self.side) for group in self.groups])
+        return PatchResult(grids, np.asarray(scores, np.float32), whole, distances, origins, cells)
+
+    def _group_cells(self, group: tuple[str, ...]) -> Cells:
+        """Return where the patches of a group lie: where the cells of its first level do."""
+        return self.cells[self.levels.index(group[0])]
 
     def _fused(self, levels: Sequence[np.ndarray], first: int) -> np.ndarray:
         """Return one map (B, g, g) of those (B, h, w) of the groups from `first` on. It divides the image evenly."""
-        # Patches of a group lie where the cells of its first level do.
-        cells = [self.cells[self.levels.index(group[0])] for group in self.groups[first : first + len(levels)]]
+        cells = [self._group_cells(group) for group in self.groups[first : first + len(levels)]]
         weights = [float(level.shape[1]) for level in levels]
         return self.method.fused(on_even_grid(levels, cells, self.side), weights)
 
@@ -230,7 +237,7 @@ class PatchModel:
             tensors |= {f"pooled_space.{name}": value for name, value in self.pooled_norm.tensors().items()}
         widths = {f"{group}.widths": torch.tensor(widths) for group, widths in enumerate(self.widths)}
         views = {} if self.normal_views is None else {"normal_views": torch.from_numpy(self.normal_views)}
-        cells = {"cells": torch.tensor([[level.stride, *level.first] for level in self.cells], dtype=torch.float64)}
+        cells = {CELLS: cells_tensor(self.cells)}
         return {**tensors, **widths, **views, **cells, "scales": torch.from_numpy(self.scales), **self.method.tensors()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> PatchModel:
@@ -245,8 +252,8 @@ class PatchModel:
             pooled = _below(tensors, "pooled_space.")
             self.pooled_norm = FeatureNorm.from_tensors(self.feature_norm, self.network.level_widths, pooled)
         self.scales = tensors["scales"].numpy()
-        if "cells" in tensors:
-            self.cells = tuple(Cells(stride, (row, column)) for stride, row, column in tensors["cells"].tolist())
+        if CELLS in tensors:
+            self.cells = cells_of(tensors[CELLS])
         else:  # the run is from before cells were measured: its bank was made at the very size, its maps evenly
             self.side, self.measures_cells = self.image_size, False
         if self.options.get("image_score") == "part-or-whole":

@@ -22,8 +22,12 @@ SIDE = 224  # of the image probed, unless maps are larger; in smaller ones the b
 DOTS = 16  # with 128 the places move by less than a tenth of a pixel in fine levels, by a quarter in deep ones
 SHIFT = 7  # columns from one dot to the next: a lattice, evenly spread over each axis and over cells of every level
 RADIUS = 4.0  # of a dot, in pixels
+CONTRAST = (
+    2.0  # of dots: about black and white in the network's input. With 1.0 maps of dark marks lay 0.4 px of 128 off
+)
 NOISE = 0.3  # spread of the background in the network's input; photographs give the same centers within half a pixel
 TOGETHER = 4  # images at once, as many as a run looks at
+CELLS = "cells"  # the name under which a model saves them
 
 
 @torch.inference_mode()
@@ -46,6 +50,16 @@ def find_cells(network: Network, levels: Sequence[str], side: int, device: torch
     return tuple(_fitted(stride, dots, torch.cat(places).numpy()) for stride, places in zip(strides, seen, strict=True))
 
 
+def cells_tensor(cells: Sequence[Cells]) -> Tensor:
+    """Return cells as float64 (L, 3), for saving: stride, and row and column of the first cell, of each level."""
+    return torch.tensor([[level.stride, *level.first] for level in cells], dtype=torch.float64)
+
+
+def cells_of(saved: Tensor) -> tuple[Cells, ...]:
+    """Return the cells that `cells_tensor` returned (L, 3)."""
+    return tuple(Cells(stride, (row, column)) for stride, row, column in saved.tolist())
+
+
 def _dots(side: int, stride: int) -> np.ndarray:
     """Return centers (N, 2) of dots that lie evenly over a cell in the middle of an image, no two in one row."""
     numbers = np.arange(DOTS)
@@ -57,7 +71,7 @@ def _drawn(ground: Tensor, dots: np.ndarray) -> Tensor:
     """Return copies (B, 3, S, S) of an image (3, S, S), each with a dot, by turns white and black."""
     centers = np.arange(ground.shape[-1]) + 0.5
     away = np.hypot(centers[:, None] - dots[:, 0, None, None], centers - dots[:, 1, None, None])  # (B, S, S)
-    values = torch.tensor([1.0, -1.0]).repeat(len(dots) // 2 + 1)[: len(dots), None, None, None]
+    values = torch.tensor([CONTRAST, -CONTRAST]).repeat(len(dots) // 2 + 1)[: len(dots), None, None, None]
     return torch.where(torch.from_numpy(away < RADIUS)[:, None], values, ground)
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from panda_core.events import MASKS, ImagesSkipped, mask_of
+from panda_core.records import write_json
 from panda_core.runs.loaded import LoadedRun
 from tests.pages.conftest import as_downloaded
 
@@ -135,6 +137,32 @@ def test_the_hottest_patch_is_explained_first(open_page: Any, make_maps: Any) ->
             assert any(f"**{distance:.3g}**" in caption.value for caption in at.caption)
     at.number_input(key=keys[0]).set_value(4).run()
     assert any("row 4, column 3" in caption.value for caption in at.caption)
+
+
+def test_unused_masks_are_named_beside_the_pixel_figures(open_page: Any, make_maps: Any) -> None:
+    """A pixel AUROC of fewer images than it seems, and "nobody has marked" of an image whose mask is inverted."""
+    folder = make_maps()
+    split = folder.read("split.json")
+    image = split["is_anomaly"].index(1)
+    split["has_mask"][image] = False
+    write_json(folder.path / "split.json", split)
+    name, reason = mask_of(split["test"][image]), "it is inverted: white all over but for the defect."
+    folder.append(ImagesSkipped(split=MASKS, count=2, names=[name, "gt/99.png"], reasons=[reason, "no image"]))
+    at = open_page("segment", run=folder.run_id, image=str(image))
+    assert any("2 masks not used" in expander.label for expander in at.expander)
+    assert any("Its mask is not used" in caption.value and "inverted" in caption.value for caption in at.caption)
+
+
+def test_the_form_offers_a_range_for_folders(open_page: Any, tmp_path: Path) -> None:
+    """A note that says to set a range, and no field to set it in."""
+    for number in range(6):
+        (tmp_path / "parts").mkdir(exist_ok=True)
+        Image.fromarray(np.full((20, 20), 900 + number, np.uint16)).save(tmp_path / "parts" / f"{number}.png")
+    for page, prefix in (("segment", "seg_"), ("new_classes", "new_")):
+        section = {"segment": "start a run", "new_classes": "train one"}[page]
+        query = {page: section, f"{prefix}dataset": "folder", f"{prefix}folder": str(tmp_path / "parts")}
+        at = open_page(page, **query)
+        assert not at.exception and at.text_input(key=f"{prefix}set_range").value == "full"
 
 
 def test_checkpoints_are_followed(open_page: Any, make_maps: Any) -> None:

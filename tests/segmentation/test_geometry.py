@@ -97,7 +97,7 @@ def test_a_map_is_the_mirrored_grid_enlarged_and_blurred(count: int, size: int, 
 @settings(max_examples=60)
 def test_weights_of_a_map_are_symmetric_and_whole(count: int, size: int, sigma: float) -> None:
     """A map pulled to one side, or darker at the border, at any size: odd, even, no multiple of the patches."""
-    weights = drawing_weights(count, size, sigma)
+    weights = drawing_weights(count, size, sigma * size / 224)
     assert weights.shape == (size, count) and weights.dtype == np.float32
     np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(weights[::-1, ::-1], weights, atol=1e-5)
@@ -112,3 +112,23 @@ def test_a_high_patch_at_the_rim_is_not_highest_on_the_border(count: int, size: 
     grid[row, count // 2] = 3
     peak = int(np.unravel_index(full_map(grid, size, sigma).argmax(), (size, size))[0])
     assert abs(peak + 0.5 - (row + 0.5) * size / count) <= 1
+
+
+@given(st.integers(1, 40), st.integers(0, 1), st.floats(2, 40), st.floats(-20, 20), st.floats(-20, 20))
+@settings(max_examples=60)
+def test_a_place_is_in_the_box_of_its_nearest_cell(
+    count: int, axis: int, stride: float, top: float, left: float
+) -> None:
+    """A frame around other pixels than the patch saw: cells of odd strides do not divide the image evenly."""
+    cells = Cells(stride, (top, left))
+    shape = (count, 7) if axis == 0 else (7, count)
+    for row in range(shape[0]):
+        for column in range(shape[1]):
+            place = top + row * stride, left + column * stride
+            assert cells.nearest(place, shape) == (row, column)
+            box = cells.box(row, column)
+            assert box[0] < place[1] < box[2] and box[1] < place[0] < box[3]
+    assert cells.nearest((-1e6, 1e6), shape) == (0, shape[1] - 1)
+    side = 7 * stride
+    assert Cells(1 / 7, (top / side, left / side)).box(0, 0) == pytest.approx([part / side for part in cells.box(0, 0)])
+    assert cells.shares(side) == pytest.approx([1 / 7, top / side, left / side])

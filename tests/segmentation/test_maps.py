@@ -64,6 +64,19 @@ def test_the_blur_grows_with_the_input(size: int) -> None:
     np.testing.assert_array_equal(full_map(edge, size, 0.0), edge)
 
 
+@pytest.mark.parametrize("shape", [(4, 12), (12, 4), (3, 7)])
+def test_the_map_of_an_oblong_grid_is_oblong(shape: tuple[int, int]) -> None:
+    """A map squared, blurred more along one side than along the other, beside an image that is not square."""
+    grid = np.zeros(shape, np.float32)
+    grid[1, 2] = 1
+    found = full_map(grid, 96, 4.0)
+    patch = 96 / max(shape)
+    assert found.shape == tuple(round(count * patch) for count in shape)
+    row, column = np.unravel_index(found.argmax(), found.shape)
+    assert (row // patch, column // patch) == (1, 2)
+    np.testing.assert_allclose(full_map(grid.T, 96, 4.0), found.T, atol=1e-6)
+
+
 def test_merged_is_the_mean_on_the_finest_grid() -> None:
     """A sum, levels that do not lie over one another, or coarse levels that blur the fine ones away."""
     fine, coarse = grids(2, 8), grids(2, 4, seed=1)

@@ -17,6 +17,7 @@ from panda_core.figures.heatmaps import Scale, fixed_scale
 from panda_core.runs.arrays import MapArrays
 from panda_core.runs.calibration import RATE, Calibration, calibration_at
 from panda_core.runs.loaded import LoadedRun
+from panda_core.segmentation.geometry import Cells
 from panda_core.segmentation.maps import full_map
 
 LARGE = 640  # pixels, the longer side of the large picture
@@ -32,6 +33,7 @@ class Maps:
     distances: for each group of levels, (M, h, w, k), to the k nearest normal patches; empty for a recorded
         run that is there for its maps alone.
     origins: (M, h, w, k, 4) for each: image, turn, row and column of those patches.
+    cells: where the patches of each group lie, in shares of the image's side.
     calibration: of the network that made the maps.
     size: the side of a full map, in pixels.
     sigma: its blur, in pixels of an input of side 224.
@@ -43,6 +45,7 @@ class Maps:
     grids: np.ndarray
     distances: tuple[np.ndarray, ...]
     origins: tuple[np.ndarray, ...]
+    cells: tuple[Cells, ...]
     calibration: Calibration
     size: int
     sigma: float
@@ -170,10 +173,18 @@ def joined(
         grids=np.asarray(maps.grids, np.float32),
         distances=maps.distances,
         origins=maps.origins,
+        cells=_cells(maps),
         calibration=calibration,
         size=int(run.config.image_size or 224),
         sigma=float(run.config.set.get("sigma", 0)),
     )
+
+
+def _cells(maps: MapArrays) -> tuple[Cells, ...]:
+    """Return where the patches of each group lie; where that was not recorded, they divide the image evenly."""
+    if maps.cells is None:
+        return tuple(Cells.even(1, group.shape[1]) for group in maps.distances)
+    return tuple(Cells(stride, (row, column)) for stride, row, column in maps.cells.tolist())
 
 
 def opened(run_id: str) -> LoadedRun:

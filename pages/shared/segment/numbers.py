@@ -82,6 +82,15 @@ def _counts(run_id: str, step: int, level: float) -> PixelCounts:
     return at_threshold(pairs, level)
 
 
+def show_unused_masks(view: MapView) -> None:
+    """Say, beside the figures of pixels, which masks they leave out, and why."""
+    if masks := view.run.unused_masks:
+        words = f"{wording.count(len(masks), 'mask')} not used: the figures of pixels say nothing of these images"
+        with st.expander(words, icon=":material/hide_image:"):
+            for name, reason in masks[:MANY]:
+                st.markdown(f"- {wording.sentence(name)}: {wording.sentence(reason)}")
+
+
 def show_metrics(view: MapView, event: SegmentationEvaluated) -> None:
     """Draw the metrics of a step in one row, and what the search found if it was not exact."""
     cells = st.columns(5)

@@ -14,7 +14,7 @@ from pages.shared.runs.live import show_computing, show_ending, show_heading, sh
 from pages.shared.segment.archive import download_maps
 from pages.shared.segment.map_style import choose_style
 from pages.shared.segment.maps import view_of
-from pages.shared.segment.numbers import show_counts, show_kinds, show_metrics
+from pages.shared.segment.numbers import show_counts, show_kinds, show_metrics, show_unused_masks
 from pages.shared.segment.start import LOOK, NEW, NEXT, SECTION, show_example, show_form
 from pages.shared.segment.viewer import show_viewer
 from panda_core.errors import PandaError
@@ -95,6 +95,7 @@ def _run(folder: RunFolder, column: DeltaGenerator) -> None:
     st.subheader("How good is it?")
     show_counts(view, style, step)
     show_metrics(view, events[step])
+    show_unused_masks(view)
     if step == run.segmented[-1].step:
         show_kinds(view)
     show_skipped(run)

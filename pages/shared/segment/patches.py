@@ -14,6 +14,7 @@ from pages.shared.segment.map_style import MapStyle
 from pages.shared.segment.maps import MapView, picture_of
 from panda_core.datasets import Images
 from panda_core.figures.heatmaps import framed
+from panda_core.segmentation.geometry import Cells
 from panda_core.segmentation.maps import rotated
 
 SIDE = 240  # pixels
@@ -74,17 +75,19 @@ def show_neighbours(view: MapView, style: MapStyle, image: int, step: int) -> No
     with left:
         picture = view.picture(image, SIDE)
         if picture is not None:
-            box = _box(picture, row, column, (rows, columns))
+            box = _box(picture, Cells.even(1, rows), row, column)
             st.image(
                 framed(picture, box), width="stretch", alt=f"{view.maps.names[image]} with the chosen patch framed"
             )
         st.caption(f"The patch in row {row + 1}, column {column + 1}")
     with right:
-        for group, (distances, origins) in enumerate(zip(view.maps.distances, view.maps.origins, strict=True)):
+        center = (row + 0.5) / rows, (column + 0.5) / columns
+        for group, distances in enumerate(view.maps.distances):
             high, wide = distances.shape[1:3]
-            patch = (image, row * high // rows, column * wide // columns)
+            cells = view.maps.cells[group]
+            patch = (image, *cells.nearest(center, (high, wide)))
             st.markdown(f"**{_level(group, view.maps.distances)}**, {high} × {wide} of them in an image")
-            _nearest(view, distances[patch], origins[patch], (high, wide))
+            _nearest(view, distances[patch], view.maps.origins[group][patch], cells)
 
 
 def _choice(view: MapView, image: int, rows: int, columns: int) -> tuple[int, int]:
@@ -136,7 +139,7 @@ def _level(group: int, distances: tuple[np.ndarray, ...]) -> str:
     return f"Patches of level {group + 1} of {len(sides)}{which}"
 
 
-def _nearest(view: MapView, distances: np.ndarray, origins: np.ndarray, side: tuple[int, int]) -> None:
+def _nearest(view: MapView, distances: np.ndarray, origins: np.ndarray, cells: Cells) -> None:
     run = view.run
     if view.references is not None:
         images: Images | None = view.references
@@ -153,12 +156,13 @@ def _nearest(view: MapView, distances: np.ndarray, origins: np.ndarray, side: tu
                     st.caption(wording.sentence(name))
                 else:
                     seen = rotated(picture, turn, turns)
-                    box = _box(seen, row, column, side)
+                    box = _box(seen, cells, row, column)
                     st.image(framed(seen, box), width="stretch", alt=f"Normal training image {name}, its patch framed")
                 turn_words = f", turned by {360 * turn // turns}°" if turn else ""
                 st.caption(f"distance **{wording.amount(float(distance))}**{turn_words}", help=wording.sentence(name))
 
 
-def _box(picture: np.ndarray, row: int, column: int, side: tuple[int, int]) -> tuple[float, float, float, float]:
-    high, wide = picture.shape[0] / side[0], picture.shape[1] / side[1]
-    return column * wide, row * high, (column + 1) * wide, (row + 1) * high
+def _box(picture: np.ndarray, cells: Cells, row: int, column: int) -> tuple[float, float, float, float]:
+    """Return (left, top, right, bottom) of a patch in pixels of a picture."""
+    (high, wide), (left, top, right, bottom) = picture.shape[:2], cells.box(row, column)
+    return left * wide, top * high, right * wide, bottom * high

@@ -141,7 +141,7 @@ def _method(dataset: str, normal_class: str | None) -> RunConfig:
         first, second = st.columns(2)
         seed = choose_whole(first, "Seed", "seed", 0, 2**31 - 1, 1, "0", FORM)
         name = second.text_input("Name", key=f"{FORM}name", max_chars=80, help=tip("name"))
-        settings |= _options(method, backbone)
+        settings |= _options(method, backbone, dataset)
     return RunConfig(
         recipe=method,
         dataset=dataset,
@@ -156,9 +156,9 @@ def _method(dataset: str, normal_class: str | None) -> RunConfig:
     )
 
 
-def _options(method: str, backbone: str) -> dict[str, int | float | str]:
+def _options(method: str, backbone: str, dataset: str) -> dict[str, int | float | str]:
     """Draw the options of the method, those often changed first, and return the ones that were."""
-    options = options_of(RunConfig(recipe=method, backbone=backbone))
+    options = options_of(RunConfig(recipe=method, backbone=backbone, dataset=dataset))
     order = [key for key in _OFTEN if key in options] + [key for key in options if key not in _OFTEN]
     return choose_options({key: options[key] for key in order if key not in _ELSEWHERE}, f"{FORM}set_")
 

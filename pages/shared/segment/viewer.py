@@ -11,6 +11,7 @@ from pages.shared.segment.gallery import show_gallery
 from pages.shared.segment.map_style import MapStyle
 from pages.shared.segment.maps import MapView, maps_of
 from pages.shared.segment.patches import choose_patch, clicked_patch, show_neighbours
+from panda_core.events import mask_of
 from panda_core.figures import followed_figure, legend_figure, picture_figure
 from panda_core.figures.heatmaps import marked
 
@@ -88,7 +89,12 @@ def _truth(view: MapView, image: int, truth: str) -> None:
         st.caption("In green: the defect as it was marked.", help=tip("ground_truth"))
         return
     st.image(picture, width="stretch", alt=f"{name} without its map")
-    if truth == "normal":
+    unused = dict(view.run.unused_masks).get(mask_of(name)) if view.key == view.run.run_id else None
+    if unused is not None:
+        st.caption(f"The image alone. Its mask is not used: {wording.sentence(unused)}", help=tip("ground_truth"))
+    elif mask is None and view.marked[image]:
+        st.caption("The image alone: its mask has changed since the run.", help=tip("ground_truth"))
+    elif truth == "normal":
         st.caption("The image alone: it is normal, there is nothing to mark.", help=tip("ground_truth"))
     else:
         st.caption("The image alone: nobody has marked where a defect is.", help=tip("ground_truth"))
