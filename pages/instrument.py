@@ -1,4 +1,4 @@
-"""Time machine: any run under one scrubber."""
+"""Film: one run under one scrubber, while it computes and afterwards."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pages.shared.frame.router import start_page
 
 start_page()
 
-from pages.shared import instrument_page  # noqa: E402  after the navigation: see `router`
+from pages.shared.run import film  # noqa: E402  after the navigation: see `router`
 
-instrument_page.show()
+film.show()

@@ -1,12 +1,13 @@
-"""The Home page: the idea in one sentence, a film of it, and four presets."""
+"""Watch, the first page: one recorded run as a film, others to choose, and three doors to what can be done."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from pages.shared.forms.presets import PRESETS, query_of
+from pages.shared.forms.named import address
+from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
-from pages.shared.frame.router import ADAPT, EXAMINE, INSTRUMENT, LESSONS
+from pages.shared.frame.router import ADAPT, LESSONS, PHOTOS
 from pages.shared.frame.teaching import hidden_panels
 from pages.shared.player.time_machine import show_time_machine, title_of
 from pages.shared.runs.choice import recorded_runs
@@ -14,54 +15,74 @@ from panda_core.errors import PandaError
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.loaded import LoadedRun
 
-FILM = "break-digits-9"  # the recorded run that is shown
+FILMS = ("break-elpv-mono", "break-digits-9", "break-cifar10-ship", "ewc-digits-9")  # recorded runs, the first opens
+CHOSEN = "film"  # query parameter, and key of the choice
+# What somebody wants, what for, and where that is done.
+WAYS: tuple[tuple[str, str, str, str], ...] = (
+    (":material/school:", "Teach it", "Four short lessons with a question before each answer.", LESSONS),
+    (":material/fact_check:", "Check my photos", "Learn what is normal from good photos, and find defects.", PHOTOS),
+    (":material/science:", "Run experiments", "Adapt a network, race recipes, and see which one holds.", ADAPT),
+)
 
 
 def show() -> None:
     """Draw the page."""
     st.title("Adapt a network to what is normal, and see how far is too far")
-    st.markdown(
-        "A pretrained network is adapted to normal images alone: its features first get better at showing anomalies, "
-        "then collapse until everything looks alike."
-    )
-    _film()
+    films = _films()
+    if not films:
+        st.info("The recorded runs are missing from this copy of the program. Start one of your own below.")
+    else:
+        _film(films)
     if "presets" not in hidden_panels():
-        _presets()
+        _ways()
     st.caption(
         "PANDA: Reiss, Cohen, Bergman and Hoshen, “PANDA: Adapting Pretrained Features for Anomaly Detection and "
         "Segmentation”, CVPR 2021."
     )
 
 
-def _presets() -> None:
-    st.header("Try it: each takes about half a minute")
-    with st.grid(4, min_column_width=220):
-        for preset in PRESETS:
-            with st.container(border=True, height="stretch"):
-                st.markdown(f"{preset.icon} **{preset.title}**")
-                st.markdown(preset.question)
-                st.space("stretch")
-                st.page_link(
-                    ADAPT,
-                    label="Set it up",
-                    icon=":material/arrow_forward:",
-                    icon_position="right",
-                    query_params=query_of(preset),
-                    help=tip("preset"),
-                )
-
-
-def _film() -> None:
-    """Show the recorded run, which plays at once."""
+def _films() -> dict[str, LoadedRun]:
+    """Return the recorded runs to choose from, by their ids."""
     try:
-        run = LoadedRun(RunFolder.open(FILM, recorded_runs()))
-        show_time_machine(run, key="film", plays=True)
-    except PandaError:
-        st.info("The recorded run is missing from this copy of the program. Start one of your own below.")
+        found = {run_id: RunFolder.by_id(run_id, recorded_runs()) for run_id in FILMS}
+    except PandaError as error:
+        st.error(wording.sentence(str(error)), icon=":material/broken_image:")
+        return {}
+    return {run_id: LoadedRun(folder) for run_id, folder in found.items() if folder is not None}
+
+
+def _film(films: dict[str, LoadedRun]) -> None:
+    """Draw the choice of a recorded run, and its film, which plays at once."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        st.markdown(
+            "A pretrained network is adapted to normal images alone: its features first get better at showing "
+            "anomalies, then collapse until everything looks alike.",
+            width=620,
+        )
+        asked = st.query_params.get(CHOSEN, "")
+        run_id = st.segmented_control(
+            "Recording",
+            list(films),
+            default=asked if asked in films else next(iter(films)),
+            format_func=lambda run_id: wording.run_title(films[run_id].config),
+            key=CHOSEN,
+            help=tip("film"),
+            required=True,
+            label_visibility="collapsed",
+        )
+    address(CHOSEN, "" if run_id == next(iter(films)) else run_id)
+    run = films[run_id]
+    try:
+        show_time_machine(run, key=f"film-{run_id}", plays=True)
+    except PandaError as error:
+        st.error(wording.sentence(str(error)), icon=":material/broken_image:")
         return
     st.caption(f"A recorded run. {title_of(run)}. AUROC: {tip('auroc_short')}")
-    with st.container(horizontal=True):
-        query = {"run": run.run_id}
-        st.page_link(LESSONS, label="Four lessons about what you see", icon=":material/school:")
-        st.page_link(INSTRUMENT, label="Other runs", icon=":material/history:", query_params=query)
-        st.page_link(EXAMINE, label="Examine this run", icon=":material/image_search:", query_params=query)
+
+
+def _ways() -> None:
+    with st.grid(3, min_column_width=240):
+        for icon, title, about, page in WAYS:
+            with st.container(border=True, height="stretch", gap="xsmall"):
+                st.page_link(page, label=f"**{title}**", icon=icon)
+                st.markdown(about)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from panda_core.config import RunConfig
-from panda_core.events import CacheProgress, Evaluated, RunStarted, Stepped
 from panda_core.runs.folder import RunFolder
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def value_of(at: Any, key: str) -> Any:
@@ -66,8 +69,7 @@ def test_start_makes_a_run_of_the_form_and_opens_it(open_page: Any, monkeypatch:
         started.append(config)
         return RunFolder.create(resolve(config))
 
-    monkeypatch.setattr("panda_core.runs.launch.start", start)
-    monkeypatch.setattr("pages.shared.forms.starting.start", start)
+    monkeypatch.setattr("pages.shared.adapt.page.start", start)
     at = open_page("adapt", normal_class="8", recipe="panda-ewc", steps="12", lr="0.25", seed="3", set_k="5")
     at.button(key="start").click().run()
     assert not at.exception
@@ -75,18 +77,9 @@ def test_start_makes_a_run_of_the_form_and_opens_it(open_page: Any, monkeypatch:
     assert (config.normal_class, config.recipe, config.steps, config.lr, config.seed) == ("8", "panda-ewc", 12, 0.25, 3)
     assert dict(config.set) == {"k": 5}
     assert config.image_size is None
-    run_id = at.query_params["run"]
+    (run_id,) = at.query_params["run"] if isinstance(at.query_params["run"], list) else [at.query_params["run"]]
     assert RunFolder.by_id(run_id, config.runs_dir) is not None
     assert any("starting" in element.proto.text for element in at.get("progress"))
-
-
-def test_the_axes_stand_before_the_start(open_page: Any) -> None:
-    """Guards against a browser that loads its charts, for seconds, when the first point is there to be drawn."""
-    (chart,) = open_page("adapt", steps="12").get("plotly_chart")
-    figure = json.loads(chart.proto.spec)
-    assert not any(trace.get("x") for trace in figure["data"])
-    assert figure["layout"]["xaxis"]["range"][1] >= 12
-    assert "nothing has been measured" in chart.proto.alt
 
 
 def test_pictures_of_the_classes_outlive_the_form(open_page: Any) -> None:
@@ -95,10 +88,11 @@ def test_pictures_of_the_classes_outlive_the_form(open_page: Any) -> None:
     assert len(addresses) == 2 and all(address.startswith("data:image/png;base64,") for address in addresses)
 
 
-def test_an_opened_run_brings_its_settings(open_page: Any, make_run: Any) -> None:
-    """Guards against a shared link that shows a run beside settings that are not its own."""
+def test_a_run_is_run_again_with_its_settings(open_page: Any, make_run: Any) -> None:
+    """Guards against a link from a run to a form that is filled with settings that are not the run's."""
     folder = make_run(normal_class="7", lr=0.7, seed=4, recipe="panda-ses", feature_norm="l2", set={"k": 3})
-    at = open_page("adapt", run=folder.run_id)
+    links = {link.proto.label: link.proto for link in open_page("settings", run=folder.run_id).get("page_link")}
+    at = open_page("adapt", **dict(parse_qsl(links["Run it again with other settings"].query_string)))
     assert value_of(at, "normal_class") == "7"
     assert value_of(at, "lr") == 0.7
     assert value_of(at, "seed") == 4
@@ -106,6 +100,16 @@ def test_an_opened_run_brings_its_settings(open_page: Any, make_run: Any) -> Non
     assert value_of(at, "feature_norm") == "l2"
     assert value_of(at, "set_k") == 3
     assert value_of(at, "image_size") is None  # equals the automatic choice, so it is left automatic
+
+
+def test_an_address_of_a_run_beside_the_form_leads_to_its_film(open_page: Any, make_run: Any) -> None:
+    """Guards links of former times: the run is shown, at the step that they name."""
+    folder = make_run()
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    at.query_params["run"], at.query_params["at"] = folder.run_id, "10"
+    at.switch_page("pages/adapt.py").run()
+    assert not at.exception and at.query_params["at"] in ("10", ["10"])
+    assert any("0.712" in text.value for text in at.markdown)
 
 
 def test_an_impossible_setting_is_said_before_the_start(open_page: Any) -> None:
@@ -138,102 +142,6 @@ def test_a_folder_of_ones_own(open_page: Any, tmp_path: Path) -> None:
     assert not at.exception
     (made,) = (tmp_path / "runs").iterdir()
     assert json.loads((made / "config.json").read_text())["set"]["range"] == "0-4095"
-
-
-@pytest.mark.parametrize(
-    ("gain", "words"),
-    [(0.0, "unchanged"), (-0.0004, "unchanged"), (0.0006, "+0.001"), (-0.02, "-0.020"), (0.0004, "unchanged")],
-)
-def test_what_rounds_to_nothing_is_no_loss(gain: float, words: str) -> None:
-    """ "-0.000 by adapting" in red, beside two numbers that are the same."""
-    from pages.shared.runs.live import _change
-
-    assert _change(gain).startswith(words) and _change(gain).endswith("by adapting")
-
-
-def test_finished_run_shows_numbers_and_four_charts(open_page: Any, make_run: Any) -> None:
-    """Guards the end state: rounded numbers, interval, and a way to the images."""
-    folder = make_run()
-    at = open_page("adapt", run=folder.run_id)
-    values = {metric.label: metric.value for metric in at.metric}
-    assert values == {
-        "Final AUROC": "0.712",
-        "Unadapted AUROC": "0.912",
-        "Stop step": "20",
-        "Oracle AUROC": "0.912",
-    }
-    assert any("0.650 to 0.770" in caption.value for caption in at.caption)
-    charts = at.get("plotly_chart")
-    assert len(charts) == 4
-    for chart in charts:
-        figure = json.loads(chart.proto.spec)
-        assert figure["layout"]["xaxis"]["range"] and figure["layout"]["xaxis"]["autorange"] is False
-        assert figure["layout"]["yaxis"]["range"] and figure["layout"]["yaxis"]["autorange"] is False
-    assert not at.get("progress")
-    assert any("1 file left out" in expander.label for expander in at.expander)
-
-
-@pytest.mark.parametrize("state", ["stopped", "failed", "interrupted"])
-def test_ended_early_says_why_and_can_go_on(
-    state: str, open_page: Any, make_run: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Guards against an end state that is a lie, and a resume button that does nothing."""
-    folder = make_run(state if state != "interrupted" else "running")
-    resumed: list[str] = []
-    monkeypatch.setattr("pages.shared.runs.live.continue_run", lambda folder: resumed.append(folder.run_id))
-    at = open_page("adapt", run=folder.run_id)
-    told = [element.value for element in (*at.warning, *at.error)]
-    words = {"stopped": "Stopped on request", "failed": "memory is full", "interrupted": "process ended"}
-    assert any(words[state] in text for text in told)
-    at.button(key="resume").click().run()
-    assert resumed == [folder.run_id]
-
-
-def test_running_run_can_be_stopped(open_page: Any, make_run: Any) -> None:
-    """Guards the stop button: the request reaches the folder, and the page says so."""
-    folder = make_run("running")
-    with folder.lock():
-        at = open_page("adapt", run=folder.run_id)
-        assert at.get("progress")
-        at.button(key="stop").click().run()
-        assert folder.stop_requested()
-        assert at.button(key="stopping").disabled
-
-
-def test_waiting_run_says_how_many_are_ahead(open_page: Any, make_run: Any, runs_dir: Path) -> None:
-    """Guards the queue: a run that waits says so, and for how many."""
-    first = make_run("running")
-    with first.lock():
-        second = RunFolder.create(first.config().replace(runs_dir=str(runs_dir)))
-        at = open_page("adapt", run=second.run_id)
-        assert any("1 run ahead" in element.proto.text for element in at.get("progress"))
-
-
-def test_progress_names_the_stage() -> None:
-    """Guards the sentence over the progress bar at every stage."""
-    from pages.shared.runs.progress import progress_of, waiting
-
-    started = RunStarted(run_id="x", config={}, time=0.0)
-    read = [CacheProgress(split="train", done=done, total=100, time=float(done)) for done in (10, 30)]
-    assert waiting(2).stage == "waiting: 2 runs ahead"
-    assert progress_of([started], 50).stage == "loading the network"
-    reading = progress_of([started, *read], 50)
-    assert reading.stage == "reading normal images: 30 of 100"
-    assert reading.seconds_left == pytest.approx(70)
-    done = CacheProgress(split="test", done=5, total=5, time=40.0)
-    assert progress_of([started, done], 50).stage == "measuring the unadapted network"
-    zero, step = point(0, 50.0), Stepped(step=10, images_seen=320, loss=1.0, time=60.0)
-    adapting = progress_of([started, done, zero, step], 50)
-    assert adapting.stage == "adapting: step 10 of 50"
-    assert (adapting.fraction, adapting.seconds_left) == (0.2, pytest.approx(40))
-    assert progress_of([started, point(50, 99.0)], 50).stage == "working out the final scores"
-
-
-def point(step: int, time: float) -> Evaluated:
-    return Evaluated(
-        step=step, images_seen=0, auroc=0.9, auroc_low=0.8, auroc_high=1.0, center_auroc=0.9, spread=1.0,
-        normal_ratio=1.0, anomalous_ratio=2.0, effective_rank=9.0, alarm="adapting", seconds=0.1, time=time,
-    )  # fmt: skip
 
 
 def test_an_option_without_effect_is_not_offered(open_page: Any) -> None:

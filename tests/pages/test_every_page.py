@@ -22,15 +22,16 @@ PAGES = (
     "own_images",
     "new_classes",
     "examine",
+    "settings",
     "runs",
     "paper_tables",
     "data",
 )
 # Where there is at least one of a kind: a name that matches nothing would find nothing wrong anywhere.
 PICTURES = {
-    "plotly_chart": ("elastic", "adapt", "segment", "examine", "runs"),
+    "plotly_chart": ("elastic", "segment", "examine", "runs"),
     "image": ("segment", "examine", "data"),
-    "dataframe": ("duel", "segment", "runs", "data"),
+    "dataframe": ("duel", "segment", "runs", "settings", "data"),
 }
 # Every page in every view that has controls of its own: page, query, and a kind of control that must be among them.
 CONTROLS = (
@@ -38,12 +39,14 @@ CONTROLS = (
     ("lessons", {}, "button"),
     ("lessons", {"lesson": "one-class", "step": "1"}, "radio"),
     ("lessons", {"lesson": "better", "step": "2"}, "slider"),
-    ("instrument", {"run": "scores"}, "selectbox"),
+    ("instrument", {}, "selectbox"),
     ("elastic", {}, "select_slider"),
     ("adapt", {}, "number_input"),
+    ("adapt", {"rivals": "panda-ses"}, "multiselect"),
+    ("settings", {"run": "scores"}, "download_button"),
     ("adapt", {"dataset": "folder"}, "text_input"),
-    ("adapt", {"run": "scores"}, "button"),
-    ("duel", {}, "multiselect"),
+    ("instrument", {"run": "scores"}, None),
+    ("duel", {}, None),
     ("segment", {"run": "maps"}, "button_group"),
     ("segment", {"segment": "start a run"}, "toggle"),
     ("photos", {}, None),

@@ -5,18 +5,22 @@ from __future__ import annotations
 import base64
 import json
 from typing import Any
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
 
-from pages.shared.duel.page import DUELLISTS, chosen_runs, duellist
+from pages.shared.adapt.rivals import RACING, rivals_of
+from pages.shared.duel.page import chosen_runs
 from pages.shared.duel.race import duel_data, positions_at
 from pages.shared.examine.stopping_view import relative_scores
 from pages.shared.forms.presets import STRENGTHS, elastic_settings
 from pages.shared.player.time_machine import machine_data, place_of
 from pages.shared.player.time_machine_maps import find_maps, maps_config, same_images, segmentations_of
 from pages.shared.runs.choice import find_run
+from panda_core.config import RunConfig
 from panda_core.errors import PandaError
+from panda_core.methods.table import RECIPES
 from panda_core.records import write_arrays, write_json
 from panda_core.runs.folder import list_runs
 from panda_core.runs.kinds import resolve
@@ -215,23 +219,31 @@ def test_a_duel_holds_every_run(make_run: Any) -> None:
     """A run left out of the race, or two runs in one colour."""
     runs = [LoadedRun(make_run(recipe=recipe)) for recipe in ("panda-early", "panda-ses")]
     data = duel_data(runs)
-    assert [run["label"] for run in data["runs"]] == ["panda-early", "panda-ses"]
+    assert [run["label"] for run in data["runs"]] == [RECIPES[key].title for key in ("panda-early", "panda-ses")]
     assert len({run["colour"] for run in data["runs"]}) == 2
     assert all(len(run["at"]) == len(data["steps"]) for run in data["runs"])
 
 
-def test_a_duel_is_fair() -> None:
-    """Sides that differ in more than their recipe: another seed, other images, another rate."""
-    sides = [resolve(duellist(recipe, "digits", "9", 5.0, 30, 7)).to_json() for recipe in DUELLISTS]
-    for key in ("dataset", "normal_class", "seed", "lr", "steps", "eval_every", "image_size", "test_limit"):
+def test_a_race_is_fair() -> None:
+    """Sides that differ in more than their recipe: another seed, other images, another rate, more steps."""
+    mine = RunConfig(
+        dataset="digits", normal_class="9", seed=7, image_size=64, recipe=RACING[0], set={"cut": "blocks.2"}
+    )
+    sides = [resolve(config).to_json() for config in rivals_of(mine, RACING[1:])]
+    for key in ("dataset", "normal_class", "seed", "lr", "steps", "eval_every", "image_size", "batch_size"):
         assert len({side[key] for side in sides}) == 1, key
     assert len({side["set"].get("cut") for side in sides}) == 1
+    assert [side["recipe"] for side in sides] == RACING
 
 
-def test_a_duel_starts_one_run_for_each_recipe(open_page: Any, runs_dir: Any) -> None:
+def test_a_race_starts_one_run_for_each_recipe(open_page: Any, runs_dir: Any) -> None:
     """A button that starts one side alone, or forgets which runs belong together."""
-    at = open_page("duel")
-    at.button(key="duel_start").click().run()
+    links = {link.proto.label: link.proto for link in open_page("duel", duel_lr="30").get("page_link")}
+    query = dict(parse_qsl(links["Race recipes of your own"].query_string))
+    assert (query["lr"], query["rivals"]) == ("30", "panda-ses,panda-ewc")
+    at = open_page("adapt", **query)
+    assert at.button(key="start").label == "Start the race"
+    at.button(key="start").click().run()
     assert not at.exception
     started = {folder.config().recipe for folder in list_runs(runs_dir)}
     assert started == {"panda-early", "panda-ses", "panda-ewc"}
@@ -265,14 +277,16 @@ def test_relative_scores_follow_the_rule(make_run: Any) -> None:
 def test_a_teacher_hides_locks_and_enlarges_by_address(open_page: Any) -> None:
     """A class that changes what the lesson needs; a choice that is lost on the next page."""
     at = open_page("adapt", lock="lr,seed", hide="presets,nonsense", large="yes")
+    assert not [button for button in at.button if button.key.startswith("preset-")]
     assert at.number_input(key="lr").disabled and at.number_input(key="seed").disabled
     assert not at.number_input(key="steps").disabled
     at.query_params.clear()
     at.switch_page("pages/home.py").run()
-    assert not any("Try it" in heading.value for heading in at.header)
+    ways = {"**Teach it**", "**Check my photos**", "**Run experiments**"}
+    assert not ways & {link.proto.label for link in at.get("page_link")}
     at.query_params["hide"] = ""
     at.run()
-    assert any("Try it" in heading.value for heading in at.header)
+    assert ways <= {link.proto.label for link in at.get("page_link")}
 
 
 @pytest.mark.parametrize("strength", ["0", "10", "100000", "banana"])

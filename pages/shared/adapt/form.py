@@ -9,6 +9,7 @@ import streamlit as st
 
 from pages.shared.adapt.form_values import AUTOMATIC, FIELDS
 from pages.shared.forms.choices import choose_dataset, choose_options, choose_whole
+from pages.shared.forms.named import choose_named
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.teaching import is_locked
 from panda_core.backbones import BACKBONES
@@ -37,8 +38,9 @@ def form() -> RunConfig:
             bind="query-params",
             disabled=is_locked("normal_class"),
         )
-    recipe = _one_of("Recipe", "recipe", list(RECIPES), tip("recipe"))
-    st.caption(f"**{RECIPES[recipe].title}.** {RECIPES[recipe].about}")
+    names = {key: row.title for key, row in RECIPES.items()}
+    recipe = choose_named("Recipe", names, "recipe", FIELDS["recipe"], tip("recipe"))
+    st.caption(f"{RECIPES[recipe].about} On the command line: {recipe}.")
     automatic = _automatic(dataset, normal_class, recipe)
     steps, lr, seed = _numbers(automatic)
     with st.expander("More settings", icon=":material/tune:"):
@@ -113,14 +115,14 @@ def _automatic(dataset: Dataset | None, normal_class: str | None, recipe: str) -
 def _more(automatic: RunConfig) -> dict[str, Any]:
     """Draw the settings that most people leave alone, and return them by field."""
     filled = with_defaults(automatic)
-    backbone = _one_of("Network", "backbone", [AUTOMATIC, *BACKBONES], tip("backbone"))
-    network = BACKBONES[str(filled.backbone) if backbone == AUTOMATIC else backbone]
-    st.caption(network.missing() or f"{network.title}.")
-    about_norm = f"{tip('feature_norm')} *{AUTOMATIC}* is here *{automatic.feature_norm or FEATURE_NORMS[0]}*."
-    norm = _one_of("Feature norm", "feature_norm", [AUTOMATIC, *FEATURE_NORMS], about_norm)
-    scorer = _one_of("Score", "scorer", [AUTOMATIC, *SCORERS], tip("scorer"))
-    key = str(filled.scorer) if scorer == AUTOMATIC else scorer
-    st.caption("The recipe's own score." if key == OWN else f"{SCORERS[key].title.capitalize()}.")
+    networks = {key: row.title for key, row in BACKBONES.items()}
+    backbone = choose_named("Network", _or_automatic(networks, filled.backbone), "backbone", AUTOMATIC, tip("backbone"))
+    if missing := BACKBONES[str(filled.backbone) if backbone == AUTOMATIC else backbone].missing():
+        st.caption(missing)
+    norms = _or_automatic({norm: norm for norm in FEATURE_NORMS}, automatic.feature_norm or FEATURE_NORMS[0])
+    norm = choose_named("Feature norm", norms, "feature_norm", AUTOMATIC, tip("feature_norm"))
+    scorers = {key: row.title[0].upper() + row.title[1:] for key, row in SCORERS.items()}
+    scorer = choose_named("Score", _or_automatic(scorers, filled.scorer), "scorer", AUTOMATIC, tip("scorer"))
     left, right = st.columns(2)
     rest: dict[str, Any] = {
         "image_size": choose_whole(left, "Image size", "image_size", 16, 1024, 16, _shown(automatic.image_size)),
@@ -139,13 +141,10 @@ def _more(automatic: RunConfig) -> dict[str, Any]:
     }
 
 
-def _one_of(label: str, key: str, options: list[str], about: str) -> str:
-    """Draw a choice between names. The names themselves are in the URL, as they are on the command line."""
-    index = options.index(FIELDS[key])
-    chosen: str = st.selectbox(
-        label, options, index=index, key=key, help=about, bind="query-params", disabled=is_locked(key)
-    )
-    return chosen
+def _or_automatic(names: dict[str, str], filled: str | None) -> dict[str, str]:
+    """Return choices (key -> name) with the automatic one first. filled: the key that it becomes."""
+    becomes = "the recipe's own" if filled == OWN else names.get(str(filled), "")
+    return {AUTOMATIC: f"Automatic: {becomes}" if becomes else "Automatic", **names}
 
 
 def _shown(value: float | None) -> str:

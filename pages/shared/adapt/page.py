@@ -1,86 +1,95 @@
-"""The Adapt page: settings on the left, the run on the right."""
+"""The Lab: describe a run by a card or by its settings, add rivals, start. The run itself has a page of its own."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from pages.shared.adapt.form import form
-from pages.shared.adapt.form_values import FIELDS, fill, values_of
-from pages.shared.forms.choices import PREFIX, awaits_folder
-from pages.shared.forms.presets import PRESETS
-from pages.shared.forms.starting import show_start
+from pages.shared.adapt.form_values import fill
+from pages.shared.adapt.rivals import choose_rivals, rivals_of
+from pages.shared.forms.choices import awaits_folder
+from pages.shared.forms.presets import PRESETS, Preset
+from pages.shared.forms.starting import pressed
 from pages.shared.frame import wording
-from pages.shared.frame.charts import first_curve
 from pages.shared.frame.glossary import tip
+from pages.shared.frame.router import DUEL, INSTRUMENT
+from pages.shared.frame.teaching import hidden_panels
 from pages.shared.frame.thumbnails import class_sheets
-from pages.shared.runs.choice import has_maps, open_run, opened_run
-from pages.shared.runs.live import show_run
+from pages.shared.runs.choice import PARAMETER, RACE, opened_run
 from panda_core.config import RunConfig
 from panda_core.errors import PandaError
 from panda_core.methods.table import RECIPES
-from panda_core.runs.folder import RunFolder
 from panda_core.runs.kinds import resolve
-from panda_core.runs.launch import keep_ready
-
-FILLED = "form_filled_from"  # the run whose settings the form took over last
+from panda_core.runs.launch import keep_ready, start
 
 
 def show() -> None:
     """Draw the page."""
-    folder = opened_run()
-    if folder is not None:
-        _take_settings_of(folder)
+    if opened_run() is not None:  # an address of former times, when a run was shown beside the form
+        st.switch_page(INSTRUMENT, query_params=st.query_params.to_dict())
     st.title("Adapt a network to normal images")
-    with st.container(horizontal=True, gap="small"):
-        for preset in PRESETS:
-            st.button(
-                preset.title,
-                icon=preset.icon,
-                key=f"preset-{preset.key}",
-                help=f"{preset.question} {tip('preset')}",
-                on_click=fill,
-                args=(preset.settings,),
-            )
-    left, right = st.columns([1, 2.1], gap="large")
+    if "presets" not in hidden_panels():
+        _cards()
+    left, right = st.columns([1, 1.6], gap="large")
     with left:
-        config = _described_run()
+        config, rivals, problem = _described()
     with right:
-        if folder is not None:
-            show_run(folder)
-        elif config is not None:
-            _before_start(config)
+        label = "Start the race" if rivals else "Start"
+        if config is not None:
+            _summary(config)
+        if pressed(config, problem, key="start", about=tip("start"), label=label) and config is not None:
+            _start(config, rivals)
+        if config is not None:
+            _pictures(config)
             keep_ready()  # while people look at the form, a process imports what a run needs
 
 
-def _take_settings_of(folder: RunFolder) -> None:
-    """Fill the form with the settings of a run that was opened by its address alone."""
-    if st.session_state.get(FILLED) == folder.run_id or has_maps(folder):
-        return
-    st.session_state[FILLED] = folder.run_id
-    if any(key in FIELDS or key.startswith(PREFIX) for key in st.query_params):
-        return
-    try:
-        fill(values_of(folder.config()))
-    except PandaError:
-        return  # the run's own panel says what is wrong with it
+def _cards() -> None:
+    """Draw the presets: a card fills in the whole form."""
+    with st.grid(4, min_column_width=220):
+        for preset in PRESETS:
+            with st.container(border=True, height="stretch", gap="xsmall"):
+                st.markdown(f"{preset.icon} **{preset.title}**")
+                st.caption(preset.question)
+                st.space("stretch")
+                st.button(
+                    "Use these settings",
+                    key=f"preset-{preset.key}",
+                    help=tip("preset"),
+                    type="tertiary",
+                    icon=":material/arrow_downward:",
+                    on_click=_use,
+                    args=(preset,),
+                )
 
 
-def _described_run() -> RunConfig | None:
-    """Draw the form and its button; return what it describes, or None where that cannot be run."""
-    config, problem = None, ""
+def _use(preset: Preset) -> None:
+    fill(preset.settings)
+    st.session_state["rivals"] = []
+
+
+def _described() -> tuple[RunConfig | None, list[str], str]:
+    """Draw the form; return what it describes, or None where that cannot be run, the rivals, and what is wrong."""
+    rivals: list[str] = []
     try:
         config = form()
+        rivals = choose_rivals(config.recipe)
         resolve(config)
     except PandaError as error:
-        config, problem = None, str(error)
-    if awaits_folder():
-        problem = ""
-    started = show_start(config, problem, key="start", about=tip("start"))
-    if started is not None:
-        st.session_state[FILLED] = started
-        open_run(started)
-        st.rerun()
-    return config
+        return None, rivals, "" if awaits_folder() else str(error)
+    return config, rivals, ""
+
+
+def _start(config: RunConfig, rivals: list[str]) -> None:
+    """Start a run and its rivals, and go where they are watched; say why not where they cannot be started."""
+    try:
+        started = [start(one).run_id for one in (rivals_of(config, rivals) if rivals else [config])]
+    except PandaError as error:
+        st.error(wording.sentence(str(error)), icon=":material/error:")
+        return
+    if rivals:
+        st.switch_page(DUEL, query_params={RACE: ",".join(started)})
+    st.switch_page(INSTRUMENT, query_params={PARAMETER: started[0]})
 
 
 _BESIDE = {
@@ -90,7 +99,17 @@ _BESIDE = {
 }
 
 
-def _before_start(config: RunConfig) -> None:
+def _summary(config: RunConfig) -> None:
+    """Say what a press on the button will do."""
+    filled = resolve(config)
+    st.markdown(
+        f"{wording.count(int(filled.steps or 0), 'step')} of {filled.batch_size} images, learning rate "
+        f"{filled.lr:g}, measured every {wording.count(int(filled.eval_every or 1), 'step')}. "
+        "The run has a page of its own, where its film grows from step 0, the unadapted network."
+    )
+
+
+def _pictures(config: RunConfig) -> None:
     """Show what counts as normal here, and what does not."""
     filled = resolve(config)
     try:
@@ -108,9 +127,3 @@ def _before_start(config: RunConfig) -> None:
             st.image(others, alt="Some test images of other classes")
         else:
             st.caption("There are no anomalies here, so the run will have scores but no AUROC.")
-    st.markdown(
-        f"{wording.count(int(filled.steps or 0), 'step')} of {filled.batch_size} images, learning rate "
-        f"{filled.lr:g}, measured every {wording.count(int(filled.eval_every or 1), 'step')}. "
-        "Press **Start**: the first point, the unadapted network, appears here within seconds."
-    )
-    first_curve(int(filled.steps or 1))

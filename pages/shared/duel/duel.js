@@ -59,12 +59,14 @@ class Duel extends Player {
       const canvas = document.createElement("canvas");
       canvas.className = "cloud";
       canvas.setAttribute("role", "img");
-      figure.append(caption, canvas);
+      const told = document.createElement("p");
+      told.className = "told";
+      figure.append(caption, canvas, told);
       const spread = Object.fromEntries(Object.entries(run.clouds).map(([name, frames]) => [name, run.at.map((place) => frames[place])]));
       const words = run.at.map((place) => ({ caption: run.label + ", " + run.words[place].caption }));
-      return [figure, new Cloud(canvas, this.root, { steps: data.steps, clouds: spread, frame: run.frame, colours: data.colours, words })];
+      return [told, figure, new Cloud(canvas, this.root, { steps: data.steps, clouds: spread, frame: run.frame, colours: data.colours, words })];
     });
-    views.replaceChildren(...this.clouds.map(([figure]) => figure));
+    views.replaceChildren(...this.clouds.map(([, figure]) => figure));
   }
 
   destroy() {
@@ -75,7 +77,7 @@ class Duel extends Player {
 
   prepare() {
     const { data } = this;
-    for (const [, cloud] of this.clouds) cloud.prepare();
+    for (const [, , cloud] of this.clouds) cloud.prepare();
     const lines = (key) => data.runs.map((run, i) => ({
       values: data.steps.map((_, place) => (place <= run.until ? run[key][run.at[place]] : null)),
       colour: run.colour, dash: ["", "7 4", "2 3", "8 3 2 3"][i], shape: SHAPES[i], name: "",
@@ -92,7 +94,7 @@ class Duel extends Player {
     data.runs.forEach((run, i) => {
       const own = run.at[place];
       const text = `${run.label}: ${number(run.auroc[0])} → ${number(run.auroc[own])}, ${run.words[own].phase}` +
-        (run.final === null ? ` (${run.state})` : `; its own rule ends at ${number(run.final)}`);
+        (run.final === null ? ` (${run.state})` : `. Final AUROC ${number(run.final)}, ${run.rule}`);
       const element = this.scores[i].lastChild;
       if (element.textContent !== text) element.textContent = text;
     });
@@ -101,6 +103,10 @@ class Duel extends Player {
     this.find("scrub").value = place;
     this.find("scrub").setAttribute("aria-valuetext", "step " + data.steps[place]);
     for (const chart of this.charts) chart.draw(this.position);
-    for (const [, cloud] of this.clouds) cloud.draw(this.position, place, { autoscale: false, refit: false });
+    this.clouds.forEach(([told, , cloud], i) => {
+      cloud.draw(this.position, place, { autoscale: false, refit: false });
+      const { caption } = data.runs[i].words[data.runs[i].at[place]];
+      if (told.textContent !== caption) told.textContent = caption;
+    });
   }
 }

@@ -1,58 +1,49 @@
-"""The Duel page: the same images, the same start, the same seed, and up to four recipes."""
+"""The Race page: the same images, the same start, the same seed, and up to four recipes."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from pages.shared.adapt.rivals import RACING
 from pages.shared.duel.race import MOST, show_duel
-from pages.shared.forms.choices import choose_dataset
+from pages.shared.forms.presets import RACED, address_of
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
-from pages.shared.frame.teaching import is_locked
-from pages.shared.runs.choice import find_run, has_maps
+from pages.shared.frame.router import ADAPT
+from pages.shared.runs.choice import RACE, find_run, has_maps
 from pages.shared.runs.table import differing_settings, row_of
-from panda_core.config import RunConfig, default_data_root
 from panda_core.errors import PandaError
-from panda_core.methods.table import RECIPES
 from panda_core.runs.folder import ENDED, RunFolder
-from panda_core.runs.kinds import options_of
-from panda_core.runs.launch import start
 from panda_core.runs.loaded import LoadedRun
 
-PARAMETER = "duel"  # query parameter: ids of runs, with commas
 LOOK_EVERY = 1.0  # seconds
-# Recipes that adapt the default network, and need no images besides the normal ones: all have the same start.
-DUELLISTS = [
-    key
-    for key, recipe in RECIPES.items()
-    if recipe.steps and recipe.auxiliary is None and recipe.backbone == RECIPES["panda-early"].backbone
-]
-FIRST = ("panda-early", "panda-ses", "panda-ewc")
-SHARED: Mapping[str, Any] = {"image_size": 64, "test_limit": 300, "train_limit": 300}
-OPTIONS = {"cut": "blocks.2", "momentum": 0.0}
-EVALUATIONS = 15
 RECORDED = ("break-digits-9", "ses-digits-9", "ewc-digits-9")
+FORMER = "duel_"  # of the query parameters of a form that stood here once
 
 
 def show() -> None:
     """Draw the page."""
-    st.title("Duel")
-    st.markdown("The same images, the same start, the same seed: which recipe gets farthest before it collapses?")
-    folders = chosen_runs(st.query_params.get(PARAMETER, ""))
-    with st.expander("Start a duel", icon=":material/compare_arrows:", expanded=not folders):
-        _form()
-    if not folders:
+    st.title("Race")
+    folders = chosen_runs(st.query_params.get(RACE, ""))
+    own = bool(folders)
+    if not own:
         folders = [folder for run_id in RECORDED if (folder := find_run(run_id))]
-        if not folders:
-            return
-        st.caption("A recorded duel, until you start one: nothing held, sample-wise stopping, and elastic weights.")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown("The same images, the same start, the same seed: which recipe gets farthest before it collapses?")
+        st.page_link(
+            ADAPT,
+            label="Race recipes of your own",
+            icon=":material/add:",
+            query_params=_own_race(),
+            help=tip("rivals"),
+        )
+    if not folders:
+        return
     computing = any(folder.state().state not in ENDED for folder in folders)
     st.fragment(_race, run_every=LOOK_EVERY if computing else None)(folders, computing)
+    if not own:
+        st.caption("A recorded race: nothing held, sample-wise stopping, and elastic weights.")
     _differences(folders)
 
 
@@ -62,67 +53,15 @@ def chosen_runs(text: str) -> list[RunFolder]:
     return [folder for folder in folders if folder is not None and not has_maps(folder)]
 
 
-def _form() -> None:
-    dataset = choose_dataset("duel_", "digits")
-    if dataset is None:
-        return
-    left, middle, right, last = st.columns(4)
-    classes = dataset.classes(Path(default_data_root()))
-    normal = left.selectbox("Normal class", classes, key="duel_class", help=tip("class"), bind="query-params")
-    lr = middle.number_input(
-        "Learning rate",
-        1e-9,
-        100.0,
-        50.0,
-        key="duel_lr",
-        format="%g",
-        help=tip("lr"),
-        bind="query-params",
-        disabled=is_locked("lr"),
-    )
-    steps = right.number_input(
-        "Steps", 1, 100_000, 95, key="duel_steps", help=tip("steps"), bind="query-params", disabled=is_locked("steps")
-    )
-    seed = last.number_input(
-        "Seed", 0, 2**31 - 1, 0, key="duel_seed", help=tip("seed"), bind="query-params", disabled=is_locked("seed")
-    )
-    recipes = st.multiselect(
-        "Recipes",
-        DUELLISTS,
-        default=[key for key in FIRST if key in DUELLISTS],
-        max_selections=MOST,
-        key="duel_recipes",
-        help=tip("duel_recipes"),
-        bind="query-params",
-    )
-    if st.button("Start the duel", type="primary", key="duel_start", help=tip("duel_start"), disabled=not recipes):
-        try:
-            configs = [
-                duellist(recipe, dataset.key, str(normal), float(lr), int(steps), int(seed))
-                for recipe in recipes[:MOST]
-            ]
-            folders = [start(config) for config in configs]
-        except PandaError as error:
-            st.error(wording.sentence(str(error)), icon=":material/error:")
-            return
-        st.query_params[PARAMETER] = ",".join(folder.run_id for folder in folders)
-        st.rerun()
-
-
-def duellist(recipe: str, dataset: str, normal_class: str, lr: float, steps: int, seed: int) -> RunConfig:
-    """Return the settings of one side: all are the same but the recipe, and what only one of them knows."""
-    config = RunConfig(
-        dataset=dataset,
-        normal_class=normal_class,
-        recipe=recipe,
-        lr=lr,
-        steps=steps,
-        seed=seed,
-        eval_every=max(1, steps // EVALUATIONS),
-        **SHARED,
-    )
-    known = options_of(config)
-    return config.replace(set={key: value for key, value in OPTIONS.items() if key in known})
+def _own_race() -> dict[str, str]:
+    """Return the query of the Lab with a race set up; what an address of former times asked of a race is kept."""
+    asked = {key.removeprefix(FORMER): value for key, value in st.query_params.items() if key.startswith(FORMER)}
+    names = {"class": "normal_class"}
+    query = address_of(RACED) | {names.get(key, key): value for key, value in asked.items() if key != "recipes"}
+    recipes = [recipe for recipe in st.query_params.get_all(f"{FORMER}recipes") if recipe in RACING]
+    if recipes:
+        query |= {"recipe": recipes[0], "rivals": ",".join(recipes[1:])}
+    return query
 
 
 def _race(folders: list[RunFolder], computing: bool) -> None:

@@ -52,6 +52,7 @@ def duel_data(runs: Sequence[LoadedRun]) -> dict[str, Any]:
         shown.append(
             {name: data[name] for name in _NEEDED}
             | {"label": label_of(run), "colour": colour, "at": at, "until": steps.index(data["steps"][-1])}
+            | {"rule": wording.stop_rule(run.config.recipe)}
             | {"final": (run.metrics or {}).get("auroc"), "state": run.state().state}
         )
     return {
@@ -71,7 +72,7 @@ def positions_at(own: Sequence[int], steps: Sequence[int]) -> list[int]:
 
 def label_of(run: LoadedRun) -> str:
     """Return a run in a word or two: its own name, else its recipe."""
-    return run.config.name or run.config.recipe
+    return run.config.name or wording.recipe(run.config.recipe)
 
 
 def _data(run: LoadedRun) -> dict[str, Any]:

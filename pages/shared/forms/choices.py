@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from pages.shared.forms.named import choose_named
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.teaching import is_locked
@@ -22,37 +23,41 @@ _NONCOMMERCIAL = ":orange-badge[:material/money_off: non-commercial]"
 
 
 def choose_dataset(prefix: str = "", first: str = "digits") -> Dataset | None:
-    """Draw the choice of images, and return the dataset; None while a folder is not named or not understood.
+    """Draw the choice of images, and return the data set; None while a folder is not named or not understood.
 
-    prefix: of the widgets' keys, for forms on other pages; first: the dataset that is chosen at first.
+    prefix: of the widgets' keys, for forms on other pages; first: the data set that is chosen at first.
     """
     root = Path(default_data_root())
     missing = {key: dataset.missing(root) for key, dataset in DATASETS.items()}
-    here = [key for key, sentence in missing.items() if sentence is None]
-    key = st.selectbox(
-        "Dataset",
-        [*here, OWN_FOLDER],
-        index=here.index(first) if first in here else 0,
-        key=f"{prefix}dataset",
-        disabled=is_locked(f"{prefix}dataset"),
-        help=tip("dataset"),
-        bind="query-params",
-    )
+    names = {key: DATASETS[key].title for key, sentence in missing.items() if sentence is None}
+    names[OWN_FOLDER] = "A folder on this machine"
+    first = first if first in names else next(iter(names))
+    key = choose_named("Data set", names, f"{prefix}dataset", first, tip("dataset"))
     if key == OWN_FOLDER:
         dataset = choose_folder(f"{prefix}folder")
         if dataset is None:
             return None
         st.caption(dataset.about.replace("$", r"\$"))
         return None if dataset.missing(root) else dataset
-    st.caption(f"**{DATASETS[key].title}.** {DATASETS[key].about}")
-    st.caption(licence_line(DATASETS[key]))
+    st.caption(f"{DATASETS[key].about} {licence_line(DATASETS[key])}")
     absent = {name: sentence for name, sentence in missing.items() if sentence is not None}
-    if absent:
-        with st.expander(f"{len(absent)} more, to be fetched first", icon=":material/download:"):
-            for name, sentence in absent.items():
-                st.markdown(f"**{DATASETS[name].title}** (`{name}`)")
-                st.caption(sentence)
+    if absent and st.button(
+        f"{len(absent)} more, to be fetched first",
+        icon=":material/download:",
+        type="tertiary",
+        key=f"{prefix}absent",
+        help=tip("absent"),
+    ):
+        _show_absent(absent)
     return DATASETS[key]
+
+
+@st.dialog("Data sets to be fetched first", width="large")
+def _show_absent(absent: Mapping[str, str]) -> None:
+    """Draw how to get each data set that is not here. absent: key -> the sentence that says it."""
+    for key, sentence in absent.items():
+        st.markdown(f"**{DATASETS[key].title}** (`{key}`)")
+        st.caption(sentence)
 
 
 def awaits_folder(prefix: str = "") -> bool:

@@ -88,6 +88,17 @@ def strength_key(strength: float) -> str:
     return f"ewc-{strength:.0f}-digits-9"
 
 
+# A race: the same far way for three recipes, with neither of what only one of them would know.
+RACED: Mapping[str, Value] = {
+    **_TASK,
+    "train_limit": 300,
+    "lr": 50.0,
+    "steps": 95,
+    "eval_every": 6,
+    "set_momentum": 0.0,
+    "rivals": "panda-ses,panda-ewc",
+}
+
 # Fields of a `RunConfig`: some 15 seconds on two cores, for solar cells that come with the program.
 EXAMPLE: Mapping[str, Any] = {
     "recipe": "patchcore",

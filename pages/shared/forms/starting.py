@@ -12,7 +12,12 @@ from panda_core.runs.launch import start
 
 
 def show_start(config: RunConfig | None, problem: str, *, key: str, about: str, label: str = "Start") -> str | None:
-    """Draw the end of a form, and return the id of the run that a press has just started, else None.
+    """Draw the end of a form, and return the id of the run that a press has just started, else None: see `pressed`."""
+    return start_run(config) if pressed(config, problem, key=key, about=about, label=label) and config else None
+
+
+def pressed(config: RunConfig | None, problem: str, *, key: str, about: str, label: str = "Start") -> bool:
+    """Draw the end of a form, and return whether its button was pressed.
 
     config: what the form describes, None where that cannot be run. problem: why, or "" where there is nothing to say.
     key, label: of the button; about: its tooltip.
@@ -22,7 +27,7 @@ def show_start(config: RunConfig | None, problem: str, *, key: str, about: str, 
     """
     if problem:
         st.warning(wording.sentence(problem), icon=":material/info:")
-    pressed = st.button(
+    started = st.button(
         label,
         type="primary",
         icon=":material/play_arrow:",
@@ -32,10 +37,10 @@ def show_start(config: RunConfig | None, problem: str, *, key: str, about: str, 
         help=about,
     )
     if config is None:
-        return None
+        return False
     with st.popover("Copy as command or Python", icon=":material/terminal:", width="stretch", help=tip("copy_command")):
         show_as_code(config)
-    return start_run(config) if pressed else None
+    return started
 
 
 def start_run(config: RunConfig) -> str | None:

@@ -122,8 +122,13 @@ TERMS: dict[str, str] = MAP_TERMS | {
         "of scale is left out: the normalisation behind each layer undoes it."
     ),
     "elastic_run": "Starts this run on this machine, with the same settings as the recorded one.",
-    "duel_recipes": "Up to four ways to adapt. All start from the same network, images and seed.",
-    "duel_start": "Starts one run for each recipe. They wait for one another: one computes at a time.",
+    "rivals": (
+        "Other recipes from the same network, images and seed. They wait for one another: one computes at a time."
+    ),
+    "film": "Runs that came with the program.",
+    "absent": "Lists what else can be used, and how to get it.",
+    "recorded": "It came with the program: it can be looked at, never changed.",
+    "again": "Opens the Lab with these settings filled in. Nothing starts before you press Start.",
     "duel_settings": "Only settings in which these runs differ.",
     "duel": "One scrubber for all runs: each stands at the step shown, or at its last one before it.",
     "guess": "Guess first: what surprises you stays in mind. Nobody else sees it.",
@@ -134,7 +139,7 @@ TERMS: dict[str, str] = MAP_TERMS | {
     "lesson_back": "Opens the step before this one. Guesses are kept.",
     "lesson_all": "Opens the list of lessons.",
     "lesson_text": "The whole lesson on one page, with all answers.",
-    "share": "The address of this page holds the run and the step.",
+    "share": "The address of this page holds the run and, where you stopped the film, the step.",
     "spectrum": (
         "How the spread of the training features is shared among directions. In a collapse few directions hold all."
     ),

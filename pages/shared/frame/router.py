@@ -91,6 +91,7 @@ DOORS: dict[str, tuple[str, tuple[Row, ...]]] = {
 VIEWS: tuple[Row, ...] = (
     ("instrument", "Film", "movie", "One run under one scrubber, while it computes and afterwards."),
     ("examine", "Images", "image_search", "Scores and images of one run, and why an image got its score."),
+    ("settings", "Settings", "tune", "Everything that was set for one run, and the same run as code."),
 )
 
 
@@ -100,7 +101,7 @@ def page_path(name: str) -> str:
 
 
 ADAPT, EXAMINE, INSTRUMENT, LESSONS = (page_path(name) for name in ("adapt", "examine", "instrument", "lessons"))
-HOME, DUEL, PHOTOS, RUNS = (page_path(name) for name in ("home", "duel", "photos", "runs"))
+HOME, DUEL, PHOTOS, RUNS, SETTINGS = (page_path(name) for name in ("home", "duel", "photos", "runs", "settings"))
 OWN, SEGMENT, NEW_CLASSES = (page_path(name) for name in ("own_images", "segment", "new_classes"))
 
 _routed: contextvars.ContextVar[bool] = contextvars.ContextVar("routed", default=False)
@@ -127,14 +128,17 @@ def route() -> None:
         for name, title, icon, about in behind
     ]
     page = st.navigation([*doors, *rooms], position="top")
-    door = door_of(page.url_path or "home")
+    name = page.url_path or "home"
+    viewed = "run" in st.query_params and name == "segment"  # then a view of that run, as the film is
+    door = "Runs" if viewed else door_of(name)
     st.html(Path(__file__).with_name("look.css"))
     _mark(door)
     take_address()
     _sweep_uploads()
     token = _routed.set(True)
     try:
-        _show_rooms(door, page.url_path or "home")
+        if not viewed:
+            _show_rooms(door, name)
         page.run()
     except PandaError as error:  # what no page is prepared for: one sentence, and the next step, in place of a crash
         st.error(sentence(str(error)), icon=":material/broken_image:")

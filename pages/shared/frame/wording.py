@@ -8,13 +8,17 @@ from datetime import datetime
 from typing import Literal
 
 from panda_core.config import RunConfig
+from panda_core.few_shot.table import GENERALISERS
+from panda_core.methods.table import RECIPES
 from panda_core.runs.folder import RunFolder
+from panda_core.segmentation.table import SEGMENTERS
 
 NONE = "–"  # what stands where there is no number
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SHORT = {"ewc": "EWC", "ses": "SES", "svm": "SVM", "l2": "L2"}
 _SETTINGS = {
+    "dataset": "Data set",
     "lr": "Learning rate",
     "eval_every": "Measure every",
     "train_limit": "Training images",
@@ -88,7 +92,22 @@ def started(folder: RunFolder) -> str:
 
 def run_title(config: RunConfig) -> str:
     """Return a run in a few words: its own name, else what it adapts to and how."""
-    return config.name or f"{config.dataset}, normal {config.normal_class}, {config.recipe}"
+    return config.name or f"{config.dataset}, normal {config.normal_class}, {recipe(config.recipe)}"
+
+
+def recipe(key: str) -> str:
+    """Return a recipe by its name: "PANDA, elastic weights (EWC)"; of one that is not known here, its key."""
+    titles = {known: row.title for known, row in RECIPES.items()}
+    titles |= {known: row.title for known, row in SEGMENTERS.items()}
+    titles |= {known: row.title for known, row in GENERALISERS.items()}
+    return titles.get(key, key)
+
+
+def stop_rule(key: str) -> str:
+    """Return what chose the step that gave a run its final scores: a rule of its recipe, or the length asked for."""
+    row = RECIPES.get(key)
+    words = {"last": "fixed length", "ses": "each image its own step", "alarm": "stopped by the alarm"}
+    return words.get(row.stop, row.stop) if row is not None else ""
 
 
 def sentence(text: str) -> str:

@@ -20,7 +20,6 @@ from panda_core.errors import BrokenRun, PandaError
 from panda_core.figures import Moment, curve_of, jumps, thinned, time_machine
 from panda_core.methods.alarm import COLLAPSING
 from panda_core.methods.table import find_recipe
-from panda_core.runs.arrays import AdaptArrays
 from panda_core.runs.calibration import calibrated
 from panda_core.runs.loaded import LoadedRun
 
@@ -81,7 +80,8 @@ def machine_data(run: LoadedRun, maps: LoadedRun | None = None) -> dict[str, Any
     evaluated = [run.evaluated[index] for index in thinned(len(run.evaluated))]
     curve = curve_of(evaluated, last_step=run.config.steps, metrics=run.metrics)
     is_anomaly = np.array(run.split.is_anomaly, dtype=int)
-    moments = [_moment(run.adapt_arrays(event.step)) for event in evaluated]
+    written = [run.folder.arrays_file(event.step).stat().st_mtime_ns for event in evaluated]
+    moments = [_moment(run.run_id, event.step, when, run) for event, when in zip(evaluated, written, strict=True)]
     alarms = [event.alarm for event in evaluated]
     data = time_machine(curve, moments, is_anomaly, _among(run, maps))
     data["heat"] = _heat(run, maps, data)
@@ -104,7 +104,13 @@ def _rule_stopped(run: LoadedRun) -> bool:
     return rule == "ses" or (rule == "alarm" and any(event.alarm == COLLAPSING for event in run.evaluated))
 
 
-def _moment(arrays: AdaptArrays) -> Moment:
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _moment(run_id: str, step: int, written: int, _run: LoadedRun) -> Moment:
+    """Return what was measured at a step; it is read once, while a run goes on to the next ones.
+
+    written: when its file was.
+    """
+    arrays = _run.adapt_arrays(step)
     held_out, scores = arrays.held_out_scores, arrays.scores.astype(np.float64)
     calibration = calibrated(held_out)
     return Moment(

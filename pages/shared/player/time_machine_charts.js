@@ -31,7 +31,7 @@ class Chart {
     this.y = (value) => box.bottom - ((box.bottom - box.top) * (Math.min(Math.max(value, range[0]), range[1]) - range[0])) / (range[1] - range[0]);
     let markup = `<text x="0" y="${12 * box.k}">${title}</text>`;
     markup += grid(box, [range[0], (range[0] + range[1]) / 2, range[1]], this.y, digits);
-    const narrow = this.lines.length > 2 && box.width < 360 * box.k; // a legend stands between the two ends
+    const narrow = this.lines.length > 2 && this.lines[0].name && box.width < 360 * box.k; // a legend stands between the two ends
     markup += `<text class="faint" x="${box.left}" y="${box.height - 5}">${narrow ? "step 0" : "unadapted"}</text>`;
     markup += `<text class="faint" x="${box.right}" y="${box.height - 5}" text-anchor="end">step ${end}</text>`;
     const first = this.lines[0];
@@ -54,7 +54,7 @@ class Chart {
         : `<circle class="dot${index}" r="5.5" fill="${line.colour}"/>`;
       if (line.name && this.lines.length < 3) markup += `<text class="name${index} faint">${line.name}</text>`;
     });
-    if (this.lines.length > 2) markup += `<text x="${(box.left + box.right) / 2}" y="${box.height - 5}" text-anchor="middle">${this.legend()}</text>`;
+    if (this.lines.length > 2 && first.name) markup += `<text x="${(box.left + box.right) / 2}" y="${box.height - 5}" text-anchor="middle">${this.legend()}</text>`;
     if (!this.lines.length) markup += `<text class="faint" x="${box.left + 8}" y="${box.top + 18 * box.k}">undefined without both kinds of test images</text>`;
     svg.innerHTML = markup; // built of numbers and fixed words alone
     this.here = svg.querySelector(".here");

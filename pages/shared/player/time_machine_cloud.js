@@ -117,7 +117,8 @@ class Cloud {
     context.globalAlpha = Math.min(1, (factor - 2.5) / 1.5);
     context.fillStyle = colour;
     context.font = this.font();
-    context.fillText(enlarged(factor), left, top - 7);
+    context.textAlign = "right";
+    context.fillText(enlarged(factor), left + side, top - 7);
     context.lineWidth = 1;
     context.strokeStyle = colour;
     context.strokeRect(left, top, side, side);

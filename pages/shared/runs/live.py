@@ -1,14 +1,11 @@
-"""A run while it computes, and after: everything shown is read from its folder, at every look anew."""
+"""A run of any kind while it computes, and how it ended: read from its folder, at every look anew."""
 
 from __future__ import annotations
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from pages.shared.frame import wording
-from pages.shared.frame.charts import four_curves
 from pages.shared.frame.glossary import tip
-from pages.shared.frame.router import EXAMINE, INSTRUMENT, SEGMENT
 from pages.shared.runs.choice import is_recorded
 from pages.shared.runs.progress import (
     Progress,
@@ -19,7 +16,6 @@ from pages.shared.runs.progress import (
 )
 from panda_core.config import RunConfig
 from panda_core.errors import PandaError
-from panda_core.figures import Curve, curve_of
 from panda_core.runs.folder import ENDED, RunFolder, State
 from panda_core.runs.launch import continue_run
 from panda_core.runs.loaded import LoadedRun
@@ -39,60 +35,6 @@ _TRAINING = (
     "The features of the seen classes are read once; then every step compares a few images with references drawn "
     "anew. You may close this page: the training goes on."
 )
-
-
-def show_run(folder: RunFolder) -> None:
-    """Draw a run; while it computes, look at its folder again and again until it has ended."""
-    computing = folder.state().state not in ENDED
-    st.fragment(_look, run_every=LOOK_EVERY if computing else None)(folder, computing)
-
-
-def _look(folder: RunFolder, computing: bool) -> None:
-    state = folder.state()
-    if computing and state.state in ENDED:
-        st.rerun()  # the whole page, which no longer looks again
-    run = LoadedRun(folder)
-    try:
-        config, events, evaluated, metrics = run.config, run.events(), run.evaluated, run.metrics
-    except PandaError as error:
-        st.error(wording.sentence(str(error)), icon=":material/broken_image:")
-        return
-    show_heading(config, state)
-    if run.has_maps:
-        st.info("This run looks for defects and adapts nothing: its maps are on another page.", icon=":material/info:")
-        query = {"run": folder.run_id}
-        st.page_link(SEGMENT, label="Open it", icon=":material/center_focus_strong:", query_params=query)
-        return
-    if state.state in ENDED:
-        show_ending(folder, state, finished=metrics is not None)
-    else:
-        if state.state == "queued":
-            progress = waiting(runs_ahead(folder))
-        else:
-            progress = progress_of(events, int(config.steps or 0))
-        show_progress(folder, progress)
-    show_skipped(run)
-    curve = curve_of(evaluated, last_step=config.steps, metrics=metrics)
-    if metrics is not None:
-        _results(run, curve)
-    if not evaluated:
-        if state.state not in ENDED:
-            st.caption("The curves start with step 0, the unadapted network.")
-            four_curves(curve, folder.run_id)  # empty: the axes stand, and the browser has the charts ready
-        return
-    if curve.auroc[0] is None:
-        st.caption("The test set lacks normal images or anomalies, so there is no AUROC; the other curves need none.")
-    four_curves(curve, folder.run_id)
-    fisher = run.environment.get("fisher")
-    if fisher:
-        st.caption(f"What the weights are worth: {wording.sentence(str(fisher))}.", help=tip("fisher_images"))
-    if state.state in ENDED and len(curve.steps) > 1:
-        st.page_link(
-            INSTRUMENT,
-            label="Travel through this run",
-            icon=":material/history:",
-            query_params={"run": folder.run_id},
-        )
 
 
 def show_computing(folder: RunFolder) -> None:
@@ -192,79 +134,3 @@ def show_ending(folder: RunFolder, state: State, *, finished: bool) -> None:
             st.error(wording.sentence(str(error)))
             return
         st.rerun()
-
-
-UNCHANGED = "unchanged by adapting"
-
-
-def _change(gain: float) -> str:
-    """Return what adapting changed of the AUROC, in words; nothing that rounds to 0 counts as a loss."""
-    return f"{gain:+.3f} by adapting" if abs(gain) >= 0.0005 else UNCHANGED
-
-
-def _final(cell: DeltaGenerator, final: float | None, unadapted: float | None, undefined: str) -> None:
-    """Draw the final AUROC, and what adapting changed of it. undefined: why there is none, or nothing."""
-    change = None if final is None or unadapted is None else _change(final - unadapted)
-    cell.metric(
-        "Final AUROC",
-        wording.auroc(final),
-        change,
-        delta_color="off" if change == UNCHANGED else "normal",
-        delta_arrow="off" if change == UNCHANGED else "auto",
-        help=tip("final_auroc") + undefined,
-        border=True,
-        height="stretch",
-    )
-
-
-def _results(run: LoadedRun, curve: Curve) -> None:
-    """Show the final numbers in one row, each with what it means."""
-    metrics = run.metrics or {}
-    final, unadapted = metrics.get("auroc"), metrics.get("unadapted_auroc")
-    undefined = "" if final is not None else f" {tip('undefined')}"
-    cells = st.columns(4)
-    _final(cells[0], final, unadapted, undefined)
-    cells[1].metric(
-        "Unadapted AUROC",
-        wording.auroc(unadapted),
-        "step 0",
-        delta_color="off",
-        delta_arrow="off",
-        help=tip("unadapted_auroc") + undefined,
-        border=True,
-        height="stretch",
-    )
-    cells[2].metric(
-        "Stop step",
-        wording.step(metrics.get("stop_step")),
-        "without labels",
-        delta_color="off",
-        delta_arrow="off",
-        help=tip("stop_step"),
-        border=True,
-        height="stretch",
-    )
-    cells[3].metric(
-        "Oracle AUROC",
-        wording.auroc(metrics.get("oracle_auroc")),
-        f"at step {wording.step(metrics.get('oracle_step'))}",
-        delta_color="off",
-        delta_arrow="off",
-        help=tip("oracle") + undefined,
-        border=True,
-        height="stretch",
-    )
-    words, link = st.columns([3, 1], vertical_alignment="center")
-    words.caption(
-        f"95 % interval of the final AUROC: {wording.interval(metrics.get('auroc_low'), metrics.get('auroc_high'))}, "
-        f"from {wording.count(metrics.get('test_images', 0), 'test image')}. Adapted on "
-        f"{wording.count(metrics.get('train_images', 0) - metrics.get('held_out_images', 0), 'normal image')}; "
-        f"{metrics.get('held_out_images', 0)} held out to set the threshold."
-    )
-    link.page_link(
-        EXAMINE,
-        label="Examine images",
-        icon=":material/image_search:",
-        query_params={"run": run.run_id},
-        width="stretch",
-    )

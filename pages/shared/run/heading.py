@@ -1,0 +1,68 @@
+"""What stands on top of every view of one run: its name, its state, the way to its other views, and its link."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.shared.frame import wording
+from pages.shared.frame.glossary import tip
+from pages.shared.frame.router import EXAMINE, INSTRUMENT, NEW_CLASSES, SEGMENT, SETTINGS
+from pages.shared.player.time_machine_maps import find_maps
+from pages.shared.runs.choice import PARAMETER, find_run, is_recorded
+from panda_core.errors import PandaError
+from panda_core.runs.folder import ENDED, RunFolder
+from panda_core.runs.loaded import LoadedRun
+
+Link = tuple[str, str, str, str]  # page, label, icon, id of the run it shows
+
+
+def show_heading_of_address(*, titled: bool = False) -> None:
+    """Draw the heading of the run in the address, on a view that somebody else draws; nothing without a run.
+
+    titled: whether the view has no title of its own, so that the run's name is the page's.
+    """
+    folder = find_run(st.query_params.get(PARAMETER, ""))
+    if folder is None:
+        return
+    try:
+        show_heading(folder, titled=titled)
+    except PandaError:
+        return  # the view itself says what is wrong with it
+
+
+def show_heading(folder: RunFolder, *, titled: bool) -> None:
+    """Draw name, state, views and link of a run in one row. titled: whether its name is the title of the page."""
+    run = LoadedRun(folder)
+    name, state = wording.sentence(wording.run_title(run.config)), folder.state().state
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run-heading"):
+        if titled:
+            st.title(name, width="content", anchor=False)
+        else:
+            st.markdown(f"**{name}**", width="content")
+        icon, colour = wording.STATES[state]
+        if is_recorded(folder):
+            st.badge("recorded", icon=":material/history:", color="gray", help=tip("recorded"))
+        else:
+            st.badge(state, icon=icon, color=colour, help=tip("state"))
+        for page, label, sign, run_id in views_of(run, computing=state not in ENDED):
+            st.page_link(page, label=label, icon=f":material/{sign}:", query_params={PARAMETER: run_id})
+        with st.popover("Share", icon=":material/link:", help=tip("share"), type="tertiary"):
+            st.markdown("The address of this page leads here again: copy it from the browser.")
+
+
+def views_of(run: LoadedRun, *, computing: bool) -> list[Link]:
+    """Return the views that a run of its kind has, as links."""
+    run_id = run.run_id
+    settings = (SETTINGS, "Settings", "tune", run_id)
+    if run.kind.key == "segment":
+        return [(SEGMENT, "Maps", "center_focus_strong", run_id), settings]
+    if run.kind.key == "few-shot":
+        return [(NEW_CLASSES, "Verdicts", "category", run_id), settings]
+    views = [
+        (INSTRUMENT, "Live" if computing else "Film", "movie", run_id),
+        (EXAMINE, "Images", "image_search", run_id),
+    ]
+    maps = find_maps(run)
+    if maps is not None:
+        views.append((SEGMENT, "Maps", "center_focus_strong", maps.run_id))
+    return [*views, settings]

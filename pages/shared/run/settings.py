@@ -1,0 +1,91 @@
+"""The settings of one run: all of them, the same run as code, what it ran on, and a way to run it again with others."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from pages.shared.adapt.form_values import AUTOMATIC, values_of
+from pages.shared.forms.starting import show_as_code
+from pages.shared.frame import wording
+from pages.shared.frame.glossary import tip
+from pages.shared.frame.router import ADAPT, RUNS
+from pages.shared.run.heading import show_heading
+from pages.shared.runs.choice import opened_run
+from pages.shared.runs.downloads import zipped
+from panda_core.config import RunConfig
+from panda_core.errors import PandaError
+from panda_core.runs.folder import RunFolder
+from panda_core.runs.loaded import LoadedRun
+
+HERE_ALONE = ("name", "runs_dir", "data_root", "set")  # fields that are no settings of the method
+
+
+def show() -> None:
+    """Draw the page."""
+    folder = opened_run()
+    if folder is None:
+        st.title("Settings of a run")
+        st.page_link(RUNS, label="Choose a run", icon=":material/list:")
+        return
+    try:
+        show_heading(folder, titled=True)
+        _show(LoadedRun(folder))
+    except PandaError as error:
+        st.error(wording.sentence(str(error)), icon=":material/broken_image:")
+
+
+def _show(run: LoadedRun) -> None:
+    left, right = st.columns([1, 1.1], gap="large")
+    with left:
+        st.subheader("What was set", anchor=False)
+        rows = settings_of(run.config)
+        frame = pd.DataFrame(rows, columns=["Setting", "Value"])
+        st.dataframe(
+            frame, hide_index=True, width="stretch", height="content", key="settings", alt="All settings of this run"
+        )
+    with right:
+        if run.kind.key == "adapt":
+            st.page_link(
+                ADAPT,
+                label="Run it again with other settings",
+                icon=":material/tune:",
+                query_params=address_of_run(run.config),
+                help=tip("again"),
+            )
+        _download(run.folder)
+        st.subheader("The same run elsewhere", anchor=False)
+        show_as_code(run.config)
+        st.markdown(f"Id: {wording.sentence(run.run_id)}")
+
+
+def settings_of(config: RunConfig) -> list[tuple[str, str]]:
+    """Return the name and value of each field and option of a run, those that are not set left out."""
+    record = config.to_json()
+    fields = {key: value for key, value in record.items() if key not in HERE_ALONE}
+    fields["recipe"] = wording.recipe(config.recipe)
+    shown = {**fields, **record["set"]}
+    return [(wording.setting(key), _value(value)) for key, value in shown.items() if value is not None]
+
+
+def _value(value: object) -> str:
+    return wording.amount(value) if isinstance(value, float) else str(value)
+
+
+def address_of_run(config: RunConfig) -> dict[str, str]:
+    """Return the query of the Lab that fills its form with the settings of a run; what is automatic is left out."""
+    values = {key: value for key, value in values_of(config).items() if value not in (None, "", AUTOMATIC)}
+    return {key: repr(value) if isinstance(value, float) else str(value) for key, value in values.items()}
+
+
+def _download(folder: RunFolder) -> None:
+    st.download_button(
+        "Download run",
+        data=lambda: zipped(folder),
+        file_name=f"{folder.run_id}.zip",
+        mime="application/zip",
+        icon=":material/download:",
+        on_click="ignore",
+        key=f"download-{folder.run_id}",
+        help=tip("download"),
+    )
