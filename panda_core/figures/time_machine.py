@@ -125,8 +125,11 @@ def _refitted(moments: Sequence[Moment], groups: dict[str, np.ndarray]) -> dict[
     return {**_clouds(pairs, groups), "enlarged": enlarged}
 
 
-def jumps(curve: Curve, alarms: Sequence[str]) -> dict[str, int | None]:
-    """Return the places worth jumping to: the best AUROC, the step the rule chose, the first alarm, and the end."""
+def jumps(curve: Curve, fired: int | None) -> dict[str, int | None]:
+    """Return the places worth jumping to: the best AUROC, the step the rule chose, the first alarm, and the end.
+
+    fired: the place of the first alarm, if any.
+    """
     known = [(value, -place) for place, value in enumerate(curve.auroc) if value is not None]
     chosen = None
     if curve.stop_step is not None and curve.steps:
@@ -134,7 +137,7 @@ def jumps(curve: Curve, alarms: Sequence[str]) -> dict[str, int | None]:
     return {
         "best": -max(known)[1] if known else None,
         "stop": chosen,
-        "alarm": next((place for place, alarm in enumerate(alarms) if alarm == "collapsing"), None),
+        "alarm": fired,
         "end": len(curve.steps) - 1,
     }
 

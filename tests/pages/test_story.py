@@ -7,11 +7,12 @@ import itertools
 import numpy as np
 import pytest
 
-from pages.shared.player.story import CAPTIONS, CLAIMS, READING, gauge_of, numbers_of, pace_of, story_of
+from pages.shared.player.story import CAPTIONS, CLAIMS, READING, fired_at, gauges_of, numbers_of, pace_of, story_of
 from pages.shared.player.time_machine import machine_data
 from pages.shared.runs.choice import find_run, recorded_runs
+from panda_core.events import Evaluated
 from panda_core.figures import Curve, curve_of
-from panda_core.methods.alarm import COLLAPSING, KEPT
+from panda_core.methods.alarm import HEALTHY, LOSING, SUFFERING, Reading, readings
 from panda_core.runs.folder import list_runs
 from panda_core.runs.loaded import LoadedRun
 
@@ -31,18 +32,37 @@ def curve(*auroc: float | None, ratio: tuple[float, ...] = ()) -> Curve:
     )
 
 
-def told(name: str | int) -> tuple[Curve, list[str]]:
+def event(step: int, overlap: float, stand_in: float | None = None, margin: float | None = None) -> Evaluated:
+    return Evaluated(
+        step=step, images_seen=0, auroc=None, auroc_low=None, auroc_high=None, center_auroc=None, spread=1.0,
+        normal_ratio=1.0, anomalous_ratio=None, effective_rank=9.0, alarm="adapting", seconds=0.1,
+        neighbour_overlap=overlap, stand_in_auroc=stand_in, rounding_margin=margin,
+    )  # fmt: skip
+
+
+def told(name: str | int) -> tuple[Curve, list[Reading]]:
     """Return the curve and the alarms of a recorded run, or of one drawn at random, half of them without labels."""
     if isinstance(name, str):
         folder = find_run(name)
         assert folder is not None
         evaluated = LoadedRun(folder).evaluated
-        return curve_of(evaluated), [event.alarm for event in evaluated]
+        return curve_of(evaluated), readings(evaluated)
     rng = np.random.default_rng(name)
     walk = np.clip(0.9 + np.cumsum(rng.normal(0, 0.02, 30)), 0, 1)
     ratio = tuple(np.abs(1.5 + np.cumsum(rng.normal(0, 0.2, 30))))
-    fired = int(rng.integers(1, 40))
-    alarms = ["adapting" if step < fired else COLLAPSING for step in range(30)]
+    alarms = readings(
+        [
+            event(step, *values)
+            for step, values in enumerate(
+                zip(
+                    np.clip(1 - 0.03 * np.cumsum(rng.random(30)), 0, 1),
+                    np.clip(0.9 + np.cumsum(rng.normal(0, 0.02, 30)), 0, 1),
+                    10 ** (6 - 0.2 * np.cumsum(rng.random(30))),
+                    strict=True,
+                )
+            )
+        ]
+    )
     return curve(*(walk if name % 2 else [None] * 30), ratio=ratio), alarms
 
 
@@ -79,8 +99,9 @@ def test_the_state_has_a_plain_word_for_each_step() -> None:
     """A collapsed run called healthy, or a run without anomalies that is judged by them."""
     phases = [entry["phase"] for entry in story_of(curve(0.9, 0.95, 0.96, 0.92, 0.85, 0.6))]
     assert phases == ["unadapted", "better", "better", "past its best", "worse", "collapsed"]
-    none = story_of(curve(None, None, None), ["adapting", "adapting", COLLAPSING])
-    assert [entry["phase"] for entry in none] == ["alarm silent", "alarm silent", "alarm fired"]
+    alarms = readings([event(0, 1.0, 0.9), event(1, 0.4, 0.9), event(2, 0.3, 0.8)])
+    none = story_of(curve(None, None, None), alarms)
+    assert [entry["phase"] for entry in none] == [HEALTHY, LOSING, SUFFERING]
 
 
 def test_what_wavers_about_a_line_does_not_make_the_words_waver() -> None:
@@ -90,14 +111,17 @@ def test_what_wavers_about_a_line_does_not_make_the_words_waver() -> None:
     assert len(states) <= 3
 
 
-def test_the_alarm_is_a_gauge(make_run: object) -> None:
+def test_the_alarm_is_a_gauge() -> None:
     """A second verdict on screen that contradicts the first: the alarm shows what it measures, and its line."""
     drawn, alarms = told("break-digits-9")
-    gauge = gauge_of(drawn, alarms)
-    assert gauge is not None and gauge["line"] == KEPT and len(gauge["values"]) == len(drawn.steps)
-    assert gauge["fired"] == alarms.index(COLLAPSING)
-    assert gauge_of(curve(0.9, 0.8), ["adapting"] * 2) is None
+    gauge = gauges_of(alarms)[0]
+    assert gauge["name"] == "Neighbours kept" and len(gauge["shares"]) == len(gauge["told"]) == len(drawn.steps)
+    for share, line, reading in zip(gauge["shares"], gauge["lines"], alarms, strict=True):
+        assert share == pytest.approx(reading.structure.value, abs=1e-3) and line == reading.structure.line
+    assert gauge["fired"] == fired_at(alarms)
     assert "alarm" not in story_of(drawn, alarms)[-1]
+    assert gauges_of(readings([event(0, 1.0, None, 1e6)]))[1]["told"] == ["6.0, line 3.0"]
+    assert gauges_of([]) == []
 
 
 @pytest.mark.parametrize(("name", "chosen"), [("break-digits-9", False), ("ses-digits-9", True)])

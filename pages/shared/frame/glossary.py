@@ -80,8 +80,9 @@ TERMS: dict[str, str] = MAP_TERMS | {
         "the chance that a random anomaly scores higher than a random normal image; 1 is perfect, 0.5 is guessing."
     ),
     "alarm": (
-        "A warning that needs no labels. It asks whether each training image still has the neighbours that it had in "
-        "the unadapted network: when less than half of that is left, the features collapse."
+        "A warning that needs no labels. It asks whether training images keep the neighbours that they had in the "
+        "unadapted network, whether strange copies of normal images are still told apart, and whether enough digits "
+        "are left to compare with."
     ),
     "effective_rank": (
         "How many directions the features of the training images really use. It needs no labels; "

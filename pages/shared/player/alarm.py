@@ -1,4 +1,4 @@
-"""The label-free alarm in plain words: its formula, what it watched in this run, and what it made of it."""
+"""The label-free alarm in plain words: what its gauges measure, and what they saw in this run."""
 
 from __future__ import annotations
 
@@ -7,38 +7,39 @@ import streamlit as st
 from pages.shared.frame import wording
 from pages.shared.frame.charts import show as show_figure
 from pages.shared.frame.glossary import tip
+from pages.shared.player.story import fired_at
 from panda_core.figures import alarm_figure, curve_of
-from panda_core.methods.alarm import COLLAPSING, KEPT
+from panda_core.methods.alarm import FALL, KEPT, ROUNDING, readings
 from panda_core.runs.loaded import LoadedRun
 
-WORDS = """
-A falling loss says nothing about anomalies, and without labels nobody can measure them. But the pretrained network
-knows which normal images resemble each other. Good adapting moves all of them closer together and leaves near images
-near; in a collapse every image is as close to every other, and who is nearest becomes chance. So the alarm asks of each
-training image which third of the others is nearest to it, and how much of that third is as it was at step 0:
+WORDS = f"""
+A falling loss says nothing about anomalies, and without labels nobody can measure them. The alarm asks three questions
+that need neither, at every measurement:
+
+- **Neighbours kept.** The pretrained network knows which normal images resemble each other. Of each training image, how
+  much of its nearest third is as it was at step 0? By chance alone a third would be: that counts as 0 %. The line lies
+  at {100 * KEPT:.0f} %. Lost neighbours alone are no lost detection: images may fall together while anomalies stay out.
+- **Strange copies told apart.** Copies of held-out normal images, made strange, stand in for anomalies. The line lies
+  {FALL:g} below the best AUROC that they had so far.
+- **Digits left.** Features have seven digits. Where normal images differ by less than {ROUNDING:,.0f} rounding errors,
+  three digits, distances soon are rounding alone.
 """
 FORMULA = r"o_t = \frac{s_t - 1/3}{1 - 1/3}, \qquad s_t = \text{mean of } \frac{|N_t(x) \cap N_0(x)|}{|N_0(x)|}"
-RULE = (
-    "By chance alone a third would be the same, so that share counts as 0 %, and an unchanged neighbourhood as 100 %. "
-    f"Below **{100 * KEPT:.0f} %** the alarm says **collapsing**. It says **healthy plateau** when the overlap has "
-    "fallen and hardly changes any more, and **adapting** otherwise. The recipe *PANDA, stopped by the alarm* ends "
-    "there, and adds up what this network and the unadapted one say of an image, each relative to held-out normal "
-    "images. No label and no anomaly is used."
-)
 
 
 def show_alarm(run: LoadedRun) -> None:
-    """Draw how the alarm works, and its curve for this run, which has at least one measurement."""
+    """Draw how the alarm works, and its first gauge over this run, which has at least one measurement."""
     st.markdown(WORDS)
     st.latex(FORMULA)
-    st.markdown(RULE)
     evaluated = run.evaluated
     if evaluated[0].neighbour_overlap is None:
         st.caption("This run is older than the alarm: its neighbours were not recorded.")
         return
-    curve = curve_of(evaluated, last_step=run.config.steps)
-    fired = next((index for index, event in enumerate(evaluated) if event.alarm == COLLAPSING), None)
-    happened = "The alarm never fired." if fired is None else f"The alarm fired at step {evaluated[fired].step}."
+    curve, told = curve_of(evaluated, last_step=run.config.steps), readings(evaluated)
+    fired = fired_at(told)
+    happened = "No gauge fell below its line."
+    if fired is not None:
+        happened = f"A gauge fell below its line at step {evaluated[fired].step}: {told[fired].state}."
     st.markdown("**What it saw in this run**", help=tip("alarm"))
     show_figure(
         alarm_figure(curve, kept=KEPT, fired=fired),

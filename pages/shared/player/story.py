@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from panda_core.figures import Curve
-from panda_core.methods.alarm import COLLAPSING, KEPT
+from panda_core.methods.alarm import ENDED, FALL, FOUND, HEALTHY, LOSING, SUFFERING, Gauge, Reading
 
 UNADAPTED, BETTER, AS_BEFORE, FADING, WORSE, COLLAPSED = (
     "unadapted",
@@ -25,7 +25,6 @@ UNADAPTED, BETTER, AS_BEFORE, FADING, WORSE, COLLAPSED = (
     "collapsed",
 )
 DRAWN_IN = "better, drawn in"  # a caption of its own; the state on screen is `BETTER`
-QUIET, FIRED = "alarm silent", "alarm fired"  # where no anomalies are known, and the alarm alone can speak
 
 CAPTIONS = {
     UNADAPTED: "The network as it was pretrained: nothing has been adapted yet.",
@@ -38,14 +37,30 @@ CAPTIONS = {
     FADING: "Past its best: at an earlier step anomalies were told apart better than now.",
     WORSE: "Adapting has done harm: anomalies are told apart worse than by the unadapted network.",
     COLLAPSED: "Collapsed: more than half of what the unadapted network could tell apart is lost.",
-    QUIET: "No anomalies are known here, and the alarm has not fired.",
-    FIRED: "No anomalies are known here. The alarm, which needs none, has fired: the features collapse.",
+    # where no anomalies are known, and the alarm alone can speak
+    HEALTHY: "No anomalies are known here, and none of the alarm's gauges lies below its line.",
+    LOSING: (
+        "No anomalies are known here. Normal images have lost neighbours that they had at the start; that alone is no "
+        "lost detection."
+    ),
+    SUFFERING: (
+        "No anomalies are known here. Strange copies of normal images are told apart worse than at an earlier step: "
+        "detection suffers."
+    ),
+    ENDED: (
+        "No anomalies are known here. Normal images lie so close together that rounding decides which are alike: the "
+        "numbers end."
+    ),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Numbers:
-    """What captions speak of, at one step. best: the largest AUROC until then, this step's included."""
+    """What captions speak of, at one step.
+
+    best: the largest AUROC until then, this step's included.
+    alarm: what it says; None where nothing was measured for it.
+    """
 
     step: int
     auroc: float | None
@@ -53,7 +68,7 @@ class Numbers:
     best: float
     ratio: float | None
     first_ratio: float | None
-    fired: bool
+    alarm: Reading | None = None
 
     @property
     def gain(self) -> float:
@@ -91,23 +106,35 @@ CLAIMS: dict[str, Callable[[Numbers], bool]] = {
     FADING: lambda now: (now.auroc or 0.0) < now.best,
     WORSE: lambda now: now.gain < 0,
     COLLAPSED: lambda now: now.lost >= 0.5,
-    QUIET: lambda now: now.auroc is None and not now.fired,
-    FIRED: lambda now: now.auroc is None and now.fired,
+    HEALTHY: lambda now: now.auroc is None and (now.alarm is None or not _under(now.alarm)),
+    LOSING: lambda now: now.auroc is None and now.alarm is not None and _below(now.alarm.structure, FOUND),
+    SUFFERING: lambda now: now.auroc is None and now.alarm is not None and _below(now.alarm.detection, FALL),
+    ENDED: lambda now: now.auroc is None and now.alarm is not None and _below(now.alarm.rounding),
 }
 
 
-def numbers_of(curve: Curve, alarms: Sequence[str] = ()) -> list[Numbers]:
+def _below(gauge: Gauge, room: float = 0.0) -> bool:
+    """Return whether a gauge lies below its line, or less than `room` above it."""
+    return gauge.value is not None and gauge.value < gauge.line + room
+
+
+def _under(alarm: Reading) -> list[Gauge]:
+    """Return the gauges of the alarm that lie below their lines."""
+    return [gauge for gauge in (alarm.structure, alarm.detection, alarm.rounding) if _below(gauge)]
+
+
+def numbers_of(curve: Curve, alarms: Sequence[Reading] = ()) -> list[Numbers]:
     """Return what captions speak of, for each step of a curve. alarms: what the alarm says, without labels."""
     best, found = 0.0, []
     for index, step in enumerate(curve.steps):
         best = max(best, curve.auroc[index] or 0.0)
         ratios = curve.anomalous_ratio[index], curve.anomalous_ratio[0]
-        fired = index < len(alarms) and alarms[index] == COLLAPSING
-        found.append(Numbers(step, curve.auroc[index], curve.auroc[0], best, *ratios, fired))
+        alarm = alarms[index] if index < len(alarms) else None
+        found.append(Numbers(step, curve.auroc[index], curve.auroc[0], best, *ratios, alarm))
     return found
 
 
-def story_of(curve: Curve, alarms: Sequence[str] = ()) -> list[dict[str, str]]:
+def story_of(curve: Curve, alarms: Sequence[Reading] = ()) -> list[dict[str, str]]:
     """Return for each step of a curve its state, the key of its caption, and the caption."""
     words: list[dict[str, str]] = []
     state = caption = ""
@@ -122,7 +149,7 @@ def story_of(curve: Curve, alarms: Sequence[str] = ()) -> list[dict[str, str]]:
 def _state(now: Numbers, before: str) -> str:
     """Return the state at a step. before: that of the measurement before, which is kept longer than it is entered."""
     if now.auroc is None or now.unadapted is None:
-        return FIRED if now.fired else QUIET
+        return HEALTHY if now.alarm is None else now.alarm.state
     if now.step == 0:
         return UNADAPTED
     for state, measure, enter, leave in _STATES:
@@ -131,16 +158,62 @@ def _state(now: Numbers, before: str) -> str:
     return AS_BEFORE
 
 
-def gauge_of(curve: Curve, alarms: Sequence[str]) -> dict[str, Any] | None:
-    """Return what the alarm measures at each step and its line, without labels; None in logs of older versions."""
-    if not curve.neighbour_overlap or curve.neighbour_overlap[0] is None:
-        return None
-    return {
-        "name": "Neighbours kept",
-        "values": [None if value is None else round(value, 4) for value in curve.neighbour_overlap],
-        "line": KEPT,
-        "fired": next((index for index, alarm in enumerate(alarms) if alarm == COLLAPSING), None),
-    }
+# What a gauge is called beside the film, and the values at the ends of its bar.
+_GAUGES: tuple[tuple[str, str, float, float], ...] = (
+    ("structure", "Neighbours kept", 0.0, 1.0),
+    ("detection", "Strange copies told apart", 0.5, 1.0),
+    ("rounding", "Digits left", 0.0, 7.0),
+)
+
+
+def gauges_of(alarms: Sequence[Reading]) -> list[dict[str, Any]]:
+    """Return the alarm's gauges that were measured: a name, what it measures, and at each step its value and line.
+
+    `shares` and `lines` are places on a bar, in [0, 1]; `told` says both in words. fired: the first place below the
+    line, or None. Rounding is shown as digits that are left: its decimal logarithm.
+    """
+    found = []
+    for part, name, low, high in _GAUGES:
+        gauges: list[Gauge] = [getattr(reading, part) for reading in alarms]
+        if not any(gauge.value is not None for gauge in gauges):
+            continue
+        shown = [_read(part, gauge.value) for gauge in gauges]
+        lines = [_read(part, gauge.line) or 0.0 for gauge in gauges]
+        found.append(
+            {
+                "name": name,
+                "measures": gauges[0].measures,
+                "shares": [None if value is None else _place(value, low, high) for value in shown],
+                "lines": [_place(line, low, high) for line in lines],
+                "told": [_told(part, value, line) for value, line in zip(shown, lines, strict=True)],
+                "fired": next((at for at, gauge in enumerate(gauges) if _below(gauge)), None),
+            }
+        )
+    return found
+
+
+def fired_at(alarms: Sequence[Reading]) -> int | None:
+    """Return the first place at which the alarm is not content, or None."""
+    return next((place for place, reading in enumerate(alarms) if reading.state != HEALTHY), None)
+
+
+def _place(value: float, low: float, high: float) -> float:
+    return round((min(max(value, low), high) - low) / (high - low), 4)
+
+
+def _read(part: str, value: float | None) -> float | None:
+    """Return a value of a gauge in the unit in which people read it."""
+    if value is None or part != "rounding":
+        return value
+    return float(np.log10(max(value, 1.0)))
+
+
+def _told(part: str, value: float | None, line: float) -> str:
+    if value is None:
+        return "not measured"
+    if part == "structure":
+        return f"{100 * value:.0f} %, line {100 * line:.0f} %"
+    return f"{value:.3f}, line {line:.3f}" if part == "detection" else f"{value:.1f}, line {line:.1f}"
 
 
 SHORTEST = 250  # ms for which a measurement is on screen

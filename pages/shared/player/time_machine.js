@@ -173,7 +173,7 @@ class Machine extends Player {
     this.find("phase").title = data.auroc[place] === null ? "Told by the alarm, without labels" : "Told with the test labels, by the AUROC";
     text("caption", words.caption);
     if (words.key !== this.shown) [this.shown, this.since] = [words.key, performance.now()];
-    this.gauge(place, text);
+    this.gauges(place);
     text("step", "step " + data.steps[place]);
     text("play", this.playing ? "Pause" : "Play");
     this.find("scrub").value = place;
@@ -184,17 +184,27 @@ class Machine extends Player {
     this.heatmap?.draw(this.position, place);
   }
 
-  // What the alarm measures, its value and its line: a number, no second opinion.
-  gauge(place, text) {
-    const { gauge, steps } = this.data;
-    const value = gauge && gauge.values[place];
-    this.find("gauge").hidden = value === null || value === undefined;
-    if (this.find("gauge").hidden) return;
-    const share = (number) => 100 * Math.min(Math.max(number, 0), 1) + "%";
-    text("watched", gauge.name);
-    this.find("filled").style.width = share(value);
-    this.find("line").style.left = share(gauge.line);
-    const fired = gauge.fired !== null && gauge.fired <= place ? `, fired at step ${steps[gauge.fired]}` : "";
-    text("reading", `${Math.round(100 * value)} %, line at ${Math.round(100 * gauge.line)} %${fired}`);
+  // What the alarm measures, each value and its line: numbers, no second opinion.
+  gauges(place) {
+    const { gauges, steps } = this.data;
+    this.find("alarm").hidden = !gauges.length;
+    const holder = this.find("gauges");
+    while (holder.children.length > gauges.length) holder.lastChild.remove();
+    while (holder.children.length < gauges.length) {
+      const gauge = document.createElement("div");
+      gauge.className = "gauge";
+      for (const name of ["name", "scale", "reading"]) gauge.append(Object.assign(document.createElement("span"), { className: name }));
+      for (const name of ["filled", "line"]) gauge.children[1].append(Object.assign(document.createElement("span"), { className: name }));
+      holder.append(gauge);
+    }
+    gauges.forEach((gauge, i) => {
+      const [name, scale, reading] = holder.children[i].children;
+      const fired = gauge.fired !== null && gauge.fired <= place;
+      holder.children[i].title = gauge.measures + (fired ? ". First below its line at step " + steps[gauge.fired] : "");
+      name.textContent = gauge.name;
+      scale.firstChild.style.width = 100 * (gauge.shares[place] ?? 0) + "%";
+      scale.lastChild.style.left = 100 * gauge.lines[place] + "%";
+      reading.textContent = gauge.told[place];
+    });
   }
 }

@@ -12,13 +12,13 @@ import streamlit as st
 from pages.shared.frame import wording
 from pages.shared.frame.teaching import hidden_panels
 from pages.shared.frame.thumbnails import embedded
-from pages.shared.player.story import gauge_of, pace_of, story_of
+from pages.shared.player.story import fired_at, gauges_of, pace_of, story_of
 from pages.shared.player.time_machine_maps import film_of, find_maps, same_images
 from pages.shared.runs.choice import find_run
 from pages.shared.runs.images import find_images, tile
 from panda_core.errors import BrokenRun, PandaError
 from panda_core.figures import Moment, curve_of, jumps, thinned, time_machine
-from panda_core.methods.alarm import COLLAPSING
+from panda_core.methods.alarm import COLLAPSING, readings
 from panda_core.methods.table import find_recipe
 from panda_core.runs.calibration import calibrated
 from panda_core.runs.loaded import LoadedRun
@@ -77,22 +77,23 @@ def _numbers(run_id: str, points: int, finished: bool, maps_id: str) -> dict[str
 
 def machine_data(run: LoadedRun, maps: LoadedRun | None = None) -> dict[str, Any]:
     """Return what the browser needs of a run. maps: a segmentation with its checkpoints, for the heatmap."""
-    evaluated = [run.evaluated[index] for index in thinned(len(run.evaluated))]
+    places = thinned(len(run.evaluated))
+    evaluated, told = [run.evaluated[place] for place in places], readings(run.evaluated)
+    alarms = [told[place] for place in places]
     curve = curve_of(evaluated, last_step=run.config.steps, metrics=run.metrics)
     is_anomaly = np.array(run.split.is_anomaly, dtype=int)
     written = [run.folder.arrays_file(event.step).stat().st_mtime_ns for event in evaluated]
     moments = [_moment(run.run_id, event.step, when, run) for event, when in zip(evaluated, written, strict=True)]
-    alarms = [event.alarm for event in evaluated]
     data = time_machine(curve, moments, is_anomaly, _among(run, maps))
     data["heat"] = _heat(run, maps, data)
     for image in data["twelve"]:
         image |= _picture(run, image["row"], image["anomalous"])
     words = story_of(curve, alarms)
-    places = jumps(curve, alarms)
+    jumped = jumps(curve, fired_at(alarms))
     if not _rule_stopped(run):
-        places["stop"] = None
-    told = {"words": words, "pace": pace_of(curve, words), "gauge": gauge_of(curve, alarms), "jumps": places}
-    return data | told | {"run": run.run_id, "points": len(run.evaluated) + (run.metrics is not None)}
+        jumped["stop"] = None
+    story = {"words": words, "pace": pace_of(curve, words), "gauges": gauges_of(alarms), "jumps": jumped}
+    return data | story | {"run": run.run_id, "points": len(run.evaluated) + (run.metrics is not None)}
 
 
 def _rule_stopped(run: LoadedRun) -> bool:
