@@ -17,6 +17,7 @@ from panda_core.runs.few_shot.data import only_new, open_seen, prepare
 from panda_core.runs.few_shot.features import abnormal_positions
 from panda_core.runs.few_shot.settings import seen_specs
 from panda_core.runs.kinds import open_task, recompute, resolve
+from panda_core.segmentation.geometry import Cells
 
 
 @pytest.fixture
@@ -84,6 +85,34 @@ def test_a_run_leaves_the_files_that_every_reader_expects(
     assert maps.origins[0][..., 0].max() < 4
     assert len(loaded.metrics["draws"]) == 2  # type: ignore[index]
     assert loaded.metrics["draws"][0]["image_auroc"] == loaded.metrics["auroc"]  # type: ignore[index]
+
+
+def test_a_run_from_before_sizes_were_rounded_says_so(
+    config: Callable[..., RunConfig], finish: Callable[..., Any]
+) -> None:
+    """Scores of new images at 32 px beside recorded ones at 40 px, and nothing that tells why they differ."""
+    folder, _ = finish(config(image_size=40))
+    (told,) = load_run(folder.path).notes
+    assert "at 32 px" in told
+    lines = folder.log_file.read_text().splitlines(keepends=True)
+    folder.log_file.write_text("".join(line for line in lines if '"DataNoted"' not in line))
+    (told,) = load_run(folder.path).notes
+    assert "learned at 40 px, before sizes were rounded" in told and "Run it again" in told
+
+
+def test_cells_are_those_of_the_training(
+    config: Callable[..., RunConfig], finish: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Maps moved by a later version that measures cells otherwise, under a threshold of the earlier one."""
+    folder, _ = finish(config())
+    loaded = load_run(folder.path)
+    images = [loaded.images("test").load(row) for row in range(3)]
+    before = loaded.detector().anomaly_scores(images)
+    moved = [Cells(32 / 4, (9.0, 9.0))] * 9
+    monkeypatch.setattr(
+        "panda_core.few_shot.model.find_cells", lambda network, levels, *rest: tuple(moved[: len(levels)])
+    )
+    np.testing.assert_array_equal(load_run(folder.path).detector().anomaly_scores(images), before)
 
 
 def test_the_same_run_twice_is_the_same(
