@@ -60,7 +60,7 @@ def _film(films: dict[str, LoadedRun]) -> None:
             width=620,
         )
         asked = st.query_params.get(CHOSEN, "")
-        run_id = st.segmented_control(
+        run_id = st.pills(
             "Recording",
             list(films),
             default=asked if asked in films else next(iter(films)),

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from pathlib import Path
+
 import pandas as pd
 import streamlit as st
 
 from pages.shared.frame import wording
 from pages.shared.frame.charts import show as show_figure
 from pages.shared.frame.glossary import tip
-from pages.shared.frame.router import ADAPT, EXAMINE, OWN, SEGMENT
+from pages.shared.frame.router import ADAPT, EXAMINE, INSTRUMENT, OWN, SEGMENT, SETTINGS
 from pages.shared.runs.choice import all_runs, has_maps, is_recorded
 from pages.shared.runs.downloads import can_score, download_detector, zipped
 from pages.shared.runs.table import Row, differing_settings, row_of
 from panda_core.errors import PandaError
 from panda_core.figures import compare_figure, style
+from panda_core.runs.deleted import KEPT, bring_back, put_aside, remove_deleted
 from panda_core.runs.folder import ENDED, RunFolder
 
 MOST = len(style.RUNS)  # runs in one chart: each has a colour
 COMPARE = "compare"  # query parameter, and key of the widget: ids of the compared runs
 CHOSEN = "chosen_run_id"  # in the session
+DELETED = "deleted_run"  # in the session: its name, where it lies aside, and until when it can be brought back
 
 
 def show() -> None:
@@ -26,6 +32,8 @@ def show() -> None:
     st.title("Runs")
     if message := st.session_state.pop("runs_message", ""):
         st.toast(message)
+    if st.session_state.get(DELETED):
+        st.fragment(_offer_undo, run_every=1.0)()
     rows = {folder.run_id: row_of(folder) for folder in all_runs()}
     good = {run_id: row for run_id, row in rows.items() if not row.problem}
     if all(is_recorded(row.folder) for row in rows.values()):
@@ -135,10 +143,11 @@ def _one(good: dict[str, Row]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         query = {"run": run_id}
         if has_maps(row.folder):
-            st.page_link(SEGMENT, label="Look at maps", icon=":material/center_focus_strong:", query_params=query)
+            st.page_link(SEGMENT, label="Maps", icon=":material/center_focus_strong:", query_params=query)
         else:
-            st.page_link(ADAPT, label="Open", icon=":material/monitoring:", query_params=query)
-            st.page_link(EXAMINE, label="Examine", icon=":material/image_search:", query_params=query)
+            st.page_link(INSTRUMENT, label="Film", icon=":material/movie:", query_params=query)
+            st.page_link(EXAMINE, label="Images", icon=":material/image_search:", query_params=query)
+        st.page_link(SETTINGS, label="Settings", icon=":material/tune:", query_params=query)
         st.download_button(
             "Download",
             data=lambda: zipped(row.folder),
@@ -179,13 +188,37 @@ def _rename(row: Row) -> None:
 
 def _delete(folder: RunFolder, label: str, name: str) -> None:
     with st.popover(label, icon=":material/delete:", key=f"delete-popover-{folder.run_id}"):
-        st.markdown(f"This removes **{wording.sentence(name)}** from this machine. There is no way back.")
-        st.caption(f"Id: `{folder.run_id}`")
-        if st.button("Delete for good", key=f"delete-{folder.run_id}", type="primary", help=tip("delete")):
+        st.markdown(f"This removes **{wording.sentence(name)}** from this machine. You can undo it for {KEPT:.0f} s.")
+        st.caption(f"Id: {wording.sentence(folder.run_id)}")
+        if st.button("Delete", key=f"delete-{folder.run_id}", type="primary", help=tip("delete")):
             try:
-                folder.delete()
+                aside = put_aside(folder)
             except (PandaError, OSError) as error:
                 st.error(wording.sentence(str(error)))
                 return
-            st.session_state["runs_message"] = "Deleted."
+            removal = threading.Timer(KEPT + 1, remove_deleted, [folder.path.parent])
+            removal.daemon = True
+            removal.start()
+            st.session_state[DELETED] = (name, aside, time.time() + KEPT - 1)
             st.rerun()
+
+
+def _offer_undo() -> None:
+    """Draw the offer to bring back what was deleted last, until it cannot be brought back any more."""
+    name, aside, until = st.session_state.get(DELETED) or ("", Path(), 0.0)
+    left = until - time.time()
+    if left <= 0:
+        st.session_state.pop(DELETED, None)
+        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.info(f"Deleted **{wording.sentence(name)}**. It is gone for good in {left:.0f} s.", icon=":material/delete:")
+        st.button("Undo", icon=":material/undo:", key="undo", help=tip("undo"), on_click=_undo, args=(aside,))
+
+
+def _undo(aside: Path) -> None:
+    st.session_state.pop(DELETED, None)
+    try:
+        st.session_state[CHOSEN] = bring_back(aside).run_id
+        st.session_state["runs_message"] = "It is back."
+    except (PandaError, OSError) as error:
+        st.session_state["runs_message"] = wording.sentence(str(error))

@@ -37,7 +37,7 @@ def test_a_broken_run_is_listed_with_the_reason(content: str, open_page: Any, ma
     assert len(at.warning) == 1
     assert len(at.dataframe[0].value) >= 1
     at.button(key=f"delete-{broken.name}").click().run()
-    assert not at.exception and not broken.exists()
+    assert not at.exception and not broken.exists() and not at.warning
 
 
 def test_a_damaged_log_is_a_broken_run(open_page: Any, make_run: Any) -> None:
@@ -89,6 +89,10 @@ def test_what_is_renamed_is_what_is_deleted_next(open_page: Any, make_run: Any) 
     at.button(key=f"delete-{older.run_id}").click().run()
     assert not at.exception and not older.path.exists() and newer.path.exists()
     assert at.selectbox(key="chosen_run").value == newer.run_id
+    assert any("Deleted **My run" in info.value for info in at.info)
+    at.button(key="undo").click().run()
+    assert not at.exception and older.config().name == "My run" and not any("Deleted" in info.value for info in at.info)
+    assert at.selectbox(key="chosen_run").value == older.run_id
 
 
 def test_a_comparison_survives_a_new_name(open_page: Any, make_run: Any) -> None:

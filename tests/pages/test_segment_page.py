@@ -263,7 +263,7 @@ def test_other_pages_send_a_segmentation_here(open_page: Any, make_run: Any, mak
     row = list(at.dataframe[0].value["Recipe"]).index("patchcore")
     assert at.dataframe[0].value["AUROC"][row] == "0.988" and at.dataframe[0].value["Steps"][row] == "–"
     at.selectbox(key="chosen_run").set_value(folder.run_id).run()
-    assert "Look at maps" in [link.proto.label for link in at.get("page_link")]
+    assert "Maps" in [link.proto.label for link in at.get("page_link")]
 
 
 def values(at: Any) -> dict[str, str]:

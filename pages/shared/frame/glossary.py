@@ -210,7 +210,8 @@ TERMS: dict[str, str] = MAP_TERMS | {
     "detector_too_large": (
         "More than 400 MB: write it in a terminal, with `python -m panda_core export RUN detector.zip --format bundle`."
     ),
-    "delete": "Removes the run's folder from this machine for good.",
+    "delete": "Removes the run's folder from this machine. For ten seconds you can undo it.",
+    "undo": "Brings the run back as it was.",
     "state": (
         "queued: waits for its turn. running: computes. finished: reached its end. stopped: on request. "
         "failed: could not go on. interrupted: its process ended without a word."

@@ -16,7 +16,9 @@ import streamlit as st
 
 from pages.shared.frame.teaching import take_address
 from pages.shared.frame.wording import sentence
+from panda_core.config import default_runs_dir
 from panda_core.errors import PandaError
+from panda_core.runs.deleted import remove_deleted
 from panda_core.runs.uploads import sweep
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -173,7 +175,8 @@ def _show_rooms(door: str, name: str) -> None:
 
 @st.cache_resource(ttl=3600, show_spinner=False)
 def _sweep_uploads() -> None:
-    """Remove what people uploaded and nobody needs any more: when the app starts, and every hour it is in use."""
+    """Remove what people deleted, or uploaded and nobody needs any more: at the start, and every hour of use."""
+    remove_deleted(default_runs_dir())  # also those of a server that ended before it could
     with contextlib.suppress(PandaError):  # a wrong setting is said where somebody uploads
         sweep()
 
