@@ -144,8 +144,8 @@ class Evaluated(Event):
 
     `spread` is the mean squared distance of the training features to the constant center (s_t of the paper);
     the two ratios are the same of normal and anomalous test images, divided by `spread`. `effective_rank` is
-    that of the training features. `alarm` is label-free: see `panda_core.methods.alarm`. So are, and None in logs of
-    older versions and where they cannot be measured:
+    that of the training features. `alarm` is what `panda_core.methods.alarm` says, without labels; older versions had
+    other words. Label-free as well, and None in logs of older versions and where they cannot be measured:
 
     held_out_ratio: mean squared distance of held-out normal images divided by `spread`.
     neighbour_overlap: how much of the neighbourhoods of training images is as at step 0; 1 all, 0 what chance gives.

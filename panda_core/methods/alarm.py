@@ -27,12 +27,10 @@ HEALTHY = "healthy"
 LOSING = "structure is being lost"
 SUFFERING = "detection suffers"
 ENDED = "numbers end"
-ADAPTING, PLATEAU, COLLAPSING = "adapting", "healthy plateau", "collapsing"
-STILL = 0.01  # change of the overlap from one measurement to the next, below which nothing happens any more
 KEPT = 0.5  # neighbour overlap under which structure is being lost, and how far above it is found again
 FOUND = 0.05
-FALL = 0.02  # of the stand-in's AUROC under its best, under which detection suffers, and what is taken back
-REGAINED = 0.01
+FALL = 0.08  # of the stand-in's AUROC under its best, under which detection suffers, and what of it is taken back
+REGAINED = 0.02
 ROUNDING = 1e3  # distance between normal images, in rounding errors, under which only rounding is left soon
 
 
@@ -81,24 +79,10 @@ def readings(evaluated: Sequence[Evaluated]) -> list[Reading]:
     return found
 
 
-def alarm(evaluated: Sequence[Evaluated]) -> str:
-    """Return "adapting", "healthy plateau" or "collapsing": what lines of the log say until they carry the state.
-
-    Collapsing: the overlap of neighbours with step 0 is below `KEPT`; once said, it is not taken back. Healthy plateau:
-    it has fallen, and now changes by less than `STILL` between measurements. A measurement without an overlap (of an
-    older version) says nothing.
-    """
-    overlaps = [event.neighbour_overlap for event in evaluated if event.neighbour_overlap is not None]
-    if overlaps and min(overlaps) < KEPT:
-        return COLLAPSING
-    settled = len(overlaps) > 2 and overlaps[-1] < 1 - STILL and abs(overlaps[-1] - overlaps[-2]) < STILL
-    return PLATEAU if settled else ADAPTING
-
-
-def stopped_at(evaluated: Sequence[Evaluated]) -> int:
-    """Return the index of the measurement at which the alarm fired, or of the last where it never did."""
-    fired = (index for index, event in enumerate(evaluated) if event.alarm == COLLAPSING)
-    return next(fired, len(evaluated) - 1)
+def fired(evaluated: Sequence[Evaluated]) -> int | None:
+    """Return the index of the first measurement at which detection suffered; None where it never did."""
+    states = (reading.state for reading in readings(evaluated))
+    return next((index for index, state in enumerate(states) if state == SUFFERING), None)
 
 
 def _below(gauge: Gauge, room: float = 0.0) -> bool:

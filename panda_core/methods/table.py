@@ -109,7 +109,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "panda-alarm": Recipe(
         title="PANDA, stopped by the alarm",
-        about="Adapt until normal images lose their neighbours, then ask the network before and after.",
+        about="Adapt until strange copies of normal images are told apart worse, then ask the networks before that.",
         source="PANDA, Sec. 3, with a stop rule of this project",
         stop="alarm",
         steps=160,

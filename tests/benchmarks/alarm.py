@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from panda_core import Evaluated, RunConfig, RunStarted, load_run, run
-from panda_core.methods.alarm import COLLAPSING
+from panda_core.methods.alarm import fired as fired_at
 from panda_core.methods.stopping import aggregate, used_checkpoints
 from panda_core.metrics import auroc
 
@@ -45,7 +45,7 @@ def alarm() -> Iterator[Figures]:
     fired, ends = 0, []
     for name in CLASSES:
         evaluated = _run(name, 0, "panda-ewc")[0]
-        fired += any(event.alarm == COLLAPSING for event in evaluated)
+        fired += fired_at(evaluated) is not None
         curve = [100 * (event.auroc or 0) for event in evaluated]
         ends.append(max(curve) - curve[-1])
     yield (

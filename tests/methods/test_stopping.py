@@ -13,16 +13,22 @@ from hypothesis.extra.numpy import arrays
 
 from panda_core.events import Evaluated
 from panda_core.methods.alarm import (
-    ADAPTING,
-    COLLAPSING,
+    ENDED,
+    FALL,
+    FOUND,
+    HEALTHY,
     KEPT,
-    PLATEAU,
-    alarm,
-    stopped_at,
+    LOSING,
+    REGAINED,
+    ROUNDING,
+    SUFFERING,
+    fired,
+    readings,
 )
 from panda_core.methods.stopping import (
     SMALLEST_SPREAD,
     aggregate,
+    end_reason,
     last_checkpoint,
     mean_ratio,
     sample_wise,
@@ -139,65 +145,86 @@ def test_every_rule_has_its_own_score() -> None:
     assert found == {"last": [3.0, 3.0], "ses": [4.0, 3.0], "alarm": [3.5, 1.75]}
 
 
-def told(overlaps: Sequence[float | None]) -> list[Evaluated]:
-    """Return measurements with these shares of neighbours kept, each with what the alarm says of those until then."""
-    found: list[Evaluated] = []
-    for place, share in enumerate(overlaps):
-        event = Evaluated(
+def told(
+    overlaps: Sequence[float | None], stand_ins: Sequence[float | None] = (), margins: Sequence[float | None] = ()
+) -> list[Evaluated]:
+    """Return measurements with these shares of neighbours kept, stand-ins' AUROC and distances in rounding errors."""
+    return [
+        Evaluated(
             step=place, images_seen=8 * place, auroc=None, auroc_low=None, auroc_high=None, center_auroc=None,
             spread=1.0, normal_ratio=None, anomalous_ratio=None, effective_rank=9.0, alarm="", seconds=0.1,
-            neighbour_overlap=share,
-        )  # fmt: skip
-        object.__setattr__(event, "alarm", alarm([*found, event]))
-        found.append(event)
-    return found
+            neighbour_overlap=share, stand_in_auroc=stand_in, rounding_margin=margin,
+        )
+        for place, (share, stand_in, margin) in enumerate(itertools.zip_longest(overlaps, stand_ins, margins))
+    ]  # fmt: skip
 
 
-def words(overlaps: Sequence[float | None]) -> list[str]:
-    return [event.alarm for event in told(overlaps)]
+def states(*measured: Sequence[float | None]) -> list[str]:
+    return [reading.state for reading in readings(told(*measured))]
 
 
-def test_lost_neighbourhoods_are_a_collapse() -> None:
-    """An alarm that stays silent while images get other neighbours, or a stop before or after it."""
-    found = told([1.0, 0.8, KEPT + 0.01, KEPT - 0.01, 0.2])
-    assert [event.alarm for event in found] == [ADAPTING] * 3 + [COLLAPSING] * 2
-    assert stopped_at(found) == 3
-    assert used_checkpoints(found, "alarm", None) == [found[0], found[3]]
+def test_lost_neighbours_are_lost_structure_and_no_alarm() -> None:
+    """A run that is stopped while its AUROC climbs, because normal images have changed places."""
+    overlaps = [1.0, 0.8, KEPT + 0.01, KEPT - 0.01, 0.2]
+    assert states(overlaps) == [HEALTHY] * 3 + [LOSING] * 2
+    assert fired(told(overlaps)) is None and end_reason(told(overlaps), "alarm") is None
 
 
-def test_a_run_that_keeps_its_neighbourhoods_is_left_alone() -> None:
-    """An alarm at features that change a little, or swing."""
-    found = told([1.0, 0.9, 0.95, 0.85, 0.92, 0.8])
-    assert {event.alarm for event in found} == {ADAPTING}
-    assert stopped_at(found) == 5
+def test_a_stand_in_that_falls_under_its_best_is_an_alarm() -> None:
+    """An alarm that compares with step 0 alone: what was gained on the way is lost first."""
+    found = told([1.0] * 4, [0.6, 0.7, 0.7 - FALL + 0.001, 0.7 - FALL - 0.001])
+    assert [reading.state for reading in readings(found)] == [HEALTHY] * 3 + [SUFFERING]
+    assert fired(found) == 3
+    assert used_checkpoints(found, "alarm", None) == [found[0], found[2]]
+    assert "step 3" in str(end_reason(found, "alarm")) and end_reason(found, "last") is None
 
 
-def test_standing_still_is_a_plateau() -> None:
-    """Endless "adapting" where nothing happens any more; a plateau called before anything has happened."""
-    assert words([1.0, 0.9, 0.85, 0.849, 0.848]) == [ADAPTING] * 3 + [PLATEAU] * 2
-    assert words([1.0, 1.0, 1.0, 0.999]) == [ADAPTING] * 4
+def test_an_alarm_is_taken_back_some_way_above_its_line() -> None:
+    """An alarm that latches, or that flickers where a number wavers about its line."""
+    line = 0.7 - FALL
+    assert states([1.0] * 4, [0.7, line - 0.01, line + REGAINED - 0.01, line + REGAINED]) == [
+        HEALTHY, SUFFERING, SUFFERING, HEALTHY,
+    ]  # fmt: skip
+    assert states([1.0, KEPT - 0.01, KEPT + FOUND - 0.01, KEPT + FOUND]) == [HEALTHY, LOSING, LOSING, HEALTHY]
 
 
-def test_a_plateau_at_the_bottom_is_not_healthy() -> None:
-    """A collapsed run that stands still and is called healthy; an alarm that is taken back."""
-    assert words([1.0, 0.3, 0.3, 0.3, 0.9])[1:] == [COLLAPSING] * 4
+def test_the_gravest_state_is_told_with_all_gauges() -> None:
+    """Numbers that have ended under the word of a lesser state; a gauge without its line."""
+    last = readings(told([1.0, 0.1], [0.9, 0.1], [1e5, ROUNDING - 1]))[-1]
+    assert last.state == ENDED
+    assert (last.structure.value, last.structure.line) == (0.1, KEPT)
+    assert (last.detection.value, last.detection.line) == (0.1, 0.9 - FALL)
+    assert (last.rounding.value, last.rounding.line) == (ROUNDING - 1, ROUNDING)
+
+
+def test_where_numbers_have_ended_no_score_is_taken() -> None:
+    """Scores of rounding: of a checkpoint under the line, of whatever rule; a run that then has none."""
+    found = told([1.0] * 3, [0.9] * 3, [1e5, 1e4, 1.0])
+    assert [used_checkpoints(found, stop, None) for stop in ("last", "ses", "alarm")] == [
+        [found[1]], [found[1]], [found[0], found[1]],
+    ]  # fmt: skip
+    alone = told([1.0], [0.9], [1.0])
+    assert used_checkpoints(alone, "last", None) == alone
+    assert all(end_reason(found, stop) for stop in ("last", "ses", "alarm"))
 
 
 def test_a_run_of_one_measurement_has_one_network() -> None:
     """The unadapted network that is asked twice."""
     found = told([1.0])
-    assert stopped_at(found) == 0 and used_checkpoints(found, "alarm", None) == found
+    assert fired(found) is None and used_checkpoints(found, "alarm", None) == found
 
 
 def test_measurements_of_older_versions_say_nothing() -> None:
     """A resumed run of an older version that ends in an error."""
-    assert words([None, None, 0.9]) == [ADAPTING] * 3
+    assert states([None, None, 0.9]) == [HEALTHY] * 3
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
-def test_it_stops_at_the_first_alarm_or_at_the_end(overlaps: list[float]) -> None:
+def test_it_stops_at_the_first_alarm_or_at_the_end(stand_ins: list[float]) -> None:
     """Scores of a network further into its collapse than the alarm."""
-    found = told([1.0, *overlaps])
-    place = stopped_at(found)
-    assert all(event.alarm != COLLAPSING for event in found[:place])
-    assert found[place].alarm == COLLAPSING or place == len(found) - 1
+    found = told([1.0] * len(stand_ins), stand_ins)
+    place = fired(found)
+    best = np.maximum.accumulate(stand_ins)
+    suffering = [index for index, value in enumerate(stand_ins) if value < best[index] - FALL]
+    assert place == (suffering[0] if suffering else None)
+    assert used_checkpoints(found, "alarm", None)[-1] is found[-1 if place is None else place - 1]

@@ -161,7 +161,7 @@ def _state(now: Numbers, before: str) -> str:
 # What a gauge is called beside the film, and the values at the ends of its bar.
 _GAUGES: tuple[tuple[str, str, float, float], ...] = (
     ("structure", "Neighbours kept", 0.0, 1.0),
-    ("detection", "Strange copies told apart", 0.5, 1.0),
+    ("detection", "Strange copies told apart", 0.0, 1.0),
     ("rounding", "Digits left", 0.0, 7.0),
 )
 

@@ -18,7 +18,7 @@ from pages.shared.runs.choice import find_run
 from pages.shared.runs.images import find_images, tile
 from panda_core.errors import BrokenRun, PandaError
 from panda_core.figures import Moment, curve_of, jumps, thinned, time_machine
-from panda_core.methods.alarm import COLLAPSING, readings
+from panda_core.methods.alarm import fired, readings
 from panda_core.methods.table import find_recipe
 from panda_core.runs.calibration import calibrated
 from panda_core.runs.loaded import LoadedRun
@@ -102,7 +102,7 @@ def _rule_stopped(run: LoadedRun) -> bool:
         rule = find_recipe(run.config.recipe).stop
     except PandaError:  # of a version to come
         return False
-    return rule == "ses" or (rule == "alarm" and any(event.alarm == COLLAPSING for event in run.evaluated))
+    return rule == "ses" or (rule == "alarm" and fired(run.evaluated) is not None)
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)

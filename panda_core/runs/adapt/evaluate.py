@@ -13,12 +13,21 @@ from torch import Tensor, nn
 from panda_core.events import Computing, Evaluated
 from panda_core.features.space import FeatureNorm, space_features, tail_features
 from panda_core.linalg import principal_components
-from panda_core.methods.alarm import alarm
+from panda_core.methods.alarm import readings
 from panda_core.methods.learner import Learner
 from panda_core.metrics import auroc, auroc_interval, effective_rank, spectrum
 from panda_core.runs.adapt.inputs import Inputs
 from panda_core.runs.adapt.settings import AdaptPlan
-from panda_core.runs.adapt.watched import WATCHED, neighbourhoods, overlap, rounding_margin
+from panda_core.runs.adapt.watched import (
+    COPIED,
+    FEWEST_COPIED,
+    WATCHED,
+    neighbourhoods,
+    overlap,
+    rounding_margin,
+    stand_in_auroc,
+    strange_copies,
+)
 from panda_core.runs.arrays import AdaptArrays
 from panda_core.scoring.knn import nearest
 
@@ -91,6 +100,10 @@ class Evaluation:
 
     def __init__(self, plan: AdaptPlan, inputs: Inputs, space: Space, learner: Learner) -> None:
         self.plan, self.inputs, self.space, self.learner = plan, inputs, space, learner
+        held_out = np.setdiff1d(inputs.calibration_rows, inputs.train_rows)
+        self.copied = held_out[:COPIED] if plan.recipe.steps and len(held_out) >= FEWEST_COPIED else held_out[:0]
+        rng = np.random.default_rng([plan.config.seed, 5])
+        self.copies = strange_copies(inputs.train.values[self.copied], rng)
 
     def features(self, tail: nn.Module) -> Computing[Features]:
         """Return the features of both splits under `tail`."""
@@ -128,10 +141,11 @@ class Evaluation:
             seconds=time.monotonic() - began,
             held_out_ratio=_ratio(self._held_out_distances(features), spread),
             neighbour_overlap=overlap(first, watched) if first is not None and first.shape == watched.shape else None,
+            stand_in_auroc=(yield from self._stand_in_auroc(features)),
             rounding_margin=self._rounding_margin(features, rows),
         )
-        alarmed = alarm([*(measured.event for measured in history), event])
-        return Measured(arrays, dataclasses.replace(event, alarm=alarmed))
+        state = readings([*(measured.event for measured in history), event])[-1].state
+        return Measured(arrays, dataclasses.replace(event, alarm=state))
 
     def _scores(self, features: Features) -> Computing[tuple[np.ndarray, np.ndarray]]:
         """Return scores of the test images (M,) and of the held-out normal ones (H,), compared with the same images."""
@@ -181,6 +195,14 @@ class Evaluation:
         """Return the squared distances to the center of the calibrating images that nothing was learned from."""
         rows = np.setdiff1d(self.inputs.calibration_rows, self.inputs.train_rows)
         return np.asarray(np.square(features.train[rows] - self.space.center.numpy()).sum(axis=1))
+
+    def _stand_in_auroc(self, features: Features) -> Computing[float | None]:
+        """Return what `stand_in_auroc` does; None where nothing is adapted, or too few images are held out."""
+        if not len(self.copied):
+            return None
+        tail, norm = self.plan.network.tail, self.space.norm
+        copies = yield from space_features(tail, norm, self.copies, self.plan.device)
+        return stand_in_auroc(features.train[self.inputs.train_rows], features.train[self.copied], copies)
 
     def _rounding_margin(self, features: Features, rows: np.ndarray) -> float | None:
         """Return what `rounding_margin` does of the network as it is; None where nothing is adapted."""

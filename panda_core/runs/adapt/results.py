@@ -15,7 +15,7 @@ import numpy as np
 
 from panda_core.events import CacheProgress, Computing
 from panda_core.linalg import squared_distances
-from panda_core.methods.alarm import COLLAPSING, ENDED, ROUNDING, readings
+from panda_core.methods.alarm import ENDED, ROUNDING, SUFFERING, readings
 from panda_core.methods.stopping import aggregate, end_reason, used_checkpoints
 from panda_core.metrics import auroc, auroc_interval
 from panda_core.records import write_json
@@ -69,7 +69,7 @@ def final_metrics(plan: AdaptPlan, inputs: Inputs, history: list[Measured], fina
     """Return the metrics of `RunFinished`. `oracle_*` is the best step chosen with test labels, which no rule may do.
 
     `stop_step` is the step that gave the scores; with sample-wise stopping, the median over the test images.
-    `alarm_step` is the first at which the label-free alarm said that the features collapse, `rounding_step` the first
+    `alarm_step` is the first at which the label-free alarm said that detection suffers, `rounding_step` the first
     whose `rounding_margin` lay under `rounding_line`. `end_reason` says in a sentence why a run ended before its last
     step; None where it did not.
     """
@@ -85,7 +85,7 @@ def final_metrics(plan: AdaptPlan, inputs: Inputs, history: list[Measured], fina
         "auroc_high": high,
         "unadapted_auroc": history[0].event.auroc,
         "stop_step": int(np.median(final.arrays.step)) if len(final.arrays.step) else history[-1].step,
-        "alarm_step": next((measured.step for measured in history if measured.event.alarm == COLLAPSING), None),
+        "alarm_step": next((step for step, state in states.items() if state == SUFFERING), None),
         "rounding_step": next((step for step, state in states.items() if state == ENDED), None),
         "rounding_line": ROUNDING,
         "end_reason": end_reason(events, plan.recipe.stop) if history[-1].step < int(plan.config.steps or 0) else None,

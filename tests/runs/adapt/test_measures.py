@@ -16,7 +16,14 @@ from panda_core.features.space import FeatureNorm
 from panda_core.records import write_json
 from panda_core.runs.adapt.evaluate import projection_axes, refit_projection
 from panda_core.runs.adapt.layers import layer_name, layers_of, moved_by_layer, summed_by_layer
-from panda_core.runs.adapt.watched import neighbourhoods, overlap, rounding_margin
+from panda_core.runs.adapt.watched import (
+    COPIES,
+    neighbourhoods,
+    overlap,
+    rounding_margin,
+    stand_in_auroc,
+    strange_copies,
+)
 from panda_core.runs.folder import RunFolder
 
 
@@ -198,3 +205,29 @@ def test_a_point_has_no_margin() -> None:
     values = np.ones((5, 4, 1, 1), np.float32)
     for count in (1, 5):
         assert rounding_margin(values[:, :, 0, 0], tail, norm, values, np.arange(count)) == 0.0
+
+
+@pytest.mark.parametrize(("count", "channels"), [(2, 3), (9, 8)])
+def test_half_of_a_strange_copy_is_another_image(count: int, channels: int) -> None:
+    """A copy that is the image itself, or another one; channels that no normal image has; copies that differ by run."""
+    values = np.arange(count * channels * 4, dtype=np.float16).reshape(count, channels, 2, 2)
+    copies = strange_copies(values, np.random.default_rng(0))
+    assert copies.shape == (COPIES * count, channels, 2, 2) and copies.dtype == values.dtype
+    for place, copied in enumerate(copies):
+        own = place % count
+        same = (values == copied).all(axis=(2, 3))  # (count, channels)
+        sources = same.argmax(axis=0)
+        assert same.any(axis=0).all()
+        assert len(set(sources)) == 2 and own in sources
+        assert (sources != own).sum() == max(1, channels // 2)
+    np.testing.assert_array_equal(copies, strange_copies(values, np.random.default_rng(0)))
+
+
+def test_the_stand_in_is_told_by_its_neighbours() -> None:
+    """An AUROC turned around: copies far from all normal images must count as found."""
+    rng = np.random.default_rng(0)
+    gallery, held_out, far = rng.normal(size=(50, 8)), rng.normal(size=(9, 8)), rng.normal(size=(36, 8)) + 9
+    gallery, held_out, far = (features.astype(np.float32) for features in (gallery, held_out, far))
+    assert stand_in_auroc(gallery, held_out, far) == 1.0
+    found = stand_in_auroc(gallery, held_out, held_out)
+    assert found == 0.5
