@@ -138,6 +138,8 @@ def test_all_lessons_can_be_finished_with_a_mouse(shared_server: Any, visit: Any
             heading.wait_for(timeout=60_000)
             assert f"lesson={lesson.key}" in page.url and f"step={place}" in page.url
             assert step.question is not None
+            if step.toy:
+                collapse_the_toy(page)
             if step.question.choices:
                 page.get_by_role("radiogroup").get_by_text(step.question.correct, exact=True).click()
             else:
@@ -161,3 +163,21 @@ def test_all_lessons_can_be_finished_with_a_mouse(shared_server: Any, visit: Any
     with open(given.value.path(), encoding="utf-8") as file:
         assert sum(1 for _ in file) == 1 + questions
     seen.check()
+
+
+def collapse_the_toy(page: Any) -> None:
+    """Pull until nobody can find the odd point: first it must stand out more than at the start. Then drag it away."""
+    toy = page.locator(".toy")
+    toy.wait_for(timeout=60_000)
+    ratios = [float(toy.get_attribute("data-ratio"))]
+    for _ in range(14):
+        toy.get_by_role("button", name="Pull").click()
+        ratios.append(float(toy.get_attribute("data-ratio")))
+    assert ratios[2] > 1.5 * ratios[0] and ratios[-1] < 1.1
+    assert "That is collapse" in toy.locator(".told").inner_text()
+    odd = toy.get_by_role("button", name="the odd one").bounding_box()
+    page.mouse.move(odd["x"] + 4, odd["y"] + 4)
+    page.mouse.down()
+    page.mouse.move(odd["x"] + 4, odd["y"] - 100, steps=3)
+    page.mouse.up()
+    assert float(toy.get_attribute("data-ratio")) > 5

@@ -15,6 +15,9 @@ RUN = "run=break-digits-9"
 PAGES = (
     "",
     "lessons",
+    "lessons?lesson=one-class&step=4",  # the toy
+    "glossary",
+    "links",
     "lessons?lesson=collapse&step=1",
     "lessons?lesson=better&step=all",
     "instrument?run=break-elpv-mono",  # the one with heatmaps

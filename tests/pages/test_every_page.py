@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 
+from pages.shared.frame.glossary import TERMS
 from pages.shared.frame.router import DOORS, VIEWS
+from pages.shared.frame.words import LOSERS, WORDS
 
 PAGES = (
     "home",
     "lessons",
+    "glossary",
+    "links",
     "instrument",
     "elastic",
     "adapt",
@@ -27,18 +31,22 @@ PAGES = (
     "paper_tables",
     "data",
 )
+ROOT = Path(__file__).resolve().parents[2]
 # Where there is at least one of a kind: a name that matches nothing would find nothing wrong anywhere.
 PICTURES = {
     "plotly_chart": ("elastic", "segment", "examine", "runs"),
     "image": ("segment", "examine", "data"),
     "dataframe": ("duel", "segment", "runs", "settings", "data"),
 }
+SECOND_WORDS = re.compile(r"\b(" + "|".join(LOSERS) + r")s?\b", re.I)
 # Every page in every view that has controls of its own: page, query, and a kind of control that must be among them.
 CONTROLS = (
     ("home", {}, None),
     ("lessons", {}, "button"),
     ("lessons", {"lesson": "one-class", "step": "1"}, "radio"),
     ("lessons", {"lesson": "better", "step": "2"}, "slider"),
+    ("glossary", {}, "text_input"),
+    ("links", {}, "toggle"),
     ("instrument", {}, "selectbox"),
     ("elastic", {}, "select_slider"),
     ("adapt", {}, "number_input"),
@@ -80,13 +88,15 @@ def test_opens_with_runs_of_every_state(page: str, anomalies: bool, open_page: A
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_shows_no_raw_values(page: str, open_page: Any, make_run: Any) -> None:
-    """Guards against `None`, `nan`, ten-digit numbers and unfilled placeholders in what people read."""
+def test_shows_no_raw_values_and_one_word_for_one_thing(page: str, open_page: Any, make_run: Any) -> None:
+    """Guards against `None`, `nan`, ten-digit numbers and unfilled placeholders in what people read; and against a
+    second word for what has one, which somebody then looks for in vain."""
     folder = make_run(anomalies=False)
     make_run()
     at = open_page(page, run=folder.run_id)
     for text in shown(at):
         assert not re.search(r"\bNone\b|\bnan\b|\{[a-z_]+\}|\d\.\d{6,}", text), text
+        assert not SECOND_WORDS.search(re.sub(r"https?:\S+", "", text)), text
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -186,8 +196,7 @@ def test_every_page_lies_behind_one_of_five_doors(open_page: Any) -> None:
 
 def test_no_habit_of_the_past() -> None:
     """Guards against calls that the installed version has deprecated, and against hand-made HTML."""
-    root = Path(__file__).resolve().parents[2]
-    for path in [root / "app.py", *(root / "pages").rglob("*.py")]:
+    for path in [ROOT / "app.py", *(ROOT / "pages").rglob("*.py")]:
         text = path.read_text(encoding="utf-8")
         for word in ("use_container_width", "use_column_width", "unsafe_allow_html", "components.v1", "time.sleep"):
             assert word not in text, f"{word} in {path.name}"
@@ -195,14 +204,23 @@ def test_no_habit_of_the_past() -> None:
 
 def test_pages_folder_holds_pages_alone() -> None:
     """Guards against a module that the server would offer as a page."""
-    root = Path(__file__).resolve().parents[2]
-    assert sorted(path.stem for path in (root / "pages").glob("*.py")) == sorted(PAGES)
+    assert sorted(path.stem for path in (ROOT / "pages").glob("*.py")) == sorted(PAGES)
+
+
+def test_other_texts_use_the_same_words() -> None:
+    """A lesson, a tooltip or a label of the film that calls a thing by another name than the pages do."""
+    files = [*(ROOT / "assets" / "lessons").glob("*.md"), *(ROOT / "pages").rglob("*.html")]
+    texts = {path.name: re.sub(r"<[^>]*>", "", path.read_text(encoding="utf-8")) for path in files}
+    for name, text in (texts | TERMS | WORDS).items():
+        assert not SECOND_WORDS.search(re.sub(r"(Do|See|Show|Predict): .*", "", text)), name
 
 
 def shown(at: Any) -> list[str]:
-    """Return every text that a page shows: prose, labels, values, options, tooltips."""
-    found: list[str] = []
+    """Return every text that a page shows: prose, labels, values, options, tooltips, names of columns."""
+    found: list[str] = [str(column) for frame in at.dataframe for column in frame.value.columns]
     for element in at.main:
+        if element.type == "code":
+            continue
         for name in ("value", "label", "help", "delta", "placeholder"):
             try:
                 value = getattr(element, name)

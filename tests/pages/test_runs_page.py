@@ -217,7 +217,7 @@ def test_a_session_finds_its_own_runs_again(open_page: Any, make_run: Any, runs_
     del at.query_params["run"]
     at.switch_page("pages/runs.py").run()
     assert "my faces" in list(at.dataframe[0].value["Name"])
-    assert at.dataframe[0].value["Dataset"][0] == "dropped images"
+    assert at.dataframe[0].value["Data set"][0] == "dropped images"
     (folder.path / "checkpoints").mkdir(exist_ok=True)
     links = [link.proto for link in at.run().get("page_link") if link.proto.label == "Score images"]
     assert [link.query_string for link in links] == [f"run={folder.run_id}"]

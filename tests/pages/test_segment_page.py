@@ -260,7 +260,7 @@ def test_other_pages_send_a_segmentation_here(open_page: Any, make_run: Any, mak
         assert [link.proto.label for link in at.get("page_link")].count("Open it") == 1
         assert not any(folder.run_id in str(box.options) for box in at.selectbox)
     at = open_page("runs")
-    row = list(at.dataframe[0].value["Recipe"]).index("patchcore")
+    row = list(at.dataframe[0].value["Recipe"]).index("PatchCore")
     assert at.dataframe[0].value["AUROC"][row] == "0.988" and at.dataframe[0].value["Steps"][row] == "–"
     at.selectbox(key="chosen_run").set_value(folder.run_id).run()
     assert "Maps" in [link.proto.label for link in at.get("page_link")]

@@ -126,6 +126,12 @@ TERMS: dict[str, str] = MAP_TERMS | {
     "rivals": (
         "Other recipes from the same network, images and seed. They wait for one another: one computes at a time."
     ),
+    "word": "A word, or part of one. What stands in a meaning is found as well.",
+    "link_opens": "The page that the link leads to.",
+    "link_hide": "Parts of the film, and the cards, that are not shown.",
+    "link_lock": "Settings that cannot be changed in the Lab.",
+    "link_large": "All type and charts, so that the smallest can be read from the last row.",
+    "link_bright": "The light theme, without the navigation.",
     "film": "Runs that came with the program.",
     "absent": "Lists what else can be used, and how to get it.",
     "recorded": "It came with the program: it can be looked at, never changed.",

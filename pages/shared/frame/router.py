@@ -43,6 +43,8 @@ DOORS: dict[str, tuple[str, tuple[Row, ...]]] = {
                 "school",
                 "Four short lessons: what a one-class problem is, and how adapting fails and is saved.",
             ),
+            ("glossary", "Glossary", "menu_book", "The words of this program, each with one meaning."),
+            ("links", "Links for a class", "link", "Prepare an address: what it opens, hides, locks and enlarges."),
         ),
     ),
     "Inspect": (
@@ -104,6 +106,7 @@ def page_path(name: str) -> str:
 
 ADAPT, EXAMINE, INSTRUMENT, LESSONS = (page_path(name) for name in ("adapt", "examine", "instrument", "lessons"))
 HOME, DUEL, PHOTOS, RUNS, SETTINGS = (page_path(name) for name in ("home", "duel", "photos", "runs", "settings"))
+LINKS = page_path("links")
 OWN, SEGMENT, NEW_CLASSES = (page_path(name) for name in ("own_images", "segment", "new_classes"))
 
 _routed: contextvars.ContextVar[bool] = contextvars.ContextVar("routed", default=False)

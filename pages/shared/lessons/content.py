@@ -8,6 +8,7 @@ A lesson is `# title`, a line about it, and steps `## title`. In a step, lines t
     Show: run | step | panels                            the time machine with these panels, after the guess
     See: run | step | panels                             the same, before the guess
     Do: label | page | query                             a link to a page
+    Toy: pull                                            the toy, before the guess
 
 Marked lines may go on until a blank line. Everything else is text.
 """
@@ -23,7 +24,7 @@ from pages.shared.frame.router import ASSETS
 from panda_core.errors import PandaError
 
 FOLDER = ASSETS / "lessons"
-_MARKED = re.compile(r"^(Predict|Choose|Reveal|Show|See|Do): ?(.*)", re.S)
+_MARKED = re.compile(r"^(Predict|Choose|Reveal|Show|See|Do|Toy): ?(.*)", re.S)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Step:
     reveal: what is said after the guess.
     shown: run, step and panels of the time machine, or None.
     first: whether they are shown before the guess.
+    toy: whether the toy stands before the guess.
     """
 
     title: str
@@ -66,6 +68,7 @@ class Step:
     reveal: str = ""
     shown: tuple[str, int, tuple[str, ...]] | None = None
     first: bool = False
+    toy: bool = False
     links: tuple[Link, ...] = ()
 
 
@@ -130,5 +133,7 @@ def _with(step: Step, word: str, rest: str, fields: list[str]) -> Step:
     if word in ("Show", "See"):
         run, at, panels = fields
         return dataclasses.replace(step, shown=(run, int(at), tuple(panels.split(","))), first=word == "See")
+    if word == "Toy":
+        return dataclasses.replace(step, toy=["pull"].index(rest) == 0)
     label, page, query = fields
     return dataclasses.replace(step, links=(*step.links, Link(label, page, dict(parse_qsl(query)))))

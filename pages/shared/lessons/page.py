@@ -13,6 +13,7 @@ from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import page_path
 from pages.shared.frame.teaching import PANELS
 from pages.shared.lessons.content import Lesson, Link, Question, Step, all_lessons
+from pages.shared.lessons.toy import show_toy
 from pages.shared.player.time_machine import show_time_machine
 from pages.shared.runs.choice import find_run
 from panda_core.errors import PandaError
@@ -74,6 +75,8 @@ def _one(lesson: Lesson, index: int, lessons: list[Lesson]) -> None:
     if step.question is not None and right is not None:
         with right, st.container(border=True):
             _ask(lesson, index, step, step.question)
+    if step.toy:
+        show_toy(f"toy-{lesson.key}-{index}")
     # Most pictures would give the answer away: they come after the guess.
     guessed = step.question is None or (lesson.key, index) in st.session_state.get(GUESSES, {})
     if step.shown is not None and (guessed or step.first):

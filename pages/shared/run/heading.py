@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
-from pages.shared.frame.router import EXAMINE, INSTRUMENT, NEW_CLASSES, SEGMENT, SETTINGS
+from pages.shared.frame.router import EXAMINE, INSTRUMENT, LINKS, NEW_CLASSES, SEGMENT, SETTINGS
 from pages.shared.player.time_machine_maps import find_maps
 from pages.shared.runs.choice import PARAMETER, find_run, is_recorded
 from panda_core.errors import PandaError
@@ -48,6 +48,7 @@ def show_heading(folder: RunFolder, *, titled: bool) -> None:
             st.page_link(page, label=label, icon=f":material/{sign}:", query_params={PARAMETER: run_id})
         with st.popover("Share", icon=":material/link:", help=tip("share"), type="tertiary"):
             st.markdown("The address of this page leads here again: copy it from the browser.")
+            st.page_link(LINKS, label="Prepare a link for a class", icon=":material/school:")
 
 
 def views_of(run: LoadedRun, *, computing: bool) -> list[Link]:

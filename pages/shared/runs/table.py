@@ -43,9 +43,9 @@ class Row:
         recorded = is_recorded(self.folder)
         return {
             "Name": wording.run_title(self.config),
-            "Dataset": "dropped images" if upload_of(self.config) else self.config.dataset,
+            "Data set": "dropped images" if upload_of(self.config) else self.config.dataset,
             "Normal class": str(self.config.normal_class),
-            "Recipe": self.config.recipe,
+            "Recipe": wording.recipe(self.config.recipe),
             "State": "recorded" if recorded else self.state,
             "AUROC": wording.auroc(self.metrics.get("auroc")),
             "Unadapted": wording.auroc(self.metrics.get("unadapted_auroc", _first(self.curve.auroc))),

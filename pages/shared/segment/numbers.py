@@ -100,7 +100,7 @@ def show_metrics(view: MapView, event: SegmentationEvaluated) -> None:
         (cells[1], "Pixel AUROC", event.pixel_auroc, "all pixels", "pixel_auroc"),
         (cells[2], "AUPRO", event.aupro, "up to 30 % false", "aupro"),
         (cells[3], "Average precision", event.pixel_average_precision, "all pixels", "pixel_ap"),
-        (cells[4], "Oracle F1", event.oracle_pixel_f1, "chosen with the masks", "oracle_f1"),
+        (cells[4], "Best F1", event.oracle_pixel_f1, "chosen with the masks", "oracle_f1"),
     ):
         undefined = "" if value is not None else f" {tip('undefined_map')}"
         cell.metric(

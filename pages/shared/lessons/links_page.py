@@ -1,0 +1,98 @@
+"""The page that prepares a link for a class: what it opens, what is hidden and locked, and how large it is written."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode, urlsplit
+
+import streamlit as st
+
+from pages.shared.forms.named import choose_named, choose_several
+from pages.shared.forms.presets import PRESETS, query_of
+from pages.shared.frame import wording
+from pages.shared.frame.glossary import tip
+from pages.shared.frame.router import page_path
+from pages.shared.frame.teaching import PANELS
+from pages.shared.lessons.content import all_lessons
+from pages.shared.runs.choice import has_maps, recorded_runs
+from panda_core.runs.folder import list_runs
+
+Target = tuple[str, dict[str, str]]  # name of a page, and its query
+LOCKS = {"": "Nothing", "seed,lr,steps": "Learning rate, steps and seed", "all": "All settings"}
+# Panel -> what it is called here.
+NAMES = {
+    "numbers": "AUROC and caption",
+    "jumps": "Jumps and switches",
+    "embedding": "Features",
+    "auroc": "AUROC",
+    "meters": "Meters without labels",
+    "histogram": "Scores",
+    "ratios": "Distances",
+    "spectrum": "Directions",
+    "ranking": "Twelve images",
+    "heatmap": "Heatmap",
+    "presets": "Cards",
+}
+
+
+def targets() -> dict[str, tuple[str, Target]]:
+    """Return key -> what a link can open, in words, and where that is: steps of lessons, films, cards, a race."""
+    found: dict[str, tuple[str, Target]] = {}
+    for number, lesson in enumerate(all_lessons(), 1):
+        for place, step in enumerate(lesson.steps, 1):
+            query = {"lesson": lesson.key, "step": str(place)}
+            found[f"{lesson.key}-{place}"] = (f"Lesson {number}, step {place}: {step.title}", ("lessons", query))
+    for folder in list_runs(recorded_runs()):
+        if not has_maps(folder):
+            name = f"Film: {wording.run_title(folder.config())}"
+            found[folder.run_id] = (name, ("instrument", {"run": folder.run_id}))
+    for preset in PRESETS:
+        found[f"card-{preset.key}"] = (f"Lab: {preset.title}", ("adapt", query_of(preset)))
+    found["race"] = ("Race of the recorded runs", ("duel", {}))
+    found["strength"] = ("Strength of elastic weights", ("elastic", {}))
+    return found
+
+
+def link_of(target: Target, hidden: list[str], lock: str, *, large: bool, projector: bool) -> Target:
+    """Return the page and the whole query of a prepared link."""
+    name, query = target
+    teaching = {"hide": ",".join(hidden), "lock": lock, "large": "yes" if large else ""}
+    given = {**query, **{key: value for key, value in teaching.items() if value}}
+    return name, given | ({"embed": "true", "embed_options": "light_theme"} if projector else {})
+
+
+def show() -> None:
+    """Draw the page."""
+    st.title("Prepare a link for a class")
+    st.markdown("Choose what it opens and how. Whoever follows the link sees exactly that; nothing is kept of it.")
+    known = targets()
+    left, right = st.columns([1, 1], gap="large")
+    with left:
+        names = {key: words for key, (words, _) in known.items()}
+        opened = choose_named("It opens", names, "opens", next(iter(names)), tip("link_opens"))
+        hidden = choose_several(
+            "Leave out",
+            {panel: NAMES[panel] for panel in PANELS},
+            "leave_out",
+            len(PANELS),
+            tip("link_hide"),
+            "Nothing",
+        )
+        lock = choose_named("Lock", LOCKS, "locked", "", tip("link_lock"))
+        large = st.toggle("Large type, for the back of a room", key="enlarged", help=tip("link_large"))
+        projector = st.toggle(
+            "Bright page without the frame, for a projector", key="projector", help=tip("link_bright")
+        )
+    page, query = link_of(known[opened][1], hidden, lock, large=large, projector=projector)
+    with right, st.container(border=True):
+        st.markdown("**The link**")
+        st.code(f"{_origin()}/{page}?{urlencode(query)}", language=None, wrap_lines=True)
+        st.page_link(page_path(page), label="Try it here", icon=":material/open_in_new:", query_params=query)
+        st.caption(
+            "What a link hides, locks or enlarges holds until another link says otherwise, or the tab is closed."
+        )
+
+
+def _origin() -> str:
+    """Return where this program is reached: "http://127.0.0.1:8501"."""
+    parts = urlsplit(st.context.url or "")
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""

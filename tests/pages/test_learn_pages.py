@@ -1,0 +1,40 @@
+"""The glossary, and links for a class: what they promise is what the pages do."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from pages.shared.frame.teaching import PANELS
+from pages.shared.lessons.glossary_page import matching
+from pages.shared.lessons.links_page import LOCKS, NAMES, targets
+
+
+def test_a_word_is_found_by_its_name_first() -> None:
+    """A glossary that answers a word with everything in which it stands, and the word itself last."""
+    assert matching("center")[0] == "Center" and "Spread" in matching("center")
+    assert matching(" AUROC ")[0] == "AUROC" and matching("zzz") == []
+
+
+@pytest.mark.parametrize("kind", ["lessons", "instrument", "adapt", "duel", "elastic"])
+def test_a_prepared_link_opens_what_it_says(kind: str, open_page: Any) -> None:
+    """A teacher's link that leads elsewhere, or shows what was to be left out."""
+    known = targets()
+    key = next(key for key, (_, (page, _)) in known.items() if page == kind)
+    at = open_page("links", opens=key, leave_out="spectrum,presets", locked="all")
+    at.toggle(key="enlarged").set_value(True).run()
+    address = urlsplit(at.code[0].value)
+    query = dict(parse_qsl(address.query))
+    assert address.path.endswith(f"/{kind}")
+    assert (query["hide"], query["lock"], query["large"]) == ("spectrum,presets", "all", "yes")
+    assert known[key][1][1].items() <= query.items()
+    at = open_page(kind, **query)
+    if kind == "adapt":
+        assert at.number_input(key="lr").disabled and not [b for b in at.button if b.key.startswith("preset-")]
+
+
+def test_every_panel_and_lock_has_a_name() -> None:
+    """A choice that shows the key of a panel, or a panel that cannot be left out."""
+    assert set(NAMES) == set(PANELS) and "" in LOCKS
