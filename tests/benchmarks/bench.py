@@ -9,6 +9,7 @@ comparison with anomalib, unless $ANOMALIB_PYTHON is a Python that has it (see a
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
 import platform
@@ -252,11 +253,15 @@ def top1() -> Iterator[Row]:
 
 
 def _rows_of(name: str, module: str = "segmentation") -> Callable[[], Iterator[Row]]:
-    """Return the section `name` of a module beside this one, loaded when it is measured."""
+    """Return the section `name` of a module beside this one, loaded when it is measured.
+
+    Its rows are what `row` takes, or rows of its own: cells by the name of their column, and under "note" what is said
+    of all of them.
+    """
 
     def section() -> Iterator[Row]:
         for figures in getattr(importlib.import_module(f"tests.benchmarks.{module}"), name)():
-            yield row(*figures)
+            yield figures if isinstance(figures, dict) else row(*figures)
 
     return section
 
@@ -270,6 +275,7 @@ SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "recipes": (_rows_of("recipes", "recipes"), IMAGENET),
     "outliers": (_rows_of("outliers", "recipes"), IMAGENET),
     "collapse": (_rows_of("collapse", "recipes"), CIFAR),
+    "elastic": (_rows_of("elastic", "elastic"), CIFAR),
     "collapse-alarm": (_rows_of("alarm", "alarm"), CIFAR),
     "cache": (cache, CIFAR),
     "top1": (top1, IMAGENET),
@@ -318,12 +324,13 @@ def write_report() -> None:
     ]
     for name, kept in kept_results().items():
         text += [f"## {name}", "", f"{kept['date']}, {kept['hardware']}", ""]
-        text += ["| what | measured | target | how |", "|---|---|---|---|"]
-        text += [
-            "| " + " | ".join(item[key] for key in ("what", "measured", "target", "how")) + " |"
-            for item in kept["rows"]
-        ]
-        text.append("")
+        for columns, rows in itertools.groupby(kept["rows"], key=tuple):
+            if columns == ("note",):
+                text += [item["note"] for item in rows]
+            else:
+                text += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+                text += ["| " + " | ".join(item.values()) + " |" for item in rows]
+            text.append("")
     (ROOT / "BENCHMARKS.md").write_text("\n".join(text))
 
 
@@ -336,7 +343,7 @@ def main(names: list[str]) -> None:
         rows = []
         for item in measure():
             rows.append(item)
-            print(f"{name}: {item['what']}: {item['measured']} (target {item['target']})", flush=True)
+            print(f"{name}: " + "; ".join(f"{key} {value}" for key, value in item.items() if key != "how"), flush=True)
         keep(name, rows)
     write_report()
     shutil.rmtree(ROOT / "build", ignore_errors=True)
