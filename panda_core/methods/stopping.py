@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from panda_core.events import Evaluated
-from panda_core.methods.alarm import ENDED, ROUNDING, SUFFERING, fired, readings
+from panda_core.methods.alarm import ENDED, ROUNDING, SUFFERING, readings, told_best
 
 SMALLEST_SPREAD = 1e-12  # relative to the largest s_t: below it a checkpoint has collapsed to a point
 
@@ -42,14 +42,14 @@ def used_checkpoints(evaluated: Sequence[Evaluated], stop: str, ses_start: objec
     """Return those of a run's measurements, step 0 first, whose checkpoints its stop rule looks at.
 
     "last": the last. "ses": all but the unadapted one, which the paper does not mention, unless `ses_start` is
-    "include" or there is no other. "alarm": the unadapted one and the last one before the label-free alarm. One
-    whose numbers have ended takes no part, unless it is the first.
+    "include" or there is no other. "alarm": the unadapted one, and that before the label-free alarm which told strange
+    copies of normal images best. One whose numbers have ended takes no part, unless it is the first.
     """
     states = [reading.state for reading in readings(evaluated)]
     evaluated = [event for event, state in zip(evaluated, states, strict=True) if state != ENDED] or evaluated[:1]
     if stop == "alarm":
-        end = len(evaluated) if (alarmed := fired(evaluated)) is None else alarmed
-        return [evaluated[0], evaluated[end - 1]] if end > 1 else [evaluated[0]]
+        best = told_best(evaluated)
+        return [evaluated[0], evaluated[best]] if best else [evaluated[0]]
     if stop == "ses":
         return list(evaluated[1:] if ses_start != "include" and len(evaluated) > 1 else evaluated)
     return list(evaluated[-1:])

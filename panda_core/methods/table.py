@@ -109,7 +109,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "panda-alarm": Recipe(
         title="PANDA, stopped by the alarm",
-        about="Adapt until strange copies of normal images are told apart worse, then ask the networks before that.",
+        about="Adapt until strange copies of normal images are told worse; score with the network that told them best.",
         source="PANDA, Sec. 3, with a stop rule of this project",
         stop="alarm",
         steps=160,
