@@ -38,7 +38,7 @@ IMAGENET = DATA / "imagenet_sample"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PAIRS = 3  # side-by-side repetitions of a speed ratio
 
-Row = dict[str, str]
+Row = dict[str, str]  # cells by the name of their column; under "note" alone, what is said of the rows after it
 
 
 def row(what: str, measured: str, target: str, how: str) -> Row:
@@ -253,11 +253,7 @@ def top1() -> Iterator[Row]:
 
 
 def _rows_of(name: str, module: str = "segmentation") -> Callable[[], Iterator[Row]]:
-    """Return the section `name` of a module beside this one, loaded when it is measured.
-
-    Its rows are what `row` takes, or rows of its own: cells by the name of their column, and under "note" what is said
-    of all of them.
-    """
+    """Return the section `name` of a module beside this one, loaded when measured: of what `row` takes, or own rows."""
 
     def section() -> Iterator[Row]:
         for figures in getattr(importlib.import_module(f"tests.benchmarks.{module}"), name)():
