@@ -106,7 +106,7 @@ def _print_result(finished: RunFinished) -> None:
 
 def _print_segmented(metrics: dict[str, Any]) -> None:
     """Print image and pixel metrics, of all test images and of each kind of anomaly."""
-    whole = {"images": metrics["marked_images"], **metrics}
+    whole = {"images": sum(row["images"] for row in metrics["kinds"].values()), **metrics}
     rows = [
         [name, str(row["images"]), percent(row["image_auroc"]), percent(row["pixel_auroc"]), percent(row["aupro"])]
         for name, row in [*metrics["kinds"].items(), ("all", whole)]

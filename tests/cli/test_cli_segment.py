@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -78,12 +79,14 @@ def test_segment_prints_its_events_and_nothing_else(segment: Callable[..., Any],
 
 
 def test_segment_for_people(segment: Callable[..., Any], tmp_path: Path, capsys: Capture) -> None:
-    """A result without its numbers, or without the folder it lies in; `show` that knows adaptations alone."""
+    """A result without its numbers, or without the folder it lies in; a count of "all" that is of something else."""
     code, out, _ = segment("--recipe", "spade")
     assert code == 0 and "AUPRO" in out and "Run folder: " in out
     (folder,) = (tmp_path / "runs").iterdir()
     kinds = load_run(folder).metrics["kinds"]  # type: ignore[index]
     assert kinds and all(kind in out for kind in kinds)
+    (count,) = re.findall(r"all +│ +(\d+) +│", out)
+    assert int(count) == sum(load_run(folder).split.is_anomaly)
     assert main(["show", str(folder)]) == 0
     assert "AUPRO" in capsys.readouterr().out
     assert main(["list", "--json"]) == 0

@@ -181,7 +181,7 @@ def test_files_that_take_no_part_are_counted_and_named(tmp_path: Path) -> None:
     found = {finding.kind: finding for finding in health.findings}
     left_out = dict(found["left_out"].examples)  # type: ignore[arg-type]
     assert left_out == {
-        "masks/99.png": "no image is named like it",
+        "masks/99.png": "no image is named like it; name it as its image, with `_mask` at the end",
         "good/phone.HEIC": "`.heic` files are not read; save it as PNG or JPEG",
     }
     assert found["left_out"].level == "warning" and found["left_out"].has_reasons

@@ -111,7 +111,7 @@ def match_masks(masks: Iterable[str], images: Sequence[str], defective: Sequence
             listed = ", ".join(f"`{images[row]}`" for row in found[:3])
             loose.append((place, f"it is named like the mask of several images: {listed}"))
         else:
-            loose.append((place, "no image is named like it"))
+            loose.append((place, "no image is named like it; name it as its image, with `_mask` at the end"))
     return Matched(files, loose)
 
 

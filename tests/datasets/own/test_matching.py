@@ -82,7 +82,9 @@ def test_a_mask_is_never_given_to_another_kind() -> None:
     """Guards: the same number of another kind of defect, for want of the right image."""
     matched = match_masks(["ground_truth/dent/000.png", "ground_truth/dent/7_mask.png"], IMAGES, [True] * 4)
     assert matched.files == [[]] * 4
-    assert [reason for _, reason in matched.loose] == ["no image is named like it"] * 2
+    assert [reason for _, reason in matched.loose] == [
+        "no image is named like it; name it as its image, with `_mask` at the end"
+    ] * 2
 
 
 def test_two_images_of_one_name_are_told_apart_by_the_ending_or_named() -> None:
