@@ -1,7 +1,10 @@
-"""The router of the web app: `streamlit run app.py`."""
+"""The server of the web app: `streamlit run app.py`. What a visit runs is `main.py`."""
 
 from __future__ import annotations
 
-from pages.shared.frame.router import route
+import streamlit as st
+from starlette.middleware import Middleware
 
-route()
+from pages.shared.frame.first_request import FirstRequest
+
+app = st.App("main.py", middleware=[Middleware(FirstRequest)])

@@ -34,11 +34,11 @@ STRANGERS = {
 IMPORTS = (ast.Import, ast.ImportFrom)
 ALL_FILES = [
     path
-    for folder in (CORE, PAGES, ROOT / "assets", ROOT / "tests", ROOT / "app.py")
+    for folder in (CORE, PAGES, ROOT / "assets", ROOT / "tests", ROOT / "app.py", ROOT / "main.py")
     for path in ([folder] if folder.is_file() else sorted(folder.rglob("*.py")))
 ]
 CORE_FILES = [path for path in ALL_FILES if path.is_relative_to(CORE)]
-APP_FILES = [path for path in ALL_FILES if path.is_relative_to(PAGES) or path == ROOT / "app.py"]
+APP_FILES = [path for path in ALL_FILES if path.is_relative_to(PAGES) or path.parent == ROOT]
 MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_FLAT_FILES = 350, 60, 6
 
 

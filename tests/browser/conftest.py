@@ -192,14 +192,12 @@ class Visit:
         self.page.wait_for_function(STILL, polling=50, timeout=60_000)
 
     def _console(self, message: Any) -> None:
-        # On a cold deep link the browser part first looks for the server below the page's own path.
-        searched = "404" in message.text and "_stcore" in str(message.location)
         # A picture that a rerun has replaced is gone before a slow browser has asked for it; `check` looks at those
         # that are on the page in the end.
         replaced = "/media/" in message.text + str(message.location) and (
             "404" in message.text or "Image" in message.text
         )
-        if message.type == "error" and not searched and not replaced:
+        if message.type == "error" and not replaced:
             self.errors.append(f"{message.text} ({message.location.get('url', '')})")
 
     def _request(self, url: str) -> None:

@@ -75,7 +75,7 @@ def open_page(_components: None) -> Open:
     """(page, query parameters) -> the page after its first run, which must not have raised: a visit by its address."""
 
     def open_(page: str, **query: str) -> AppTest:
-        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+        at = AppTest.from_file(str(ROOT / "main.py"), default_timeout=60)
         for key, value in query.items():
             at.query_params[key] = value
         at.switch_page(f"pages/{page}.py").run()

@@ -105,7 +105,7 @@ def test_a_run_is_run_again_with_its_settings(open_page: Any, make_run: Any) -> 
 def test_an_address_of_a_run_beside_the_form_leads_to_its_film(open_page: Any, make_run: Any) -> None:
     """Guards links of former times: the run is shown, at the step that they name."""
     folder = make_run()
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    at = AppTest.from_file(str(ROOT / "main.py"), default_timeout=60)
     at.query_params["run"], at.query_params["at"] = folder.run_id, "10"
     at.switch_page("pages/adapt.py").run()
     assert not at.exception and at.query_params["at"] in ("10", ["10"])

@@ -196,7 +196,7 @@ def test_every_page_lies_behind_one_of_five_doors(open_page: Any) -> None:
 
 def test_no_habit_of_the_past() -> None:
     """Guards against calls that the installed version has deprecated, and against hand-made HTML."""
-    for path in [ROOT / "app.py", *(ROOT / "pages").rglob("*.py")]:
+    for path in [ROOT / "main.py", *(ROOT / "pages").rglob("*.py")]:
         text = path.read_text(encoding="utf-8")
         for word in ("use_container_width", "use_column_width", "unsafe_allow_html", "components.v1", "time.sleep"):
             assert word not in text, f"{word} in {path.name}"
