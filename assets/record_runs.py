@@ -34,6 +34,7 @@ from panda_core.runs.recorded import pack  # noqa: E402
 
 RECORDED = ROOT / "assets" / "recorded"
 DROPPED = ("checkpoints", "galleries", "momentum", "banks", "space.safetensors", "lock", "stop", "output.log")
+KEEPS = {"segment-elpv-mono": ("banks",)}  # run -> what is kept of those: its detector judges what people paint
 NEIGHBOURS = ("neighbours", "neighbour_distances")  # left out of what is there for its curves alone
 PATCHES = ("origins_", "distances_")  # left out of what is there for the heatmap of the time machine alone
 MOST_BYTES = 8_000_000
@@ -117,7 +118,8 @@ def keep(made: Path, key: str, adapted: str = "") -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / key
-        shutil.copytree(made, target, ignore=shutil.ignore_patterns(*DROPPED))
+        dropped = [name for name in DROPPED if name not in KEEPS.get(key, ())]
+        shutil.copytree(made, target, ignore=shutil.ignore_patterns(*dropped))
         strip(made, target, adapted)
         pack(target, RECORDED / f"{key}.zip")
 

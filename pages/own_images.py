@@ -1,4 +1,4 @@
-"""Own images: from dropped photos to a detector with a threshold, and verdicts on new ones."""
+"""Inspect: from dropped photos to a detector with a threshold, and verdicts on new ones."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import streamlit as st
 from pages.shared.forms.named import address
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
-from pages.shared.frame.router import ADAPT, LESSONS, PHOTOS
+from pages.shared.frame.router import ADAPT, LESSONS, OWN
 from pages.shared.frame.teaching import hidden_panels
 from pages.shared.player.time_machine import show_time_machine, title_of
 from pages.shared.runs.choice import recorded_runs
@@ -20,7 +20,7 @@ CHOSEN = "film"  # query parameter, and key of the choice
 # What somebody wants, what for, and where that is done.
 WAYS: tuple[tuple[str, str, str, str], ...] = (
     (":material/school:", "Teach it", "Four short lessons with a question before each answer.", LESSONS),
-    (":material/fact_check:", "Check my photos", "Learn what is normal from good photos, and find defects.", PHOTOS),
+    (":material/fact_check:", "Check my photos", "Learn what is normal from good photos, and find defects.", OWN),
     (":material/science:", "Run experiments", "Adapt a network, race recipes, and see which one holds.", ADAPT),
 )
 

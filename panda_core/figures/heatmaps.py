@@ -128,17 +128,41 @@ def marked(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def framed(
-    image: np.ndarray, box: tuple[float, float, float, float], colour: tuple[int, int, int] | None = None
+    image: np.ndarray,
+    box: tuple[float, float, float, float],
+    colour: tuple[int, int, int] | None = None,
+    thin: int | None = None,
 ) -> np.ndarray:
-    """Return `image` with a frame round `box`, (left, top, right, bottom) in pixels; by default vermilion on white."""
+    """Return `image` with a frame round `box`, (left, top, right, bottom) in pixels; by default vermilion on white.
+
+    thin: pixels of the frame without its white rim; by default as the image is large.
+    """
     drawn = np.ascontiguousarray(image).copy()
     height, width = drawn.shape[:2]
     left, top = (round(max(value, 0)) for value in box[:2])
     right, bottom = round(min(box[2], width)) - 1, round(min(box[3], height)) - 1
-    thin = _thickness(image)
+    thin = thin or _thickness(image)
     for thickness, ink in ((thin + 2, (255, 255, 255)), (thin, colour or _rgb(ANOMALOUS))):
         cv2.rectangle(drawn, (left, top), (right, bottom), ink, thickness)
     return drawn
+
+
+def cropped(image: np.ndarray, box: tuple[float, float, float, float], side: int, around: float = 3.0) -> np.ndarray:
+    """Return what lies around `box`, (left, top, right, bottom) in pixels, framed: uint8 (side, side, 3).
+
+    around: how many times as wide as the box's longer side the crop is; at the rim of the image it is moved inside.
+    """
+    height, width = image.shape[:2]
+    left, top, right, bottom = box
+    wide = min(around * max(right - left, bottom - top), width, height)
+    x = min(max((left + right - wide) / 2, 0), width - wide)
+    y = min(max((top + bottom - wide) / 2, 0), height - wide)
+    scale = side / wide
+    matrix = np.array([[scale, 0, -x * scale + (scale - 1) / 2], [0, scale, -y * scale + (scale - 1) / 2]])
+    shrinks = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    crop = cv2.warpAffine(image, matrix, (side, side), flags=shrinks, borderMode=cv2.BORDER_REPLICATE)
+    place = ((left - x) * scale, (top - y) * scale, (right - x) * scale, (bottom - y) * scale)
+    return framed(crop, place, thin=max(2, side // 64))
 
 
 def _outlined(image: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:

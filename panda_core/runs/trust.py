@@ -12,6 +12,9 @@ from panda_core.runs.reading import RecordedRun
 
 CHANCE = 0.025  # how likely a perfect order of the images may be by chance; beyond, no result says anything
 GOOD = 0.9  # AUROC from which on a detector tells most images apart: nine of ten pairs
+# Images of each kind below which no detector is called good: of 10 bad ones that are all found, up to a quarter of
+# others may still be missed (95 %; 1 - 0.05 ** (1 / 10)).
+ENOUGH = 10
 
 Level = Literal["unknown", "none", "some", "good"]
 
@@ -46,15 +49,16 @@ def judged(value: float | None, low: float | None, high: float | None, *, normal
         missing = "bad" if not anomalous else "good"
         return Trust("unknown", f"Nobody knows yet: no {missing} image took part. Mark some, or drop some more.")
     told = f"{value:.2f}, interval {low:.2f} to {high:.2f}"
+    seen = f"{anomalous} bad and {normal} good images"
     if 1 / math.comb(normal + anomalous, anomalous) > CHANCE:
         return Trust(
             "unknown",
-            f"{told}, but from {anomalous} bad and {normal} good: too few to tell from chance. Drop more of both.",
+            f"{told}, but from {seen}: too few to tell from chance. Drop more of both.",
         )
     if low <= 0.5:
         return Trust(
             "none", f"{told}: no better than guessing. Try finer detail, more good images, or the other method."
         )
-    if low < GOOD:
-        return Trust("some", f"{told}: better than guessing. More images of both kinds would tell how much.")
-    return Trust("good", f"{told}: it tells most bad images from good ones.")
+    if low < GOOD or min(normal, anomalous) < ENOUGH:
+        return Trust("some", f"{told}: better than guessing. {seen} leave open how much: drop more of both.")
+    return Trust("good", f"{told}: it tells most bad images from good ones, judged by {seen}.")

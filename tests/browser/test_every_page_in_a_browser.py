@@ -28,7 +28,6 @@ PAGES = (
     "examine?run=ses-digits-9",
     "segment",
     f"runs?{RUN}",
-    "photos",
     "own_images",
     "new_classes",
     "paper_tables",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -298,3 +299,14 @@ def as_downloaded(data: Any) -> bytes:
     from streamlit.runtime.download_data_util import convert_data_to_bytes_and_infer_mime
 
     return convert_data_to_bytes_and_infer_mime(data, TypeError(f"{type(data)} cannot be downloaded"))[0]
+
+
+def component_data(at: AppTest, name: str) -> list[dict[str, Any]]:
+    """Return what the components called `name` on a page were given, in order."""
+    return [json.loads(found.proto.json) for found in at.get("bidi_component") if found.proto.component_name == name]
+
+
+def tiles(at: AppTest) -> list[dict[str, Any]]:
+    """Return the pictures of the first gallery of a page."""
+    found: list[dict[str, Any]] = component_data(at, "panda_gallery")[0]["tiles"]
+    return found

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import io
 import json
 import pickle
-import threading
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +16,10 @@ from PIL import Image
 
 from panda_core.records import write_arrays, write_json
 from panda_core.runs.loaded import LoadedRun
-from panda_core.runs.uploads import Upload, keep_upload
+from panda_core.runs.uploads import Upload, find_upload, keep_upload
+from tests.pages.conftest import tiles
+
+USE = "use it elsewhere"
 
 
 def png(seed: int) -> bytes:
@@ -53,14 +53,14 @@ def words(at: Any) -> str:
 def test_dropped_images_are_understood_then_learned_from(open_page: Any, runs_dir: Path) -> None:
     """A bad file that stops the good ones; a run on other images than those shown; a name shown as markup."""
     at = open_page("own_images")
-    assert at.button(key="own-read").disabled
     drop(
         at, "own_images", [*((f"*{row}*.png", png(row)) for row in range(9)), ("<b>.png", b"no"), ("copy.png", png(0))]
     )
-    at.button(key="own-read").click().run()
     assert not at.exception
-    assert [metric.value for metric in at.metric] == ["9", "0", "0", "30 x 24"]
+    assert "**9 good**, **0 bad**; 30 × 24 px" in words(at)
     assert r"\<b\>.png" in words(at) and "copy.png" in words(at)
+    assert [(tile["name"], tile["truth"]) for tile in tiles(at)] == [(f"*{row}*.png", "normal") for row in range(9)]
+    assert all(tile["picture"].startswith("data:image/") for tile in tiles(at))
     at.button(key="own-learn").click().run()
     assert not at.exception
     (made,) = runs_dir.glob("2*")
@@ -79,9 +79,11 @@ def test_what_the_browser_would_not_have_let_through(field: str, open_page: Any,
     content = pickle.dumps(Canary())
     bad = [("model.pkl", content), ("model.png", content), ("run.sh.jpg", b"#!/bin/sh\ntrue"), ("page.svg", b"<svg/>")]
     images = [("a photo", png(0)), *((f"{row}.png", png(row)) for row in range(1, 8))]  # by content, not by name
-    at = drop(open_page("own_images"), field, [*images, *bad])
-    at.button(key="own-read").click().run()
-    assert not at.exception and at.metric[0].value == "8" and not (tmp_path / "canary").exists()
+    at = open_page("own_images")
+    if field == "own_folder":
+        at.segmented_control(key="own_what").set_value("a folder").run()
+    drop(at, field, [*images, *bad])
+    assert not at.exception and "**8 good**" in words(at) and not (tmp_path / "canary").exists()
     assert all(name in words(at) for name, _ in bad)
     kept = [path for path in (tmp_path / "runs" / "uploads").rglob("*") if path.is_file()]
     assert {path.suffix for path in kept} == {".png", ".json"} and len(kept) == 8 + 2
@@ -91,19 +93,39 @@ def test_a_zip_with_folders_and_the_other_method(open_page: Any, runs_dir: Path)
     """Anomalies in an archive that are learned as normal; a choice of method without effect."""
     members = {f"good/{row}.png": png(row) for row in range(8)} | {f"bent/{row}.png": png(20 + row) for row in range(2)}
     at = drop(open_page("own_images"), "own_images", [("all.zip", zipped(members))])
-    at.button(key="own-read").click().run()
-    assert [metric.value for metric in at.metric][:2] == ["8", "2"] and "bent" in words(at)
-    at.segmented_control(key="own_method").set_value("Adapt: is the whole image normal").run()
+    assert "**8 good**, **2 bad**" in words(at)
+    assert [tile["truth"] for tile in tiles(at)] == ["anomalous"] * 2 + ["normal"] * 8
+    at.segmented_control(key="own_method").set_value("whole image").run()
     at.button(key="own-learn").click().run()
     (made,) = runs_dir.glob("2*")
     assert json.loads((made / "config.json").read_text())["recipe"] == "panda-early"
+
+
+def test_lost_detail_is_told_and_can_be_had(open_page: Any, runs_dir: Path) -> None:
+    """Photos of 3,000 px that are learned at 224 px without a word."""
+    held = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (2000, 3000), dtype=np.uint8)).save(held, "JPEG")
+    at = open_page("own_images")
+    drop(at, "own_images", [("large.jpg", held.getvalue()), *((f"{row}.png", png(row)) for row in range(7))])
+    assert "3,000 × 2,000 px are looked at as 224 × 224 px" in words(at) and "5 px of the photo is lost" in words(at)
+    at.segmented_control(key="own_detail_patches").set_value(1).run()
+    assert "448 × 448 px" in words(at) and "3 px of the photo is lost" in words(at)
+    at.button(key="own-learn").click().run()
+    (made,) = runs_dir.glob("2*")
+    assert json.loads((made / "config.json").read_text())["image_size"] == 448
+
+
+def test_sample_parts_come_with_the_program(open_page: Any) -> None:
+    """A first visit that ends for want of photos; samples that a changed data set no longer holds."""
+    at = open_page("own_images")
+    at.button(key="own-sample").click().run()
+    assert not at.exception and "**15 good**, **5 bad**" in words(at) and len(tiles(at)) == 20
 
 
 @pytest.mark.parametrize("content", [zipped({"../a.png": png(1)}), b"PK\x03\x04 damaged"])
 def test_a_hostile_archive_ends_in_a_sentence(content: bytes, open_page: Any, tmp_path: Path) -> None:
     """A trace of the program's insides, or half an upload that stays."""
     at = drop(open_page("own_images"), "own_images", [("photos.zip", content)])
-    at.button(key="own-read").click().run()
     assert not at.exception and len(at.error) == 1 and "photos.zip" in at.error[0].value
     assert list((tmp_path / "runs" / "uploads").iterdir()) == []
 
@@ -121,7 +143,7 @@ def test_nothing_is_listed_without_its_id(open_page: Any, make_maps: Any) -> Non
     at = open_page("own_images")
     told = words(at) + str([one.options for one in at.get("selectbox")])
     assert "secret" not in told and folder.run_id not in told and upload.token not in told
-    assert len(open_page("own_images", upload=upload.token).metric) == 4
+    assert len(tiles(open_page("own_images", upload=upload.token))) == 8
 
 
 @pytest.mark.parametrize("token", ["../..", "0" * 32, "%00", "<b>", "a" * 500])
@@ -136,12 +158,52 @@ def test_made_up_addresses_are_friendly(token: str, open_page: Any, make_maps: A
     assert any("no check" in one.value for one in at.info) and not at.error
 
 
-def test_an_owner_deletes_images(open_page: Any) -> None:
-    """A button that leaves the images where they are."""
-    upload = uploaded("normal", ["a"])
-    at = open_page("own_images", upload=upload.token)
+def test_an_owner_deletes_everything(open_page: Any, make_maps: Any, runs_dir: Path) -> None:
+    """*Delete* that leaves photos which were scored, their names, or the detector on the disk."""
+    upload = uploaded("normal", [f"secret {row}.png" for row in range(8)])
+    folder = make_maps(dataset=f"folder:{upload.images}", normal_class="good")
+    (folder.path / "banks").mkdir()
+    judged, _ = checked(folder, ["secret too.png"], [0.5], "maps")
+    stranger = uploaded("normal", ["not mine.png"])
+    at = open_page("own_images", run=folder.run_id)
     at.button(key="own-delete").click().run()
-    assert not upload.path.exists() and not at.exception and "upload" not in at.query_params
+    assert not at.exception and "Everything of yours is deleted" in at.success[0].value
+    assert not {"run", "upload", "check"} & set(at.query_params)
+    left = " ".join(f"{path} {path.read_bytes()!r}" for path in runs_dir.rglob("*") if path.is_file())
+    assert all(text not in left for text in ("secret", upload.token, judged.token, folder.run_id))
+    assert stranger.path.is_dir() and "not mine" in left
+
+
+@pytest.mark.parametrize("kind", ["maps", "scores"])
+def test_results_end_in_pictures_and_a_sentence_on_trust(
+    kind: str, open_page: Any, make_maps: Any, make_run: Any
+) -> None:
+    """A detector is learned, and not one picture shows what it makes of bad photos, nor a word how far to trust it."""
+    folder = make_maps() if kind == "maps" else make_run()
+    (folder.path / ("banks" if kind == "maps" else "checkpoints")).mkdir(exist_ok=True)
+    at = open_page("own_images", run=folder.run_id)
+    assert any("How far to trust it:" in box.value for box in (*at.success, *at.warning))
+    shown = tiles(at)
+    bad = [tile for tile in shown if tile["truth"] == "anomalous"]
+    assert bad and all(tile["picture"] and tile["verdict"] for tile in shown)
+    assert any("Histogram of anomaly scores" in chart.proto.alt for chart in at.get("plotly_chart"))
+
+
+def test_a_correction_learns_again(open_page: Any, make_maps: Any, runs_dir: Path) -> None:
+    """A wrong verdict that nobody can put right; a correction that is forgotten when it is learned again."""
+    members = {f"good/{row}.png": png(row) for row in range(9)} | {"bent/a.png": png(30)}
+    upload = keep_upload([("by folder", "all.zip", io.BytesIO(zipped(members)))])
+    folder = make_maps(dataset=f"folder:{upload.images}", normal_class="good", test_limit=None, train_limit=None)
+    (folder.path / "banks").mkdir()
+    places = folder.read("split.json")["test"]
+    normal = next(row for row, place in enumerate(places) if place.startswith("good/"))
+    at = open_page("own_images", run=folder.run_id, image=str(normal))
+    name = upload.names()[places[normal]]
+    at.button(key="own-correct-bad").click().run()
+    assert not at.exception and at.query_params["run"] != folder.run_id
+    corrected = find_upload(upload.token)
+    assert corrected is not None and corrected.understood.normals == 8
+    assert corrected.names()["anomalous/0000.png"] == name
 
 
 def checked(folder: Any, names: list[str], values: list[float | None], kind: str) -> tuple[Upload, Path]:
@@ -176,8 +238,8 @@ def test_verdicts_follow_the_threshold(kind: str, open_page: Any, make_maps: Any
     assert list(table["Image"]) == ["=high().png", "*low*.png"] and list(table["Verdict"]) == ["anomalous", "normal"]
     assert "1 of 2 images" in words(at) and "b.txt" in words(at)
     held_out = 20 if kind == "maps" else 2
-    assert f"With {held_out} normal images" in words(at) and "between" in words(at)
-    assert ("too few to promise" in words(at)) == (held_out < 19)
+    assert f"with {held_out} to judge by" in words(at) and "between" in words(at)
+    assert ("19 are needed to promise" in words(at)) == (held_out < 19)
 
 
 @pytest.mark.parametrize("kind", ["maps", "scores"])
@@ -190,7 +252,7 @@ def test_known_anomalies_say_how_many_are_found(kind: str, open_page: Any, make_
     for percent in (5, 50):
         found = int(run.calibration.rejects(scores, percent / 100).sum())
         told = words(open_page("own_images", run=folder.run_id, own_alarms=str(percent)))
-        assert f"Of {len(scores)} known anomalous images, **{found}** " in told, percent
+        assert f"**{found} of {len(scores)}** bad found" in told, percent
 
 
 def test_learning_shows_how_far_it_is_and_no_empty_curves(open_page: Any, make_run: Any) -> None:
@@ -202,86 +264,6 @@ def test_learning_shows_how_far_it_is_and_no_empty_curves(open_page: Any, make_r
     assert "working out the final scores" in str([bar.proto for bar in at.get("progress")]) and at.button(key="stop")
 
 
-def test_files_to_take_away() -> None:
-    """A formula in a spreadsheet; a number or a name that is lost; text that no program can read."""
-    from pages.shared.own.files import as_csv, as_json
-
-    rows = [
-        {"name": "=1+1.png", "verdict": "anomalous", "score": 2.5, "peak": 3.5, "percentile": 99.0},
-        {"name": "@bad.png", "verdict": "unreadable: cut off", "score": None, "percentile": None},
-    ]
-    (first, second) = csv.DictReader(io.StringIO(as_csv(rows)))
-    assert first["name"] == "'=1+1.png" and second["name"] == "'@bad.png" and second["score"] == ""
-    assert (first["score"], first["highest_map_value"], first["percentile"]) == ("2.5", "3.5", "99.0")
-    told = json.loads(as_json(rows))
-    assert told[0]["name"] == "=1+1.png" and told[1]["highest_map_value"] is None
-
-
-@pytest.mark.parametrize("kind", ["maps", "scores"])
-def test_the_detector_can_be_taken_away(kind: str, open_page: Any, make_maps: Any, make_run: Any) -> None:
-    """A finished detector without a way to get it, or told of in words that the command line does not take."""
-    from panda_core.cli.arguments import parser
-
-    folder = make_maps() if kind == "maps" else make_run()
-    (folder.path / ("banks" if kind == "maps" else "checkpoints")).mkdir(exist_ok=True)
-    at = open_page("own_images", run=folder.run_id)
-    assert not at.button(key="detector").disabled
-    terminal, python = (block.value for block in at.code)
-    command = terminal.partition(" > ")[0].split()[3:]
-    parsed = parser().parse_args(command)
-    assert parsed.run == f"{folder.run_id}-detector.zip" and (parsed.maps is not None) == (kind == "maps")
-    assert "load_bundle" in python and ("anomaly_maps" in python) == (kind == "maps")
-    compile(python, "shown", "exec")
-
-
-def test_a_detector_is_written_and_then_downloaded(
-    open_page: Any, make_run: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A click that shows nothing for half a minute; a file of each click that stays on the server's disk."""
-    from panda_core.runs import launch
-
-    folder, written, goes_on = make_run(), list[Path](), threading.Event()
-    (folder.path / "checkpoints").mkdir()
-
-    def write(folder: Any, out: Path) -> None:
-        goes_on.wait(30)
-        out.write_bytes(b"bundle")
-        written.append(out)
-
-    monkeypatch.setattr(launch, "bundle", write)
-    at = open_page("own_images", run=folder.run_id)
-    at.button(key="detector").click().run()
-    assert at.button(key="detector").disabled and at.button(key="detector").label.startswith("Starting")
-    goes_on.set()
-    writing = at.session_state[f"detector-of-{folder.run_id}"]
-    writing.ended.result(30)
-    at.run()
-    assert [one.proto.label for one in at.get("download_button")] == ["Download detector"]
-    assert writing.file.read_bytes() == b"bundle"
-    writing.folder.cleanup()  # as the end of the session does
-    assert not written[0].parent.exists()
-
-
-def test_why_there_is_no_detector_is_told(open_page: Any, make_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A download that fails in silence while something computes."""
-    from panda_core.errors import PandaError
-    from panda_core.runs import launch
-
-    def fail(folder: Any, out: Path) -> None:
-        raise PandaError("The bundle took over 120 s.")
-
-    monkeypatch.setattr(launch, "bundle", fail)
-    folder = make_run()
-    (folder.path / "checkpoints").mkdir()
-    at = open_page("own_images", run=folder.run_id)
-    at.button(key="detector").click().run()
-    with contextlib.suppress(PandaError):
-        at.session_state[f"detector-of-{folder.run_id}"].ended.result(30)
-    at.run()
-    assert any("The bundle took over 120 s" in error.value for error in at.error)
-    assert not at.button(key="detector").disabled
-
-
 def test_a_check_is_started_and_its_death_is_told(
     open_page: Any, make_run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,12 +272,11 @@ def test_a_check_is_started_and_its_death_is_told(
 
     folder = make_run()
     (folder.path / "checkpoints").mkdir(exist_ok=True)
-    at = open_page("own_images", run=folder.run_id)
-    drop(at, "own_others_False", [("b.png", b"no image")]).button(key="own-score").click().run()
+    at = open_page("own_images", run=folder.run_id, own_view="new photos")
+    drop(at, "own_others_False_0", [("b.png", b"no image")])
     assert any("None of these files" in one.value for one in at.error) and "b.png" in words(at)
     at.segmented_control(key="own_way").set_value("a folder").run()
-    drop(at, "own_others_True", [("a photo", png(1)), ("notes.txt", b"no image")])
-    at.button(key="own-score").click().run()
+    drop(at, "own_others_True_0", [("a photo", png(1)), ("notes.txt", b"no image")])
     assert not at.exception
     (out,) = (folder.path / "checks").iterdir()
     assert at.query_params["check"] == out.name

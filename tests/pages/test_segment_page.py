@@ -16,7 +16,7 @@ from PIL import Image
 from panda_core.events import MASKS, ImagesSkipped, mask_of
 from panda_core.records import write_json
 from panda_core.runs.loaded import LoadedRun
-from tests.pages.conftest import as_downloaded
+from tests.pages.conftest import as_downloaded, tiles
 
 HOT = (1, 2)  # row and column of the hot patch of every anomaly in the runs of `make_maps`
 
@@ -79,17 +79,19 @@ def test_counts_follow_the_threshold(open_page: Any, make_maps: Any) -> None:
     folder = make_maps()
     labels = np.array(folder.read("split.json")["is_anomaly"])
     at = open_page("segment", run=folder.run_id)
-    assert values(at)["Anomalies found"] == f"{labels.sum()} of {labels.sum()}"
+    assert f"**{labels.sum()} of {labels.sum()}** defects found" in verdicts(at)
     calibration, scores = LoadedRun(folder).calibration, folder.arrays(0).scores
     for percent in (1, 20, 50):
         at.slider(key="map_alarms").set_value(percent).run()
         rejected = calibration.rejects(scores, percent / 100)
-        assert values(at)["Normal images rejected"] == f"{rejected[labels == 0].sum()} of {(labels == 0).sum()}"
-        assert values(at)["Anomalies found"] == f"{rejected[labels == 1].sum()} of {labels.sum()}"
-    before = values(at)["Normal images rejected"]
+        assert f"**{rejected[labels == 0].sum()} of {(labels == 0).sum()}** normal rejected" in verdicts(at)
+        assert f"**{rejected[labels == 1].sum()} of {labels.sum()}** defects found" in verdicts(at)
+        badges = {tile["number"]: tile["verdict"] for tile in tiles(at)}
+        assert badges == {row: "rejected" if rejected[row] else "accepted" for row in badges}
+    before = verdicts(at)
     for value, recall in ((3.05, "0.0 %"), (0.0, "100.0 %")):
         at.slider(key="map_value").set_value(value).run()
-        assert values(at)["Pixel recall"] == recall and values(at)["Normal images rejected"] == before
+        assert values(at)["Pixel recall"] == recall and verdicts(at) == before
 
 
 def test_pixel_counts_are_those_of_the_metrics(make_maps: Any) -> None:
@@ -134,9 +136,10 @@ def test_the_hottest_patch_is_explained_first(open_page: Any, make_maps: Any) ->
     maps = LoadedRun(folder).maps(0)
     for group, (row, column) in enumerate((HOT, (HOT[0] // 2, HOT[1] // 2))):
         for distance in maps.distances[group][image, row, column]:
-            assert any(f"**{distance:.3g}**" in caption.value for caption in at.caption)
+            assert f"{distance:.3g}" in crops(at)
+    assert crops(at).count("this patch") == len(maps.distances)
     at.number_input(key=keys[0]).set_value(4).run()
-    assert any("row 4, column 3" in caption.value for caption in at.caption)
+    assert f"{maps.distances[0][image, 3, 2, 0]:.3g}" in crops(at)
 
 
 def test_unused_masks_are_named_beside_the_pixel_figures(open_page: Any, make_maps: Any) -> None:
@@ -184,8 +187,8 @@ def test_every_way_of_drawing(dataset: str, held_out: int, open_page: Any, make_
     """A run without masks, or without held-out images, that has no threshold."""
     folder = make_maps(dataset=dataset, held_out=held_out)
     at = open_page("segment", run=folder.run_id)
-    assert ("Anomalies found" in values(at)) == bool(held_out)
-    ways = at.get("button_group")[1]
+    assert ("defects found" in verdicts(at)) == bool(held_out)
+    ways = at.segmented_control(key="map_way")
     assert len(ways.options) == (4 if held_out else 1)
     pictures = set()
     for way in ("heatmap", "contour", "mask", "boxes")[: len(ways.options)]:
@@ -268,6 +271,17 @@ def test_other_pages_send_a_segmentation_here(open_page: Any, make_run: Any, mak
 
 def values(at: Any) -> dict[str, str]:
     return {metric.label: metric.value for metric in at.metric}
+
+
+def verdicts(at: Any) -> str:
+    """Return what is said beside the threshold."""
+    (told,) = [text.value for text in at.markdown if "threshold" in text.value]
+    return str(told)
+
+
+def crops(at: Any) -> list[str]:
+    """Return what stands below the patches that are shown beside one another."""
+    return [picture.caption for element in at.get("image") for picture in element.proto.imgs if picture.caption]
 
 
 def legend(at: Any) -> dict[str, Any]:

@@ -33,6 +33,13 @@ def test_a_perfect_result_of_few_images_may_be_chance(normal: int, anomalous: in
     assert len(best) == 1
     trust = judged(1.0, 1.0, 1.0, normal=normal, anomalous=anomalous)
     assert (trust.level == "unknown") == (1 / len(orders) > CHANCE)
+    assert trust.level != "good" and f"{anomalous} bad and {normal} good" in trust.sentence
+
+
+def test_many_images_tell() -> None:
+    """A detector that is as good as they get, and still called uncertain."""
+    assert judged(0.98, 0.95, 1.0, normal=30, anomalous=12).level == "good"
+    assert judged(0.98, 0.85, 1.0, normal=30, anomalous=12).level == "some"
 
 
 def test_guessing_is_hardly_ever_called_good() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from pages.shared.examine.closer_look import show_image
 from pages.shared.examine.gallery import show_gallery
+from pages.shared.examine.histogram import show_histogram
 from pages.shared.examine.scores import FINAL, StepScores, scores_of
 from pages.shared.examine.stopping_view import show_chosen
 from pages.shared.frame import wording
@@ -17,7 +17,7 @@ from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import ADAPT, SEGMENT
 from pages.shared.runs.choice import all_runs, choose_rate, choose_run, has_maps, opened_run
 from panda_core.errors import PandaError
-from panda_core.figures import histogram_figure, spectrum_figure
+from panda_core.figures import spectrum_figure
 from panda_core.runs.adapt.results import answered
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.loaded import LoadedRun
@@ -96,12 +96,7 @@ def _step(steps: list[int | str]) -> int | str:
 def _scores(run: LoadedRun, scored: StepScores, step: int | str) -> None:
     chart, numbers = st.columns([1.7, 1], gap="large")
     with chart:
-        st.markdown("**Scores of the test images**", help=tip("histogram"))
-        show_figure(
-            histogram_figure(scored.scores, scored.is_anomaly, threshold=scored.threshold),
-            key="histogram",
-            alt=_described(scored),
-        )
+        show_histogram(scored)
     with numbers:
         value = scored.auroc()
         undefined = "" if value is not None else f" {tip('undefined')}"
@@ -139,22 +134,6 @@ def _count(scored: StepScores, label: int, title: str, term: str) -> None:
     value = f"{above} of {among}" if among else wording.NONE
     share = f"{100 * above / among:.1f} %" if among else "there are none"
     st.metric(title, value, share, delta_color="off", delta_arrow="off", help=tip(term), border=True)
-
-
-def _described(scored: StepScores) -> str:
-    """Return what the histogram shows, in words."""
-    if not len(scored.scores):
-        return "An empty chart: there are no test images."
-    medians = [
-        f"{name} images around {wording.amount(float(np.median(members)))}"
-        for name, members in (
-            ("normal", scored.scores[scored.is_anomaly == 0]),
-            ("anomalous", scored.scores[scored.is_anomaly == 1]),
-        )
-        if len(members)
-    ]
-    line = "" if scored.threshold is None else f"; threshold at {wording.amount(scored.threshold)}"
-    return f"Histogram of anomaly scores: {' and '.join(medians)}{line}."
 
 
 def _spectrum(run: LoadedRun, step: int | str) -> None:

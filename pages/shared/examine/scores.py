@@ -80,7 +80,9 @@ def scores_of(run: LoadedRun, step: int | str, rate: float = RATE) -> StepScores
     split, scores = run.split, np.asarray(run.scores_at(step), np.float64)
     steps = run.final().step if isinstance(step, str) else np.full(len(scores), step)
     calibration = run.calibration if step == FINAL else calibration_at(run, step)
-    unit = typical_score(calibration.scores, 1.0 if isinstance(step, str) else run.folder.normaliser(step))
+    unit = 1.0  # scores of patches are measured in what held-out normal patches score already
+    if not run.has_maps:
+        unit = typical_score(calibration.scores, 1.0 if isinstance(step, str) else run.folder.normaliser(step))
     scored = StepScores(
         list(split.test),
         scores / unit,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pages.shared.frame.glossary_maps import MAP_TERMS
+from pages.shared.frame.glossary_photos import PHOTO_TERMS
 
-TERMS: dict[str, str] = MAP_TERMS | {
+_PARTS = MAP_TERMS | PHOTO_TERMS
+TERMS: dict[str, str] = _PARTS | {
     # choosing what to adapt to
     "dataset": "The collection of images. Some are installed with the program; others must be fetched first.",
     "folder": (
@@ -171,39 +173,6 @@ TERMS: dict[str, str] = MAP_TERMS | {
         "the unit of the score: what a typical held-out normal image scores."
     ),
     # images of one's own
-    "way": "Opens the page that does this. You can change your mind there: the row of links on top leads back.",
-    "way_recorded": "Opens maps that came with the program: nothing has to be computed.",
-    "own_images": (
-        "Images of what is as it should be, taken alike; or an archive. In an archive or a folder, `good` or `normal` "
-        "holds normal images, `ground_truth` masks, and every other folder a kind of anomaly."
-    ),
-    "own_folder": "The browser hands over all images in the folder, with the names of the folders in it.",
-    "own_optional": "Nothing is learned from these: they show how well anomalies are told from normal images.",
-    "own_anomalies": "Images with a defect. An archive may hold a folder for each kind.",
-    "own_masks": "Black images, white where the defect is, named as their anomaly (`7.png` or `7_mask.png`).",
-    "own_read": "Decodes the images and shows what they are taken for. Nothing is learned yet.",
-    "own_normals": "Images to learn from. Some are held out to set the threshold.",
-    "own_kinds": "Images that are known to be anomalous. They are used to measure, never to learn.",
-    "own_matched": "Masks whose anomaly was found by its name.",
-    "own_sizes": "Width and height of the smallest and the largest image, as they were dropped.",
-    "own_delete": "Removes these images for good.",
-    "own_method": (
-        "*Patches* compares every part of an image with parts of normal ones, and shows where it differs; it needs "
-        "seconds. *Adapt* changes the network until it sees normal images alike, and gives one score for each image. "
-        "Small defects need patches; adapting suits images that differ as a whole."
-    ),
-    "own_learn": "Starts a run in a process of its own. You may close this page and come back by its address.",
-    "own_new": "Leaves this page's run and begins with other images. Its address still leads back here.",
-    "own_interval": (
-        "The threshold is one of the values of normal images that were not learned from. How many fresh normal images "
-        "lie above it then follows a Beta distribution, whatever the values; more normal images make it narrower. "
-        "It holds for images taken as those were."
-    ),
-    "own_way": "Where the images to score come from.",
-    "own_camera": "A picture from the camera of this device, which the browser asks you to allow.",
-    "own_others": "Images of the same kind, good or bad, taken as the normal ones were.",
-    "own_score": "Has a process score these images with this run.",
-    "own_table": "Name, verdict, score and percentile of each image. Names that look like formulas get an apostrophe.",
     # runs
     "compare": "Up to four runs in one chart.",
     "chosen_run": "The run to rename, download or delete.",
@@ -244,21 +213,6 @@ TERMS: dict[str, str] = MAP_TERMS | {
     "grid_run": "One of the runs behind this table, to open on its own page.",
     "grid_download": "The table as a file; the HTML one opens anywhere, with no network.",
     # new classes
-    "new_classes_section": "Judge a new class with a model that is there, or train another model.",
-    "new_class": "The class that is not trained on. Its normal images give references.",
-    "new_references": (
-        "Normal images of the new class, 2 to 8. Every place of an image is compared with the most similar place in "
-        "all of them, so different views of what is normal help most."
-    ),
-    "new_others": "Images of the same kind of thing. Each is judged on its own.",
-    "new_judge": "Compares the images with the references. Nothing is trained.",
-    "new_example": "Trains a small model on monocrystalline solar cells; the new class are polycrystalline ones.",
-    "new_steps": "How many batches the model is trained on. Left empty, 100.",
-    "new_train": "Starts the training in a process of its own. You may close this page: it goes on.",
-    "new_auroc": (
-        "The chance that a random anomalous image of the new class scores above a random normal one, the mean over "
-        "the draws of references that were measured. 50 % is guessing."
-    ),
     "residual_auroc": (
         "The same chance where an image's score is how far its places lie from the references, without what was "
         "learned."

@@ -50,10 +50,9 @@ DOORS: dict[str, tuple[str, tuple[Row, ...]]] = {
     "Inspect": (
         "fact_check",
         (
-            ("photos", "Overview", "fact_check", "Check photos of your own: which way fits what you have."),
             (
                 "own_images",
-                "Many good photos",
+                "Your photos",
                 "add_photo_alternate",
                 "Drop photos of your own, learn what is normal, and check new ones.",
             ),
@@ -105,7 +104,7 @@ def page_path(name: str) -> str:
 
 
 ADAPT, EXAMINE, INSTRUMENT, LESSONS = (page_path(name) for name in ("adapt", "examine", "instrument", "lessons"))
-HOME, DUEL, PHOTOS, RUNS, SETTINGS = (page_path(name) for name in ("home", "duel", "photos", "runs", "settings"))
+HOME, DUEL, RUNS, SETTINGS = (page_path(name) for name in ("home", "duel", "runs", "settings"))
 LINKS = page_path("links")
 OWN, SEGMENT, NEW_CLASSES = (page_path(name) for name in ("own_images", "segment", "new_classes"))
 

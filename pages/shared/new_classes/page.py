@@ -10,21 +10,21 @@ from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.new_classes.start import show_example, show_form
 from pages.shared.own.drop import kept_for, show_left_out
-from pages.shared.own.results import show_results
-from pages.shared.own.score import CHECK, PHOTOS
+from pages.shared.own.removal import DONE, MESSAGE, show_removal
+from pages.shared.own.results import check_of, show_results
+from pages.shared.own.steps import CHECK
 from pages.shared.runs.choice import IMAGE, all_runs, choose_run, open_run, opened_run
 from pages.shared.runs.live import show_computing, show_ending, show_heading
 from panda_core.datasets.own.images import Source
 from panda_core.datasets.own.layout import CHECKED
 from panda_core.errors import PandaError
 from panda_core.few_shot.table import GENERALISERS
-from panda_core.records import write_json
 from panda_core.runs import launch as launching
 from panda_core.runs.calibration import RATE
 from panda_core.runs.folder import ENDED, RunFolder
 from panda_core.runs.kinds import kind_of
 from panda_core.runs.loaded import LoadedRun
-from panda_core.runs.uploads import Upload, keep_upload
+from panda_core.runs.uploads import Upload, keep_upload, note_check
 
 FEWEST, MOST = 2, 8  # references: with one alone nothing says how much normal images differ; the papers go up to 8
 TRY, TRAIN = "try a trained model", "train one"
@@ -35,6 +35,10 @@ NEXT = "new_classes_next"  # in the session: the section to switch to, before it
 def show() -> None:
     """Draw the page."""
     st.title("A class it has never seen")
+    if message := st.session_state.pop(MESSAGE, ""):
+        st.error(wording.sentence(message), icon=":material/error:")
+    if done := st.session_state.pop(DONE, ""):
+        st.success(done, icon=":material/check_circle:")
     st.markdown(
         "A model that was trained on some classes judges another one, without training, beside a few normal images of "
         "it: what counts is how each place differs from the most similar place of these references."
@@ -104,6 +108,8 @@ def _run(folder: RunFolder) -> None:
     token = st.query_params.get(CHECK, "")
     if token:
         show_results(run, token, RATE)
+        if (output := check_of(run, token)) is not None:
+            show_removal(None, [output])
 
 
 def _learned(run: LoadedRun) -> None:
@@ -183,7 +189,7 @@ def _judge(folder: RunFolder, references: list[Any], others: list[Any]) -> None:
             show_left_out(judged.understood)
             return
         output = launching.check(folder, judged.images, known.images)
-        write_json(output / PHOTOS, {"upload": judged.token, "references": known.token})
+        note_check(output, judged, known)
     except PandaError as error:
         st.error(wording.sentence(str(error)), icon=":material/error:")
         return

@@ -1,4 +1,4 @@
-"""The Own images page: drop, see what was understood, learn, set the threshold, score. The address holds the state.
+"""The Inspect page: drop photos, check what was understood, learn, look at the results. The address holds the state.
 
 `upload` and `run` in the address are random ids: whoever has them sees these images and this run, and this page lists
 no others.
@@ -6,55 +6,71 @@ no others.
 
 from __future__ import annotations
 
-import numpy as np
 import streamlit as st
 
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import ADAPT as ADAPT_PAGE
-from pages.shared.own.drop import MESSAGE, show_drop, show_understood
+from pages.shared.own.drop import show_drop
+from pages.shared.own.learned import show_figures, show_learned, show_trust
+from pages.shared.own.look import show_look
+from pages.shared.own.removal import DONE, MESSAGE, show_removal
 from pages.shared.own.results import show_results
-from pages.shared.own.score import CHECK, show_score
-from pages.shared.runs.choice import IMAGE, PARAMETER, UPLOAD, choose_rate, has_maps, open_run, opened_run
+from pages.shared.own.score import show_score
+from pages.shared.own.steps import CHECK, DROP, LEARN, LOOK, RESULTS, STAGE, show_steps
+from pages.shared.paint.page import show_painting
+from pages.shared.runs.choice import PARAMETER, UPLOAD, choose_rate, has_maps, opened_run
 from pages.shared.runs.downloads import can_score, show_use
-from pages.shared.runs.live import show_computing, show_ending, show_heading
-from panda_core.config import RunConfig
-from panda_core.datasets.own.images import FEWEST
-from panda_core.datasets.own.layout import IMAGES
+from pages.shared.runs.live import show_computing, show_ending
 from panda_core.errors import PandaError
 from panda_core.runs import launch as launching
+from panda_core.runs.calibration import RATE
 from panda_core.runs.folder import ENDED, RunFolder
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.uploads import Upload, find_upload, upload_of
 
-PATCHES, ADAPT = "Patches: where is the defect", "Adapt: is the whole image normal"
-_RECIPES = {PATCHES: "patchcore", ADAPT: "panda-early"}
+VIEW = "own_view"
+LEARNED, NEW, PAINT, USE = "photos it knows", "new photos", "paint a scratch", "use it elsewhere"
 
 
 def show() -> None:
     """Draw the page."""
-    st.title("Your own images")
+    head = st.container(horizontal=True, vertical_alignment="center", gap="medium")
+    head.title("Check your photos", width="content")
     if message := st.session_state.pop(MESSAGE, ""):
         st.error(wording.sentence(message), icon=":material/error:")
+    if done := st.session_state.pop(DONE, ""):
+        st.success(done, icon=":material/check_circle:")
     folder = opened_run()
-    upload = _upload()
     try:
-        if folder is not None:
-            _run(folder, upload)
-        elif upload is not None:
+        upload = _upload(folder)
+        step = _step(folder, upload)
+        show_steps(head, step, {DROP} | ({LOOK} if upload else set()) | ({RESULTS} if folder is not None else set()))
+        if step in (DROP, LOOK):
             launching.keep_ready()  # while people look at what was understood, a process imports what a run needs
-            show_understood(upload)
-            _learn(upload)
+        if step == LOOK and upload is not None:
+            show_look(upload)
+        elif folder is not None:
+            _run(folder, upload)
         else:
-            launching.keep_ready()
             show_drop()
     except PandaError as error:
         st.error(wording.sentence(str(error)), icon=":material/broken_image:")
 
 
-def _upload() -> Upload | None:
-    """Return the upload of the address; a friendly sentence takes the place of one that is not there."""
+def _step(folder: RunFolder | None, upload: Upload | None) -> str:
+    if upload is not None and (folder is None or st.query_params.get(STAGE) == LOOK):
+        return LOOK
+    if folder is None:
+        return DROP
+    return RESULTS if folder.state().state in ENDED else LEARN
+
+
+def _upload(folder: RunFolder | None) -> Upload | None:
+    """Return the upload of the address, or that of its run; a sentence takes the place of one that is not there."""
     token = st.query_params.get(UPLOAD, "")
+    if folder is not None:
+        token = upload_of(folder.config()) or ""
     upload = find_upload(token) if token else None
     if token and upload is None:
         st.warning(
@@ -65,51 +81,8 @@ def _upload() -> Upload | None:
     return upload
 
 
-def _learn(upload: Upload) -> None:
-    """Draw the choice of method and the button that starts."""
-    st.subheader("Learn what is normal")
-    enough = upload.understood.normals >= FEWEST
-    method = st.segmented_control(
-        "How",
-        (PATCHES, ADAPT),
-        default=PATCHES,
-        key="own_method",
-        help=tip("own_method"),
-        bind="query-params",
-        required=True,
-    )
-    if not enough:
-        words = f"{wording.count(upload.understood.normals, 'normal image')} so far; {FEWEST} are needed to begin."
-        st.warning(words, icon=":material/add_a_photo:")
-    st.button(
-        "Learn",
-        icon=":material/school:",
-        type="primary",
-        key="own-learn",
-        disabled=not enough,
-        help=tip("own_learn"),
-        on_click=_start,
-        args=(upload, method or PATCHES),
-    )
-
-
-def _start(upload: Upload, method: str) -> None:
-    """Start the run; for the button."""
-    name = f"My {upload.understood.normals} normal images"
-    try:
-        folder = launching.start(
-            RunConfig(recipe=_RECIPES[method], dataset=f"folder:{upload.images.resolve()}", name=name)
-        )
-    except PandaError as error:
-        st.session_state[MESSAGE] = str(error)
-        return
-    open_run(folder.run_id)
-
-
 def _run(folder: RunFolder, upload: Upload | None) -> None:
-    """Draw a run: its progress, or the threshold and what it says of new images."""
-    if upload is not None and str(upload.path.resolve() / IMAGES) in folder.config().dataset:
-        show_understood(upload, folded=True)
+    """Draw a run: its progress, or what came of it."""
     state = folder.state()
     if state.state not in ENDED:
         show_computing(folder)
@@ -118,13 +91,6 @@ def _run(folder: RunFolder, upload: Upload | None) -> None:
             st.page_link(ADAPT_PAGE, label="Watch its curves", icon=":material/monitoring:", query_params=query)
         return
     run = LoadedRun(folder)
-    show_heading(run.config, state)
-    if upload_of(run.config):
-        st.caption(
-            "Nobody else sees this detector in a list. Only this page's address leads here: keep it to come back, and "
-            "give it to those alone who may see these images."
-        )
-    st.button("Other images", icon=":material/refresh:", key="own-new", help=tip("own_new"), on_click=_begin_anew)
     if state.state != "finished":
         show_ending(folder, state, finished=run.metrics is not None)
         return
@@ -136,56 +102,44 @@ def _run(folder: RunFolder, upload: Upload | None) -> None:
         )
         return
     launching.keep_ready()
-    rate = _choose_rate(run)
-    show_score(folder)
-    token = st.query_params.get(CHECK, "")
-    if token:
-        show_results(run, token, rate)
-    show_use(folder, maps=run.has_maps)
+    _results(run, upload)
 
 
-def _choose_rate(run: LoadedRun) -> float | None:
-    """Draw the choice of the false-alarm rate and what it will do; None where no normal images were held out."""
-    calibration = run.calibration
-    st.subheader("When to reject")
-    if not calibration.images:
-        st.warning("No normal images were held out of this run: it has scores, but no threshold.")
-        return None
-    choice, words = st.columns([1, 1.6], gap="large", vertical_alignment="center")
-    rate = choose_rate(choice, "own_alarms", tip("false_alarms"))
-    threshold, alarms = calibration.threshold(rate), calibration.false_alarms(rate)
-    if threshold is None or alarms is None:
-        return None
-    words.markdown(
-        f"An image is rejected if its score is above **{wording.amount(threshold)}**. Expected: "
-        f"**{wording.percent(alarms.expected)}** false alarms. With "
-        f"{wording.count(calibration.images, 'normal image')} to judge by, the true share may lie "
-        f"**between {wording.percent(alarms.low)} and {wording.percent(alarms.high)}** (95 %).",
-        help=tip("own_interval"),
+def _results(run: LoadedRun, upload: Upload | None) -> None:
+    """Draw what a detector is worth, its threshold, and one of four views of it."""
+    if run.kind.key != "few-shot":
+        show_trust(run, upload)
+    with st.container(key="verdicts"):  # stays in sight: see look.css
+        slider, words = st.columns([1, 1.8], gap="large", vertical_alignment="center")
+        rate = choose_rate(slider, "own_alarms", tip("false_alarms")) if run.calibration.images else None
+        with words:
+            show_figures(run, rate)
+    st.caption(f"{run.calibration.sentence(rate or RATE)} {run.calibration.warning}")
+    views = [LEARNED, NEW, *([PAINT] if run.has_maps else []), USE]
+    if run.kind.key == "few-shot":
+        views = [NEW, USE]
+    view = st.segmented_control(
+        "What to look at",
+        views,
+        default=NEW if CHECK in st.query_params else views[0],
+        key=VIEW,
+        help=tip("own_view"),
+        bind="query-params",
+        required=True,
+        label_visibility="collapsed",
     )
-    if len(anomalies := _anomalies(run)):
-        rejected = int(calibration.rejects(anomalies, rate).sum())
-        words.markdown(
-            f"Of {wording.count(len(anomalies), 'known anomalous image')}, **{rejected}** "
-            f"{'is' if rejected == 1 else 'are'} rejected; AUROC {wording.auroc((run.metrics or {}).get('auroc'))}.",
-            help=tip("auroc"),
-        )
-    if alarms.expected > rate * 1.02:
-        needed = int(np.ceil(1 / rate)) - 1
-        words.caption(
-            f"{calibration.images} images are too few to promise {100 * rate:.0f} %: that takes {needed}. "
-            "The threshold is the highest value that a normal image had."
-        )
-    return rate
-
-
-def _anomalies(run: LoadedRun) -> np.ndarray:
-    """Return the scores (A,) of the anomalous images that came with the normal ones."""
-    step = run.segmented[-1].step if run.has_maps else "final"
-    return run.scores_at(step)[np.asarray(run.split.is_anomaly) == 1]
-
-
-def _begin_anew() -> None:
-    """Leave this run and these images; for the button."""
-    for name in (PARAMETER, UPLOAD, CHECK, IMAGE):
-        st.query_params.pop(name, None)
+    if view == NEW:
+        show_score(run.folder)
+        if token := st.query_params.get(CHECK, ""):
+            show_results(run, token, rate, upload)
+    elif view == PAINT:
+        show_painting(run, rate)
+    elif view == USE:
+        show_use(run.folder, maps=run.has_maps)
+    else:
+        show_learned(run, upload, rate)
+    owned = upload_of(run.config)
+    if owned:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            show_removal(owned)
+            st.caption("Nobody else sees this in a list: only this page's address leads here. Keep it to come back.")

@@ -14,13 +14,15 @@ import streamlit as st
 
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
-from pages.shared.frame.thumbnails import square
+from pages.shared.gallery.tiles import SIDE, Tile, show_tiles, verdict_of
 from pages.shared.own.drop import show_left_out
 from pages.shared.own.files import show_downloads
-from pages.shared.own.score import PHOTOS, output_of
+from pages.shared.own.learned import show_correction
+from pages.shared.own.look import pictures_of
+from pages.shared.runs.choice import choose_image, chosen_image
 from pages.shared.runs.live import LOOK_EVERY
 from pages.shared.segment.map_style import choose_style
-from pages.shared.segment.maps import MapView, joined, picture_of
+from pages.shared.segment.maps import MapView, joined
 from pages.shared.segment.viewer import show_viewer
 from panda_core.datasets import FileImages, image_files
 from panda_core.errors import BrokenRun, PandaError
@@ -30,19 +32,22 @@ from panda_core.runs.calibration import RATE
 from panda_core.runs.launch import how_check_ended
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.settings import levels_of_config
-from panda_core.runs.uploads import Upload, find_upload
+from panda_core.runs.uploads import JUDGED, Upload, find_upload, uploads_of_check
 
 SLOW = 120  # seconds without progress after which people are told that something may be wrong
-SHOWN, SIDE = 12, 120  # pictures of the highest scores, and their side in pixels
+SHOWN = 24  # pictures of the highest scores
 _TOKEN = re.compile(r"[0-9a-f]{16,64}")
 
 Row = dict[str, Any]
 
 
-def show_results(run: LoadedRun, token: str, rate: float | None) -> None:
-    """Draw what a check found at the threshold of `rate`; until it has ended, how far it is."""
-    output = output_of(run.folder, token)
-    if not _TOKEN.fullmatch(token) or not output.is_dir():
+def show_results(run: LoadedRun, token: str, rate: float | None, learned: Upload | None = None) -> None:
+    """Draw what a check found at the threshold of `rate`; until it has ended, how far it is.
+
+    learned: the upload that the run learned from, which photos can be added to.
+    """
+    output = check_of(run, token)
+    if output is None:
         st.info("There is no check with the name in this address. Drop the images again.", icon=":material/search_off:")
         return
     if not (output / "result.json").is_file():
@@ -53,11 +58,17 @@ def show_results(run: LoadedRun, token: str, rate: float | None) -> None:
         if result.get("error"):
             st.error(wording.sentence(str(result["error"])), icon=":material/error:")
             return
-        upload = find_upload(str(read_json(output / PHOTOS)["upload"]))
-        _show_verdicts(run, output, upload, judged(run, result["rows"], upload, rate), rate)
+        upload = find_upload(uploads_of_check(output).get("upload", ""))
+        _show_verdicts(run, output, (upload, learned), judged(run, result["rows"], upload, rate), rate)
     except (PandaError, KeyError, TypeError, IndexError) as error:
         words = str(error) if isinstance(error, PandaError) else "The result of this check is damaged. Score again."
         st.error(wording.sentence(words), icon=":material/broken_image:")
+
+
+def check_of(run: LoadedRun, token: str) -> Path | None:
+    """Return the folder of the check that an address names, or None. Paths and other tricks are none."""
+    output = run.folder.checks(token) if _TOKEN.fullmatch(token) else None
+    return output if output is not None and output.is_dir() else None
 
 
 def _wait(output: Path) -> None:
@@ -71,7 +82,7 @@ def _wait(output: Path) -> None:
         progress = read_json(output / "progress.json")
         done, total = int(progress["done"]), int(progress["total"])
         heard = (output / "progress.json").stat().st_mtime
-    spent = heard - (output / PHOTOS).stat().st_mtime if done and (output / PHOTOS).exists() else 0
+    spent = heard - (output / JUDGED).stat().st_mtime if done and (output / JUDGED).exists() else 0
     left = f", about {wording.duration(spent / done * (total - done))} left" if spent > 2 else ""
     st.progress(done / max(total, 1), text=f"scoring: {done} of {total}{left}" if total else "loading the detector")
     if time.time() - heard > SLOW:
@@ -91,27 +102,36 @@ def judged(run: LoadedRun, rows: list[Row], upload: Upload | None, rate: float |
     return judged_rows
 
 
-def _show_verdicts(run: LoadedRun, output: Path, upload: Upload | None, rows: list[Row], rate: float | None) -> None:
+def _show_verdicts(
+    run: LoadedRun, output: Path, uploads: tuple[Upload | None, Upload | None], rows: list[Row], rate: float | None
+) -> None:
+    """Draw verdicts and photos. uploads: the photos that were judged, and those that were learned from."""
+    upload, learned = uploads
     st.subheader("What was found")
     scored = [row for row in rows if row["score"] is not None]
     rejected = sum(row["verdict"] == "anomalous" for row in scored)
     if rate is not None:
         st.markdown(f"**{rejected} of {wording.count(len(scored), 'image')}** rejected.")
-    _table(run, rows)
     for dropped in (upload, _references_of(output)):
         if dropped is not None:
             show_left_out(dropped.understood)
     view = None
+
+    def correcting(place: str) -> None:
+        if learned is not None and upload is not None:
+            show_correction(run, learned, place, upload)
+
     if upload is None:
         st.info("The images themselves have been removed since; their scores are here.", icon=":material/info:")
     elif scored and run.has_maps:
-        view = _view(run, output, upload, [row for row in scored if row["map_row"] is not None], rate)
+        mapped = [row for row in scored if row["map_row"] is not None]
+        view = _view(run, output, upload, mapped, rate)
+        style = choose_style(view.maps, *st.columns([2, 1], vertical_alignment="bottom"))
+        show_viewer(view, style, 0, [0], lambda image: correcting(str(mapped[image]["path"])))
+    elif scored:
+        correcting(_pictures(output, upload, scored))
+    _table(run, rows)
     show_downloads(output.name, rows, view)
-    if view is not None:
-        style = choose_style(view.maps)
-        show_viewer(view, style, 0, [0])
-    elif scored and upload is not None:
-        _pictures(run, output, upload, scored)
 
 
 def _table(run: LoadedRun, rows: list[Row]) -> None:
@@ -141,19 +161,31 @@ def _table(run: LoadedRun, rows: list[Row]) -> None:
     )
 
 
-def _pictures(run: LoadedRun, output: Path, upload: Upload, rows: list[Row]) -> None:
-    """Draw the images with the highest scores."""
+def _pictures(output: Path, upload: Upload, rows: list[Row]) -> str:
+    """Draw the photos, the highest scores first, and return the place of the chosen one."""
     rows = sorted(rows, key=lambda row: -row["score"])[:SHOWN]
-    images = FileImages.below(upload.images, [row["path"] for row in rows], levels_of_config(run.config))
-    st.caption("The highest scores first" + (f"; {SHOWN} of them are shown" if len(rows) == SHOWN else ""))
-    with st.grid(6, min_column_width=110, gap="small"):
-        for index, row in enumerate(rows):
-            picture = picture_of(images, f"{output.name}-{row['path']}", index, SIDE)
-            with st.container(gap="xsmall"):
-                if picture is not None:
-                    st.image(square(picture, SIDE), width="stretch", alt=f"{row['name']}, {row['verdict']}")
-                icon = ":material/warning:" if row["verdict"] == "anomalous" else ":material/circle:"
-                st.caption(f"{icon} {wording.amount(row['score'])} {wording.sentence(row['name'])}")
+    pictures = pictures_of(upload, [row["path"] for row in rows], SIDE)
+    asked = chosen_image(len(rows)) or 0
+    rejected = {"anomalous": True, "normal": False}
+    show_tiles(
+        [
+            Tile(
+                number,
+                picture,
+                name=row["name"],
+                verdict=verdict_of(rejected.get(row["verdict"])),
+                note=wording.amount(row["score"]),
+            )
+            for number, (row, picture) in enumerate(zip(rows, pictures, strict=True))
+        ],
+        key=f"own-scored-{output.name}",
+        label="Photos that were scored, the highest score first",
+        on_click=choose_image,
+        chosen=asked,
+    )
+    if len(rows) == SHOWN:
+        st.caption(f"The {SHOWN} highest scores; all are in the table.")
+    return str(rows[asked]["path"])
 
 
 def _view(run: LoadedRun, output: Path, upload: Upload, rows: list[Row], rate: float | None) -> MapView:
@@ -184,10 +216,10 @@ def _references(output: Path) -> FileImages | None:
 
 
 def _references_of(output: Path) -> Upload | None:
-    record = read_json(output / PHOTOS)
-    if "references" not in record:
+    token = uploads_of_check(output).get("references")
+    if token is None:
         return None
-    upload = find_upload(str(record["references"]))
+    upload = find_upload(token)
     if upload is None:
         raise BrokenRun("The references of this check have been removed since. Drop them again.")
     return upload

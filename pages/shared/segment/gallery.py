@@ -7,13 +7,13 @@ import streamlit as st
 
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
-from pages.shared.frame.thumbnails import square
+from pages.shared.gallery.tiles import SIDE, Tile, show_tiles, truth_of, verdict_of
 from pages.shared.runs.choice import choose_image, chosen_image
 from pages.shared.segment.map_style import MapStyle
 from pages.shared.segment.maps import MapView
+from panda_core.figures.patches import data_url
 
-PER_PAGE = 12
-SIDE = 120  # pixels
+PER_PAGE = 9
 ALL, NORMAL, ANOMALOUS = "all images", "normal", "anomalous"
 HIGHEST, LOWEST = "highest score first", "lowest score first"
 
@@ -33,10 +33,14 @@ def show_gallery(view: MapView, style: MapStyle) -> int:
     page = st.pagination(pages, key=f"map-page-{group}-{first}", width="stretch") if pages > 1 else 1
     asked = chosen_image(len(view.maps.scores))
     chosen = int(rows[0]) if asked is None else asked
-    with st.grid(3, min_column_width=92, gap="small"):
-        for image in rows[((page or 1) - 1) * PER_PAGE : (page or 1) * PER_PAGE]:
-            with st.container(gap="xsmall"):
-                _cell(view, style, int(image), chosen=int(image) == chosen)
+    show_tiles(
+        [tile_of(view, style, int(image)) for image in rows[((page or 1) - 1) * PER_PAGE : (page or 1) * PER_PAGE]],
+        key=f"map-gallery-{view.key}",
+        label="Images with their maps, in the order of their scores",
+        on_click=choose_image,
+        chosen=chosen,
+        side=92,
+    )
     return chosen
 
 
@@ -50,31 +54,11 @@ def ordered(view: MapView, group: str, first: str) -> np.ndarray:
     return rows if view.kinds is None else rows[(view.kinds[rows] == group) & (view.is_anomaly[rows] == 1)]
 
 
-def _cell(view: MapView, style: MapStyle, image: int, *, chosen: bool) -> None:
-    name, score, truth = view.maps.names[image], float(view.maps.scores[image]), view.truth(image)
+def tile_of(view: MapView, style: MapStyle, image: int) -> Tile:
+    """Return an image with its map in small, its truth and verdict."""
     picture = view.picture(image, SIDE)
-    label = f"{name}, {truth}" if truth else name
-    if picture is not None:
-        tile = square(style.drawn(picture, view.maps.full(image)), SIDE)
-        st.image(tile, width="stretch", alt=f"{label}, with its map; score {wording.amount(score)}")
-    elif view.images is not None:
-        st.caption("cannot be read")
-    st.button(
-        wording.amount(score),
-        key=f"map-look-{image}",
-        type="primary" if chosen else "secondary",
-        icon=_sign(view, image),
-        width="stretch",
-        help=f"{wording.sentence(label)}. {tip('image')}",
-        on_click=choose_image,
-        args=(image,),
-    )
-
-
-def _sign(view: MapView, image: int) -> str:
-    """Return an icon for right or wrong at the threshold; where the truth is unknown, one for the verdict."""
-    rejected = bool(view.rejected[image])
-    if view.is_anomaly is None or view.threshold is None:
-        anomalous = rejected if view.is_anomaly is None else bool(view.is_anomaly[image])
-        return ":material/warning:" if anomalous else ":material/circle:"
-    return ":material/check:" if rejected == bool(view.is_anomaly[image]) else ":material/close:"
+    drawn = "" if picture is None else data_url(style.drawn(picture, view.maps.full(image)))
+    truth = truth_of(None if view.is_anomaly is None else bool(view.is_anomaly[image]))
+    verdict = verdict_of(None if view.threshold is None else bool(view.rejected[image]))
+    score = wording.amount(float(view.maps.scores[image]))
+    return Tile(image, drawn, view.maps.names[image], truth, verdict, score)

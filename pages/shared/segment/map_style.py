@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from pages.shared.frame.glossary import tip
 from pages.shared.segment.maps import Maps
@@ -43,11 +44,10 @@ class MapStyle:
         return (contoured if self.way == CONTOUR else boxed)(picture, values, self.level)
 
 
-def choose_style(maps: Maps) -> MapStyle:
-    """Draw the ways of drawing, the opacity and the choice of colours, and return them."""
+def choose_style(maps: Maps, row: DeltaGenerator, rest: DeltaGenerator) -> MapStyle:
+    """Draw the ways of drawing in `row`, opacity and colours in `rest`, and return what was chosen."""
     level = maps.calibration.map_middle
-    ways, colours, opacity = st.columns([1.5, 1.7, 1], gap="medium", vertical_alignment="bottom")
-    way = ways.segmented_control(
+    way = row.segmented_control(
         "Draw the map as",
         WAYS if level is not None else WAYS[:1],
         default=HEATMAP,
@@ -56,22 +56,23 @@ def choose_style(maps: Maps) -> MapStyle:
         bind="query-params",
         required=True,
     )
-    own = colours.segmented_control(
-        "Colours",
-        (FIXED, OWN),
-        default=FIXED,
-        key="map_colours",
-        help=tip("map_colours"),
-        bind="query-params",
-        required=True,
-    )
-    strength = opacity.slider(
-        "Opacity, %", 0, 100, 70, step=5, key="map_opacity", help=tip("map_opacity"), bind="query-params"
-    )
+    with rest.popover("Colours, opacity, level", icon=":material/palette:", width="stretch", help=tip("map_colours")):
+        own = st.segmented_control(
+            "Colours",
+            (FIXED, OWN),
+            default=FIXED,
+            key="map_colours",
+            help=tip("map_colours"),
+            bind="query-params",
+            required=True,
+        )
+        strength = st.slider(
+            "Opacity, %", 0, 100, 70, step=5, key="map_opacity", help=tip("map_opacity"), bind="query-params"
+        )
+        if level is not None:
+            level = _choose_level(maps, level)
     if own == OWN:
         st.warning(tip("own_scale"), icon=":material/warning:")
-    if level is not None:
-        level = _choose_level(maps, level)
     return MapStyle(level, maps.scale, way or HEATMAP, strength / 100, own == OWN)
 
 

@@ -19,42 +19,48 @@ from panda_core.pixel_metrics import PixelCounts, at_threshold
 MANY = 200  # images; for more, counting pixels takes seconds and waits to be asked for
 
 
+def show_verdicts(view: MapView) -> None:
+    """Say how many images the threshold rejects: normal ones, wrongly, and defects, rightly."""
+    if view.threshold is None or view.is_anomaly is None:
+        st.markdown("No normal image was held out: there are scores, but no threshold.")
+        return
+    parts = []
+    for label, words in ((0, "normal rejected"), (1, "defects found")):
+        members = view.rejected[view.is_anomaly == label]
+        if len(members):
+            parts.append(f"**{members.sum()} of {len(members)}** {words}")
+    parts.append(f"threshold {wording.amount(view.threshold)}")
+    st.markdown("; ".join(parts), help=f"{tip('map_rejected')} {tip('map_found')}")
+
+
 def show_counts(view: MapView, style: MapStyle, step: int) -> None:
-    """Say how many images are rejected, and how many pixels are marked, rightly and wrongly."""
+    """Say what the threshold promises, and how many pixels are marked, rightly and wrongly."""
     if view.threshold is None or view.is_anomaly is None:
         return
-    rejected = view.rejected
-    cells = st.columns(5)
-    for cell, label, title, term in (
-        (cells[0], 0, "Normal images rejected", "map_rejected"),
-        (cells[1], 1, "Anomalies found", "map_found"),
-    ):
-        members = rejected[view.is_anomaly == label]
-        value = f"{members.sum()} of {len(members)}" if len(members) else wording.NONE
-        share = f"{100 * members.mean():.1f} %" if len(members) else "there are none"
-        cell.metric(
-            title, value, share, delta_color="off", delta_arrow="off", help=tip(term), border=True, height="stretch"
-        )
+    st.caption(f"{view.maps.calibration.sentence(view.rate)} {view.maps.calibration.warning}")
     marked = view.marked & (view.is_anomaly == 1)
-    counts, note = None, "no defect is marked"
-    if marked.any() and style.level is not None:
-        counts, note = _counts_if_cheap(view, style.level, step), "of all marked images"
-    for cell, title, quality, term in (
-        (cells[2], "Pixel precision", counts.precision if counts else None, "pixel_precision"),
-        (cells[3], "Pixel recall", counts.recall if counts else None, "pixel_recall"),
-        (cells[4], "Pixel overlap (IoU)", counts.iou if counts else None, "pixel_iou"),
+    if not marked.any() or style.level is None:
+        return
+    counts = _counts_if_cheap(view, style.level, step)
+    for cell, (title, quality, term) in zip(
+        st.columns(3),
+        (
+            ("Pixel precision", counts.precision if counts else None, "pixel_precision"),
+            ("Pixel recall", counts.recall if counts else None, "pixel_recall"),
+            ("Pixel overlap (IoU)", counts.iou if counts else None, "pixel_iou"),
+        ),
+        strict=True,
     ):
         cell.metric(
             title,
             wording.percent(quality),
-            note,
+            f"above map value {style.level:.2f}",
             delta_color="off",
             delta_arrow="off",
             help=tip(term),
             border=True,
             height="stretch",
         )
-    st.caption(f"{view.maps.calibration.sentence(view.rate)} {view.maps.calibration.warning}")
 
 
 def _counts_if_cheap(view: MapView, level: float, step: int) -> PixelCounts | None:

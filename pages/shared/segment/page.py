@@ -8,14 +8,15 @@ from streamlit.delta_generator import DeltaGenerator
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import OWN
+from pages.shared.paint.page import can_paint, show_painting
 from pages.shared.runs.choice import all_runs, choose_rate, choose_run, has_maps, opened_run
 from pages.shared.runs.downloads import can_score, download_detector
 from pages.shared.runs.live import show_computing, show_ending, show_heading, show_skipped
 from pages.shared.segment.archive import download_maps
 from pages.shared.segment.map_style import choose_style
 from pages.shared.segment.maps import view_of
-from pages.shared.segment.numbers import show_counts, show_kinds, show_metrics, show_unused_masks
-from pages.shared.segment.start import LOOK, NEW, NEXT, SECTION, show_example, show_form
+from pages.shared.segment.numbers import show_counts, show_kinds, show_metrics, show_unused_masks, show_verdicts
+from pages.shared.segment.start import LOOK, NEW, NEXT, PAINT, SECTION, show_example, show_form
 from pages.shared.segment.viewer import show_viewer
 from panda_core.errors import PandaError
 from panda_core.runs.folder import ENDED, RunFolder
@@ -26,12 +27,13 @@ PICKED = "segmented_run"
 
 def show() -> None:
     """Draw the page."""
-    st.title("Where is the defect?")
+    head = st.container(horizontal=True, vertical_alignment="center", gap="medium")
+    head.title("Where is the defect?", width="content")
     if NEXT in st.session_state:
         st.session_state[SECTION] = st.session_state.pop(NEXT)
-    section = st.segmented_control(
+    section = head.segmented_control(
         "What to do",
-        (LOOK, NEW),
+        (LOOK, PAINT, NEW),
         default=LOOK,
         key=SECTION,
         help=tip("segment_section"),
@@ -42,15 +44,19 @@ def show() -> None:
     if section == NEW:
         show_form()
         return
-    folders = {folder.run_id: folder for folder in all_runs() if has_maps(folder)}
-    top = st.columns([1.5, 1.7], gap="medium")
+    fits = can_paint if section == PAINT else has_maps
+    folders = {folder.run_id: folder for folder in all_runs() if fits(folder)}
+    top = st.columns([1.4, 1.3, 0.9], gap="medium", vertical_alignment="bottom")
     with top[0]:
         folder = _chosen(folders)
     if folder is None:
         _invite()
         return
     try:
-        _run(folder, top[1])
+        if section == PAINT:
+            show_painting(LoadedRun(folder), None)
+        else:
+            _run(folder, top[1], top[2])
     except PandaError as error:
         st.error(wording.sentence(str(error)), icon=":material/broken_image:")
 
@@ -74,7 +80,7 @@ def _invite() -> None:
     show_example()
 
 
-def _run(folder: RunFolder, column: DeltaGenerator) -> None:
+def _run(folder: RunFolder, row: DeltaGenerator, rest: DeltaGenerator) -> None:
     state = folder.state()
     if state.state not in ENDED:
         show_computing(folder)
@@ -87,10 +93,13 @@ def _run(folder: RunFolder, column: DeltaGenerator) -> None:
     if not events:
         st.info("This run ended before it had maps.", icon=":material/hourglass_empty:")
         return
-    columns = column.columns(2 if len(events) > 1 else 1, gap="medium")
-    step = _step(list(events), columns[0])
-    view = view_of(run, step, choose_rate(columns[-1], "map_alarms", tip("map_alarms")))
-    style = choose_style(view.maps)
+    with st.container(key="verdicts"):  # stays in sight: see look.css
+        slider, words, *steps = st.columns([1, 1.6] + [1] * (len(events) > 1), gap="large", vertical_alignment="center")
+        step = _step(list(events), steps[0]) if steps else next(iter(events))
+        view = view_of(run, step, choose_rate(slider, "map_alarms", tip("map_alarms")))
+        with words:
+            show_verdicts(view)
+    style = choose_style(view.maps, row, rest)
     show_viewer(view, style, step, list(events))
     st.subheader("How good is it?")
     show_counts(view, style, step)
@@ -108,9 +117,7 @@ def _run(folder: RunFolder, column: DeltaGenerator) -> None:
 
 
 def _step(steps: list[int], column: DeltaGenerator) -> int:
-    """Draw the slider over checkpoints of the adapted network, where there are several, and return the chosen one."""
-    if len(steps) == 1:
-        return steps[0]
+    """Draw the slider over checkpoints of the adapted network, and return the chosen one."""
     names = [str(step) for step in steps]
     chosen = column.select_slider(
         "Network at step", names, value=names[-1], key="map_step", help=tip("map_step"), bind="query-params"

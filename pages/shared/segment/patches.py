@@ -11,13 +11,14 @@ from pages.shared.frame.charts import PLAIN
 from pages.shared.frame.glossary import tip
 from pages.shared.runs.images import find_images
 from pages.shared.segment.map_style import MapStyle
-from pages.shared.segment.maps import MapView, picture_of
+from pages.shared.segment.maps import LARGE, MapView, picture_of
 from panda_core.datasets import Images
-from panda_core.figures.heatmaps import framed
+from panda_core.figures.heatmaps import cropped
 from panda_core.segmentation.geometry import Cells
 from panda_core.segmentation.maps import rotated
 
-SIDE = 240  # pixels
+CROP = 96  # pixels of a patch with what lies around it
+SHARP = 2 * CROP  # as it is handed over: sharp on a screen twice as fine
 HOTTEST = 5
 
 
@@ -53,13 +54,28 @@ def _clicked(key: str, keys: tuple[str, str]) -> None:
         st.session_state[name] = int(value) + 1
 
 
-def show_neighbours(view: MapView, style: MapStyle, image: int, step: int) -> None:
-    """Draw the chosen patch and, for each group of levels, the normal patches nearest to it."""
+def show_neighbours(view: MapView, style: MapStyle, image: int) -> None:
+    """Draw the chosen patch and, a row for each group of levels, the normal patches nearest to it."""
     grid = view.maps.grids[image]
     rows, columns = grid.shape
     st.subheader("Why is this patch hot?")
-    row, column = _choice(view, image, rows, columns)
-    value = float(grid[row, column])
+    words, crops = st.columns([1, 2.4], gap="large")
+    with words:
+        row, column = _choice(view, image, rows, columns)
+        st.markdown(_told(view, style, float(grid[row, column])), help=tip("nearest_patches"))
+    levels = list(zip(view.maps.distances, view.maps.origins, view.maps.cells, strict=True))
+    center = (row + 0.5) / rows, (column + 0.5) / columns
+    with crops, st.grid(2 if len(levels) > 2 else 1, min_column_width=4 * (CROP + 6), gap="small"):
+        for group, (distances, origins, cells) in enumerate(levels):
+            high, wide = distances.shape[1:3]
+            patch = cells.nearest(center, (high, wide))
+            with st.container(gap="xsmall"):
+                st.caption(f"**{_level(group, view.maps.distances)}**, {high} × {wide} in an image")
+                _nearest(view, image, patch, distances[image][patch], origins[image][patch], cells)
+
+
+def _told(view: MapView, style: MapStyle, value: float) -> str:
+    """Return how unusual a patch of this map value is, in words."""
     judged = ""
     if style.level is not None:
         where = "above" if value > style.level else "not above"
@@ -67,34 +83,17 @@ def show_neighbours(view: MapView, style: MapStyle, image: int, step: int) -> No
     measured = f"lies **{value:.2f}** times as far from normal patches as held-out normal ones do on average."
     if view.run.kind.key == "few-shot":
         measured = f"is **{value:.2f}** times as unusual as held-out normal patches of the seen classes are on average."
-    nearest = " These are the normal patches nearest to it:"
+    nearest = " Beside it are the normal patches nearest to it."
     if not view.maps.distances:
         nearest = " Which normal patches are nearest to it was not kept with this run."
-    st.markdown(f"This patch {measured}{judged}{nearest}", help=tip("nearest_patches"))
-    left, right = st.columns([1, 3.2], gap="large")
-    with left:
-        picture = view.picture(image, SIDE)
-        if picture is not None:
-            box = _box(picture, Cells.even(1, rows), row, column)
-            st.image(
-                framed(picture, box), width="stretch", alt=f"{view.maps.names[image]} with the chosen patch framed"
-            )
-        st.caption(f"The patch in row {row + 1}, column {column + 1}")
-    with right:
-        center = (row + 0.5) / rows, (column + 0.5) / columns
-        for group, distances in enumerate(view.maps.distances):
-            high, wide = distances.shape[1:3]
-            cells = view.maps.cells[group]
-            patch = (image, *cells.nearest(center, (high, wide)))
-            st.markdown(f"**{_level(group, view.maps.distances)}**, {high} × {wide} of them in an image")
-            _nearest(view, distances[patch], view.maps.origins[group][patch], cells)
+    return f"This patch {measured}{judged}{nearest}"
 
 
 def _choice(view: MapView, image: int, rows: int, columns: int) -> tuple[int, int]:
     """Draw the choice of a patch for those who do not click on the picture."""
     row, column = view.maps.hottest(image)
     keys = _keys(view, image)
-    hot, first, second, _ = st.columns([1.6, 1, 1, 2], vertical_alignment="bottom")
+    hot, first, second = st.columns([1.7, 1, 1], vertical_alignment="bottom")
     best = np.argsort(view.maps.grids[image], axis=None)[::-1][:HOTTEST]
     patches = [tuple(int(index) for index in np.unravel_index(patch, (rows, columns))) for patch in best]
     names = {f"{number}. hottest patch": patch for number, patch in enumerate(patches, 1)}
@@ -139,7 +138,18 @@ def _level(group: int, distances: tuple[np.ndarray, ...]) -> str:
     return f"Patches of level {group + 1} of {len(sides)}{which}"
 
 
-def _nearest(view: MapView, distances: np.ndarray, origins: np.ndarray, cells: Cells) -> None:
+def _nearest(
+    view: MapView,
+    image: int,
+    patch: tuple[int, int],
+    distances: np.ndarray,
+    origins: np.ndarray,
+    cells: Cells,
+) -> None:
+    """Draw a patch and the normal patches nearest to it, each in what lies around it, in one row.
+
+    distances, origins: (k,) and (k, 4) of those; cells: where the patches of this level lie.
+    """
     run = view.run
     if view.references is not None:
         images: Images | None = view.references
@@ -147,19 +157,22 @@ def _nearest(view: MapView, distances: np.ndarray, origins: np.ndarray, cells: C
     else:
         images, names, key = find_images(run, "train")[0], run.split.train, f"{run.run_id}/train"
     turns = int(run.config.set.get("rotations", 1))
-    with st.grid(3, min_column_width=100, gap="small"):
-        for distance, (image, turn, row, column) in zip(distances, origins.tolist(), strict=True):
-            name = str(names[image])
-            with st.container(gap="xsmall"):
-                picture = None if images is None else picture_of(images, key, image, SIDE)
-                if picture is None:
-                    st.caption(wording.sentence(name))
-                else:
-                    seen = rotated(picture, turn, turns)
-                    box = _box(seen, cells, row, column)
-                    st.image(framed(seen, box), width="stretch", alt=f"Normal training image {name}, its patch framed")
-                turn_words = f", turned by {360 * turn // turns}°" if turn else ""
-                st.caption(f"distance **{wording.amount(float(distance))}**{turn_words}", help=wording.sentence(name))
+    own = view.picture(image)
+    pictures = [] if own is None else [cropped(own, _box(own, cells, *patch), SHARP)]
+    captions, alts = ["this patch"] * len(pictures), ["The chosen patch, framed"] * len(pictures)
+    for distance, (place, turn, row, column) in zip(distances, origins.tolist(), strict=True):
+        picture = None if images is None else picture_of(images, key, place, LARGE)
+        turned = f", turned {360 * turn // turns}°" if turn else ""
+        if picture is None:
+            st.caption(f"{wording.sentence(str(names[place]))}: {wording.amount(float(distance))}{turned}")
+            continue
+        seen = rotated(picture, turn, turns)
+        pictures.append(cropped(seen, _box(seen, cells, row, column), SHARP))
+        captions.append(f"{wording.amount(float(distance))}{turned}")
+        alts.append(f"Normal training image {names[place]}, its patch framed")
+    with st.container(horizontal=True, gap="xsmall"):
+        for shown, words, alt in zip(pictures, captions, alts, strict=True):
+            st.image(shown, caption=words, width=CROP, alt=alt)
 
 
 def _box(picture: np.ndarray, cells: Cells, row: int, column: int) -> tuple[float, float, float, float]:

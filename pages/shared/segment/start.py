@@ -25,7 +25,7 @@ from panda_core.segmentation.table import SEGMENTERS
 
 SECTION = "segment"  # the key of the choice below
 NEXT = "segment_next"  # in the session: the section to switch to, before its widget is drawn again
-LOOK, NEW = "look at maps", "start a run"
+LOOK, PAINT, NEW = "look at maps", "paint a scratch", "start a run"
 PRETRAINED = "pretrained"
 FORM = "seg_"  # of the keys of this form's widgets
 WITH_MASKS = ("magnetic_tiles", "mvtec")  # for other datasets, defects are drawn unless people say no

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from pages.shared.frame import wording
@@ -16,25 +18,33 @@ from panda_core.figures import followed_figure, legend_figure, picture_figure
 from panda_core.figures.heatmaps import marked
 
 
-def show_viewer(view: MapView, style: MapStyle, step: int, steps: list[int]) -> None:
-    """Draw the gallery, the chosen image, and the normal patches that its map was made from."""
+def show_viewer(
+    view: MapView, style: MapStyle, step: int, steps: list[int], beside: Callable[[int], None] = lambda image: None
+) -> None:
+    """Draw the gallery, the chosen image, and the normal patches that its map was made from.
+
+    beside: draws what else there is to do about the chosen image.
+    """
     if not len(view.maps.scores):
         st.info("There are no images to look at.", icon=":material/info:")
         return
     if view.images is None:
         st.info(wording.sentence(view.note), icon=":material/hide_image:")
-    left, right = st.columns([1, 1.6], gap="large")
-    with left:
+    gallery, large, facts = st.columns([1.1, 1.5, 0.9], gap="medium")
+    with gallery:
         image = show_gallery(view, style)
-    with right:
-        _large(view, style, image, step)
+    with large:
+        _large(view, style, image)
+    with facts:
         _facts(view, image)
-        if len(steps) > 1 and view.key == view.run.run_id:
-            _followed(view, image, step, steps)
-    show_neighbours(view, style, image, step)
+        _truth(view, image, view.truth(image))
+        beside(image)
+    show_neighbours(view, style, image)
+    if len(steps) > 1 and view.key == view.run.run_id:
+        _followed(view, image, step, steps)
 
 
-def _large(view: MapView, style: MapStyle, image: int, step: int) -> None:
+def _large(view: MapView, style: MapStyle, image: int) -> None:
     """Draw the large picture, on which patches are chosen, and the legend of its colours."""
     name, values = view.maps.names[image], view.maps.full(image)
     st.markdown(f"**{wording.sentence(name)}**", help=tip("map_click"))
@@ -58,25 +68,21 @@ def _large(view: MapView, style: MapStyle, image: int, step: int) -> None:
 
 
 def _facts(view: MapView, image: int) -> None:
-    """Say what the image is, what the run says of it, and where people marked a defect."""
+    """Say what the image is, and what the run says of it."""
     score, truth = float(view.maps.scores[image]), view.truth(image)
-    words, beside = st.columns([1, 1], gap="medium")
-    with words:
-        if truth:
-            st.markdown(f"In truth **{wording.sentence(truth)}**.")
+    if truth:
+        st.markdown(f"In truth **{wording.sentence(truth)}**.")
+    if view.threshold is None:
         st.markdown(f"Score **{wording.amount(score)}**.", help=tip("map_score"))
-        percentile = view.maps.percentile(image)
-        if percentile is not None:
-            st.markdown(f"Above **{percentile:.0f} %** of held-out normals.", help=tip("percentile"))
-        if view.threshold is not None:
-            verdict, sign = ("Rejected", ">") if view.rejected[image] else ("Accepted", "≤")
-            st.markdown(
-                f"**{verdict}**: score {wording.amount(score)} {sign} {wording.amount(view.threshold)}.",
-                help=tip("map_verdict"),
-            )
-        st.markdown(f"Highest map value **{view.maps.peaks[image]:.2f}**.", help=tip("map_peak"))
-    with beside:
-        _truth(view, image, truth)
+    else:
+        verdict, sign = ("Rejected", ">") if view.rejected[image] else ("Accepted", "≤")
+        st.markdown(
+            f"**{verdict}**: score {wording.amount(score)} {sign} {wording.amount(view.threshold)}.",
+            help=tip("map_verdict"),
+        )
+    percentile = view.maps.percentile(image)
+    above = "" if percentile is None else f"Above {percentile:.0f} % of held-out normals. "
+    st.caption(f"{above}Highest map value {view.maps.peaks[image]:.2f}.", help=tip("percentile"))
 
 
 def _truth(view: MapView, image: int, truth: str) -> None:

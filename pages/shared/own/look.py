@@ -1,0 +1,160 @@
+"""What was understood of dropped photos: all of them at once, which are bad, what can be seen on them, and *Learn*."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from pages.shared.frame import wording
+from pages.shared.frame.glossary import tip
+from pages.shared.frame.thumbnails import enlarged
+from pages.shared.gallery.tiles import Tile, show_tiles, truth_of
+from pages.shared.own.drop import show_left_out
+from pages.shared.own.removal import MESSAGE, show_removal
+from pages.shared.own.steps import STAGE
+from pages.shared.runs.choice import IMAGE, open_run
+from panda_core.config import RunConfig
+from panda_core.datasets import FileImages
+from panda_core.datasets.own.images import FEWEST
+from panda_core.errors import PandaError, UnreadableImage
+from panda_core.figures.patches import data_url
+from panda_core.runs import launch as launching
+from panda_core.runs.corrections import correct, is_normal
+from panda_core.runs.uploads import Upload
+from panda_core.segmentation.detail import Detail, detail_of
+
+PATCHES, ADAPT = "patches", "whole image"
+_RECIPES = {PATCHES: "patchcore", ADAPT: "panda-early"}
+_SIZES = {PATCHES: (224, 448, 672), ADAPT: (128, 224)}  # pixels that a network looks at; the first is the quickest
+_TIMES = ("", ", 4 times as long", ", 9 times as long")
+PER_PAGE, SIDE = 60, 96
+
+
+def show_look(upload: Upload) -> None:
+    """Draw what was understood of an upload, and the choice of how it is learned."""
+    left, right = st.columns([1, 2], gap="large")
+    with left:
+        _counts(upload)
+        _learn(upload)
+        show_left_out(upload.understood)
+        show_removal(upload.token)
+    with right:
+        _photos(upload)
+
+
+def _counts(upload: Upload) -> None:
+    understood = upload.understood
+    bad = sum(understood.anomalies.values())
+    parts = [f"**{understood.normals:,} good**", f"**{bad:,} bad**"]
+    if understood.masks:
+        parts.append(f"**{wording.count(understood.masks, 'mask')}**")
+    small, large = (f"{width:,} × {height:,}" for width, height in (understood.smallest, understood.largest))
+    sizes = f"{small} px" if small == large else f"{small} to {large} px"
+    st.markdown(f"{', '.join(parts)}; {sizes}.", help=tip("own_kinds"))
+    if len(understood.anomalies) > 1:
+        st.caption(f"Kinds of bad photos: {wording.sentence(', '.join(understood.anomalies))}")
+
+
+def _photos(upload: Upload) -> None:
+    """Draw all photos; a click says that a photo is bad, or good after all."""
+    names = upload.names()
+    places = sorted(names, key=lambda place: (is_normal(place), place))  # the bad ones first
+    st.markdown("**Click on a photo that is bad.** Nothing is learned from it; it shows how well bad ones are told.")
+    pages = max(1, -(-len(places) // PER_PAGE))
+    page = st.pagination(pages, key="own-page", width="stretch") if pages > 1 else 1
+    start = ((page or 1) - 1) * PER_PAGE
+    shown = places[start : start + PER_PAGE]
+    pictures = pictures_of(upload, shown, SIDE)
+    show_tiles(
+        [
+            Tile(start + row, picture, names[place], truth_of(not is_normal(place)))
+            for row, (place, picture) in enumerate(zip(shown, pictures, strict=True))
+        ],
+        key="own-photos",
+        label="Your photos, the bad ones first",
+        on_click=lambda number: _say(upload, places[number]),
+        side=SIDE,
+    )
+
+
+def _say(upload: Upload, place: str) -> None:
+    """Change what a photo counts as; for a click on it."""
+    try:
+        correct(upload, place, is_anomaly=is_normal(place))
+    except PandaError as error:
+        st.session_state[MESSAGE] = str(error)
+
+
+def pictures_of(upload: Upload, places: list[str], side: int) -> list[str]:
+    """Return images of an upload in small, as addresses that hold them; "" for one that is gone."""
+    found = []
+    for place in places:
+        try:
+            written = (upload.images / place).stat().st_mtime_ns  # a correction may give a place to another image
+            found.append(_picture(str(upload.images), place, written, side))
+        except (OSError, UnreadableImage):  # removed meanwhile
+            found.append("")
+    return found
+
+
+@st.cache_data(max_entries=3000, max_size="100MB", show_spinner=False)
+def _picture(folder: str, place: str, written: int, side: int) -> str:
+    return data_url(enlarged(FileImages.below(Path(folder), [place]).load(0), side))
+
+
+def _learn(upload: Upload) -> None:
+    """Draw the choice of method and detail, and the button that starts."""
+    method = st.segmented_control(
+        "Compare", (PATCHES, ADAPT), default=PATCHES, key="own_method", help=tip("own_method"), required=True
+    )
+    method = method or PATCHES
+    sizes = _SIZES[method]
+    size = st.segmented_control(
+        "Detail",
+        range(len(sizes)),
+        default=0,
+        key=f"own_detail_{method}",
+        format_func=lambda number: f"{sizes[number]} px{_TIMES[number]}",
+        help=tip("own_detail"),
+        required=True,
+    )
+    chosen = sizes[size or 0]
+    detail = detail_of_upload(upload, chosen, maps=method == PATCHES)
+    if detail is not None:
+        st.caption(detail.sentence(maps=method == PATCHES))
+    enough = upload.understood.normals >= FEWEST
+    if not enough:
+        words = f"{wording.count(upload.understood.normals, 'good photo')} so far; {FEWEST} are needed to begin."
+        st.warning(words, icon=":material/add_a_photo:")
+    st.button(
+        "Learn what is normal",
+        icon=":material/school:",
+        type="primary",
+        key="own-learn",
+        width="stretch",
+        disabled=not enough,
+        help=tip("own_learn"),
+        on_click=start_learning,
+        args=(upload, _RECIPES[method], chosen),
+    )
+
+
+def detail_of_upload(upload: Upload, image_size: int, *, maps: bool) -> Detail | None:
+    """Return what detail is left of the largest photo of an upload; None without photos."""
+    photo = upload.understood.largest
+    return detail_of(photo, image_size, maps=maps) if max(photo) else None
+
+
+def start_learning(upload: Upload, recipe: str, image_size: int | None) -> None:
+    """Start a run on an upload and put it into the address; for buttons."""
+    name = f"My {upload.understood.normals} good photos"
+    try:
+        config = RunConfig(recipe=recipe, dataset=f"folder:{upload.images.resolve()}", image_size=image_size, name=name)
+        folder = launching.start(config)
+    except PandaError as error:
+        st.session_state[MESSAGE] = str(error)
+        return
+    for key in (STAGE, IMAGE):
+        st.query_params.pop(key, None)
+    open_run(folder.run_id)

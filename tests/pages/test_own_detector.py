@@ -1,0 +1,125 @@
+"""What can be done with a detector of one's own: verdicts and the detector as files, and painting on a part."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.pages.conftest import component_data
+
+USE = "use it elsewhere"
+
+
+def test_a_part_is_painted_on(open_page: Any, make_maps: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A board without a part; a score of another image than the painted one; verdicts by another threshold."""
+    from pages.shared.paint import page as painting
+    from panda_core.runs.launch import Compared
+
+    asked: list[np.ndarray] = []
+
+    def compare(folder: Any, image: np.ndarray) -> Compared:
+        asked.append(image)
+        return Compared(9.0 if len(asked) > 1 else 1.0, np.full((4, 4), 2.0, np.float32))
+
+    monkeypatch.setattr(painting, "compare", compare)
+    monkeypatch.setattr(painting, "open_detector", lambda folder: None)
+    folder = make_maps()
+    (folder.path / "banks").mkdir()
+    stroke = {"points": [[0.1, 0.5], [0.9, 0.5]], "colour": "#ff0000", "width": 0.2, "filled": False}
+    at = open_page("own_images", run=folder.run_id, own_view="paint a scratch")
+    (board,) = component_data(at, "panda_board")
+    assert board["score"] == board["before"] == 1.0 and not board["rejected"] and board["count"] == 0
+    at.session_state[f"board-{board['part'].replace('/', '-')}"] = {"strokes": [stroke]}
+    at.run()
+    (board,) = component_data(at, "panda_board")
+    assert (board["score"], board["before"], board["rejected"], board["count"]) == (9.0, 1.0, True, 1)
+    assert board["heat"].startswith("data:image/png") and "rejected" in board["words"]
+    assert (asked[1] != asked[0]).any() and tuple(asked[1][4, 4]) == (255, 0, 0)
+
+
+def test_files_to_take_away() -> None:
+    """A formula in a spreadsheet; a number or a name that is lost; text that no program can read."""
+    from pages.shared.own.files import as_csv, as_json
+
+    rows = [
+        {"name": "=1+1.png", "verdict": "anomalous", "score": 2.5, "peak": 3.5, "percentile": 99.0},
+        {"name": "@bad.png", "verdict": "unreadable: cut off", "score": None, "percentile": None},
+    ]
+    (first, second) = csv.DictReader(io.StringIO(as_csv(rows)))
+    assert first["name"] == "'=1+1.png" and second["name"] == "'@bad.png" and second["score"] == ""
+    assert (first["score"], first["highest_map_value"], first["percentile"]) == ("2.5", "3.5", "99.0")
+    told = json.loads(as_json(rows))
+    assert told[0]["name"] == "=1+1.png" and told[1]["highest_map_value"] is None
+
+
+@pytest.mark.parametrize("kind", ["maps", "scores"])
+def test_the_detector_can_be_taken_away(kind: str, open_page: Any, make_maps: Any, make_run: Any) -> None:
+    """A finished detector without a way to get it, or told of in words that the command line does not take."""
+    from panda_core.cli.arguments import parser
+
+    folder = make_maps() if kind == "maps" else make_run()
+    (folder.path / ("banks" if kind == "maps" else "checkpoints")).mkdir(exist_ok=True)
+    at = open_page("own_images", run=folder.run_id, own_view=USE)
+    assert not at.button(key="detector").disabled
+    terminal, python = (block.value for block in at.code)
+    command = terminal.partition(" > ")[0].split()[3:]
+    parsed = parser().parse_args(command)
+    assert parsed.run == f"{folder.run_id}-detector.zip" and (parsed.maps is not None) == (kind == "maps")
+    assert "load_bundle" in python and ("anomaly_maps" in python) == (kind == "maps")
+    compile(python, "shown", "exec")
+
+
+def test_a_detector_is_written_and_then_downloaded(
+    open_page: Any, make_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A click that shows nothing for half a minute; a file of each click that stays on the server's disk."""
+    from panda_core.runs import launch
+
+    folder, written, goes_on = make_run(), list[Path](), threading.Event()
+    (folder.path / "checkpoints").mkdir()
+
+    def write(folder: Any, out: Path) -> None:
+        goes_on.wait(30)
+        out.write_bytes(b"bundle")
+        written.append(out)
+
+    monkeypatch.setattr(launch, "bundle", write)
+    at = open_page("own_images", run=folder.run_id, own_view=USE)
+    at.button(key="detector").click().run()
+    assert at.button(key="detector").disabled and at.button(key="detector").label.startswith("Starting")
+    goes_on.set()
+    writing = at.session_state[f"detector-of-{folder.run_id}"]
+    writing.ended.result(30)
+    at.run()
+    assert [one.proto.label for one in at.get("download_button")] == ["Download detector"]
+    assert writing.file.read_bytes() == b"bundle"
+    writing.folder.cleanup()  # as the end of the session does
+    assert not written[0].parent.exists()
+
+
+def test_why_there_is_no_detector_is_told(open_page: Any, make_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download that fails in silence while something computes."""
+    from panda_core.errors import PandaError
+    from panda_core.runs import launch
+
+    def fail(folder: Any, out: Path) -> None:
+        raise PandaError("The bundle took over 120 s.")
+
+    monkeypatch.setattr(launch, "bundle", fail)
+    folder = make_run()
+    (folder.path / "checkpoints").mkdir()
+    at = open_page("own_images", run=folder.run_id, own_view=USE)
+    at.button(key="detector").click().run()
+    with contextlib.suppress(PandaError):
+        at.session_state[f"detector-of-{folder.run_id}"].ended.result(30)
+    at.run()
+    assert any("The bundle took over 120 s" in error.value for error in at.error)
+    assert not at.button(key="detector").disabled
