@@ -33,6 +33,12 @@ STILL = """() => {
     if (count < 0 || !window.still || window.still.count !== count) window.still = { count, since: performance.now() };
     return performance.now() - window.still.since > 500;
 }"""
+# How many measurements the film on a page holds: it lies in a tree of its own.
+MEASURED = """() => {
+    const inside = (node) => node.querySelector('.machine') ||
+        [...node.querySelectorAll('*')].map((one) => one.shadowRoot && inside(one.shadowRoot)).find(Boolean);
+    return Number(inside(document)?.dataset.measured ?? 0);
+}"""
 FLAGS = [
     "--headless",
     "--no-sandbox",

@@ -8,16 +8,11 @@ from typing import Any
 import pytest
 
 from pages.shared.lessons.content import all_lessons
+from tests.browser.conftest import MEASURED
 
 pytestmark = pytest.mark.browser
 
 SMALL = "normal_class=9&image_size=32&train_limit=24&test_limit=40&batch_size=8&feature_norm=l2&lr=1"
-# How many measurements the film on the page holds.
-POINTS = """() => {
-    const inside = (node) => node.querySelector('.machine') ||
-        [...node.querySelectorAll('*')].map((one) => one.shadowRoot && inside(one.shadowRoot)).find(Boolean);
-    return Number(inside(document)?.dataset.measured ?? 0);
-}"""
 
 
 @pytest.mark.parametrize(
@@ -74,14 +69,14 @@ def test_a_run_grows_on_the_page_and_survives_a_reload(shared_server: Any, visit
     page = seen.page
     page.goto(f"{shared_server.url}/adapt?{SMALL}&steps=6&eval_every=2")
     page.get_by_role("button", name="Start").click(timeout=60_000)
-    page.wait_for_function(f"() => ({POINTS})() >= 1", timeout=60_000)
+    page.wait_for_function(f"() => ({MEASURED})() >= 1", timeout=60_000)
     assert re.search(r"run=\d{8}-\d{6}-digits-9", page.url)
-    page.wait_for_function(f"() => ({POINTS})() === 4", timeout=60_000)
+    page.wait_for_function(f"() => ({MEASURED})() === 4", timeout=60_000)
     page.get_by_text("Final AUROC").wait_for(timeout=60_000)
     page.locator(".machine .step").get_by_text("step 6").wait_for(timeout=20_000)  # it followed the run to its end
     page.reload()
     page.get_by_text("Final AUROC").wait_for(timeout=60_000)
-    page.wait_for_function(f"() => ({POINTS})() === 4", timeout=60_000)
+    page.wait_for_function(f"() => ({MEASURED})() === 4", timeout=60_000)
     seen.check()
 
 
@@ -91,14 +86,14 @@ def test_stop_is_obeyed_and_the_run_can_go_on(shared_server: Any, visit: Any) ->
     page = seen.page
     page.goto(f"{shared_server.url}/adapt?{SMALL}&steps=4000&eval_every=20")
     page.get_by_role("button", name="Start").click(timeout=60_000)
-    page.wait_for_function(f"() => ({POINTS})() >= 1", timeout=60_000)
+    page.wait_for_function(f"() => ({MEASURED})() >= 1", timeout=60_000)
     address = page.url
     with shared_server.held_runs():
         shared_server.stop()
         shared_server.start()
         other = visit()
         other.page.goto(address)
-        other.page.wait_for_function(f"() => ({POINTS})() >= 1", timeout=60_000)
+        other.page.wait_for_function(f"() => ({MEASURED})() >= 1", timeout=60_000)
         other.page.get_by_role("button", name="Stop", exact=True).wait_for(timeout=60_000)
     other.page.get_by_role("button", name="Stop", exact=True).click()
     other.page.get_by_role("button", name="Resume").click(timeout=60_000)

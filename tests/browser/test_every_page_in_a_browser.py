@@ -82,3 +82,31 @@ def violations(page: Any, look: str) -> list[str]:
         for violation in found
         if violation["impact"] in ("serious", "critical")
     ]
+
+
+# Every text smaller than 22 pixels, by its size, also in components.
+SMALL = """() => {
+    const found = [];
+    const look = (root) => root.querySelectorAll('*').forEach((node) => {
+        if (node.shadowRoot) look(node.shadowRoot);
+        const own = [...node.childNodes].some((one) => one.nodeType === 3 && one.textContent.trim());
+        const size = parseFloat(getComputedStyle(node).fontSize);
+        if (own && size < 22 && node.getClientRects().length && !node.closest('style, [data-testid=stIconMaterial]'))
+            found.push(`${size}: ${node.textContent.trim().slice(0, 40)}`);
+    });
+    look(document.querySelector('.stApp'));
+    return found;
+}"""
+
+
+@pytest.mark.parametrize("address", ["?", "examine?run=ses-digits-9&"], ids=["film", "chart"])
+def test_large_type_can_be_read_from_the_back_of_a_room(address: str, shared_server: Any, visit: Any) -> None:
+    """Guards a projector: type that grows while charts, and what a component draws, stay as small as they were."""
+    seen = visit(reduced_motion="reduce")
+    seen.page.set_viewport_size({"width": 1920, "height": 1080})
+    seen.page.goto(f"{shared_server.url}/{address}large=yes")
+    seen.settle()
+    if "examine" in address:
+        seen.page.locator(".js-plotly-plot text").first.wait_for(timeout=60_000)
+    assert seen.page.evaluate(SMALL) == []
+    seen.check()

@@ -24,7 +24,9 @@ PANELS = (
     "presets",
 )
 PARAMETERS = ("hide", "lock", "large")
-LARGE = "html { font-size: 21px; } .stMainBlockContainer { max-width: 1500px; }"
+# The smallest type of a page has 0.85 of this size: 22 pixels, to be read from the back of a room at 1920 x 1080.
+TYPE = 26  # pixels
+LARGE = f"html {{ font-size: {TYPE}px; }} .stMainBlockContainer {{ max-width: 1800px; }}"
 _SETTINGS = "teaching"
 
 
@@ -33,8 +35,13 @@ def take_address() -> None:
     settings: dict[str, str] = dict(st.session_state.get(_SETTINGS, {}))
     settings |= {name: st.query_params[name] for name in PARAMETERS if name in st.query_params}
     st.session_state[_SETTINGS] = settings
-    if settings.get("large") == "yes":
+    if is_large():
         st.html(f"<style>{LARGE}</style>")
+
+
+def is_large() -> bool:
+    """Return whether type and charts are enlarged."""
+    return _setting("large") == "yes"
 
 
 def hidden_panels() -> list[str]:
