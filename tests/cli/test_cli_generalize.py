@@ -86,7 +86,8 @@ def test_score_takes_references_of_a_new_class(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--recipe", "patchcore"], "Unknown way to generalise"),
+        (["--recipe", "patchcore"], "for `python -m panda_core segment --recipe patchcore`"),
+        (["--recipe", "resat"], "Unknown way to generalise"),
         (["--set", "seen=3@digits"], "must not be trained on"),
         (["--set", "seen=4@nothing"], "Unknown dataset"),
         (["--set", "residual=cubed"], "Unknown value of `residual`"),
