@@ -79,11 +79,19 @@ def singular_values(rows: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[::-1], 0))
 
 
+def inverse_roots(variances: np.ndarray, floor: float) -> np.ndarray:
+    """Return 1 / sqrt(variances) (K,): along directions so scaled, centered rows have unit variance.
+
+    Variances below `floor` count as `floor`: a direction without variance must not become infinite.
+    """
+    roots: np.ndarray = 1 / np.sqrt(np.maximum(variances, floor))
+    return roots
+
+
 def whitening(variances: np.ndarray, directions: np.ndarray, floor: float) -> np.ndarray:
     """Return W (D, K), by which centered rows are multiplied to have unit variance along each of the directions.
 
     The covariance V L V' becomes W' V L V' W = 1 for W = V L^-1/2, and |x' W|^2 = x' V L^-1 V' x is the Mahalanobis
-    distance. Variances (K,) below `floor` count as `floor`: a direction without variance must not become infinite.
+    distance. floor: as in `inverse_roots`.
     """
-    matrix: np.ndarray = directions / np.sqrt(np.maximum(variances, floor))
-    return matrix
+    return directions * inverse_roots(variances, floor)

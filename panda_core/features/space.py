@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from panda_core.events import Computing
 from panda_core.features.trunk import activation_batch
-from panda_core.linalg import center_of, principal_components, whitening
+from panda_core.linalg import center_of, inverse_roots, principal_components
 
 BATCH = 64  # larger batches fall out of the processor's cache and are slower on two cores
+RIDGE = 1.0  # of the mean variance
+LEARNED = ("mean", "directions", "factors", "rest")
 SMALLEST_VARIANCE = 1e-24  # features that are all one point have none at all, and must not become infinite
 
 
@@ -26,22 +28,28 @@ class FeatureNorm:
     """A fixed, differentiable map of features (B, D) to the space of loss and scores (B, D').
 
     kind: `none`, as they are (the paper). `l2`, each level divided by its length; levels side by side. `whiten`, after
-        `l2`, minus `mean`, times `projection`, both fixed from the unadapted training features: what was one unit of
-        spread in any direction stays one unit for the whole adaptation, so collapse remains visible. `whiten-raw`, the
-        same without `l2`, for patches alone.
+        `l2`, minus `mean`, whitened, both fixed from the unadapted training features: what was one unit of spread in
+        any direction stays one unit for the whole adaptation, so collapse remains visible. `whiten-raw`, the same
+        without `l2`, for patches alone.
     level_widths: features of each level, side by side; their sum is D.
     mean: (D,), of whitening.
-    projection: (D, D'), of whitening.
+    directions: (D, K), orthonormal: those in which the training features are known to vary.
+    factors: (K,), by which each of them is multiplied.
+    rest: (1,), by which everything outside of these directions is multiplied; None where they span all D.
 
-    Whitening follows the paper's Sec. 4.2.2 with three choices it leaves open: features are of unit length first;
-    each eigenvalue gets the mean eigenvalue added (a ridge: small directions are mostly noise); at most `dims`
-    directions of largest variance are kept.
+    Whitening follows the paper's Sec. 4.2.2 with three choices it leaves open. Features are of unit length first. Each
+    eigenvalue gets a ridge, the mean over the directions that N images can span: small directions are mostly noise.
+    N images say nothing of what lies outside of those directions, or, of many, of the `dims` largest: there the
+    variance counts as the ridge alone. Nothing is left out, since anomalies differ mostly where normal images do not.
+    With `rest`, D' is D and the map is symmetric (ZCA); where the directions span all, D' = K = D along them (PCA).
     """
 
     kind: str
     level_widths: tuple[int, ...]
     mean: Tensor | None = None
-    projection: Tensor | None = None
+    directions: Tensor | None = None
+    factors: Tensor | None = None
+    rest: Tensor | None = None
 
     @staticmethod
     def fit(kind: str, features: Tensor, level_widths: tuple[int, ...], dims: int) -> FeatureNorm:
@@ -50,31 +58,46 @@ class FeatureNorm:
             return FeatureNorm(kind, level_widths)
         scaled = _scaled(kind, features, level_widths).numpy()
         variances, directions = principal_components(scaled)
-        # The centered features of N images span N - 1 directions; the ridge is the mean over those.
-        rank = min(len(scaled) - 1, scaled.shape[1])
-        largest = min(rank, dims)
-        ridge = variances.sum() / max(rank, 1)
-        projection = whitening(variances[:largest] + ridge, directions[:, :largest], SMALLEST_VARIANCE)
-        # In rows, as it is read back: in columns, some processors sum a product up in another order, and a run that is
-        # resumed, or a detector that is loaded, would differ from the first one in the last digit.
-        projection = np.ascontiguousarray(projection, np.float32)
-        return FeatureNorm(kind, level_widths, torch.from_numpy(center_of(scaled)), torch.from_numpy(projection))
+        # The centered features of N images span N - 1 directions.
+        rank = max(1, min(len(scaled) - 1, scaled.shape[1]))
+        ridge = RIDGE * variances.sum() / rank
+        known = min(rank, dims)
+        factors = inverse_roots(variances[:known] + ridge, SMALLEST_VARIANCE)
+        rest = None if known == scaled.shape[1] else inverse_roots(np.array([ridge]), SMALLEST_VARIANCE)
+        # In rows, as they are read back: in columns, some processors sum a product up in another order, and a run that
+        # is resumed, or a detector that is loaded, would differ from the first one in the last digit.
+        return FeatureNorm(
+            kind,
+            level_widths,
+            torch.from_numpy(center_of(scaled)),
+            torch.from_numpy(np.ascontiguousarray(directions[:, :known], np.float32)),
+            torch.from_numpy(factors.astype(np.float32)),
+            None if rest is None else torch.from_numpy(rest.astype(np.float32)),
+        )
 
     def __call__(self, features: Tensor) -> Tensor:
         scaled = _scaled(self.kind, features, self.level_widths)
-        if self.mean is None or self.projection is None:
+        if self.mean is None or self.directions is None or self.factors is None:
             return scaled
-        return (scaled - self.mean.to(scaled)) @ self.projection.to(scaled)
+        centered, directions = scaled - self.mean.to(scaled), self.directions.to(scaled)
+        factors = self.factors.to(scaled)
+        if self.rest is None:
+            return centered @ (directions * factors)
+        rest = self.rest.to(scaled)
+        return centered * rest + ((centered @ directions) * (factors - rest)) @ directions.T
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what was learned, by name, for saving; empty for `none` and `l2`."""
-        learned = {"mean": self.mean, "projection": self.projection}
+        learned = {name: getattr(self, name) for name in LEARNED}
         return {name: value.contiguous() for name, value in learned.items() if value is not None}
 
     @staticmethod
     def from_tensors(kind: str, level_widths: tuple[int, ...], tensors: Mapping[str, Tensor]) -> FeatureNorm:
         """Return the norm that `tensors()` describes."""
-        return FeatureNorm(kind, level_widths, tensors.get("mean"), tensors.get("projection"))
+        if "projection" in tensors:  # of runs made before directions had their factors beside them
+            directions = tensors["projection"]
+            return FeatureNorm(kind, level_widths, tensors["mean"], directions, torch.ones(directions.shape[1]))
+        return FeatureNorm(kind, level_widths, **{name: tensors.get(name) for name in LEARNED})
 
 
 def _scaled(kind: str, features: Tensor, level_widths: tuple[int, ...]) -> Tensor:

@@ -3,9 +3,10 @@
 Nothing else compares a score with a threshold. A run calibrates once; `calibration.json` in its folder holds the
 result, and the pages, the report, the command line, `PandaDetector`, bundles and exported graphs read it from there.
 
-Images that calibrate are normal, nothing is learned from them, and no figure is measured on them: a tenth of the
-training images, or, where patches are compared with few images, each in turn by the others. In a folder of one's own
-where these are too few to promise 5 %, up to half of its normal test images leave the test set and calibrate as well.
+Images that calibrate are normal, nothing that judges them was learned from them, and no figure is measured on them: a
+tenth of the training images, or, of few, as many as a promise of 5 % takes, at most half. Where nothing is adapted and
+images are few, and where patches are compared, each calibrates in turn: it is compared with the others. In a folder of
+one's own where these are too few, up to half of its normal test images leave the test set and calibrate as well.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 RATE = 0.05  # share of fresh normal images that a threshold may reject, unless somebody says otherwise
 ENOUGH = 19  # 1 / RATE - 1: with fewer calibrating images no threshold can promise RATE
 SHARE = 0.1  # of the training images; PANDA, App. D splits its training features 90 / 10
+FOLDS = 20  # groups that calibrate in turn; each costs a space and a scorer of its own, less than 0.1 s
 FEWEST = 4  # training images of which one is held out
 # Scores of one image differ in the sixth digit between batches, processors and exported graphs. An image that comes
 # back after it calibrated must not be rejected by its own rounding: this share of a score counts as no difference.
@@ -219,8 +221,12 @@ def warning_of(images: int, calibrate_on: str = "held-out") -> str:
 
 
 def count_held_out(normals: int) -> int:
-    """Return how many of the normal training images are held out: a tenth, at least one, none of fewer than 4."""
-    return max(1, round(SHARE * normals)) if normals >= FEWEST else 0
+    """Return how many of the normal training images are held out; none of fewer than 4.
+
+    A tenth, or `ENOUGH` where a tenth is fewer, but at most half: with a tenth of 20 images, a third of fresh normal
+    images was rejected.
+    """
+    return min(max(round(SHARE * normals), ENOUGH), normals // 2) if normals >= FEWEST else 0
 
 
 def held_out_rows(normals: int, seed: int) -> np.ndarray:
@@ -239,14 +245,28 @@ def calibration_rows(reserved: np.ndarray, seed: int) -> np.ndarray:
     return np.sort(np.concatenate([own[held_out_rows(len(own), seed)], np.nonzero(reserved)[0]]))
 
 
-def with_reserved(task: OneClassTask, seed: int) -> OneClassTask:
+def in_turn(rows: np.ndarray, seed: int) -> list[np.ndarray]:
+    """Return the groups, each ascending, in which training images `rows` (N,) calibrate in turn, by the others.
+
+    Empty where a tenth of them is enough to hold out, or where they are too few. The last score of all is then that of
+    a space and scorer of all N images, which are a little denser than those of the groups: it errs towards fewer
+    alarms (cross-conformal prediction: Vovk, "Cross-conformal predictors", 2015).
+    """
+    if round(SHARE * len(rows)) >= ENOUGH or len(rows) < FEWEST:
+        return []
+    shuffled = np.random.default_rng([seed, 12]).permutation(rows)
+    return [np.sort(group) for group in np.array_split(shuffled, min(FOLDS, len(rows)))]
+
+
+def with_reserved(task: OneClassTask, seed: int, calibrating: int) -> OneClassTask:
     """Return the task with normal test images moved to the training images, to calibrate and for nothing else.
 
-    So many, drawn by the seed, as `ENOUGH` calibrating images take, and at most half of them. They stand at the end
-    of `train`, and `reserved` names their rows. For a folder of one's own; the test set of a benchmark stays whole.
+    calibrating: training images that calibrate anyhow. So many are moved, drawn by the seed, as are missing to
+    `ENOUGH`, and at most half. They stand at the end of `train`, and `reserved` names their rows. For a folder of one's
+    own; the test set of a benchmark stays whole.
     """
     (normal,) = np.nonzero(task.is_anomaly == 0)
-    wanted = min(max(0, ENOUGH - count_held_out(len(task.train))), len(normal) // 2)
+    wanted = min(max(0, ENOUGH - calibrating), len(normal) // 2)
     if not wanted:
         return task
     moved = np.sort(np.random.default_rng([seed, 11]).permutation(normal)[:wanted])

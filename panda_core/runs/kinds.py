@@ -23,7 +23,7 @@ from panda_core.runs.few_shot import settings as few_shot_settings
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.saving import Saved
 from panda_core.runs.segment import settings as segment_settings
-from panda_core.runs.settings import Plan, open_calibrating, with_absolute_paths
+from panda_core.runs.settings import Plan, with_absolute_paths
 from panda_core.segmentation.table import SEGMENTERS, Segmenter
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ KINDS = (
         has_maps=False,
         resolve=adapt_settings.resolve,
         options=adapt_settings.options_of,
-        open_task=open_calibrating,
+        open_task=adapt_settings.open_task,
         prepare=adapt_settings.prepare,
         resumed=_resume_adapting,
         compute=_adapt,
@@ -176,7 +176,7 @@ KINDS = (
         has_maps=True,
         resolve=segment_settings.resolve,
         options=segment_settings.options_of,
-        open_task=open_calibrating,
+        open_task=segment_settings.open_task,
         prepare=segment_settings.prepare,
         compute=_segment,
         open=_open_patches,

@@ -6,7 +6,7 @@ Light: torch is imported by `choose_device` and `load_network` alone.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,10 +207,15 @@ def open_images(config: RunConfig) -> OneClassTask:
     return one_class_task(splits, train_limit=config.train_limit, test_limit=config.test_limit, seed=config.seed)
 
 
-def open_calibrating(config: RunConfig) -> OneClassTask:
-    """Return the images of a resolved config; in a folder of one's own some normal test images may calibrate."""
+def open_calibrating(config: RunConfig, calibrating: Callable[[int], int]) -> OneClassTask:
+    """Return the images of a resolved config; in a folder of one's own some normal test images may calibrate.
+
+    calibrating: number of normal training images -> how many of these calibrate.
+    """
     task = open_images(config)
-    return with_reserved(task, config.seed) if config.dataset.startswith(PREFIX) else task
+    if not config.dataset.startswith(PREFIX):
+        return task
+    return with_reserved(task, config.seed, calibrating(len(task.train)))
 
 
 def check_given(task: OneClassTask) -> OneClassTask:

@@ -68,12 +68,19 @@ def read_gallery(path: Path, space: Mapping[str, Tensor]) -> Tensor:
 
 
 def read_space(path: Path, network: Network, feature_norm: str) -> dict[str, Tensor]:
-    """Return the tensors of a run's space: center (D',), axes (D', 2); when whitened, mean (D,) and projection."""
+    """Return the tensors of a run's space: center (D',), axes (D', 2) and, when whitened, those of its norm."""
     width = sum(network.level_widths)
     if feature_norm != "whiten":
         return _checked(path, {"center": (width,), "axes": (width, 2)})
-    tensors = _checked(path, {"center": (None,), "axes": (None, 2), "mean": (width,), "projection": (width, None)})
-    if not len(tensors["center"]) == len(tensors["axes"]) == tensors["projection"].shape[1]:
+    given = read_tensors(path)
+    matrix = "projection" if "projection" in given else "directions"  # runs made before had their factors in it
+    wanted: dict[str, tuple[int | None, ...]] = {"center": (None,), "axes": (None, 2), "mean": (width,)}
+    wanted |= {matrix: (width, None)} | ({"factors": (None,)} if matrix == "directions" else {})
+    wanted |= {"rest": (1,)} if "rest" in given else {}
+    tensors = _checked(path, wanted, given)
+    known = tensors[matrix].shape[1]
+    dims = width if "rest" in tensors else known
+    if not dims == len(tensors["center"]) == len(tensors["axes"]) or len(tensors.get("factors", range(known))) != known:
         raise _broken(path, "holds tensors that do not fit together")
     return tensors
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from panda_core.events import Computing
-from panda_core.segmentation.model import Patches, PatchModel, PatchResult
+
+if TYPE_CHECKING:
+    from panda_core.segmentation.model import Patches, PatchModel, PatchResult
 
 ENOUGH = 50  # normal images from which on a tenth of them is held out for good
 SHARE = 0.1
@@ -28,6 +31,13 @@ class CalibratedBank:
     bank: np.ndarray
 
 
+def calibrating_images(count: int) -> int:
+    """Return how many of `count` normal images calibrate."""
+    if count >= ENOUGH:
+        return round(SHARE * count)
+    return count // 2 if count >= FEWEST else count
+
+
 def folds_of(count: int, seed: int) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the rows, ascending, to which the spaces are fitted, and groups of others that are compared with the rest.
 
@@ -37,10 +47,9 @@ def folds_of(count: int, seed: int) -> tuple[np.ndarray, list[np.ndarray]]:
     another unit. With either, of forty images, a third of fresh normal ones was rejected where 5 % were promised.
     """
     shuffled = np.random.default_rng([seed, 1]).permutation(count)
+    calibrating = calibrating_images(count)
     if count >= ENOUGH:
-        calibrating = round(SHARE * count)
         return np.sort(shuffled[calibrating:]), [np.sort(shuffled[:calibrating])]
-    calibrating = count // 2 if count >= FEWEST else count
     groups = np.array_split(shuffled[:calibrating], min(calibrating, FOLDS))
     return np.sort(shuffled[calibrating % count :]), [np.sort(group) for group in groups]
 

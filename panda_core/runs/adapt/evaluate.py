@@ -54,15 +54,15 @@ class Space:
         """Return the space of a run and, at no further cost, the unadapted features in it."""
         tail, device = plan.network.tail, plan.device
         features = yield from tail_features(tail, inputs.train.values, device)
-        widths, dims = plan.network.level_widths, int(plan.option("whiten_dims"))
         fitted = torch.from_numpy(inputs.train_rows)
         # Held-out images take no part here either: with fewer images than features, those that the whitening was
         # fitted to lie farther from one another than any other image does, and the threshold would be too high.
-        norm = FeatureNorm.fit(str(plan.config.feature_norm), features[fitted], widths, dims)
+        norm = fitted_norm(plan, features[fitted])
         normal = norm(features)  # (N, D')
         center = learner.adjusted(normal[fitted].mean(dim=0))
         test = yield from space_features(tail, norm, inputs.test.values, device)
-        unadapted = Features(normal.numpy(), test)
+        calibrating = (yield from scores_in_turn(plan, inputs, features)) if inputs.turns else None
+        unadapted = Features(normal.numpy(), test, calibrating)
         return Space(norm, center, projection_axes(np.concatenate([unadapted.train, unadapted.test]))), unadapted
 
     def tensors(self) -> dict[str, Tensor]:
@@ -77,10 +77,37 @@ class Space:
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """Features of both splits in the run's space: train (N, D'), test (M, D')."""
+    """Features of both splits in the run's space: train (N, D'), test (M, D').
+
+    calibrating: scores (H,) of the calibrating images where these are compared in turn, in spaces of their own.
+    """
 
     train: np.ndarray
     test: np.ndarray
+    calibrating: np.ndarray | None = None
+
+
+def scores_in_turn(plan: AdaptPlan, inputs: Inputs, features: Tensor) -> Computing[np.ndarray]:
+    """Return scores (H,) of the calibrating images of an unadapted network, each from a space that has not seen it.
+
+    features: (N, D) of the training images, in no space yet. Each group is compared with all others that are learned
+    from; images that were reserved to calibrate, with all.
+    """
+    scores, own = np.empty(len(features), np.float32), inputs.train_rows
+    reserved = np.setdiff1d(inputs.calibration_rows, own)
+    for group in [*inputs.turns, *([reserved] if len(reserved) else [])]:
+        yield None
+        others = features[torch.from_numpy(np.setdiff1d(own, group))]
+        norm = fitted_norm(plan, others)
+        scorer = plan.new_scorer().fit(norm(others).numpy())
+        scores[group] = scorer.score(norm(features[torch.from_numpy(group)]).numpy())
+    return scores[inputs.calibration_rows]
+
+
+def fitted_norm(plan: AdaptPlan, features: Tensor) -> FeatureNorm:
+    """Return the norm of a run for features (N, D) of the images that it learns from."""
+    dims = int(plan.option("whiten_dims"))
+    return FeatureNorm.fit(str(plan.config.feature_norm), features, plan.network.level_widths, dims)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +177,9 @@ class Evaluation:
     def _scores(self, features: Features) -> Computing[tuple[np.ndarray, np.ndarray]]:
         """Return scores of the test images (M,) and of the held-out normal ones (H,), compared with the same images."""
         inputs, rows, nothing = self.inputs, self.inputs.calibration_rows, np.empty(0, np.float32)
+        if features.calibrating is not None:
+            scorer = self.plan.new_scorer().fit(features.train[inputs.train_rows])
+            return scorer.score(features.test), features.calibrating
         if self.plan.scorer is None:
             scores = yield from self.learner.scores(inputs.test.values, features.test)
             if not len(rows):

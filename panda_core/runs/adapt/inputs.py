@@ -21,7 +21,7 @@ from panda_core.features.cache import TrunkActivations, cache_key, trunk_activat
 from panda_core.methods.elastic import ElasticPenalty, fisher_diagonal
 from panda_core.methods.learner import AuxiliaryImages
 from panda_core.records import write_atomically
-from panda_core.runs.adapt.settings import AdaptPlan, outliers_of
+from panda_core.runs.adapt.settings import AdaptPlan, outliers_of, turns
 from panda_core.runs.calibration import calibration_rows
 from panda_core.runs.data import check_enough, original_rows
 from panda_core.runs.uploads import cache_of
@@ -35,6 +35,8 @@ class Inputs:
     train_rows: rows of `train` that are adapted on and that test images are compared with.
     reference_rows: rows that the calibrating images are compared with.
     calibration_rows: rows that calibrate the threshold.
+    turns: groups of calibrating rows that are compared with all other rows that are learned from, each group in a space
+        of these; empty where the calibrating images are held out from all that is learned.
     fisher_source: where the Fisher diagonal comes from, in words, or None.
     auxiliary: other images of a recipe that needs some.
     """
@@ -45,6 +47,7 @@ class Inputs:
     train_rows: np.ndarray
     reference_rows: np.ndarray
     calibration_rows: np.ndarray
+    turns: list[np.ndarray]
     penalty: ElasticPenalty | None
     fisher_source: str | None
     auxiliary: AuxiliaryImages | None
@@ -58,8 +61,10 @@ def set_up(plan: AdaptPlan) -> Computing[Inputs]:
     test = yield from _activations(plan, plan.task.test.subset(test_rows), "test")
     test = dataclasses.replace(test, image_rows=test_rows[test.image_rows])
     reserved = np.isin(train.image_rows, plan.task.reserved)
-    calibrating = calibration_rows(reserved, plan.config.seed)
-    references = np.setdiff1d(np.arange(len(train.values)), calibrating)
+    (own,) = np.nonzero(~reserved)
+    groups = turns(plan.config, own)
+    calibrating = np.arange(len(reserved)) if groups else calibration_rows(reserved, plan.config.seed)
+    references = own if groups else np.setdiff1d(own, calibrating)
     check_enough(len(references))
     plan.network.tail.requires_grad_(plan.recipe.steps > 0)
     penalty, source = yield from _penalty(plan, train)
@@ -67,9 +72,10 @@ def set_up(plan: AdaptPlan) -> Computing[Inputs]:
         train=train,
         test=test,
         is_anomaly=plan.task.is_anomaly[test.image_rows],
-        train_rows=references if plan.option("calibrate_on") == "held-out" else np.nonzero(~reserved)[0],
+        train_rows=references if plan.option("calibrate_on") == "held-out" else own,
         reference_rows=references,
         calibration_rows=calibrating,
+        turns=groups,
         penalty=penalty,
         fisher_source=source,
         auxiliary=None if plan.recipe.auxiliary is None else (yield from _auxiliary(plan)),

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from panda_core.backbones import Backbone, find_backbone
 from panda_core.config import Option, RunConfig
 from panda_core.datasets import DATASETS, Images, OneClassTask, find_dataset, outlier_images
@@ -17,7 +19,7 @@ from panda_core.datasets.sets.imagenet import missing_imagenet
 from panda_core.errors import UsageError, unknown_name
 from panda_core.methods.options import OWN
 from panda_core.methods.table import Recipe, find_recipe
-from panda_core.runs.calibration import FEWEST, count_held_out
+from panda_core.runs.calibration import FEWEST, count_held_out, in_turn
 from panda_core.runs.settings import (
     Plan,
     check_data,
@@ -159,6 +161,22 @@ def options_of(config: RunConfig) -> dict[str, Option]:
     return {**own, **scorer, **backbone, **data_options(config)}
 
 
+def turns(config: RunConfig, rows: np.ndarray) -> list[np.ndarray]:
+    """Return the groups in which training images `rows` (N,) calibrate in turn; empty where some are held out instead.
+
+    They do where nothing is adapted: a group then costs a space and a scorer. An adapted network has seen them all, and
+    adapting once for each group would take as many times as long.
+    """
+    if config.steps or config.scorer == OWN or config.set["calibrate_on"] != "held-out":
+        return []
+    return in_turn(rows, config.seed)
+
+
+def open_task(config: RunConfig) -> OneClassTask:
+    """Return the images of a resolved config."""
+    return open_calibrating(config, lambda count: count if turns(config, np.arange(count)) else count_held_out(count))
+
+
 def prepare(config: RunConfig, task: OneClassTask | None = None) -> AdaptPlan:
     """Return the plan of `config`: data opened, network loaded, device chosen. `task` replaces the dataset."""
     import torch
@@ -166,7 +184,7 @@ def prepare(config: RunConfig, task: OneClassTask | None = None) -> AdaptPlan:
     config = resolve(config)
     device = choose_device(config.device)
     config = with_known_range(config) if task is None else config
-    task = open_calibrating(config) if task is None else check_given(task)
+    task = open_task(config) if task is None else check_given(task)
     config, network = load_network(config, device)
     scorer = None if config.scorer == OWN else find_scorer(str(config.scorer))
     options = {key: config.set[key] for key in (scorer.options if scorer else ())}
@@ -189,7 +207,8 @@ def prepare(config: RunConfig, task: OneClassTask | None = None) -> AdaptPlan:
 def _check_counts(config: RunConfig, task: OneClassTask, scorer_options: Mapping[str, Any]) -> None:
     """Raise `UsageError` where there are too few normal images for the scorer or for the stop rule."""
     own = len(task.train) - len(task.reserved)
-    compared = own - count_held_out(own)
+    groups = turns(config, np.arange(own))
+    compared = own - (max(map(len, groups)) if groups else count_held_out(own))
     for key in ("k", "means"):
         if key in scorer_options and int(scorer_options[key]) > compared:
             allowed = "1" if compared == 1 else f"in [1, {compared}]"

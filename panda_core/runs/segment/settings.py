@@ -34,6 +34,7 @@ from panda_core.runs.settings import (
     resolved_options,
     with_known_range,
 )
+from panda_core.segmentation.calibration import calibrating_images
 from panda_core.segmentation.table import SEGMENTERS
 
 TURNS = (1, 2, 4, 8)
@@ -85,12 +86,17 @@ def options_of(config: RunConfig) -> dict[str, Option]:
     return {**SEGMENTERS[config.recipe].options, **network.options, **data_options(config)}
 
 
+def open_task(config: RunConfig) -> OneClassTask:
+    """Return the images of a resolved config."""
+    return open_calibrating(config, calibrating_images)
+
+
 def prepare(config: RunConfig, task: OneClassTask | None = None) -> SegmentPlan:
     """Return the plan of `config`: data opened, network loaded, device chosen. `task` replaces the dataset."""
     config = resolve(config)
     device = choose_device(config.device)
     config = with_known_range(config) if task is None else config
-    task = open_calibrating(config) if task is None else check_given(task)
+    task = open_task(config) if task is None else check_given(task)
     config, network = load_network(config, device)
     levels = levels_of(config, network.stages, network.levels, network.cut)
     return SegmentPlan(config, network, task, device, levels, tuple(checkpoints_of(config)))
