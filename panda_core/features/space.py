@@ -18,7 +18,7 @@ from panda_core.features.trunk import activation_batch
 from panda_core.linalg import center_of, inverse_roots, principal_components
 
 BATCH = 64  # larger batches fall out of the processor's cache and are slower on two cores
-RIDGE = 1.0  # of the mean variance
+RIDGE = 0.3  # of the mean variance; see BENCHMARKS.md, "space"
 LEARNED = ("mean", "directions", "factors", "rest")
 SMALLEST_VARIANCE = 1e-24  # features that are all one point have none at all, and must not become infinite
 
@@ -52,18 +52,18 @@ class FeatureNorm:
     rest: Tensor | None = None
 
     @staticmethod
-    def fit(kind: str, features: Tensor, level_widths: tuple[int, ...], dims: int) -> FeatureNorm:
-        """Return the norm for unadapted training features (N, D)."""
+    def fit(kind: str, features: Tensor, level_widths: tuple[int, ...], dims: int, ridge: float = RIDGE) -> FeatureNorm:
+        """Return the norm for unadapted training features (N, D); `ridge` in mean variances."""
         if kind not in ("whiten", "whiten-raw"):
             return FeatureNorm(kind, level_widths)
         scaled = _scaled(kind, features, level_widths).numpy()
         variances, directions = principal_components(scaled)
         # The centered features of N images span N - 1 directions.
         rank = max(1, min(len(scaled) - 1, scaled.shape[1]))
-        ridge = RIDGE * variances.sum() / rank
+        floor = ridge * variances.sum() / rank
         known = min(rank, dims)
-        factors = inverse_roots(variances[:known] + ridge, SMALLEST_VARIANCE)
-        rest = None if known == scaled.shape[1] else inverse_roots(np.array([ridge]), SMALLEST_VARIANCE)
+        factors = inverse_roots(variances[:known] + floor, SMALLEST_VARIANCE)
+        rest = None if known == scaled.shape[1] else inverse_roots(np.array([floor]), SMALLEST_VARIANCE)
         # In rows, as they are read back: in columns, some processors sum a product up in another order, and a run that
         # is resumed, or a detector that is loaded, would differ from the first one in the last digit.
         return FeatureNorm(

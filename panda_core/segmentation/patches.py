@@ -14,6 +14,7 @@ from panda_core.features.space import FeatureNorm
 from panda_core.segmentation.geometry import Cells, reading_matrices
 
 NORM_SAMPLE = 100_000  # patches from which the whitening is estimated
+RIDGE = 1.0  # of patches, whose variances many of them tell; chosen with the other settings on magnetic tiles
 LENGTHY = "whiten-raw"  # the kind of norm that keeps the length of patches
 
 
@@ -73,8 +74,8 @@ class PatchSpace:
         if len(flat) > NORM_SAMPLE:
             flat = flat[np.sort(np.random.default_rng(seed).choice(len(flat), NORM_SAMPLE, replace=False))]
         sample = torch.from_numpy(flat)
-        norm = FeatureNorm.fit(kind, sample, widths, dims)
-        lengthy = FeatureNorm.fit(LENGTHY, sample, widths, dims) if keep_length and kind == "whiten" else None
+        norm = FeatureNorm.fit(kind, sample, widths, dims, RIDGE)
+        lengthy = FeatureNorm.fit(LENGTHY, sample, widths, dims, RIDGE) if keep_length and kind == "whiten" else None
         space = PatchSpace(norm, lengthy)
         length = float(space._moved(sample[:10_000]).norm(dim=1).mean()) if position else 0.0
         return dataclasses.replace(space, position=position * length)

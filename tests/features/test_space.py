@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from panda_core.features.space import FeatureNorm
+from panda_core.features.space import RIDGE, FeatureNorm
 
 WIDTHS = (5, 7)
 
@@ -41,40 +41,41 @@ def test_l2_makes_every_level_of_unit_length() -> None:
 
 
 @pytest.mark.parametrize(("count", "widths"), [(200, WIDTHS), (13, WIDTHS), (8, WIDTHS), (5, (40, 30)), (2, WIDTHS)])
-def test_whitened_covariance_is_the_ridge_shrunk_identity(count: int, widths: tuple[int, ...]) -> None:
-    """Whitening without its ridge, with the ridge on the wrong side of the root, or over the wrong number of
-    directions; also where there are fewer images than dimensions."""
-    x = features(count, widths=widths)
-    found = FeatureNorm.fit("whiten", x, widths, 512)(x).numpy().astype(np.float64)
-    centered = unit(x, widths) - unit(x, widths).mean(axis=0)
-    rank = min(count - 1, sum(widths))
-    variance = np.linalg.svd(centered, compute_uv=False)[:rank] ** 2 / count
-    ridge = variance.sum() / rank
-    assert found.shape == (count, rank)
-    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-5)
-    np.testing.assert_allclose(found.T @ found / count, np.diag(variance / (variance + ridge)), atol=1e-5)
+def test_whitened_distances_equal_the_closed_form(count: int, widths: tuple[int, ...]) -> None:
+    """Whitening without its ridge, with the ridge on the wrong side of the root or over the wrong number of directions,
+    of queries by their own statistics; or with directions thrown away where there are fewer images than dimensions."""
+    x, queries = features(count, widths=widths), features(6, seed=3, widths=widths)
+    found = FeatureNorm.fit("whiten", x, widths, 512)(queries)
+    covariance = np.cov(unit(x, widths), rowvar=False, bias=True)
+    ridge = RIDGE * np.trace(covariance) / min(count - 1, sum(widths))
+    inverse = np.linalg.inv(covariance + ridge * np.eye(sum(widths)))
+    offset = unit(queries, widths) - unit(x, widths).mean(axis=0)
+    assert found.shape == (6, sum(widths))
+    np.testing.assert_allclose(
+        found.square().sum(dim=1).numpy(), np.einsum("ij,jk,ik->i", offset, inverse, offset), rtol=1e-4
+    )
 
 
-def test_whitened_distances_equal_the_closed_form() -> None:
-    """Whitening of queries by their own statistics, or by other directions than the training images'."""
-    x, queries = features(50), features(6, seed=3)
-    norm = FeatureNorm.fit("whiten", x, WIDTHS, 512)
-    mean = unit(x).mean(axis=0)
-    covariance = np.cov(unit(x), rowvar=False, bias=True)
-    inverse = np.linalg.inv(covariance + np.eye(12) * np.trace(covariance) / 12)
-    offset = unit(queries) - mean
-    expected = np.einsum("ij,jk,ik->i", offset, inverse, offset)
-    np.testing.assert_allclose(norm(queries).square().sum(dim=1).numpy(), expected, rtol=1e-4)
+def test_what_normal_images_do_not_vary_in_still_counts() -> None:
+    """A space of the N - 1 directions that N images span: an anomaly outside of them lies on the normal images."""
+    x = features(4, widths=(40, 30))
+    norm = FeatureNorm.fit("whiten", x, (40, 30), 512)
+    normal, strange = norm(x), norm(features(30, seed=9, widths=(40, 30)))
+    span = torch.linalg.qr((normal - normal.mean(dim=0)).T)[0][:, :3]
+    outside = strange - (strange @ span) @ span.T
+    assert outside.norm(dim=1).min() > normal.norm(dim=1).max()
 
 
-def test_whitening_keeps_the_directions_of_largest_variance() -> None:
-    """`whiten_dims` that keeps the smallest directions, hence noise."""
+def test_directions_past_the_largest_count_as_the_rest() -> None:
+    """`whiten_dims` that keeps the smallest directions, hence noise, or throws the others away."""
     x = features(60)
-    whole, some = (FeatureNorm.fit("whiten", x, WIDTHS, dims)(x) for dims in (512, 4))
-    assert some.shape == (60, 4)
-    np.testing.assert_allclose(some.numpy(), whole[:, :4].numpy(), atol=1e-6)
-    variance = whole.var(dim=0)
-    assert (variance[:-1] >= variance[1:] - 1e-6).all()
+    variance, directions = np.linalg.eigh(np.cov(unit(x), rowvar=False, bias=True))
+    ridge = RIDGE * variance.sum() / 12
+    variance[:-4] = 0  # all but the four largest
+    inverse = (directions / (variance + ridge)) @ directions.T
+    offset = unit(x) - unit(x).mean(axis=0)
+    found = FeatureNorm.fit("whiten", x, WIDTHS, 4)(x).square().sum(dim=1).numpy()
+    np.testing.assert_allclose(found, np.einsum("ij,jk,ik->i", offset, inverse, offset), rtol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["none", "l2", "whiten"])
@@ -95,9 +96,18 @@ def test_a_saved_norm_is_the_same(kind: str) -> None:
     norm = FeatureNorm.fit(kind, features(20), WIDTHS, 512)
     again = FeatureNorm.from_tensors(kind, WIDTHS, norm.tensors())
     assert torch.equal(again(features(4, seed=2)), norm(features(4, seed=2)))
-    assert set(norm.tensors()) == ({"mean", "projection"} if kind == "whiten" else set())
-    if norm.projection is not None and again.projection is not None:  # decides on some processors how sums are rounded
-        assert norm.projection.stride() == again.projection.stride()
+    assert set(norm.tensors()) == ({"mean", "directions", "factors"} if kind == "whiten" else set())
+    if norm.directions is not None and again.directions is not None:  # decides on some processors how sums are rounded
+        assert norm.directions.stride() == again.directions.stride()
+
+
+def test_norms_of_older_runs_are_read() -> None:
+    """A run made when directions and factors were one matrix that can no longer be opened, or opens as another."""
+    x = features(20)
+    norm = FeatureNorm.fit("whiten", x, WIDTHS, 512)
+    assert norm.mean is not None and norm.directions is not None and norm.factors is not None
+    old = {"mean": norm.mean, "projection": norm.directions * norm.factors}
+    torch.testing.assert_close(FeatureNorm.from_tensors("whiten", WIDTHS, old)(x), norm(x))
 
 
 def test_equal_images_whiten_to_finite_features() -> None:

@@ -205,7 +205,7 @@ def task_of(train: int, normal: int, anomalous: int) -> OneClassTask:
 def test_an_image_calibrates_or_is_measured_never_both(train: int, normal: int, anomalous: int, seed: int) -> None:
     """An image that sets the threshold and is then counted among the test images that it rejects."""
     task = task_of(train, normal, anomalous)
-    moved = with_reserved(task, seed)
+    moved = with_reserved(task, seed, count_held_out(train))
     names = [*moved.train.names, *moved.test.names]
     assert sorted(names) == sorted([*task.train.names, *task.test.names])
     assert set(moved.test.names).isdisjoint(moved.train.names)
@@ -224,4 +224,4 @@ def test_an_image_calibrates_or_is_measured_never_both(train: int, normal: int, 
 def test_images_that_are_enough_leave_the_test_set_whole() -> None:
     """Test images taken away from a folder whose held-out training images suffice."""
     task = task_of(190, 9, 2)
-    assert with_reserved(task, 0) is task
+    assert with_reserved(task, 0, 19) is task

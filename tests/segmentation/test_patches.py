@@ -109,7 +109,7 @@ def test_a_saved_space_is_the_same(kind: str, position: float, keep_length: bool
     space = PatchSpace.fit(kind, patches, (4, 8), 5, position, 0, keep_length)
     again = PatchSpace.from_tensors(kind, (4, 8), space.tensors())
     np.testing.assert_array_equal(again(patches), space(patches))
-    width = ((5 + 5 * keep_length) if kind == "whiten" else 12) + 2 * (position > 0)
+    width = ((12 + 12 * keep_length) if kind == "whiten" else 12) + 2 * (position > 0)
     assert space(patches).shape == (2, 6, 6, width)
 
 
