@@ -82,8 +82,9 @@ def whiten_dims(default: int) -> Option:
         default=default,
         low=1,
         high=4096,
-        help="largest number of directions kept by whitening",
-        plain="How many directions are kept, at most, when features are whitened.",
+        help="largest number of directions that whitening tells apart; the rest counts with the ridge alone",
+        plain="In how many directions, at most, the spread of normal images is measured when features are whitened. "
+        "All others count as directions in which normal images hardly vary.",
         needs={"feature_norm": ("whiten",)},
     )
 

@@ -44,10 +44,11 @@ SPACE = {
     "calibrate_on": Option(
         default="held-out",
         choices=("held-out", "train"),
-        help="held-out: a tenth of the normal images takes no part in the adaptation and calibrates the threshold; "
-        "train: that tenth is adapted on and compared with as well, as in the paper, and the threshold comes out wrong",
-        plain="Which images set the threshold. *held-out*: a tenth of the normal images, which the network "
-        "is not adapted on. *train*: that tenth is adapted on as well, as in the paper; the "
+        help="held-out: images that take no part in the adaptation calibrate the threshold, a tenth of the "
+        "normal ones or, of few, up to half; "
+        "train: they are adapted on and compared with as well, as in the paper, and the threshold comes out wrong",
+        plain="Which images set the threshold. *held-out*: normal images that the network is not adapted on, a "
+        "tenth of them or, of few, up to half. *train*: these are adapted on as well, as in the paper; the "
         "threshold then comes out too low.",
     ),
 }
