@@ -128,7 +128,7 @@ def test_doctor_says_what_is_broken(capsys: Capture, monkeypatch: pytest.MonkeyP
         (["run", "--image-size", "8"], ["8", "[16, 1024]", "--image-size"]),
         (["run", "--set", "k"], ["`k`", "--set k=2"]),
         (["run", "--set", "kk=2"], ["`kk`", "--set k"]),
-        (["run", "--set", "k=1000", "--train-limit", "20"], ["[1, 18]", "1000", "--set k=2"]),
+        (["run", "--set", "k=1000", "--train-limit", "20"], ["[1, 10]", "1000", "--set k=2"]),
         (["run", "--set", "clip=none"], ["`none`", "--set clip=0.001"]),
         (["run", "--recipe", "frozen", "--steps", "3"], ["frozen", "must be 0"]),
         (["run", "--dataset", "cifar10"], ["cifar-10-python.tar.gz"]),
@@ -183,7 +183,7 @@ def test_a_run_for_people(tiny_backbone: str, capsys: Capture, tmp_path: Path) -
     assert call("run", *flags, "--steps", "2", "--normal-class", "3") == 0
     said = capsys.readouterr()
     first, warning, second = said.out.splitlines()
-    assert warning.startswith("1 normal image sets the threshold; 19 are needed")
+    assert warning.startswith("6 normal images set the threshold; 19 are needed")
     assert first.startswith("AUROC ") and "95 % interval" in first and "unadapted" in first
     assert Path(second.removeprefix("Run folder: ")).is_dir()
     assert "step 0: AUROC" in said.err

@@ -248,7 +248,7 @@ def test_copies_among_the_normals_count_once(how: str, recipe: str, tiny_backbon
             learned = {names[row][:2] for row in split.fitted}
             assert (
                 how != "folder"
-                or recipe not in ("frozen", "panda-ses")
+                or recipe != "panda-ses"  # the others calibrate each image by the others
                 or learned.isdisjoint({names[row][:2] for row in split.held_out})
             )
             assert len({name[:2] for name in names}) == len(names)

@@ -77,8 +77,8 @@ def test_a_detector_learns_from_images(tiny_backbone: str, tmp_path: Path, recip
     good, bad = detector.anomaly_scores(normals(100, seed=5)), detector.anomaly_scores(anomalies(20))
     assert bad.min() > good.max()
     assert detector.predict(anomalies(20)).tolist() == [1] * 20
-    assert detector.predict(normals(100, seed=5)).mean() < 0.45  # six held-out images promise 1 in 7
-    assert len(detector.held_out_scores) == 6
+    assert detector.predict(normals(100, seed=5)).mean() < 0.2  # nineteen calibrating images promise 1 in 20
+    assert len(detector.held_out_scores) == (60 if recipe == "frozen" else 19)
     assert detector.threshold(0.3) == Calibration(detector.held_out_scores).threshold(0.3)
     assert detector.percentiles(bad).tolist() == [100.0] * 20
     assert not list(tmp_path.rglob("events.jsonl")), "nothing is left behind"

@@ -25,6 +25,7 @@ Recorded = dict[str, Any]
 # Values that make a difference with twenty images and fourteen features, where twice the default would make none.
 OTHER: dict[str, Any] = {
     "whiten_dims": 3,
+    "clip": 1e-6,
     "means": 3,
     "reweight": 3,
     "warm_up": 0.7,

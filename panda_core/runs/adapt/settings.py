@@ -164,10 +164,10 @@ def options_of(config: RunConfig) -> dict[str, Option]:
 def turns(config: RunConfig, rows: np.ndarray) -> list[np.ndarray]:
     """Return the groups in which training images `rows` (N,) calibrate in turn; empty where some are held out instead.
 
-    They do where nothing is adapted: a group then costs a space and a scorer. An adapted network has seen them all, and
-    adapting once for each group would take as many times as long.
+    They do where nothing is trained: a group then costs a space and a scorer. A trained network has seen them all, and
+    training once for each group would take as many times as long.
     """
-    if config.steps or config.scorer == OWN or config.set["calibrate_on"] != "held-out":
+    if find_recipe(config.recipe).steps or config.scorer == OWN or config.set["calibrate_on"] != "held-out":
         return []
     return in_turn(rows, config.seed)
 
