@@ -267,6 +267,7 @@ SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "start": (start, None),
     "browser": (_rows_of("browser", "browser"), None),
     "memory": (memory, CIFAR),
+    "space": (_rows_of("space", "space"), None),
     "cifar": (cifar, CIFAR),
     "recipes": (_rows_of("recipes", "recipes"), IMAGENET),
     "outliers": (_rows_of("outliers", "recipes"), IMAGENET),
