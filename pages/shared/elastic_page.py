@@ -31,8 +31,7 @@ def show() -> None:
     st.title("Elastic weights")
     st.markdown(
         "Elastic weights (EWC) tie each weight to its pretrained value with a spring: stiffer where the weight matters "
-        "more for the network's answers. Move the strength of all springs, from none to very stiff: without them all "
-        "distances shrink and anomalies are drawn in, with very stiff ones nothing is adapted at all."
+        "more for the network's answers. Move the strength of all springs, from none to very stiff."
     )
     runs = recorded_strengths()
     if not runs:
@@ -52,11 +51,11 @@ def show() -> None:
     strength = names.get(str(chosen), names[first])
     run = runs[strength]
     try:
-        _curves(runs, strength)
         # At its end, where strengths differ most; a step in the address counts for all of them.
         show_time_machine(run, key=f"elastic-{run.run_id}", plays=False, at=run.evaluated[-1].step)
         st.caption(f"A recorded run. {title_of(run)}")
         _real_run(strength)
+        _curves(runs, strength)
         show_layers(run.folder, layers_of(runs[min(runs)].folder))
     except PandaError as error:
         st.error(wording.sentence(str(error)), icon=":material/broken_image:")

@@ -8,6 +8,7 @@ import streamlit as st
 
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
+from pages.shared.paper_tables.reported import show_reported
 from pages.shared.paper_tables.results import show_results
 from panda_core.bench.folder import PLAN, GridFolder, list_grids
 from panda_core.bench.grid import load_grid
@@ -39,10 +40,12 @@ def show() -> None:
         st.error(message, icon=":material/error:")
     if not grids:
         st.info(
-            "No table has been computed yet. Start the quick one here, or any other on the command line.",
+            "No table has been computed here yet. Start the quick one, or any other on the command line: its lines "
+            "then stand beside these figures.",
             icon=":material/info:",
         )
         st.code("python -m panda_core bench table1", language="bash")
+        show_reported()
         return
     folder = _choose(grids)
     if folder is not None:
