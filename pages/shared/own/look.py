@@ -17,6 +17,7 @@ from pages.shared.runs.choice import IMAGE, open_run
 from panda_core.config import RunConfig
 from panda_core.datasets import FileImages
 from panda_core.datasets.own.images import FEWEST
+from panda_core.datasets.own.size import learning_side
 from panda_core.errors import PandaError, UnreadableImage
 from panda_core.figures.patches import data_url
 from panda_core.runs import launch as launching
@@ -26,8 +27,7 @@ from panda_core.segmentation.detail import Detail, detail_of
 
 PATCHES, ADAPT = "patches", "whole image"
 _RECIPES = {PATCHES: "patchcore", ADAPT: "panda-early"}
-_SIZES = {PATCHES: (224, 448, 672), ADAPT: (128, 224)}  # pixels that a network looks at; the first is the quickest
-_TIMES = ("", ", 4 times as long", ", 9 times as long")
+_MAP_SIZES = (224, 448, 672)  # pixels that a network looks at; the first is the quickest
 PER_PAGE, SIDE = 60, 96
 
 
@@ -109,13 +109,13 @@ def _learn(upload: Upload) -> None:
         "Compare", (PATCHES, ADAPT), default=PATCHES, key="own_method", help=tip("own_method"), required=True
     )
     method = method or PATCHES
-    sizes = _SIZES[method]
+    sizes = _MAP_SIZES if method == PATCHES else (learning_side(min(upload.understood.largest)), 224)
     size = st.segmented_control(
         "Detail",
         range(len(sizes)),
         default=0,
         key=f"own_detail_{method}",
-        format_func=lambda number: f"{sizes[number]} px{_TIMES[number]}",
+        format_func=lambda number: _size_label(sizes[number], sizes[0]),
         help=tip("own_detail"),
         required=True,
     )
@@ -138,6 +138,12 @@ def _learn(upload: Upload) -> None:
         on_click=start_learning,
         args=(upload, _RECIPES[method], chosen),
     )
+
+
+def _size_label(size: int, quickest: int) -> str:
+    """Return a size and how many times as long it takes, which goes with the number of pixels."""
+    times = round((size / quickest) ** 2)
+    return f"{size} px" + (f", {times} times as long" if times > 1 else "")
 
 
 def detail_of_upload(upload: Upload, image_size: int, *, maps: bool) -> Detail | None:

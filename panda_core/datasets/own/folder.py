@@ -32,6 +32,7 @@ from panda_core.datasets.io.opening import IMAGE_SUFFIXES
 from panda_core.datasets.io.samples import Levels
 from panda_core.datasets.one_class import Dataset, LabelledSplits, stratified_split
 from panda_core.datasets.own.matching import match_masks, plain, tell_masks
+from panda_core.datasets.own.size import learning_side, typical_file_side
 from panda_core.errors import DataMissing, PandaError, UsageError, unknown_name
 
 PREFIX = "folder:"
@@ -40,7 +41,6 @@ MASKS = "ground_truth"  # the folder that uploads are given
 VALIDATION = "validation"
 _IMAGES = ("images", "image", "imgs", "img")  # beside a folder of masks
 TRAIN_FRACTION = 0.7
-IMAGE_SIZE = 128
 
 _LAYOUTS = (
     "Arrange it as one folder of normal images; as `normal/` beside folders of anomalies; or as `train/<class>/` and "
@@ -96,8 +96,11 @@ def folder_dataset(path: str | Path, levels: Levels | None = None) -> Dataset:
             return str(error)
         return None
 
+    side = 1
     try:
-        about = _understand(folder).told
+        layout = _understand(folder)
+        about = layout.told
+        side = typical_file_side([folder / place for place, _ in layout.split(layout.classes[0], 0)[0]])
     except PandaError as error:
         about = str(error)
     return Dataset(
@@ -107,7 +110,7 @@ def folder_dataset(path: str | Path, levels: Levels | None = None) -> Dataset:
         source=str(folder),
         licence="your own images",
         citation="",
-        image_size=IMAGE_SIZE,
+        image_size=learning_side(side),
         classes=lambda root: _understand(folder).classes,
         open=open_splits,
         missing=missing,

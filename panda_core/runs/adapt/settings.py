@@ -15,11 +15,14 @@ import numpy as np
 from panda_core.backbones import Backbone, find_backbone
 from panda_core.config import Option, RunConfig
 from panda_core.datasets import DATASETS, Images, OneClassTask, find_dataset, outlier_images
+from panda_core.datasets.io.smaller import typical_side
+from panda_core.datasets.own.size import learning_side
 from panda_core.datasets.sets.imagenet import missing_imagenet
 from panda_core.errors import UsageError, unknown_name
 from panda_core.methods.options import OWN
 from panda_core.methods.table import Recipe, find_recipe
 from panda_core.runs.calibration import FEWEST, count_held_out, in_turn
+from panda_core.runs.data import GIVEN_IMAGES
 from panda_core.runs.settings import (
     Plan,
     check_data,
@@ -161,6 +164,14 @@ def options_of(config: RunConfig) -> dict[str, Option]:
     return {**own, **scorer, **backbone, **data_options(config)}
 
 
+def _sized(config: RunConfig, task: OneClassTask) -> RunConfig:
+    """Return `config` with the side that images handed over call for, where neither it nor its network names one."""
+    network = find_backbone(str(with_defaults(config).backbone))
+    if config.dataset != GIVEN_IMAGES or config.image_size or network.image_size:
+        return config
+    return config.replace(image_size=learning_side(typical_side(task.train)))
+
+
 def turns(config: RunConfig, rows: np.ndarray) -> list[np.ndarray]:
     """Return the groups in which training images `rows` (N,) calibrate in turn; empty where some are held out instead.
 
@@ -181,7 +192,7 @@ def prepare(config: RunConfig, task: OneClassTask | None = None) -> AdaptPlan:
     """Return the plan of `config`: data opened, network loaded, device chosen. `task` replaces the dataset."""
     import torch
 
-    config = resolve(config)
+    config = resolve(config if task is None else _sized(config, task))
     device = choose_device(config.device)
     config = with_known_range(config) if task is None else config
     task = open_task(config) if task is None else check_given(task)
