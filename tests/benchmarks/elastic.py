@@ -10,7 +10,7 @@ from typing import Any
 from panda_core import Evaluated, RunConfig, run
 
 SEEDS = range(5)
-STRENGTHS = (0.0, 1.0, 10.0, 100.0)
+STRENGTHS = (0.0, 1.0, 10.0)
 BROKEN: dict[str, Any] = {
     "dataset": "cifar10",
     "normal_class": "ship",
@@ -19,13 +19,13 @@ BROKEN: dict[str, Any] = {
     "train_limit": 200,
     "test_limit": 300,
     "batch_size": 16,
-    "lr": 3.0,
+    "lr": 5.0,
     "steps": 150,
-    "eval_every": 15,
+    "eval_every": 25,
 }
 NOTE = (
     "CIFAR-10 ship, 200 training and 300 test images at 64 px, adapted after blocks.2 for 150 steps of 16 images at "
-    "learning rate 3, momentum 0.9, no weight decay; Fisher diagonal of 200 images; seeds 0 to 4: mean (lowest to "
+    "learning rate 5, momentum 0.9, no weight decay; Fisher diagonal of 200 images; seeds 0 to 4: mean (lowest to "
     "highest). The last column is the smallest distance of normal images in float32 rounding errors, measured against "
     "float64: numbers end far below."
 )

@@ -13,14 +13,14 @@ import torch.nn.functional as F
 
 from panda_core import RunConfig, load_run
 from panda_core.datasets import imagenet_images
-from panda_core.events import CacheProgress, Evaluated, RunFinished, RunStopped, Stepped, result_of
+from panda_core.events import CacheProgress, Evaluated, RunFinished, RunStarted, RunStopped, Stepped, result_of
 from panda_core.features.trunk import compute_trunk
 from panda_core.methods.alarm import ROUNDING, SUFFERING
 from panda_core.runs.adapt import results as oracle
 from panda_core.runs.adapt.inputs import set_up
 from panda_core.runs.adapt.loop import new_learner
 from panda_core.runs.adapt.results import Answered, accuracies, answered
-from panda_core.runs.folder import list_runs
+from panda_core.runs.folder import RunFolder, list_runs
 from panda_core.runs.kinds import prepare, recompute
 from panda_core.runs.run import resume, run
 from panda_core.runs.tensors import read_head, read_tail, read_tensors
@@ -238,3 +238,26 @@ def test_a_run_ends_where_its_numbers_end(tiny: Tiny, finish: Finish, recipe: st
     assert metrics["rounding_line"] == ROUNDING and f"step {evaluated[-1].step}" in metrics["end_reason"]
     assert folder.final().step.max() < evaluated[-1].step
     np.testing.assert_allclose(recompute(load_run(folder.path)), folder.final().scores, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("images", "measured"), [(12, False), (100, True)])
+def test_the_stand_in_needs_enough_images(tiny: Tiny, finish: Finish, images: int, measured: bool) -> None:
+    """An alarm that a handful of images rings; one that a run of a hundred images lacks, or that its seed changes."""
+    runs = [finish(tiny(train_limit=images, seed=3))[1] for _ in range(2)]
+    first, again = ([event.stand_in_auroc for event in events if isinstance(event, Evaluated)] for events in runs)
+    assert first == again and all((value is not None) == measured for value in first)
+
+
+def test_a_resumed_run_watches_the_same_copies(tiny: Tiny, finish: Finish) -> None:
+    """Strange copies drawn anew after a stop: their AUROC would jump, and ring the alarm or hush it."""
+    config = tiny(train_limit=100, steps=6, eval_every=2, lr=1.0)
+    whole = [event.stand_in_auroc for event in finish(config)[1] if isinstance(event, Evaluated)]
+    seen: list[Stepped] = []
+    for event in run(config, should_stop=lambda: len(seen) >= 3):
+        if isinstance(event, Stepped):
+            seen.append(event)
+        elif isinstance(event, RunStarted):
+            run_id = event.run_id
+    assert isinstance(event, RunStopped)
+    assert isinstance(list(resume(RunFolder(Path(config.runs_dir) / run_id)))[-1], RunFinished)
+    assert [event.stand_in_auroc for event in load_run(run_id, config.runs_dir).evaluated] == whole
