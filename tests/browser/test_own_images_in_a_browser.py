@@ -50,7 +50,7 @@ def test_from_home_to_verdicts_and_nothing_left(shared_server: Any, visit: Any, 
     page.locator(".tiles button.normal").first.click()
     page.get_by_role("button", name="It is bad: learn again").wait_for(timeout=60_000)
 
-    page.get_by_test_id("stMain").get_by_text("new photos", exact=True).click()
+    page.get_by_test_id("stMain").get_by_text("New photos", exact=True).click()
     defective = cells(2, functional=False)
     page.locator(SCORE).set_input_files(defective)
     page.get_by_role("heading", name="What was found").wait_for(timeout=120_000)
@@ -66,7 +66,7 @@ def test_from_home_to_verdicts_and_nothing_left(shared_server: Any, visit: Any, 
     assert {row["name"] for row in json.loads(downloaded("Verdicts as JSON").read_text())} == names
     with zipfile.ZipFile(downloaded("Download all maps")) as archive:
         assert "overlays/0001.png" in archive.namelist() and archive.testzip() is None
-    page.get_by_test_id("stMain").get_by_text("use it elsewhere", exact=True).click()
+    page.get_by_test_id("stMain").get_by_text("Use it elsewhere", exact=True).click()
     page.get_by_role("button", name="Write detector").click()
     page.get_by_role("button", name="Download detector").wait_for(timeout=120_000)
     with zipfile.ZipFile(downloaded("Download detector")) as archive:

@@ -49,7 +49,7 @@ def test_a_run_ends_in_maps(shared_server: Any, visit: Any) -> None:
     page.get_by_text("How good is it?").wait_for(timeout=60_000)
 
     page.get_by_role("link", name="Score other images").click()
-    page.get_by_test_id("stMain").get_by_text("new photos", exact=True).click(timeout=60_000)
+    page.get_by_test_id("stMain").get_by_text("New photos", exact=True).click(timeout=60_000)
     drop = page.locator("[class*=st-key-own_others] input[type=file]")
     drop.set_input_files([{"name": "*stripes*.png", "mimeType": "image/png", "buffer": stripes()}])
     page.get_by_role("heading", name="What was found").wait_for(timeout=120_000)

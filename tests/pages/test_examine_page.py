@@ -25,8 +25,8 @@ def test_counts_at_the_threshold_are_those_of_the_arrays(open_page: Any, make_ru
     labels = np.array(folder.read("split.json")["is_anomaly"])
     above = Calibration(final.held_out_scores).rejects(final.scores)
     values = {metric.label: metric.value for metric in at.metric}
-    assert values["Normal test images rejected"] == f"{above[labels == 0].sum()} of {(labels == 0).sum()}"
-    assert values["Anomalous test images found"] == f"{above[labels == 1].sum()} of {(labels == 1).sum()}"
+    assert values["Normal rejected"] == f"{above[labels == 0].sum()} of {(labels == 0).sum()}"
+    assert values["Anomalies found"] == f"{above[labels == 1].sum()} of {(labels == 1).sum()}"
 
 
 def test_scrubbing_to_a_step_shows_its_scores(open_page: Any, make_run: Any) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.pages.conftest import component_data
 
-USE = "use it elsewhere"
+USE = "Use it elsewhere"
 
 
 def test_a_part_is_painted_on(open_page: Any, make_maps: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,7 +34,7 @@ def test_a_part_is_painted_on(open_page: Any, make_maps: Any, monkeypatch: pytes
     folder = make_maps()
     (folder.path / "banks").mkdir()
     stroke = {"points": [[0.1, 0.5], [0.9, 0.5]], "colour": "#ff0000", "width": 0.2, "filled": False}
-    at = open_page("own_images", run=folder.run_id, own_view="paint a scratch")
+    at = open_page("own_images", run=folder.run_id, own_view="Paint a scratch")
     (board,) = component_data(at, "panda_board")
     assert board["score"] == board["before"] == 1.0 and not board["rejected"] and board["count"] == 0
     at.session_state[f"board-{board['part'].replace('/', '-')}"] = {"strokes": [stroke]}

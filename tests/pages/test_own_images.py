@@ -81,7 +81,7 @@ def test_what_the_browser_would_not_have_let_through(field: str, open_page: Any,
     images = [("a photo", png(0)), *((f"{row}.png", png(row)) for row in range(1, 8))]  # by content, not by name
     at = open_page("own_images")
     if field == "own_folder":
-        at.segmented_control(key="own_what").set_value("a folder").run()
+        at.segmented_control(key="own_what").set_value("A folder").run()
     drop(at, field, [*images, *bad])
     assert not at.exception and "**8 good**" in words(at) and not (tmp_path / "canary").exists()
     assert all(name in words(at) for name, _ in bad)
@@ -95,7 +95,7 @@ def test_a_zip_with_folders_and_the_other_method(open_page: Any, runs_dir: Path)
     at = drop(open_page("own_images"), "own_images", [("all.zip", zipped(members))])
     assert "**8 good**, **2 bad**" in words(at)
     assert [tile["truth"] for tile in tiles(at)] == ["anomalous"] * 2 + ["normal"] * 8
-    at.segmented_control(key="own_method").set_value("whole image").run()
+    at.segmented_control(key="own_method").set_value("Whole photo").run()
     at.button(key="own-learn").click().run()
     (made,) = runs_dir.glob("2*")
     assert json.loads((made / "config.json").read_text())["recipe"] == "panda-early"
@@ -108,7 +108,7 @@ def test_lost_detail_is_told_and_can_be_had(open_page: Any, runs_dir: Path) -> N
     at = open_page("own_images")
     drop(at, "own_images", [("large.jpg", held.getvalue()), *((f"{row}.png", png(row)) for row in range(7))])
     assert "3,000 × 2,000 px are looked at as 224 × 224 px" in words(at) and "5 px of the photo is lost" in words(at)
-    at.segmented_control(key="own_detail_patches").set_value(1).run()
+    at.segmented_control(key="own_detail_Patches").set_value(1).run()
     assert "448 × 448 px" in words(at) and "3 px of the photo is lost" in words(at)
     at.button(key="own-learn").click().run()
     (made,) = runs_dir.glob("2*")
@@ -272,10 +272,10 @@ def test_a_check_is_started_and_its_death_is_told(
 
     folder = make_run()
     (folder.path / "checkpoints").mkdir(exist_ok=True)
-    at = open_page("own_images", run=folder.run_id, own_view="new photos")
+    at = open_page("own_images", run=folder.run_id, own_view="New photos")
     drop(at, "own_others_False_0", [("b.png", b"no image")])
     assert any("None of these files" in one.value for one in at.error) and "b.png" in words(at)
-    at.segmented_control(key="own_way").set_value("a folder").run()
+    at.segmented_control(key="own_way").set_value("A folder").run()
     drop(at, "own_others_True_0", [("a photo", png(1)), ("notes.txt", b"no image")])
     assert not at.exception
     (out,) = (folder.path / "checks").iterdir()

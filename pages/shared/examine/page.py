@@ -28,7 +28,7 @@ PICKED = "examined_run"
 def show() -> None:
     """Draw the page."""
     st.title("Examine the images of a run")
-    columns = st.columns([1.5, 1, 1], gap="medium")
+    columns = st.columns([1.5, 1.5], gap="medium")
     with columns[0]:
         folder = _chosen()
     if folder is None:
@@ -37,7 +37,7 @@ def show() -> None:
         return
     run = LoadedRun(folder)
     try:
-        _run(run, columns[1:])
+        _run(run, columns[1])
     except PandaError as error:
         st.error(wording.sentence(str(error)), icon=":material/broken_image:")
 
@@ -60,18 +60,16 @@ def _has_scores(folder: RunFolder) -> bool:
     return folder.split_file.is_file() and not has_maps(folder)
 
 
-def _run(run: LoadedRun, columns: list[DeltaGenerator]) -> None:
+def _run(run: LoadedRun, column: DeltaGenerator) -> None:
     steps: list[int | str] = [event.step for event in run.evaluated]
     if run.folder.arrays_file(FINAL).is_file():
         steps.append(FINAL)
     if not steps:
         st.info("This run has no scores yet: they come with its first evaluation.", icon=":material/hourglass_empty:")
         return
-    with columns[0]:
+    with column:
         step = _step(steps)
-    rate = choose_rate(columns[1], "false_alarms", tip("false_alarms"))
-    scored = scores_of(run, step, rate)
-    _scores(run, scored, step)
+    scored = _scores(run, step)
     _answers(run)
     left, right = st.columns([1.7, 1], gap="large")
     with left:
@@ -93,8 +91,11 @@ def _step(steps: list[int | str]) -> int | str:
     return steps[names.index(chosen)] if chosen in names else steps[-1]
 
 
-def _scores(run: LoadedRun, scored: StepScores, step: int | str) -> None:
+def _scores(run: LoadedRun, step: int | str) -> StepScores:
+    """Draw the scores at a step and the threshold, beside the figures it changes; return them as it judges them."""
     chart, numbers = st.columns([1.7, 1], gap="large")
+    rate = choose_rate(numbers, "false_alarms", tip("false_alarms"))
+    scored = scores_of(run, step, rate)
     with chart:
         show_histogram(scored)
     with numbers:
@@ -104,13 +105,15 @@ def _scores(run: LoadedRun, scored: StepScores, step: int | str) -> None:
         if scored.threshold is None:
             st.caption("No normal images were held out of this run, so it has no threshold and gives no verdicts.")
         else:
-            _count(scored, 0, "Normal test images rejected", "rejected")
-            _count(scored, 1, "Anomalous test images found", "found")
+            left, right = st.columns(2, gap="small")
+            _count(left, scored, 0, "Normal rejected", "rejected")
+            _count(right, scored, 1, "Anomalies found", "found")
             st.caption(f"{scored.calibration.sentence(scored.rate)} {scored.calibration.warning}")
     more = st.expander("Directions the features use", icon=":material/bar_chart:", on_change="rerun", key="spectrum")
     if more.open:
         with more:
             _spectrum(run, step)
+    return scored
 
 
 def _answers(run: LoadedRun) -> None:
@@ -129,11 +132,11 @@ def _answers(run: LoadedRun) -> None:
         st.caption(f"The best setting of the grid, chosen with the labels of these images, has an AUROC of {value}.")
 
 
-def _count(scored: StepScores, label: int, title: str, term: str) -> None:
+def _count(cell: DeltaGenerator, scored: StepScores, label: int, title: str, term: str) -> None:
     above, among = scored.above(label)
     value = f"{above} of {among}" if among else wording.NONE
     share = f"{100 * above / among:.1f} %" if among else "there are none"
-    st.metric(title, value, share, delta_color="off", delta_arrow="off", help=tip(term), border=True)
+    cell.metric(title, value, share, delta_color="off", delta_arrow="off", help=tip(term), border=True)
 
 
 def _spectrum(run: LoadedRun, step: int | str) -> None:

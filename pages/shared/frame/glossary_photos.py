@@ -15,7 +15,7 @@ PHOTO_TERMS: dict[str, str] = {
     "own_kinds": "Good photos are learned from; some are held back to set the threshold. Bad ones only measure.",
     "own_delete": "Nothing of yours stays on the disk of this machine. It cannot be taken back.",
     "own_method": (
-        "*patches* compares every part of a photo with parts of good ones, and shows where it differs. *whole image* "
+        "*Patches* compares every part of a photo with parts of good ones, and shows where it differs. *Whole photo* "
         "adapts the network until it sees good photos alike, and gives one score for each photo. Small defects need "
         "patches; the other suits photos that differ as a whole."
     ),
@@ -28,7 +28,7 @@ PHOTO_TERMS: dict[str, str] = {
     "own_way": "Where the photos to score come from.",
     "own_camera": "A photo from the camera of this device, which the browser asks you to allow.",
     "own_others": "Photos of the same kind, good or bad, taken as the good ones were. They are scored at once.",
-    "own_table": "Name, verdict, score and percentile of each image. Names that look like formulas get an apostrophe.",
+    "own_table": "Name, verdict, score and percentile of each image. Scores are as a terminal prints them.",
     "own_detail": (
         "The side to which photos are scaled before they are compared. Fine defects in large photos need more, which "
         "takes longer."

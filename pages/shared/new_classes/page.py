@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from pages.shared.forms.sections import choose_section, go_to_section
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.new_classes.start import show_example, show_form
@@ -27,33 +28,20 @@ from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.uploads import Upload, keep_upload, note_check
 
 FEWEST, MOST = 2, 8  # references: with one alone nothing says how much normal images differ; the papers go up to 8
-TRY, TRAIN = "try a trained model", "train one"
+TRY, TRAIN = "Try a trained model", "Train one"
 SECTION, PICKED = "new_classes", "new_classes_run"
-NEXT = "new_classes_next"  # in the session: the section to switch to, before its widget is drawn again
 
 
 def show() -> None:
     """Draw the page."""
-    st.title("A class it has never seen")
+    section = choose_section("Only two to eight good photos?", (TRY, TRAIN), SECTION, tip("new_classes_section"))
     if message := st.session_state.pop(MESSAGE, ""):
         st.error(wording.sentence(message), icon=":material/error:")
     if done := st.session_state.pop(DONE, ""):
         st.success(done, icon=":material/check_circle:")
     st.markdown(
-        "A model that was trained on some classes judges another one, without training, beside a few normal images of "
-        "it: what counts is how each place differs from the most similar place of these references."
-    )
-    if NEXT in st.session_state:
-        st.session_state[SECTION] = st.session_state.pop(NEXT)
-    section = st.segmented_control(
-        "What to do",
-        (TRY, TRAIN),
-        default=TRY,
-        key=SECTION,
-        help=tip("new_classes_section"),
-        bind="query-params",
-        required=True,
-        label_visibility="collapsed",
+        "A model that was trained on other things judges new photos beside your few good ones. Nothing is learned: "
+        "each place is compared with the most similar place of the good photos."
     )
     if section == TRAIN:
         _open(show_form())
@@ -81,7 +69,7 @@ def _open(run_id: str | None) -> None:
     open_run(run_id)
     for name in (CHECK, IMAGE):
         st.query_params.pop(name, None)
-    st.session_state[NEXT] = TRY
+    go_to_section(SECTION, TRY)
     st.rerun()
 
 

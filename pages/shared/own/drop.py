@@ -16,7 +16,7 @@ from panda_core.runs.uploads import keep_upload, lifetime, quota
 
 # No field filters by ending: what a file holds decides, and a refusal is then a sentence beside the others.
 _LISTED = 50  # names
-_FILES, _FOLDER = "files or an archive", "a folder"
+_FILES, _FOLDER = "Files or an archive", "A folder"
 _MORE = (("own_anomalies", "Bad photos", ANOMALOUS), ("own_masks", "Masks of bad photos", MASK))
 
 
@@ -67,7 +67,7 @@ def _ways() -> None:
             SEGMENT,
             label="Paint a scratch on a part",
             icon=":material/brush:",
-            query_params={"segment": "paint a scratch", "run": "segment-elpv-mono"},
+            query_params={"segment": "Paint a scratch", "run": "segment-elpv-mono"},
             help=tip("paint"),
         )
         st.page_link(
@@ -77,7 +77,7 @@ def _ways() -> None:
             SEGMENT,
             label="A data set with defects",
             icon=":material/dataset:",
-            query_params={"segment": "start a run"},
+            query_params={"segment": "Start a run"},
             help=tip("segment_section"),
         )
     if pressed:

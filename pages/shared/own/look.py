@@ -25,7 +25,7 @@ from panda_core.runs.corrections import correct, is_normal
 from panda_core.runs.uploads import Upload
 from panda_core.segmentation.detail import Detail, detail_of
 
-PATCHES, ADAPT = "patches", "whole image"
+PATCHES, ADAPT = "Patches", "Whole photo"
 _RECIPES = {PATCHES: "patchcore", ADAPT: "panda-early"}
 _MAP_SIZES = (224, 448, 672)  # pixels that a network looks at; the first is the quickest
 PER_PAGE, SIDE = 60, 96
@@ -143,7 +143,7 @@ def _learn(upload: Upload) -> None:
 def _size_label(size: int, quickest: int) -> str:
     """Return a size and how many times as long it takes, which goes with the number of pixels."""
     times = round((size / quickest) ** 2)
-    return f"{size} px" + (f", {times} times as long" if times > 1 else "")
+    return f"{size} px" + (f", {times} × the time" if times > 1 else "")
 
 
 def detail_of_upload(upload: Upload, image_size: int, *, maps: bool) -> Detail | None:

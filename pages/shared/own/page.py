@@ -30,7 +30,7 @@ from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.uploads import Upload, find_upload, upload_of
 
 VIEW = "own_view"
-LEARNED, NEW, PAINT, USE = "photos it knows", "new photos", "paint a scratch", "use it elsewhere"
+LEARNED, NEW, PAINT, USE = "Photos it knows", "New photos", "Paint a scratch", "Use it elsewhere"
 
 
 def show() -> None:
@@ -72,6 +72,8 @@ def _upload(folder: RunFolder | None) -> Upload | None:
     if folder is not None:
         token = upload_of(folder.config()) or ""
     upload = find_upload(token) if token else None
+    if upload is not None and upload.understood.checked:
+        upload = None  # photos that were dropped to be judged: nothing is learned from these
     if token and upload is None:
         st.warning(
             "There are no images with the id in this address. They may have been removed: uploads are kept for a "

@@ -17,7 +17,7 @@ from pages.shared.frame.glossary import tip
 from pages.shared.gallery.tiles import SIDE, Tile, show_tiles, verdict_of
 from pages.shared.own.drop import show_left_out
 from pages.shared.own.files import show_downloads
-from pages.shared.own.learned import show_correction
+from pages.shared.own.learned import final_scores, show_correction
 from pages.shared.own.look import pictures_of
 from pages.shared.runs.choice import choose_image, chosen_image
 from pages.shared.runs.live import LOOK_EVERY
@@ -110,6 +110,7 @@ def _show_verdicts(
     st.subheader("What was found")
     scored = [row for row in rows if row["score"] is not None]
     rejected = sum(row["verdict"] == "anomalous" for row in scored)
+    unit = 1.0 if run.kind.key == "few-shot" else final_scores(run, rate or RATE).unit
     if rate is not None:
         st.markdown(f"**{rejected} of {wording.count(len(scored), 'image')}** rejected.")
     for dropped in (upload, _references_of(output)):
@@ -129,17 +130,17 @@ def _show_verdicts(
         style = choose_style(view.maps, *st.columns([2, 1], vertical_alignment="bottom"))
         show_viewer(view, style, 0, [0], lambda image: correcting(str(mapped[image]["path"])))
     elif scored:
-        correcting(_pictures(output, upload, scored))
-    _table(run, rows)
+        correcting(_pictures(output, upload, scored, unit))
+    _table(run, rows, unit)
     show_downloads(output.name, rows, view)
 
 
-def _table(run: LoadedRun, rows: list[Row]) -> None:
+def _table(run: LoadedRun, rows: list[Row], unit: float) -> None:
     lines = [
         {
             "Image": row["name"],
             "Verdict": row["verdict"],
-            "Score": row["score"],
+            "Score": None if row["score"] is None else row["score"] / unit,
             "Higher than % of normals": row["percentile"],
             **({"Highest map value": row["peak"]} if run.has_maps else {}),
         }
@@ -161,7 +162,7 @@ def _table(run: LoadedRun, rows: list[Row]) -> None:
     )
 
 
-def _pictures(output: Path, upload: Upload, rows: list[Row]) -> str:
+def _pictures(output: Path, upload: Upload, rows: list[Row], unit: float) -> str:
     """Draw the photos, the highest scores first, and return the place of the chosen one."""
     rows = sorted(rows, key=lambda row: -row["score"])[:SHOWN]
     pictures = pictures_of(upload, [row["path"] for row in rows], SIDE)
@@ -174,7 +175,7 @@ def _pictures(output: Path, upload: Upload, rows: list[Row]) -> str:
                 picture,
                 name=row["name"],
                 verdict=verdict_of(rejected.get(row["verdict"])),
-                note=wording.amount(row["score"]),
+                note=wording.amount(row["score"] / unit),
             )
             for number, (row, picture) in enumerate(zip(rows, pictures, strict=True))
         ],

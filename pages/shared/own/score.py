@@ -18,7 +18,7 @@ from panda_core.runs import launch as launching
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.uploads import keep_upload, note_check
 
-FILES, FOLDER, CAMERA = "files or an archive", "a folder", "camera"
+FILES, FOLDER, CAMERA = "Files or an archive", "A folder", "Camera"
 _DROPS = "own_drops"  # in the session: how many drops were scored, so that the next field is empty
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from pages.shared.forms.sections import choose_section
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import OWN
@@ -16,7 +17,7 @@ from pages.shared.segment.archive import download_maps
 from pages.shared.segment.map_style import choose_style
 from pages.shared.segment.maps import view_of
 from pages.shared.segment.numbers import show_counts, show_kinds, show_metrics, show_unused_masks, show_verdicts
-from pages.shared.segment.start import LOOK, NEW, NEXT, PAINT, SECTION, show_example, show_form
+from pages.shared.segment.start import LOOK, NEW, PAINT, SECTION, show_example, show_form
 from pages.shared.segment.viewer import show_viewer
 from panda_core.errors import PandaError
 from panda_core.runs.folder import ENDED, RunFolder
@@ -27,20 +28,7 @@ PICKED = "segmented_run"
 
 def show() -> None:
     """Draw the page."""
-    head = st.container(horizontal=True, vertical_alignment="center", gap="medium")
-    head.title("Where is the defect?", width="content")
-    if NEXT in st.session_state:
-        st.session_state[SECTION] = st.session_state.pop(NEXT)
-    section = head.segmented_control(
-        "What to do",
-        (LOOK, PAINT, NEW),
-        default=LOOK,
-        key=SECTION,
-        help=tip("segment_section"),
-        bind="query-params",
-        required=True,
-        label_visibility="collapsed",
-    )
+    section = choose_section("Where is the defect?", (LOOK, PAINT, NEW), SECTION, tip("segment_section"))
     if section == NEW:
         show_form()
         return

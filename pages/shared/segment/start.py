@@ -8,6 +8,7 @@ import streamlit as st
 
 from pages.shared.forms.choices import awaits_folder, choose_dataset, choose_options, choose_whole
 from pages.shared.forms.presets import EXAMPLE
+from pages.shared.forms.sections import go_to_section
 from pages.shared.forms.starting import show_start, start_run
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import OWN
@@ -24,8 +25,7 @@ from panda_core.runs.launch import keep_ready
 from panda_core.segmentation.table import SEGMENTERS
 
 SECTION = "segment"  # the key of the choice below
-NEXT = "segment_next"  # in the session: the section to switch to, before its widget is drawn again
-LOOK, PAINT, NEW = "look at maps", "paint a scratch", "start a run"
+LOOK, PAINT, NEW = "Look at maps", "Paint a scratch", "Start a run"
 PRETRAINED = "pretrained"
 FORM = "seg_"  # of the keys of this form's widgets
 WITH_MASKS = ("magnetic_tiles", "mvtec")  # for other datasets, defects are drawn unless people say no
@@ -61,7 +61,7 @@ def _open(run_id: str | None) -> None:
         return
     open_run(run_id)
     st.query_params.pop(IMAGE, None)
-    st.session_state[NEXT] = LOOK
+    go_to_section(SECTION, LOOK)
     st.rerun()
 
 

@@ -1,0 +1,42 @@
+"""The head of a page that has several things to do: its title and the choice among them, which the address holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+
+def choose_section(title: str, sections: Sequence[str], key: str, about: str) -> str:
+    """Draw a page's title and the choice of a section, and return the chosen one, the first by default.
+
+    key: of the choice, in the session and in the address; older addresses have sections without a capital. about: its
+    tooltip. `go_to_section` switches it.
+    """
+    head = st.container(horizontal=True, vertical_alignment="center", gap="medium")
+    head.title(title, width="content")
+    asked = st.session_state.pop(_next(key), None)
+    if asked is None and key not in st.session_state:
+        asked = st.query_params.get(key, "").capitalize()
+    if asked in sections:
+        st.session_state[key] = asked
+    section = head.segmented_control(
+        "What to do",
+        sections,
+        default=sections[0],
+        key=key,
+        help=about,
+        bind="query-params",
+        required=True,
+        label_visibility="collapsed",
+    )
+    return section or sections[0]
+
+
+def go_to_section(key: str, section: str) -> None:
+    """Have the page show another section when it is drawn again: a widget that stands cannot be changed."""
+    st.session_state[_next(key)] = section
+
+
+def _next(key: str) -> str:
+    return f"{key}_next"
