@@ -74,7 +74,7 @@ def differing_settings(rows: Sequence[Row]) -> list[dict[str, str]]:
     for key in sorted({key for settings in flat for key in settings}):
         values = [settings.get(key) for settings in flat]
         if len(set(values)) > 1:
-            shown = [_shown(value) for value in values]
+            shown = [wording.recipe(str(value)) if key[1] == "recipe" else _shown(value) for value in values]
             if len(set(shown)) < len(set(values)):  # they differ further down than three digits
                 shown = [str(value) for value in values]
             lines.append(
