@@ -87,7 +87,7 @@ def show_correction(run: LoadedRun, upload: Upload, place: str, judged: Upload |
 
     judged: the upload that the photo is in, where that is not the one that was learned from.
     """
-    st.markdown("**Is the truth another one?**", help=tip("own_correct"))
+    st.markdown("**Wrong?**" if judged is None else "**What is it in truth?**", help=tip("own_correct"))
     truths = (True, False) if judged is not None else (is_normal(place),)
     with st.container(horizontal=True):
         for bad in truths:

@@ -45,7 +45,8 @@ def show() -> None:
     try:
         upload = _upload(folder)
         step = _step(folder, upload)
-        show_steps(head, step, {DROP} | ({LOOK} if upload else set()) | ({RESULTS} if folder is not None else set()))
+        ended = folder is not None and folder.state().state in ENDED
+        show_steps(head, step, {DROP} | ({LOOK} if upload else set()) | ({RESULTS} if ended else set()))
         if step in (DROP, LOOK):
             launching.keep_ready()  # while people look at what was understood, a process imports what a run needs
         if step == LOOK and upload is not None:

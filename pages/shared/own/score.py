@@ -39,7 +39,8 @@ def show_score(folder: RunFolder) -> None:
             help=tip("own_others"),
         )
     files = [dropped] if way == CAMERA and dropped is not None else list(dropped or [])
-    st.caption(kept_for())
+    if CHECK not in st.query_params:
+        st.caption(kept_for())
     if files:
         _score(folder, files)
 
