@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from pages.shared.forms.presets import PRESETS
 from pages.shared.frame.teaching import PANELS
 from pages.shared.lessons.content import Lesson, all_lessons, read_lesson
 from pages.shared.lessons.page import GUESSES, answer_of
+from pages.shared.lessons.recorded_numbers import at_moment, filled, number_of
 from pages.shared.runs.choice import find_run
 from panda_core.errors import PandaError
+from panda_core.runs.loaded import LoadedRun
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSONS = all_lessons()
@@ -40,8 +43,11 @@ def test_every_step_asks_answers_and_leads_to_something_that_exists(lesson: Less
         if step.shown is not None:
             run_id, at, panels = step.shown
             folder = find_run(run_id)
-            assert folder is not None and folder.arrays(at)
+            assert folder is not None and folder.arrays(at_moment(LoadedRun(folder), at).step)
             assert set(panels) <= set(PANELS)
+        for text in (step.text, step.question.text, step.reveal):
+            assert "{" not in filled(text) and "–" not in filled(text), "a number that is not there"
+            assert not re.search(r"\d\.\d\d", text), "a number that a new recording makes untrue"
         for link in step.links:
             assert (ROOT / "pages" / f"{link.page}.py").is_file()
             assert link.query.get("preset", "break") in {preset.key for preset in PRESETS}
@@ -56,7 +62,7 @@ def test_what_the_lessons_say_of_numbers_is_true() -> None:
         float(str(answers[title]))
         for title in ("One number for how well it works", "What counts is the ratio", "Go too far")
     )
-    assert round(start, 2) == 0.92 and round(early, 2) == 0.97
+    assert early > start + 0.01  # "a few looks at normal images were enough"
     assert end < start - 0.1  # "far below the network that was never adapted"
     assert float(str(answers["Stop early"])) > early - 0.02  # "nearly the best it ever had"
     assert float(str(answers["Let each image choose"])) > end + 0.1
@@ -70,6 +76,7 @@ def test_what_the_lessons_say_of_numbers_is_true() -> None:
         "# Title\n\n## Step\n\nChoose: a question | one | two",
         "# Title\n\n## Step\n\nPredict: a question | auroc",
         "# Title\n\n## Step\n\nShow: run | soon | auroc",
+        "# Title\n\n## Step\n\nSee: run | -1 | auroc",
     ],
 )
 def test_a_lesson_that_cannot_be_understood_names_its_file(text: str, tmp_path: Path) -> None:
@@ -90,7 +97,7 @@ def test_the_answer_comes_after_the_guess(open_page: Any) -> None:
     assert not at.exception
     assert any(reveal in element.value for element in at.markdown)
     _, guess, answer = at.session_state[GUESSES][("collapse", 0)]
-    assert guess == 0.9 and answer == pytest.approx(0.625, abs=0.01)
+    assert guess == 0.9 and answer == number_of("auroc", "break-digits-9", "end")
 
 
 @each
@@ -99,7 +106,7 @@ def test_a_lesson_is_whole_without_a_click(lesson: Lesson, open_page: Any) -> No
     at = open_page("lessons", lesson=lesson.key, step="all")
     words = " ".join(element.value for element in at.markdown)
     for step in lesson.steps:
-        assert step.reveal in words
+        assert filled(step.reveal) in words
     assert [button.label for button in at.button] == ["All lessons"] and not at.slider
 
 
@@ -123,7 +130,7 @@ def test_a_lesson_is_gone_through_by_its_buttons(open_page: Any) -> None:
             at.radio[0].set_value(at.radio[0].options[0]).run()
         at.button(key=f"reveal-better-{number - 1}").click().run()
         assert step.title in [header.value for header in at.header]
-        assert any(step.reveal in element.value for element in at.markdown)
+        assert any(filled(step.reveal) in element.value for element in at.markdown)
         if number < len(lesson.steps):
             at.button(key=f"go-Next step-better-{number + 1}").click().run()
     at.button(key="go-All lessons--").click().run()

@@ -2,15 +2,16 @@
 
 A lesson is `# title`, a line about it, and steps `## title`. In a step, lines that begin with these words are marked:
 
-    Predict: question | auroc or final | run | step      a number to guess, taken from a recorded run
+    Predict: question | auroc or final | run | moment    a number to guess, taken from a recorded run
     Choose: question | answer | right answer* | answer   a choice; the star marks what is right
     Reveal: what is said after the guess
-    Show: run | step | panels                            the time machine with these panels, after the guess
-    See: run | step | panels                             the same, before the guess
+    Show: run | moment | panels                          the film with these panels, after the guess
+    See: run | moment | panels                           the same, before the guess
     Do: label | page | query                             a link to a page
     Toy: pull                                            the toy, before the guess
 
-Marked lines may go on until a blank line. Everything else is text.
+Marked lines may go on until a blank line. Everything else is text. What a moment is, and what stands for a number in
+texts, says `recorded_numbers`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from pages.shared.frame.router import ASSETS
+from pages.shared.lessons.recorded_numbers import is_moment
 from panda_core.errors import PandaError
 
 FOLDER = ASSETS / "lessons"
@@ -34,7 +36,7 @@ class Question:
     text: the question.
     choices: among which to choose, empty where a number is asked for.
     correct: the right one of them.
-    number: (metric, run, step) of a recorded run, where a number is asked for.
+    number: (metric, run, moment) of a recorded run, where a number is asked for.
     """
 
     text: str
@@ -57,7 +59,7 @@ class Step:
     """One step of a lesson.
 
     reveal: what is said after the guess.
-    shown: run, step and panels of the time machine, or None.
+    shown: run, moment and panels of the film, or None.
     first: whether they are shown before the guess.
     toy: whether the toy stands before the guess.
     """
@@ -66,7 +68,7 @@ class Step:
     text: str
     question: Question | None = None
     reveal: str = ""
-    shown: tuple[str, int, tuple[str, ...]] | None = None
+    shown: tuple[str, str, tuple[str, ...]] | None = None
     first: bool = False
     toy: bool = False
     links: tuple[Link, ...] = ()
@@ -131,8 +133,10 @@ def _with(step: Step, word: str, rest: str, fields: list[str]) -> Step:
     if word == "Reveal":
         return dataclasses.replace(step, reveal=rest)
     if word in ("Show", "See"):
-        run, at, panels = fields
-        return dataclasses.replace(step, shown=(run, int(at), tuple(panels.split(","))), first=word == "See")
+        run, moment, panels = fields
+        if not is_moment(moment):
+            raise ValueError(moment)
+        return dataclasses.replace(step, shown=(run, moment, tuple(panels.split(","))), first=word == "See")
     if word == "Toy":
         return dataclasses.replace(step, toy=["pull"].index(rest) == 0)
     label, page, query = fields

@@ -13,6 +13,7 @@ from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import page_path
 from pages.shared.frame.teaching import PANELS
 from pages.shared.lessons.content import Lesson, Link, Question, Step, all_lessons
+from pages.shared.lessons.recorded_numbers import at_moment, filled, number_of
 from pages.shared.lessons.toy import show_toy
 from pages.shared.player.time_machine import show_time_machine
 from pages.shared.runs.choice import find_run
@@ -59,9 +60,9 @@ def _whole(lesson: Lesson) -> None:
     st.markdown(lesson.about)
     for number, step in enumerate(lesson.steps, 1):
         st.header(f"{number}. {step.title}")
-        st.markdown(step.text)
+        st.markdown(filled(step.text))
         if step.question is not None:
-            st.markdown(f"*{step.question.text}* **{_shown(answer_of(step.question))}.** {step.reveal}")
+            st.markdown(f"*{filled(step.question.text)}* **{_shown(answer_of(step.question))}.** {filled(step.reveal)}")
         _links(step.links)
     _go(None, "", "All lessons", ":material/school:", tip("lesson_all"))
 
@@ -71,7 +72,7 @@ def _one(lesson: Lesson, index: int, lessons: list[Lesson]) -> None:
     st.progress((index + 1) / len(lesson.steps), text=f"Step {index + 1} of {len(lesson.steps)}")
     st.header(step.title)
     left, right = st.columns([1.25, 1], gap="large") if step.question else (st.container(), None)
-    left.markdown(step.text)
+    left.markdown(filled(step.text))
     if step.question is not None and right is not None:
         with right, st.container(border=True):
             _ask(lesson, index, step, step.question)
@@ -101,7 +102,7 @@ def _ask(lesson: Lesson, index: int, step: Step, question: Question) -> None:
     """Draw a prediction; once it is made, the answer."""
     guesses = st.session_state.setdefault(GUESSES, {})
     name = f"{lesson.key}-{index}"
-    st.markdown(f"**Your prediction.** {question.text}")
+    st.markdown(f"**Your prediction.** {filled(question.text)}")
     given = guesses.get((lesson.key, index))
     guess: str | float | None
     about: dict[str, Any] = {"key": f"guess-{name}", "help": tip("guess"), "disabled": given is not None}
@@ -113,11 +114,14 @@ def _ask(lesson: Lesson, index: int, step: Step, question: Question) -> None:
         if st.button(
             "Show the answer", key=f"reveal-{name}", type="primary", help=tip("reveal"), disabled=guess is None
         ):
-            st.session_state[GUESSES] = {**guesses, (lesson.key, index): (question.text, guess, answer_of(question))}
+            st.session_state[GUESSES] = {
+                **guesses,
+                (lesson.key, index): (filled(question.text), guess, answer_of(question)),
+            }
             st.rerun()
         return
     _, guess, answer = given
-    st.markdown(f"{_verdict(guess, answer)} {step.reveal}")
+    st.markdown(f"{_verdict(guess, answer)} {filled(step.reveal)}")
 
 
 def _verdict(guess: str | float, answer: str | float | None) -> str:
@@ -129,21 +133,7 @@ def _verdict(guess: str | float, answer: str | float | None) -> str:
 
 def answer_of(question: Question) -> str | float | None:
     """Return the right answer; that of a number is read from its recorded run, None if it is not there."""
-    if question.number is None:
-        return question.correct
-    metric, run_id, at = question.number
-    folder = find_run(run_id)
-    if folder is None:
-        return None
-    run = LoadedRun(folder)
-    try:
-        if metric == "final":
-            value = (run.metrics or {}).get("auroc")
-        else:
-            value = next((event.auroc for event in run.evaluated if str(event.step) == at), None)
-    except PandaError:
-        return None
-    return None if value is None else float(value)
+    return question.correct if question.number is None else number_of(*question.number)
 
 
 def _shown(answer: str | float | None) -> str:
@@ -151,13 +141,15 @@ def _shown(answer: str | float | None) -> str:
 
 
 def _picture(lesson: Lesson, index: int, step: Step) -> None:
-    run_id, at, panels = step.shown or ("", 0, ())
+    run_id, moment, panels = step.shown or ("", "end", ())
     folder = find_run(run_id)
     try:
         if folder is None:
             raise PandaError("the recorded run is not here.")
+        run = LoadedRun(folder)
         hidden = [panel for panel in PANELS if panel not in panels]
-        show_time_machine(LoadedRun(folder), key=f"lesson-{lesson.key}-{index}", plays=False, at=at, hidden=hidden)
+        at = at_moment(run, moment).step
+        show_time_machine(run, key=f"lesson-{lesson.key}-{index}", plays=False, at=at, hidden=hidden)
     except PandaError as error:
         st.info(f"The picture of this step is missing: {wording.sentence(str(error))}")
 
