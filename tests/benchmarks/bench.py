@@ -268,6 +268,7 @@ SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "browser": (_rows_of("browser", "browser"), None),
     "memory": (memory, CIFAR),
     "space": (_rows_of("space", "space"), None),
+    "sizes": (_rows_of("sizes", "space"), None),
     "cifar": (cifar, CIFAR),
     "recipes": (_rows_of("recipes", "recipes"), IMAGENET),
     "outliers": (_rows_of("outliers", "recipes"), IMAGENET),
