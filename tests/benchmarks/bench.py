@@ -243,15 +243,6 @@ def cache() -> Iterator[Row]:
     )
 
 
-def top1() -> Iterator[Row]:
-    """Top-1 accuracy of the bundled networks on one image of each ImageNet class, preprocessed as in their release."""
-    from tests.benchmarks.top1 import accuracy
-
-    for number, target in ((0, 86), (1, 88), (2, 89)):
-        what = f"EfficientNet-Lite{number}, top-1 on imagenet_sample"
-        yield row(what, f"{100 * accuracy(number, DATA):.1f} %", f"{target} % or better", "1,000 images, 256 px copies")
-
-
 def _rows_of(name: str, module: str = "segmentation") -> Callable[[], Iterator[Row]]:
     """Return the section `name` of a module beside this one, loaded when measured: of what `row` takes, or own rows."""
 
@@ -276,7 +267,7 @@ SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "elastic": (_rows_of("elastic", "elastic"), CIFAR),
     "collapse-alarm": (_rows_of("alarm", "alarm"), CIFAR),
     "cache": (cache, CIFAR),
-    "top1": (top1, IMAGENET),
+    "top1": (_rows_of("top1", "top1"), IMAGENET),
     "tiles": (_rows_of("tiles"), DATA / "magnetic_tiles"),
     "drawn": (_rows_of("drawn"), None),
     "generalize": (_rows_of("generalize", "generalising"), None),
