@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.shared.examine.scores import ORDERS, StepScores
+from pages.shared.forms.sections import take_older_address
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.thumbnails import embedded
@@ -19,8 +20,16 @@ PER_PAGE = 18
 def show_gallery(run: LoadedRun, scored: StepScores) -> None:
     """Draw the choice of an order, and one page of images; a click chooses one."""
     orders = [name for name in ORDERS if name not in ("false alarms", "missed") or len(scored.order(name))]
+    take_older_address("order", orders)
     name = st.segmented_control(
-        "Test images", orders, default=orders[0], key="order", help=tip("gallery"), bind="query-params", required=True
+        "Test images",
+        orders,
+        default=orders[0],
+        format_func=str.capitalize,
+        key="order",
+        help=tip("gallery"),
+        bind="query-params",
+        required=True,
     )
     order = scored.order(name or orders[0])
     st.caption(ORDERS[name or orders[0]])

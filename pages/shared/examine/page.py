@@ -71,12 +71,13 @@ def _run(run: LoadedRun, column: DeltaGenerator) -> None:
         step = _step(steps)
     scored = _scores(run, step)
     _answers(run)
-    left, right = st.columns([1.7, 1], gap="large")
+    with st.container(key="viewer"):  # on a phone, the second column comes first: see look.css
+        left, right = st.columns([1.7, 1], gap="large")
     with left:
-        show_chosen(run)
         show_gallery(run, scored)
     with right:
         show_image(run, scored)
+    show_chosen(run)
 
 
 def _step(steps: list[int | str]) -> int | str:

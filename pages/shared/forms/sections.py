@@ -1,8 +1,8 @@
-"""The head of a page that has several things to do: its title and the choice among them, which the address holds."""
+"""Choices that the address holds: what a page is to do, in its head; and those of addresses made by older versions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import streamlit as st
 
@@ -31,6 +31,16 @@ def choose_section(title: str, sections: Sequence[str], key: str, about: str) ->
         label_visibility="collapsed",
     )
     return section or sections[0]
+
+
+def take_older_address(key: str, options: Iterable[str]) -> None:
+    """Have a choice that the address names start there, where the address was made when names had no capital.
+
+    Call it before the widget with this key, whose `format_func` is `str.capitalize`, is drawn.
+    """
+    asked = st.query_params.get(key, "")
+    if key not in st.session_state and asked in options:
+        st.session_state[key] = asked
 
 
 def go_to_section(key: str, section: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
+from pages.shared.forms.sections import take_older_address
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.gallery.tiles import SIDE, Tile, show_tiles, truth_of, verdict_of
@@ -25,8 +26,15 @@ def show_gallery(view: MapView, style: MapStyle) -> int:
     if view.is_anomaly is not None:
         groups += [NORMAL] * bool((view.is_anomaly == 0).any()) + [ANOMALOUS] * bool(view.is_anomaly.any())
         groups += [kind for kind in view.names_of_kinds if kind not in groups]
-    group = shown.selectbox("Show", groups, key="map_group", help=tip("map_group"), bind="query-params")
-    first = order.selectbox("Order", (HIGHEST, LOWEST), key="map_order", help=tip("map_order"), bind="query-params")
+    take_older_address("map_group", groups)
+    take_older_address("map_order", (HIGHEST, LOWEST))
+    group, first = (
+        place.selectbox(label, options, format_func=str.capitalize, key=key, help=tip(key), bind="query-params")
+        for place, label, options, key in (
+            (shown, "Show", groups, "map_group"),
+            (order, "Order", [HIGHEST, LOWEST], "map_order"),
+        )
+    )
     rows = ordered(view, group, first)
     pages = max(1, -(-len(rows) // PER_PAGE))
     # A key of its own for each choice: another one starts at its first page.

@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from pages.shared.forms.sections import take_older_address
 from pages.shared.frame.glossary import tip
 from pages.shared.segment.maps import Maps
 from panda_core.figures.heatmaps import Scale, boxed, contoured, heated, own_scale, shaded
@@ -47,10 +48,13 @@ class MapStyle:
 def choose_style(maps: Maps, row: DeltaGenerator, rest: DeltaGenerator) -> MapStyle:
     """Draw the ways of drawing in `row`, opacity and colours in `rest`, and return what was chosen."""
     level = maps.calibration.map_middle
+    take_older_address("map_way", WAYS if level is not None else WAYS[:1])
+    take_older_address("map_colours", (FIXED, OWN))
     way = row.segmented_control(
         "Draw the map as",
         WAYS if level is not None else WAYS[:1],
         default=HEATMAP,
+        format_func=str.capitalize,
         key="map_way",
         help=tip("map_way"),
         bind="query-params",
@@ -61,6 +65,7 @@ def choose_style(maps: Maps, row: DeltaGenerator, rest: DeltaGenerator) -> MapSt
             "Colours",
             (FIXED, OWN),
             default=FIXED,
+            format_func=str.capitalize,
             key="map_colours",
             help=tip("map_colours"),
             bind="query-params",

@@ -30,7 +30,8 @@ def show_viewer(
         return
     if view.images is None:
         st.info(wording.sentence(view.note), icon=":material/hide_image:")
-    gallery, large, facts = st.columns([1.1, 1.5, 0.9], gap="medium")
+    with st.container(key="viewer"):  # on a phone, the second column comes first: see look.css
+        gallery, large, facts = st.columns([1.1, 1.5, 0.9], gap="medium")
     with gallery:
         image = show_gallery(view, style)
     with large:
