@@ -76,6 +76,12 @@ class Recipe:
     feature_norm: str | None = None
     cut: str | None = None
 
+    @property
+    def chosen_by(self) -> str:
+        """What chose the step of the final scores, in words: a rule, or nothing but the length asked for."""
+        words = {"last": "fixed length", "ses": "each image its own step", "alarm": "the alarm, or the end"}
+        return words.get(self.stop, self.stop)
+
 
 # `steps` are chosen for two processor cores: a minute or two with the bundled networks, whose rates are higher for it.
 RECIPES: dict[str, Recipe] = {

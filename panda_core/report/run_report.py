@@ -10,6 +10,7 @@ import numpy as np
 from panda_core.errors import BrokenRun, DataMissing, PandaError, UnreadableImage
 from panda_core.figures import auroc_figure, curve_of, distances_figure, histogram_figure, rank_figure, ratios_figure
 from panda_core.figures.heatmaps import fixed_scale, heated
+from panda_core.methods.table import RECIPES
 from panda_core.report.page import Html, chart, document, element, picture, table
 from panda_core.runs.adapt.results import answered
 from panda_core.runs.calibration import RATE
@@ -69,7 +70,7 @@ def _numbers(run: LoadedRun) -> Iterator[Html]:
             ("final AUROC", _percent(metrics.get("auroc"))),
             ("95 % interval", _span(metrics.get("auroc_low"), metrics.get("auroc_high"))),
             ("unadapted AUROC", _percent(metrics.get("unadapted_auroc"))),
-            ("stop step, chosen without labels", _amount(metrics.get("stop_step"))),
+            (f"step of the final scores: {_chosen_by(run)}", _amount(metrics.get("stop_step"))),
             ("best AUROC of any step, chosen with labels", _percent(metrics.get("oracle_auroc"))),
         ]
         if "oracle_grid_auroc" in metrics:
@@ -79,6 +80,11 @@ def _numbers(run: LoadedRun) -> Iterator[Html]:
     if rows:
         yield element("h2", "How often each head is right, over all views of the test images")
         yield table(("head", "normal images", "anomalous images"), rows, numbers=(1, 2))
+
+
+def _chosen_by(run: LoadedRun) -> str:
+    recipe = RECIPES.get(run.config.recipe)
+    return recipe.chosen_by if recipe is not None else "by its recipe"
 
 
 def _curves(run: LoadedRun) -> Iterator[Html]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pages.shared.player.story import fired_at, story_of
+from pages.shared.player.story import story_of
 from pages.shared.runs.choice import recorded_runs
 from panda_core.figures import curve_of
-from panda_core.methods.alarm import readings
+from panda_core.methods.alarm import fired, readings
 from panda_core.records import read_arrays, write_arrays
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.loaded import LoadedRun
@@ -121,7 +121,7 @@ def test_switches_and_jumps(shared_server: Any, visit: Any) -> None:
     machine.get_by_role("button", name="best AUROC").click()
     best = float(machine.evaluate(SEEN)["now"])
     assert best == max(float(value) for value in every_auroc(machine))
-    if fired_at(readings(MEASURED)) is not None:
+    if fired(MEASURED) is not None:
         machine.get_by_role("button", name="first alarm").click()
         told = machine.locator(".gauge").evaluate_all("gauges => gauges.map(gauge => gauge.title).join()")
         assert "at " + machine.locator(".step").inner_text() in told

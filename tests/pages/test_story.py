@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from pages.shared.player.story import CAPTIONS, CLAIMS, READING, fired_at, gauges_of, numbers_of, pace_of, story_of
+from pages.shared.player.story import CAPTIONS, CLAIMS, READING, gauges_of, numbers_of, pace_of, story_of
 from pages.shared.player.time_machine import machine_data
 from pages.shared.runs.choice import find_run, recorded_runs
 from panda_core.events import Evaluated
@@ -118,7 +118,8 @@ def test_the_alarm_is_a_gauge() -> None:
     assert gauge["name"] == "Neighbours kept" and len(gauge["shares"]) == len(gauge["told"]) == len(drawn.steps)
     for share, line, reading in zip(gauge["shares"], gauge["lines"], alarms, strict=True):
         assert share == pytest.approx(reading.structure.value, abs=1e-3) and line == reading.structure.line
-    assert gauge["fired"] is None or gauge["fired"] >= (fired_at(alarms) or 0)
+    below = [place for place, reading in enumerate(alarms) if (reading.structure.value or 0) < reading.structure.line]
+    assert gauge["fired"] == (below[0] if below else None)
     assert "alarm" not in story_of(drawn, alarms)[-1]
     assert gauges_of(readings([event(0, 1.0, None, 1e6)]))[1]["told"] == ["6.0, line 3.0"]
     assert gauges_of([]) == []

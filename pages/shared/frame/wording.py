@@ -104,10 +104,8 @@ def recipe(key: str) -> str:
 
 
 def stop_rule(key: str) -> str:
-    """Return what chose the step that gave a run its final scores: a rule of its recipe, or the length asked for."""
-    row = RECIPES.get(key)
-    words = {"last": "fixed length", "ses": "each image its own step", "alarm": "stopped by the alarm"}
-    return words.get(row.stop, row.stop) if row is not None else ""
+    """Return what chose the step that gave a run its final scores; "" for a recipe that is not known here."""
+    return RECIPES[key].chosen_by if key in RECIPES else ""
 
 
 def sentence(text: str) -> str:

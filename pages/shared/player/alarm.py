@@ -7,9 +7,8 @@ import streamlit as st
 from pages.shared.frame import wording
 from pages.shared.frame.charts import show as show_figure
 from pages.shared.frame.glossary import tip
-from pages.shared.player.story import fired_at
 from panda_core.figures import alarm_figure, curve_of
-from panda_core.methods.alarm import FALL, KEPT, ROUNDING, readings
+from panda_core.methods.alarm import FALL, KEPT, ROUNDING, fired
 from panda_core.runs.loaded import LoadedRun
 
 WORDS = f"""
@@ -20,7 +19,7 @@ that need neither, at every measurement:
   much of its nearest third is as it was at step 0? By chance alone a third would be: that counts as 0 %. The line lies
   at {100 * KEPT:.0f} %. Lost neighbours alone are no lost detection: images may fall together while anomalies stay out.
 - **Strange copies told apart.** Copies of held-out normal images, made strange, stand in for anomalies. The line lies
-  {FALL:g} below the best AUROC that they had so far.
+  {FALL:g} below the best AUROC that they had so far. Below it the alarm fires: detection suffers.
 - **Digits left.** Features have seven digits. Where normal images differ by less than {ROUNDING:,.0f} rounding errors,
   three digits, distances soon are rounding alone.
 """
@@ -35,22 +34,19 @@ def show_alarm(run: LoadedRun) -> None:
     if evaluated[0].neighbour_overlap is None:
         st.caption("This run is older than the alarm: its neighbours were not recorded.")
         return
-    curve, told = curve_of(evaluated, last_step=run.config.steps), readings(evaluated)
-    fired = fired_at(told)
-    happened = "No gauge fell below its line."
-    if fired is not None:
-        happened = f"A gauge fell below its line at step {evaluated[fired].step}: {told[fired].state}."
+    curve, place = curve_of(evaluated, last_step=run.config.steps), fired(evaluated)
+    happened = "The alarm never fired." if place is None else f"The alarm fired at step {evaluated[place].step}."
     st.markdown("**What it saw in this run**", help=tip("alarm"))
     show_figure(
-        alarm_figure(curve, kept=KEPT, fired=fired),
+        alarm_figure(curve, kept=KEPT, fired=place),
         key="alarm-chart",
         alt=f"How much of the neighbourhoods of step 0 is left, over optimiser steps. {happened}",
     )
     known = [event.auroc for event in evaluated if event.auroc is not None]
     judged = ""
-    if known and fired is not None and evaluated[fired].auroc is not None:
+    if known and place is not None and evaluated[place].auroc is not None:
         judged = (
-            f" Labels show whether that was early enough: the AUROC is {wording.auroc(evaluated[fired].auroc)} there, "
+            f" Labels show whether that was early enough: the AUROC is {wording.auroc(evaluated[place].auroc)} there, "
             f"{wording.auroc(max(known))} at its best, and {wording.auroc(known[-1])} at the end."
         )
     st.markdown(happened + judged)

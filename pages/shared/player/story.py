@@ -192,11 +192,6 @@ def gauges_of(alarms: Sequence[Reading]) -> list[dict[str, Any]]:
     return found
 
 
-def fired_at(alarms: Sequence[Reading]) -> int | None:
-    """Return the first place at which the alarm is not content, or None."""
-    return next((place for place, reading in enumerate(alarms) if reading.state != HEALTHY), None)
-
-
 def _place(value: float, low: float, high: float) -> float:
     return round((min(max(value, low), high) - low) / (high - low), 4)
 

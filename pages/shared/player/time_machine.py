@@ -12,7 +12,7 @@ import streamlit as st
 from pages.shared.frame import wording
 from pages.shared.frame.teaching import hidden_panels
 from pages.shared.frame.thumbnails import embedded
-from pages.shared.player.story import fired_at, gauges_of, pace_of, story_of
+from pages.shared.player.story import gauges_of, pace_of, story_of
 from pages.shared.player.time_machine_maps import film_of, find_maps, same_images
 from pages.shared.runs.choice import find_run
 from pages.shared.runs.images import find_images, tile
@@ -89,7 +89,8 @@ def machine_data(run: LoadedRun, maps: LoadedRun | None = None) -> dict[str, Any
     for image in data["twelve"]:
         image |= _picture(run, image["row"], image["anomalous"])
     words = story_of(curve, alarms)
-    jumped = jumps(curve, fired_at(alarms))
+    first = fired(run.evaluated)
+    jumped = jumps(curve, None if first is None else int(np.searchsorted(places, first)))
     if not _rule_stopped(run):
         jumped["stop"] = None
     story = {"words": words, "pace": pace_of(curve, words), "gauges": gauges_of(alarms), "jumps": jumped}

@@ -43,6 +43,8 @@ def show_results(run: LoadedRun) -> None:
         f"{wording.count(metrics.get('train_images', 0) - held_out, 'normal image')}; "
         f"{held_out} held out to set the threshold."
     )
+    if reason := metrics.get("end_reason"):
+        st.caption(f"It ended before its last step. {wording.sentence(str(reason))}")
     fisher = run.environment.get("fisher")
     if fisher:
         st.caption(f"What the weights are worth: {wording.sentence(str(fisher))}.", help=tip("fisher_images"))
