@@ -21,7 +21,14 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from pages.shared.forms.presets import EXAMPLE, PRESETS, STRENGTHS, elastic_settings, strength_key  # noqa: E402
+from pages.shared.forms.presets import (  # noqa: E402
+    EXAMPLE,
+    PRESETS,
+    STRENGTHS,
+    elastic_settings,
+    ship_settings,
+    strength_key,
+)
 from pages.shared.player.time_machine_maps import maps_config  # noqa: E402
 from panda_core.config import RunConfig  # noqa: E402
 from panda_core.errors import DataMissing  # noqa: E402
@@ -36,10 +43,17 @@ RECORDED = ROOT / "assets" / "recorded"
 DROPPED = ("checkpoints", "galleries", "momentum", "banks", "space.safetensors", "lock", "stop", "output.log")
 KEEPS = {"segment-elpv-mono": ("banks",)}  # run -> what is kept of those: its detector judges what people paint
 NEIGHBOURS = ("neighbours", "neighbour_distances")  # left out of what is there for its curves alone
-PATCHES = ("origins_", "distances_")  # left out of what is there for the heatmap of the time machine alone
+PATCHES = ("origins_", "distances_", "cells")  # left out of what is there for the heatmap of the time machine alone
 MOST_BYTES = 8_000_000
-SHORT: dict[str, Any] = {"image_size": 64, "lr": 20.0, "steps": 75, "eval_every": 5, "train_limit": 120}
-CIFAR_CLASSES = ("automobile", "horse", "ship")
+PLAIN: dict[str, Any] = {
+    "recipe": "panda-early",
+    "image_size": 64,
+    "batch_size": 16,
+    "steps": 80,
+    "eval_every": 5,
+    "set": {"cut": "blocks.2", "weight_decay": 0.0},
+}
+CIFAR_CLASSES = ("automobile", "horse")  # of which adapting in the default space only takes
 WITH_MAPS = {"break-elpv-mono": "maps-elpv-mono"}  # run -> the maps with each of its checkpoints, recorded with it
 
 
@@ -53,18 +67,18 @@ def recordings() -> dict[str, RunConfig]:
     for strength in STRENGTHS:
         name = f"Elastic weights, strength {strength:,.0f}"
         runs[strength_key(strength)] = RunConfig(name=name, **fields_of(elastic_settings(strength)))
-    runs["break-elpv-mono"] = RunConfig(
-        name="Solar cells", dataset="elpv", normal_class="mono", test_limit=150, set={"cut": "blocks.2"}, **SHORT
-    )
-    for normal_class in CIFAR_CLASSES:
-        runs[f"break-cifar10-{normal_class}"] = RunConfig(
-            name=f"CIFAR-10, {normal_class}",
-            dataset="cifar10",
-            normal_class=normal_class,
-            test_limit=200,
-            set={"cut": "blocks.2"},
-            **SHORT,
-        )
+    for key, recipe, name in (
+        ("break", "panda-early", "Ships, nothing held"),
+        ("ses", "panda-ses", "Ships, sample-wise stopping"),
+        ("ewc", "panda-ewc", "Ships, elastic weights"),
+    ):
+        runs[f"{key}-cifar10-ship"] = RunConfig(name=name, **fields_of(ship_settings(recipe)))
+    solar: dict[str, Any] = {"dataset": "elpv", "normal_class": "mono", "train_limit": 150, "test_limit": 150}
+    # In the raw space of the paper, in which adapting solar cells helps.
+    runs["break-elpv-mono"] = RunConfig(name="Solar cells", feature_norm="none", lr=10.0, **solar, **PLAIN)
+    for name in CIFAR_CLASSES:
+        task: dict[str, Any] = {"dataset": "cifar10", "normal_class": name, "train_limit": 200, "test_limit": 200}
+        runs[f"break-cifar10-{name}"] = RunConfig(name=f"CIFAR-10, {name}", lr=3.0, **task, **PLAIN)
     return runs | {"segment-elpv-mono": RunConfig(**EXAMPLE)}
 
 

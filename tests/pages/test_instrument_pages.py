@@ -289,7 +289,7 @@ def test_a_teacher_hides_locks_and_enlarges_by_address(open_page: Any) -> None:
     assert ways <= {link.proto.label for link in at.get("page_link")}
 
 
-@pytest.mark.parametrize("strength", ["0", "10", "100000", "banana"])
+@pytest.mark.parametrize("strength", ["0", "10", "10000", "banana"])
 def test_every_strength_shows_its_layers(strength: str, open_page: Any) -> None:
     """A recorded run without the Fisher information or the displacement that the page is about."""
     at = open_page("elastic", strength=strength)

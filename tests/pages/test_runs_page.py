@@ -166,14 +166,14 @@ def test_recorded_runs_read_like_any_run() -> None:
 
     folders = list_runs(recorded_runs())
     assert len(folders) == len(list(RECORDED.iterdir())) >= 15
-    (broken,) = [folder for folder in folders if folder.run_id == "break-digits-9"]
+    (broken,) = [folder for folder in folders if folder.run_id == "break-cifar10-ship"]
     run = LoadedRun(broken)
     values = [event.auroc for event in run.evaluated]
     ratios = [event.anomalous_ratio for event in run.evaluated]
     assert len(values) >= 15 and run.evaluated[0].step == 0
     assert max(values) > values[0] + 0.02
-    assert values[-1] < max(values) - 0.2
-    assert ratios[-1] < 0.8 * max(ratios)
+    assert values[-1] < max(values) - 0.09
+    assert ratios[-1] < 0.85 * max(ratios)
     assert run.images("test").names[0] == run.split.test[0]
     assert sum(path.stat().st_size for path in RECORDED.iterdir()) < 8_000_000
     for path in recorded_runs().rglob("*.json*"):

@@ -18,7 +18,7 @@ from panda_core.runs.folder import ENDED, RunFolder
 from panda_core.runs.loaded import LoadedRun
 
 LOOK_EVERY = 1.0  # seconds
-RECORDED = ("break-digits-9", "ses-digits-9", "ewc-digits-9")
+RECORDED = ("break-cifar10-ship", "ses-cifar10-ship", "ewc-cifar10-ship")
 FORMER = "duel_"  # of the query parameters of a form that stood here once
 
 
