@@ -57,7 +57,7 @@ FISHER = {
         default=1e4,
         low=0.0,
         high=1e12,
-        help="weight of the penalty (1 for bundled networks)",
+        help="weight of the penalty (10 for bundled networks)",
         plain="How firmly the weights that matter for ImageNet are held at their pretrained values.",
     ),
     "fisher_images": Option(

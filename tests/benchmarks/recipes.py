@@ -105,7 +105,7 @@ def mean_figures(recipe: str, found: list[float], frozen: list[float], started: 
     steps = find_recipe(recipe).steps
     how = f"{steps} steps; " if steps else ""
     how += f"checkpoints every {EVERY} of them; " if recipe in ("panda-ses", "panda-alarm") else ""
-    how += "strength 1, chosen without labels; " if recipe == "panda-ewc" else ""
+    how += "strength 10, chosen without labels; " if recipe == "panda-ewc" else ""
     if find_recipe(recipe).feature_norm is not None:
         how += f"in its own space, where the unadapted network has {statistics.mean(started):.2f}; "
     how += f"{_by_class(found)}; {HOW_LARGE}"
