@@ -147,7 +147,7 @@ def _fill(
     if file is None:
         raise PandaError(
             f"None of the {len(images)} images of the {split} split could be decoded; "
-            f"the first: {skipped[0][1] if skipped else 'the split is empty'}. Check the files."
+            f"the first: {skipped[0][1].rstrip('.') if skipped else 'the split is empty'}. Check the files."
         )
     file.flush()  # type: ignore[attr-defined]
     # No reasons: they name files, and the next to find this entry may be another user with files of other names.
