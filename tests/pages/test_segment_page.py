@@ -198,6 +198,16 @@ def test_every_way_of_drawing(dataset: str, held_out: int, open_page: Any, make_
     assert len(pictures) == len(ways.options)
 
 
+def test_an_older_address_shows_what_it_did(open_page: Any, make_maps: Any) -> None:
+    """Links that were made when choices were written without a capital, and now fall back to the first choice."""
+    folder = make_maps()
+    query = {"map_way": "contour", "map_order": "lowest score first", "map_group": "normal"}
+    at = open_page("segment", run=folder.run_id, **query)
+    assert at.segmented_control(key="map_way").value == "contour"
+    assert at.selectbox(key="map_order").value == "lowest score first"
+    assert {tile["truth"] for tile in tiles(at)} == {"normal"}
+
+
 def test_gallery_groups(make_maps: Any) -> None:
     """A filter that shows other images than its name says."""
     from pages.shared.segment.gallery import HIGHEST, LOWEST, ordered
