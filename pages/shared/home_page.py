@@ -69,6 +69,7 @@ def _film(films: dict[str, LoadedRun]) -> None:
             help=tip("film"),
             required=True,
             label_visibility="collapsed",
+            wrap=True,
         )
     address(CHOSEN, "" if run_id == next(iter(films)) else run_id)
     run = films[run_id]

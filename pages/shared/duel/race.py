@@ -52,7 +52,7 @@ def duel_data(runs: Sequence[LoadedRun]) -> dict[str, Any]:
         shown.append(
             {name: data[name] for name in _NEEDED}
             | {"label": label_of(run), "colour": colour, "at": at, "until": steps.index(data["steps"][-1])}
-            | {"rule": wording.stop_rule(run.config.recipe)}
+            | {"rule": wording.stop_rule(run.config.recipe, run.metrics or {})}
             | {"final": (run.metrics or {}).get("auroc"), "state": run.state().state}
         )
     return {

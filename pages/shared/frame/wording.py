@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from panda_core.config import RunConfig
 from panda_core.few_shot.table import GENERALISERS
@@ -103,9 +104,15 @@ def recipe(key: str) -> str:
     return titles.get(key, key)
 
 
-def stop_rule(key: str) -> str:
-    """Return what chose the step that gave a run its final scores; "" for a recipe that is not known here."""
-    return RECIPES[key].chosen_by if key in RECIPES else ""
+def stop_rule(key: str, metrics: Mapping[str, Any]) -> str:
+    """Return what chose the step of a run's final scores; "" for a recipe that is not known here.
+
+    metrics: final ones of the run, which may have ended before the length that was asked for.
+    """
+    row = RECIPES.get(key)
+    if row is None:
+        return ""
+    return "ended early" if row.stop == "last" and metrics.get("end_reason") else row.chosen_by
 
 
 def sentence(text: str) -> str:

@@ -89,13 +89,16 @@ class Chart {
   }
 
   draw(position) {
+    const { steps } = this.data;
+    const from = Math.floor(position);
+    const there = this.x(steps[from] + ((steps[from + 1] ?? steps[from]) - steps[from]) * (position - from));
+    for (const end of ["x1", "x2"]) this.here.setAttribute(end, there);
     this.lines.forEach((line, index) => {
       const [past, dot, name] = this.parts[index];
       past.setAttribute("d", this.path(line, position));
       const [step, value] = this.at(line, position);
       const [x, y] = [this.x(step), this.y(value)];
       dot.setAttribute("transform", `translate(${x} ${y})`);
-      for (const end of ["x1", "x2"]) this.here.setAttribute(end, x);
       if (!name) return;
       const right = x > this.x(this.data.steps[this.data.steps.length - 1]) * 0.7;
       name.setAttribute("x", right ? x - 9 : x + 9);

@@ -53,4 +53,4 @@ def show_results(run: LoadedRun) -> None:
 def _where(run: LoadedRun) -> str:
     """Return which step gave the final scores, and what chose it: a rule, or the length that was asked for."""
     step = wording.step((run.metrics or {}).get("stop_step"))
-    return f"step {step}, {wording.stop_rule(run.config.recipe)}"
+    return f"step {step}, {wording.stop_rule(run.config.recipe, run.metrics or {})}"
