@@ -174,7 +174,10 @@ def test_recorded_runs_read_like_any_run() -> None:
     assert max(values) > values[0] + 0.02
     assert values[-1] < max(values) - 0.09
     assert ratios[-1] < 0.85 * max(ratios)
-    assert run.images("test").names[0] == run.split.test[0]
+    (digits,) = [
+        LoadedRun(folder) for folder in folders if folder.run_id == "break-digits-9"
+    ]  # its data are always here
+    assert digits.images("test").names[0] == digits.split.test[0]
     assert sum(path.stat().st_size for path in RECORDED.iterdir()) < 8_000_000
     for path in recorded_runs().rglob("*.json*"):
         text = path.read_text(encoding="utf-8")
