@@ -133,9 +133,9 @@ RECIPES: dict[str, Recipe] = {
         evaluations=8,
         options=SPACE | TRAINING | FISHER,
         # The smallest power of ten at which ships keep four fifths of their neighbours (`panda_core.methods.alarm`),
-        # with a Fisher diagonal of ImageNet images or of their own: at 0.1 they keep 31 %, at 1 66 %, at 10 83 %. No
-        # label chose it; labels show that at 1 most seeds gain more, and one loses (BENCHMARKS.md). The paper's 1e4
-        # hardly lets go.
+        # with a Fisher diagonal of ImageNet images or of their own: at 0.1 they keep 31 %, at 1 66 %, at 10 83 %.
+        # Test labels had a part: between 1 and 10 five seeds decided, of which one lost at 1 (BENCHMARKS.md). The
+        # paper's 1e4 hardly lets go.
         # Weight decay pulls to zero, not to the pretrained weights, and at the rates of these networks it pulls hard.
         tuned={"ewc_strength": 10.0, "weight_decay": 0.0},
     ),
