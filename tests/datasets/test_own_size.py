@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -25,6 +26,25 @@ def test_the_side_follows_the_pictures(tmp_path: Path, width: int, height: int, 
     assert resolve(config).image_size == find_dataset(config.dataset).image_size == side
     assert resolve(config.replace(image_size=96)).image_size == 96
     assert resolve(config.replace(backbone="lenet", recipe="deep-svdd")).image_size == 32, "its network takes no other"
+
+
+def test_deep_samples_have_a_size_too(tmp_path: Path) -> None:
+    """TIFFs that Pillow does not open counted as no picture at all, and were learned at 128 px however large."""
+    samples = np.random.default_rng(0).random((200, 200))  # float64
+    for number in range(4):
+        assert cv2.imwrite(str(tmp_path / f"{number}.tif"), samples)
+    assert find_dataset(f"folder:{tmp_path}").image_size == 192
+
+
+def test_pictures_that_sort_first_do_not_stand_for_all(tmp_path: Path) -> None:
+    """Sixty small or broken files, first by their names, that decided for two hundred large ones."""
+    (tmp_path / "a").mkdir()
+    for number in range(200):
+        small = number < 60 and number % 2
+        Image.new("L", (16, 16) if small else (240, 200), number).save(tmp_path / "a" / f"{number:03d}.png")
+        if number < 60 and not small:
+            (tmp_path / "a" / f"{number:03d}.png").write_bytes(b"no image")
+    assert find_dataset(f"folder:{tmp_path / 'a'}").image_size == 192
 
 
 def test_images_handed_over_are_learned_at_the_side_of_a_folder_of_them(tiny_backbone: str) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from panda_core.datasets.io.decoding import open_file, open_image
+from panda_core.datasets.io.headers import stored_size
+from panda_core.datasets.io.smaller import looked_at
 from panda_core.errors import UnreadableImage
 
 STEP = 32  # networks halve an image five times
@@ -16,7 +17,6 @@ SMALLEST = 128  # of which smaller pictures are enlarged: CIFAR-10 with its 32 p
 # and 288 px: photographs of animals, 256 px, four kinds, 93.8 95.5 96.9 96.9 96.7; solar cells, 300 px, 94.8 94.4 93.4
 # 93.3 92.9; magnetic tiles, of 100 to 500 px, 90.2 89.6 89.2 89.4 -; white blood cells 90.2 90.3 91.2 90.6 90.8.
 LARGEST = 192
-LOOKED_AT = 50  # images whose sizes stand for all
 
 
 def learning_side(short_side: int) -> int:
@@ -25,12 +25,12 @@ def learning_side(short_side: int) -> int:
 
 
 def typical_file_side(paths: Sequence[Path]) -> int:
-    """Return the median short side, in pixels, of the first images whose head can be read; 1 where none can."""
+    """Return the median short side, in pixels, of `looked_at` image files; 1 where no head can be read."""
     sides = []
-    for path in paths[:LOOKED_AT]:
+    for row in looked_at(len(paths)):
         try:
-            with open_file(path, path.name) as file:
-                sides.append(min(open_image(file, path.name).size))
+            (width, height), _ = stored_size(paths[row], paths[row].name)
         except UnreadableImage:  # named elsewhere, when the images are read
             continue
+        sides.append(min(width, height))
     return int(np.median(sides)) if sides else 1
