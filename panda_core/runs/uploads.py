@@ -30,6 +30,7 @@ from panda_core.datasets.own.images import Source, Understood, write_images
 from panda_core.datasets.own.layout import IMAGES, NAMES
 from panda_core.errors import PandaError, UsageError
 from panda_core.records import cannot_write, read_json, write_json
+from panda_core.runs.deleted import ASIDE
 from panda_core.runs.folder import ENDED, RunFolder, list_runs
 from panda_core.runs.launch import end_check, end_comparing
 
@@ -154,14 +155,15 @@ def delete_check(output: Path) -> None:
 
 
 def delete_everything(token: str) -> None:
-    """Remove an upload, all runs that learned from it, and all images that these have judged.
+    """Remove an upload, all runs that learned from it, those put aside too, and all images that these have judged.
 
     Refused, with nothing removed, while one of these runs waits or computes. What cannot be removed raises: whoever
     asks for it must not be told that it is gone.
     """
     if not _TOKEN.fullmatch(token):
         raise UsageError("There is no such upload. It may have been removed already.")
-    runs = [folder for folder in list_runs(default_runs_dir()) if token == _read_upload_of(folder)]
+    places = (Path(default_runs_dir()), Path(default_runs_dir()) / ASIDE)
+    runs = [folder for place in places for folder in list_runs(place) if token == _read_upload_of(folder)]
     if any(folder.state().state not in ENDED for folder in runs):
         raise UsageError("A run that waits or computes needs these images. Stop it first.")
     for folder in runs:

@@ -14,6 +14,7 @@ from PIL import Image
 from panda_core.config import RunConfig
 from panda_core.datasets import image_files
 from panda_core.errors import PandaError, UsageError
+from panda_core.runs.deleted import put_aside
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.uploads import (
     Upload,
@@ -179,6 +180,17 @@ def test_everything_of_mine_is_gone_from_the_disk(folders: Path) -> None:
     delete_check(public.checks("b" * 32))
     assert not any(path.is_dir() for path in (other.path, references.path, public.checks("b" * 32)))
     assert "photo" not in everything_below(folders) and public.path.is_dir()
+
+
+def test_a_run_that_can_still_be_brought_back_is_gone_too(folders: Path) -> None:
+    """What was learned from photos, and photos that it judged, that come back after *Delete everything*."""
+    mine, judged = (dropped(seed) for seed in range(2))
+    run = run_on(mine, "finished", folders / "runs")
+    run.checks("a" * 32).mkdir(parents=True)
+    note_check(run.checks("a" * 32), judged)
+    aside = put_aside(run)
+    delete_everything(mine.token)
+    assert not any(path.exists() for path in (aside, mine.path, judged.path))
 
 
 def test_nothing_is_deleted_under_a_run_that_computes(folders: Path) -> None:
