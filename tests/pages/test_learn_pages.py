@@ -35,6 +35,15 @@ def test_a_prepared_link_opens_what_it_says(kind: str, open_page: Any) -> None:
         assert at.number_input(key="lr").disabled and not [b for b in at.button if b.key.startswith("preset-")]
 
 
+def test_a_link_for_a_projector_can_be_tried(open_page: Any) -> None:
+    """The page broke as soon as the bright page was chosen: no page link takes what leaves out the frame."""
+    at = open_page("links")
+    at.toggle(key="projector").set_value(True).run()
+    assert not at.exception
+    tried = at.get("link_button")[0].proto
+    assert tried.url == at.code[0].value and "embed=true" in tried.url
+
+
 def test_every_panel_and_lock_has_a_name() -> None:
     """A choice that shows the key of a panel, or a panel that cannot be left out."""
     assert set(NAMES) == set(PANELS) and "" in LOCKS

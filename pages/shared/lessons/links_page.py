@@ -10,7 +10,6 @@ from pages.shared.forms.named import choose_named, choose_several
 from pages.shared.forms.presets import PRESETS, query_of
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
-from pages.shared.frame.router import page_path
 from pages.shared.frame.teaching import PANELS
 from pages.shared.lessons.content import all_lessons
 from pages.shared.runs.choice import has_maps, recorded_runs
@@ -85,8 +84,10 @@ def show() -> None:
     page, query = link_of(known[opened][1], hidden, lock, large=large, projector=projector)
     with right, st.container(border=True):
         st.markdown("**The link**")
-        st.code(f"{_origin()}/{page}?{urlencode(query)}", language=None, wrap_lines=True)
-        st.page_link(page_path(page), label="Try it here", icon=":material/open_in_new:", query_params=query)
+        address = f"{_origin()}/{page}?{urlencode(query)}"
+        st.code(address, language=None, wrap_lines=True)
+        # In a tab of its own, where what it hides ends with it; a page link would refuse a projector's `embed`.
+        st.link_button("Try it", address, icon=":material/open_in_new:", type="tertiary")
         st.caption(
             "What a link hides, locks or enlarges holds until another link says otherwise, or the tab is closed."
         )
