@@ -21,7 +21,7 @@ Level = Literal["unknown", "none", "some", "good"]
 
 @dataclasses.dataclass(frozen=True)
 class Trust:
-    """How far to trust a detector. level: from "none", no better than guessing, to "good". sentence: in words."""
+    """How far to trust a detector. level: from "none", perhaps guessing, to "good". sentence: in words."""
 
     level: Level
     sentence: str
@@ -57,7 +57,7 @@ def judged(value: float | None, low: float | None, high: float | None, *, normal
         )
     if low <= 0.5:
         return Trust(
-            "none", f"{told}: no better than guessing. Try finer detail, more good images, or the other method."
+            "none", f"{told}: perhaps no better than guessing. Try finer detail, more good images, or the other method."
         )
     if low < GOOD or min(normal, anomalous) < ENOUGH:
         return Trust("some", f"{told}: better than guessing. {seen} leave open how much: drop more of both.")

@@ -46,7 +46,7 @@ class Detail:
         seen = f"Photos of {width:,} × {height:,} px are looked at as {self.side} × {self.side} px"
         if self.narrowest > 1:
             seen += f": a scratch narrower than about {self.narrowest:,} px of the photo is lost"
-        return f"{seen}. Its map has cells of {self.cell:,} px." if maps else f"{seen}."
+        return f"{seen}. Their maps have cells of {self.cell:,} px." if maps else f"{seen}."
 
 
 def detail_of(photo: tuple[int, int], image_size: int, *, maps: bool = True) -> Detail:

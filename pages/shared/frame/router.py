@@ -131,7 +131,8 @@ def route() -> None:
         st.Page(page_path(name), title=title, icon=f":material/{icon}:", url_path=name, help=about, visibility="hidden")
         for name, title, icon, about in behind
     ]
-    page = st.navigation([*doors, *rooms], position="top")
+    framed = not st.context.is_embedded  # a projector's link asks for the page alone
+    page = st.navigation([*doors, *rooms], position="top" if framed else "hidden")
     name = page.url_path or "home"
     viewed = "run" in st.query_params and name == "segment"  # then a view of that run, as the film is
     door = "Runs" if viewed else door_of(name)
@@ -141,7 +142,7 @@ def route() -> None:
     _sweep_uploads()
     token = _routed.set(True)
     try:
-        if not viewed:
+        if framed and not viewed:
             _show_rooms(door, name)
         page.run()
     except PandaError as error:  # what no page is prepared for: one sentence, and the next step, in place of a crash
