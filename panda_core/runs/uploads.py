@@ -16,16 +16,14 @@ import contextlib
 import dataclasses
 import math
 import os
-import re
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from panda_core.config import RunConfig, default_cache_dir, default_runs_dir
+from panda_core.config import default_runs_dir
 from panda_core.datasets.io.places import uploads_folder
-from panda_core.datasets.own.folder import PREFIX
 from panda_core.datasets.own.images import Source, Understood, write_images
 from panda_core.datasets.own.layout import IMAGES, NAMES
 from panda_core.errors import PandaError, UsageError
@@ -33,12 +31,11 @@ from panda_core.records import cannot_write, read_json, write_json
 from panda_core.runs.deleted import ASIDE
 from panda_core.runs.folder import ENDED, RunFolder, list_runs
 from panda_core.runs.launch import end_check, end_comparing
+from panda_core.runs.owner import TOKEN, upload_of
 
 ABOUT = "upload.json"
 JUDGED = "photos.json"  # in the folder of a check: the tokens of the uploads it looks at
 IN_USE = 3600.0  # seconds in which an upload is not removed for want of space
-_TOKEN = re.compile(r"[0-9a-f]{16,64}")
-_LEARNED = re.compile(rf"(?:^|/)uploads/({_TOKEN.pattern})(?:/|$)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +97,7 @@ def keep_upload(sources: Iterable[Source], tell: Callable[[int], object] = lambd
 def find_upload(token: str) -> Upload | None:
     """Return the upload called exactly `token`, or None; it counts as used now. Paths and other tricks are none."""
     path = uploads_folder() / token
-    if not _TOKEN.fullmatch(token) or path.is_symlink() or not path.is_dir():
+    if not TOKEN.fullmatch(token) or path.is_symlink() or not path.is_dir():
         return None
     try:
         record = read_json(path / ABOUT)
@@ -118,7 +115,7 @@ def find_upload(token: str) -> Upload | None:
 def delete_upload(token: str) -> None:
     """Remove an upload; refused while a queued or running run needs it."""
     path = uploads_folder() / token
-    if not _TOKEN.fullmatch(token) or not path.is_dir():
+    if not TOKEN.fullmatch(token) or not path.is_dir():
         raise UsageError("There is no such upload. It may have been removed already.")
     check_free(token)
     _remove(path)
@@ -140,7 +137,7 @@ def uploads_of_check(output: Path) -> dict[str, str]:
     """Return the tokens that `note_check` wrote: "upload", and "references" of a new class; {} where there are none."""
     with contextlib.suppress(PandaError, AttributeError):
         record = read_json(output / JUDGED).items()
-        return {str(role): str(token) for role, token in record if _TOKEN.fullmatch(str(token))}
+        return {str(role): str(token) for role, token in record if TOKEN.fullmatch(str(token))}
     return {}
 
 
@@ -160,7 +157,7 @@ def delete_everything(token: str) -> None:
     Refused, with nothing removed, while one of these runs waits or computes. What cannot be removed raises: whoever
     asks for it must not be told that it is gone.
     """
-    if not _TOKEN.fullmatch(token):
+    if not TOKEN.fullmatch(token):
         raise UsageError("There is no such upload. It may have been removed already.")
     places = (Path(default_runs_dir()), Path(default_runs_dir()) / ASIDE)
     runs = [folder for place in places for folder in list_runs(place) if token == _read_upload_of(folder)]
@@ -225,7 +222,7 @@ def _uploads() -> Iterator[tuple[str, Path, float]]:
     """Yield (token, folder, when it was last used). What is not named like an upload is left alone."""
     folder = uploads_folder()
     for path in folder.iterdir() if folder.is_dir() else ():
-        if _TOKEN.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+        if TOKEN.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
             with contextlib.suppress(OSError):
                 about = path / ABOUT
                 yield path.name, path, (about if about.exists() else path).stat().st_mtime
@@ -242,18 +239,3 @@ def _read_upload_of(folder: RunFolder) -> str:
     with contextlib.suppress(PandaError):
         return upload_of(folder.config()) or ""
     return ""
-
-
-def cache_of(config: RunConfig) -> Path:
-    """Return the folder for what a frozen network makes of the images of a run: an upload's own, else the cache's."""
-    token = upload_of(config)
-    return default_cache_dir() if token is None else uploads_folder() / token / "cache"
-
-
-def upload_of(config: RunConfig) -> str | None:
-    """Return the token of the upload that a run learns from, or None.
-
-    Told by the form of the path, wherever uploads lie now: a data root that has moved makes no run public.
-    """
-    match = _LEARNED.search(os.path.normpath(config.dataset.partition(PREFIX)[2]).replace(os.sep, "/"))
-    return match[1] if match else None

@@ -16,9 +16,9 @@ from panda_core.datasets import image_files
 from panda_core.errors import PandaError, UsageError
 from panda_core.runs.deleted import put_aside
 from panda_core.runs.folder import RunFolder
+from panda_core.runs.owner import cache_of, upload_of
 from panda_core.runs.uploads import (
     Upload,
-    cache_of,
     delete_check,
     delete_everything,
     delete_upload,
@@ -28,7 +28,6 @@ from panda_core.runs.uploads import (
     note_check,
     quota,
     sweep,
-    upload_of,
 )
 
 DAY = 86_400

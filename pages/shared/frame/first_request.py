@@ -20,7 +20,10 @@ SERVER = "<script>window.__streamlit = { BACKEND_BASE_URL: window.location.origi
 
 
 class FirstRequest:
-    """A layer before the server that answers requests for a page, and hands on all others."""
+    """A layer before the server that answers requests for a page, and hands on all others.
+
+    Below a base path (`server.baseUrlPath`, behind a proxy) it hands on everything: the browser looks there then.
+    """
 
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
         self.app = app
@@ -28,7 +31,13 @@ class FirstRequest:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a browser that opens a page; pages lie directly below the root, and their names have no dot."""
         name = str(scope.get("path", "")).removeprefix("/")
-        asked = scope["type"] == "http" and scope["method"] == "GET" and "/" not in name and "." not in name
+        asked = (
+            scope["type"] == "http"
+            and not st.get_option("server.baseUrlPath")
+            and scope["method"] == "GET"
+            and "/" not in name
+            and "." not in name
+        )
         if not asked or b"text/html" not in dict(scope["headers"]).get(b"accept", b""):
             await self.app(scope, receive, send)
             return

@@ -27,7 +27,8 @@ from panda_core.runs import launch as launching
 from panda_core.runs.calibration import RATE
 from panda_core.runs.folder import ENDED, RunFolder
 from panda_core.runs.loaded import LoadedRun
-from panda_core.runs.uploads import Upload, find_upload, upload_of
+from panda_core.runs.owner import upload_of
+from panda_core.runs.uploads import Upload, find_upload
 
 VIEW = "own_view"
 LEARNED, NEW, PAINT, USE = "Photos it knows", "New photos", "Paint a scratch", "Use it elsewhere"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from pathlib import Path
 from typing import Any
@@ -31,12 +30,12 @@ from panda_core.runs.arrays import MapArrays
 from panda_core.runs.calibration import RATE
 from panda_core.runs.launch import how_check_ended
 from panda_core.runs.loaded import LoadedRun
+from panda_core.runs.owner import TOKEN
 from panda_core.runs.settings import levels_of_config
 from panda_core.runs.uploads import JUDGED, Upload, find_upload, uploads_of_check
 
 SLOW = 120  # seconds without progress after which people are told that something may be wrong
 SHOWN = 24  # pictures of the highest scores
-_TOKEN = re.compile(r"[0-9a-f]{16,64}")
 
 Row = dict[str, Any]
 
@@ -67,7 +66,7 @@ def show_results(run: LoadedRun, token: str, rate: float | None, learned: Upload
 
 def check_of(run: LoadedRun, token: str) -> Path | None:
     """Return the folder of the check that an address names, or None. Paths and other tricks are none."""
-    output = run.folder.checks(token) if _TOKEN.fullmatch(token) else None
+    output = run.folder.checks(token) if TOKEN.fullmatch(token) else None
     return output if output is not None and output.is_dir() else None
 
 

@@ -21,8 +21,8 @@ from panda_core.errors import PandaError
 from panda_core.runs.calibration import RATE
 from panda_core.runs.folder import RunFolder, list_runs
 from panda_core.runs.kinds import kind_of
+from panda_core.runs.owner import upload_of
 from panda_core.runs.recorded import unpacked
-from panda_core.runs.uploads import upload_of
 
 RECORDED = ASSETS / "recorded"  # an archive for each run that comes with the program
 PARAMETER, UPLOAD = "run", "upload"  # query parameters

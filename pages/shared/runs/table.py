@@ -13,7 +13,7 @@ from panda_core.errors import PandaError
 from panda_core.figures import Curve, curve_of
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.loaded import LoadedRun
-from panda_core.runs.uploads import upload_of
+from panda_core.runs.owner import upload_of
 
 NOT_COMPARED = ("name", "runs_dir", "data_root", "device")
 

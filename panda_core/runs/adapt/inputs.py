@@ -24,7 +24,7 @@ from panda_core.records import write_atomically
 from panda_core.runs.adapt.settings import AdaptPlan, outliers_of, turns
 from panda_core.runs.calibration import calibration_rows
 from panda_core.runs.data import check_enough, original_rows
-from panda_core.runs.uploads import cache_of
+from panda_core.runs.owner import cache_of
 
 
 @dataclasses.dataclass(frozen=True)
