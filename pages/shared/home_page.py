@@ -56,7 +56,7 @@ def _film(films: dict[str, LoadedRun]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         st.markdown(
             "A pretrained network is adapted to normal images alone. At first its features get better at showing "
-            "anomalies; adapted for too long, they collapse. How soon, depends on the images.",
+            "anomalies; adapted for too long, they collapse. How soon depends on the images.",
             width=620,
         )
         asked = st.query_params.get(CHOSEN, "")
