@@ -256,3 +256,14 @@ def test_the_search_can_be_stopped() -> None:
     searching = oracle.oracle_grid(scaled(10, 3, 0), scaled(5, 3, 1), np.ones(5, np.uint8))
     assert sum(next(searching) is None for _ in range(20)) > 15  # at every fit
     searching.close()
+
+
+@pytest.mark.parametrize("count", [3, 11, 12, 13, 30])
+def test_mahalanobis_of_few_images_is_that_of_the_whole_covariance(count: int) -> None:
+    """Directions that few images do not span, left out or with another variance than the shrunk covariance gives."""
+    rng = np.random.default_rng(count)
+    features, queries = (rng.normal(2, [3.0, *np.ones(11)], (rows, 12)).astype(np.float32) for rows in (count, 5))
+    estimate = LedoitWolf().fit(features.astype(np.float64))
+    away = queries - estimate.location_
+    expected = np.einsum("qi,ij,qj->q", away, np.linalg.inv(estimate.covariance_), away)
+    np.testing.assert_allclose(MahalanobisScorer().fit(features).score(queries), expected, rtol=1e-6)
