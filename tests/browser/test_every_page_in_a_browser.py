@@ -110,3 +110,17 @@ def test_large_type_can_be_read_from_the_back_of_a_room(address: str, shared_ser
         seen.page.locator(".js-plotly-plot text").first.wait_for(timeout=60_000)
     assert seen.page.evaluate(SMALL) == []
     seen.check()
+
+
+def test_a_projector_shows_the_page_alone(shared_server: Any, visit: Any) -> None:
+    """A link "without the frame" under which the navigation stood."""
+    seen = visit()
+    page = seen.page
+    page.goto(f"{shared_server.url}/lessons?lesson=collapse&step=1&embed=true")
+    page.get_by_role("heading", name="Why it collapses", level=1).wait_for(timeout=60_000)
+    seen.settle()
+    assert page.get_by_test_id("stTopNavLink").count() == 0 and page.get_by_text("Glossary").count() == 0
+    page.get_by_role("button", name="Next step").click()
+    page.get_by_text("Why the loss did not show it").wait_for(timeout=30_000)
+    assert "embed=true" in page.url
+    seen.check()
