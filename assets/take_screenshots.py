@@ -30,7 +30,7 @@ def take(page: Any, address: str, pressed: str, target: Path) -> None:
     page.goto(address)
     page.locator("h1").first.wait_for(timeout=60_000)
     page.locator('[data-test-script-state="notRunning"]').first.wait_for(timeout=60_000)
-    page.wait_for_timeout(3000)
+    page.wait_for_timeout(8000)  # charts draw after the script has ended
     if pressed:
         page.locator(pressed).click()
         page.wait_for_timeout(500)
