@@ -1,4 +1,4 @@
-"""Figures of the recipes side by side on CIFAR-10: what adapting adds, and what collapses and what does not."""
+"""Figures of the recipes side by side on CIFAR-10: what adapting adds."""
 
 from __future__ import annotations
 
@@ -124,34 +124,6 @@ def _last(**fields: Any) -> float:
 # Weight decay comes after the clip and no penalty answers for it: at this rate it would take a fifth of every weight in
 # 200 steps, whatever holds them. Momentum would swing weights that are held past their pretrained values. So neither
 # side has them, and the elastic penalty is all in which the two differ.
-LONG: dict[str, Any] = {**SMALL, "steps": 200, "eval_every": 20, "lr": 20.0}
-ALIKE: dict[str, Any] = {"cut": "blocks.2", "momentum": 0.0, "weight_decay": 0.0}
-HELD: dict[str, Any] = {**ALIKE, "ewc_strength": 1e6}
-
-
-def collapse() -> Iterator[Figures]:
-    """Large steps for long, with and without elastic weights."""
-    for name, seed in (("cat", 0), ("dog", 0), ("horse", 0), ("dog", 1), ("horse", 1)):
-        free = _curve(normal_class=name, seed=seed, recipe="panda-early", **LONG, set=ALIKE)
-        held = _curve(normal_class=name, seed=seed, recipe="panda-ewc", **LONG, set=HELD)
-        yield fall_figures(name, seed, "without regularisation", free, "10 points or more")
-        yield fall_figures(name, seed, "the same length with EWC", held, "2 points or less")
-
-
-def fall_figures(name: str, seed: int, what: str, curve: list[tuple[int, float]], target: str) -> Figures:
-    """Return the row of how far the AUROC of a run ends under its peak. curve: (step, AUROC as a share)."""
-    peak, last = 100 * max(value for _, value in curve), 100 * curve[-1][1]
-    return (
-        f"{name}, seed {seed}, {what}: AUROC at its end under its peak",
-        f"{peak - last:.1f} points ({peak:.1f} to {last:.1f})",
-        target,
-        "both sides: 200 steps at learning rate 20, clip 0.001, no momentum, no weight decay, all stages after "
-        "blocks.2; EWC at strength 1e6, chosen on cat, at which features stay near the unadapted ones. With weight "
-        "decay, which no penalty answers for, EWC falls by 10.6 points on dog and 14.1 on horse. "
-        + HOW.replace(", seed 0", ""),
-    )
-
-
 def _curve(**fields: Any) -> list[tuple[int, float]]:
     """Return (step, AUROC) of a run; the last pair is of its final scores."""
     with tempfile.TemporaryDirectory() as folder:
