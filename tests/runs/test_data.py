@@ -27,11 +27,11 @@ def picture(seed: int) -> Image.Image:
 @pytest.fixture
 def parts(tmp_path: Path) -> Path:
     """Return a folder of normal and of defective images, in MVTec's layout."""
-    for place, count in (("train/good", 10), ("test/good", 6), ("test/bad", 4)):
+    for start, (place, count) in enumerate((("train/good", 10), ("test/good", 6), ("test/bad", 4)), start=1):
         folder = tmp_path / "parts" / place
         folder.mkdir(parents=True)
         for number in range(count):
-            picture(hash((place, number)) % 1000).save(folder / f"{number}.png")
+            picture(100 * start + number).save(folder / f"{number}.png")
     return tmp_path / "parts"
 
 

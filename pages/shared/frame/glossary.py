@@ -134,6 +134,7 @@ TERMS: dict[str, str] = _PARTS | {
     "link_lock": "Settings that cannot be changed in the Lab.",
     "link_large": "All type and charts, so that the smallest can be read from the last row.",
     "link_bright": "The light theme, without the navigation.",
+    "link_try": "Opens the link in a tab of its own, where what it hides ends with the tab.",
     "film": "Runs that came with the program.",
     "absent": "Lists what else can be used, and how to get it.",
     "recorded": "It came with the program: it can be looked at, never changed.",

@@ -87,7 +87,7 @@ def show() -> None:
         address = f"{_origin()}/{page}?{urlencode(query)}"
         st.code(address, language=None, wrap_lines=True)
         # In a tab of its own, where what it hides ends with it; a page link would refuse a projector's `embed`.
-        st.link_button("Try it", address, icon=":material/open_in_new:", type="tertiary")
+        st.link_button("Try it", address, icon=":material/open_in_new:", type="tertiary", help=tip("link_try"))
         st.caption(
             "What a link hides, locks or enlarges holds until another link says otherwise, or the tab is closed."
         )
