@@ -18,7 +18,7 @@ from panda_core.features.trunk import activation_batch
 from panda_core.linalg import center_of, inverse_roots, principal_components
 
 BATCH = 64  # larger batches fall out of the processor's cache and are slower on two cores
-RIDGE = 0.3  # of the mean variance; see BENCHMARKS.md, "space"
+RIDGE = 0.3  # of the mean variance, among 0.1, 0.3 and 1; chosen on the curves of BENCHMARKS.md, "space"
 LEARNED = ("mean", "directions", "factors", "rest")
 SMALLEST_VARIANCE = 1e-24  # features that are all one point have none at all, and must not become infinite
 
@@ -38,7 +38,8 @@ class FeatureNorm:
     rest: (1,), by which everything outside of these directions is multiplied; None where they span all D.
 
     Whitening follows the paper's Sec. 4.2.2 with three choices it leaves open. Features are of unit length first. Each
-    eigenvalue gets a ridge, the mean over the directions that N images can span: small directions are mostly noise.
+    eigenvalue gets a ridge, `RIDGE` times the mean over the directions that N images can span: small directions are
+    mostly noise.
     N images say nothing of what lies outside of those directions, or, of many, of the `dims` largest: there the
     variance counts as the ridge alone. Nothing is left out, since anomalies differ mostly where normal images do not.
     With `rest`, D' is D and the map is symmetric (ZCA); where the directions span all, D' = K = D along them (PCA).
@@ -53,7 +54,7 @@ class FeatureNorm:
 
     @staticmethod
     def fit(kind: str, features: Tensor, level_widths: tuple[int, ...], dims: int, ridge: float = RIDGE) -> FeatureNorm:
-        """Return the norm for unadapted training features (N, D); `ridge` in mean variances."""
+        """Return the norm for unadapted training features (N, D). dims: largest K. ridge: in mean variances."""
         if kind not in ("whiten", "whiten-raw"):
             return FeatureNorm(kind, level_widths)
         scaled = _scaled(kind, features, level_widths).numpy()
@@ -76,6 +77,7 @@ class FeatureNorm:
         )
 
     def __call__(self, features: Tensor) -> Tensor:
+        """Return features (B, D) in the space: (B, D')."""
         scaled = _scaled(self.kind, features, self.level_widths)
         if self.mean is None or self.directions is None or self.factors is None:
             return scaled

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 RATE = 0.05  # share of fresh normal images that a threshold may reject, unless somebody says otherwise
 ENOUGH = 19  # 1 / RATE - 1: with fewer calibrating images no threshold can promise RATE
 SHARE = 0.1  # of the training images; PANDA, App. D splits its training features 90 / 10
-FOLDS = 20  # groups that calibrate in turn; each costs a space and a scorer of its own, less than 0.1 s
+FOLDS = 20  # groups that calibrate in turn; each costs a space and a scorer of its own, some 0.1 s
 FEWEST = 4  # training images of which one is held out
 # Scores of one image differ in the sixth digit between batches, processors and exported graphs. An image that comes
 # back after it calibrated must not be rejected by its own rounding: this share of a score counts as no difference.
@@ -249,9 +249,9 @@ def calibration_rows(reserved: np.ndarray, seed: int) -> np.ndarray:
 def in_turn(rows: np.ndarray, seed: int) -> list[np.ndarray]:
     """Return the groups, each ascending, in which training images `rows` (N,) calibrate in turn, by the others.
 
-    Empty where a tenth of them is enough to hold out, or where they are too few. The last score of all is then that of
-    a space and scorer of all N images, which are a little denser than those of the groups: it errs towards fewer
-    alarms (cross-conformal prediction: Vovk, "Cross-conformal predictors", 2015).
+    Empty where a tenth of them is enough to hold out, or where they are too few. New images are compared with all N,
+    which lie a little denser than those of a group: that errs towards fewer alarms (cross-conformal prediction: Vovk,
+    "Cross-conformal predictors", 2015).
     """
     if round(SHARE * len(rows)) >= ENOUGH or len(rows) < FEWEST:
         return []

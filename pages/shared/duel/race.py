@@ -10,6 +10,7 @@ import numpy as np
 import streamlit as st
 
 from pages.shared.frame import wording
+from pages.shared.frame.component import component
 from pages.shared.player.time_machine import machine_data
 from panda_core.figures import style
 from panda_core.runs.loaded import LoadedRun
@@ -22,12 +23,7 @@ _SCRIPTS = (
     _PLAYER / "time_machine_player.js",
     _HERE / "duel.js",
 )
-_DUEL = st.components.v2.component(
-    "panda_duel",
-    html=(_HERE / "duel.html").read_text(encoding="utf-8"),
-    css=(_PLAYER / "time_machine.css").read_text(encoding="utf-8"),
-    js="\n".join(script.read_text(encoding="utf-8") for script in _SCRIPTS),
-)
+_DUEL = component("panda_duel", _HERE / "duel.html", css=_PLAYER / "time_machine.css", scripts=_SCRIPTS)
 MOST = len(style.RUNS)  # runs under one scrubber: each has a colour
 _NEEDED = ("steps", "auroc", "anomalous_ratio", "clouds", "frame", "words")
 

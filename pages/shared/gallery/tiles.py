@@ -8,15 +8,10 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages.shared.frame.component import component
 from panda_core.figures import style
 
-_HERE = Path(__file__).parent
-_GALLERY = st.components.v2.component(
-    "panda_gallery",
-    html=(_HERE / "gallery.html").read_text(encoding="utf-8"),
-    css=(_HERE / "gallery.css").read_text(encoding="utf-8"),
-    js=(_HERE / "gallery.js").read_text(encoding="utf-8"),
-)
+_GALLERY = component("panda_gallery", Path(__file__).with_name("gallery.html"))
 SIDE = 120  # pixels of a picture
 ACCEPTED, REJECTED = "accepted", "rejected"
 

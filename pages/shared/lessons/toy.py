@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import streamlit as st
+from pages.shared.frame.component import component
 
-_HERE = Path(__file__).parent
-_TOY = st.components.v2.component(
-    "panda_toy",
-    html=(_HERE / "toy.html").read_text(encoding="utf-8"),
-    css=(_HERE / "toy.css").read_text(encoding="utf-8"),
-    js=(_HERE / "toy.js").read_text(encoding="utf-8"),
-)
+_TOY = component("panda_toy", Path(__file__).with_name("toy.html"))
 
 
 def show_toy(key: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from pages.shared.frame import wording
+from pages.shared.frame.component import component
 from pages.shared.frame.thumbnails import embedded, enlarged
 from pages.shared.gallery.tiles import Tile, show_tiles
 from pages.shared.runs.choice import find_run, has_maps
@@ -24,13 +25,7 @@ from panda_core.runs.launch import Compared, compare, open_detector
 from panda_core.runs.loaded import LoadedRun
 from panda_core.segmentation.maps import full_map
 
-_HERE = Path(__file__).parent
-_BOARD = st.components.v2.component(
-    "panda_board",
-    html=(_HERE / "board.html").read_text(encoding="utf-8"),
-    css=(_HERE / "board.css").read_text(encoding="utf-8"),
-    js=(_HERE / "board.js").read_text(encoding="utf-8"),
-)
+_BOARD = component("panda_board", Path(__file__).with_name("board.html"))
 PARTS = 6  # normal images to choose from
 SIDE = 72  # pixels of one of them
 SMALLEST = 600  # pixels of the board's longer side: a small image is drawn larger, so that strokes are smooth

@@ -10,6 +10,7 @@ import numpy as np
 import streamlit as st
 
 from pages.shared.frame import wording
+from pages.shared.frame.component import component
 from pages.shared.frame.teaching import hidden_panels
 from pages.shared.frame.thumbnails import embedded
 from pages.shared.player.story import gauges_of, pace_of, story_of
@@ -32,12 +33,7 @@ _SCRIPTS = (
     "time_machine_player.js",
     "time_machine.js",
 )
-_MACHINE = st.components.v2.component(
-    "panda_time_machine",
-    html=(_HERE / "time_machine.html").read_text(encoding="utf-8"),
-    css=(_HERE / "time_machine.css").read_text(encoding="utf-8"),
-    js="\n".join((_HERE / script).read_text(encoding="utf-8") for script in _SCRIPTS),
-)
+_MACHINE = component("panda_time_machine", _HERE / "time_machine.html", scripts=[_HERE / script for script in _SCRIPTS])
 AT = "at"  # query parameter: the step that is shown
 SIDE = 48  # pixels of a thumbnail
 

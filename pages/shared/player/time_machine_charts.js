@@ -13,10 +13,13 @@ function enlargement() {
   return parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
 }
 
+// Ticks are written as they are: 0.75 is no 0.8.
 function grid(box, ticks, y, digits) {
+  const exact = (places) => ticks.every((tick) => Math.abs(Number(tick.toFixed(places)) - tick) < 1e-9);
+  const places = [digits, digits + 1, digits + 2].find(exact) ?? digits;
   return ticks.map((tick) =>
     `<line class="grid" x1="${box.left}" x2="${box.right}" y1="${y(tick)}" y2="${y(tick)}"/>` +
-    `<text class="faint" x="${box.left - 6}" y="${y(tick) + 4 * box.k}" text-anchor="end">${tick.toFixed(digits)}</text>`).join("");
+    `<text class="faint" x="${box.left - 6}" y="${y(tick) + 4 * box.k}" text-anchor="end">${tick.toFixed(places)}</text>`).join("");
 }
 
 class Chart {

@@ -7,6 +7,7 @@ class Ranking {
   constructor(list, data, choose) {
     Object.assign(this, { list, data });
     list.replaceChildren();
+    list.closest("figure").querySelector(".absent").hidden = data.twelve.every((image) => image.picture);
     this.items = data.twelve.map((image, index) => {
       const item = document.createElement("li");
       if (image.anomalous) item.className = "odd";
