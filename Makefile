@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 READY := $(VENV)/.ready
+TOOLS := $(VENV)/.tools
 
 .PHONY: app bench lint setup test assets
 
@@ -11,16 +13,22 @@ setup: $(READY)
 # The stamp carries the requirements it was made from: a change of pins installs again.
 $(READY): requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.txt
+	$(PIP) -r requirements.txt
 	touch $(READY)
+
+# Dependency groups need a pip that is newer than the one of Python 3.11.
+$(TOOLS): $(READY) pyproject.toml
+	$(PIP) "pip>=25.1"
+	$(PIP) -r requirements.txt --group test
+	touch $(TOOLS)
 
 app: setup
 	$(BIN)/python -m streamlit run app.py
 
-test: setup
+test: $(TOOLS)
 	$(BIN)/python -m pytest
 
-lint: setup
+lint: $(TOOLS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

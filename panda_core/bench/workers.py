@@ -55,8 +55,8 @@ def workers_of(backend: str, scheduler: str | None, jobs: int | None, cells: int
         from distributed import Client, KilledWorker
     except ImportError as error:
         raise UsageError(
-            "`--backend dask` needs the packages dask and distributed. Install them with "
-            "`pip install dask distributed`, or use `--backend loky`."
+            "`--backend dask` needs the package distributed. Install it with "
+            "`pip install distributed`, or use `--backend loky`."
         ) from error
     if scheduler is None:
         raise UsageError("`--backend dask` needs the address of a cluster. Set `--scheduler tcp://HOST:8786`.")

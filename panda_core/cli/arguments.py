@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from panda_core import __version__
 from panda_core.bench.grid import built_in_grids
 from panda_core.bench.workers import BACKENDS
 from panda_core.cli import bench, data, exporting, listing, reporting, running, scoring
@@ -35,6 +36,7 @@ class _Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """Return the parser; each command's function is its `command` default."""
     root = _Parser(prog="python -m panda_core", description="Adapt pretrained features to normal images.")
+    root.add_argument("--version", action="version", version=__version__)
     commands = root.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     def add(name: str, function: Any, about: str) -> argparse.ArgumentParser:

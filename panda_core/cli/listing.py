@@ -233,7 +233,7 @@ def doctor(parsed: argparse.Namespace) -> int:
         check(f"weights of {key}", True, lambda row=backbone: row.missing() or "installed")  # type: ignore[misc]
     for key, dataset in DATASETS.items():
         look = lambda row=dataset: row.missing(Path(parsed.data_root)) or "here"  # noqa: E731
-        check(f"data set {key}", key in ("digits", "elpv"), look)
+        check(f"data set {key}", key == "digits", look)  # comes with scikit-learn
     check("cache folder", True, lambda: _writable("PANDA_CACHE_DIR"))
     check("runs folder", True, lambda: _writable("runs"))
     check("device", False, _device)

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from panda_core import __version__
 from panda_core.datasets import split_digest
 from panda_core.records import write_json
 from panda_core.runs.arrays import RunSplit
@@ -75,7 +76,7 @@ def environment(plan: Plan, fisher: str | None) -> dict[str, object]:
     """Return what the result depends on besides the config."""
     import torch
 
-    versions: dict[str, str | None] = {}
+    versions: dict[str, str | None] = {"panda_core": __version__}
     for package in PACKAGES:
         try:
             versions[package] = version(package)

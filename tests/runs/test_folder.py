@@ -35,6 +35,7 @@ def test_the_files_of_a_finished_run(digits_run: Path) -> None:
     environment = json.loads((digits_run / "environment.json").read_text())
     assert {"packages", "weights_sha256", "train_sha256", "test_sha256", "device", "threads"} <= set(environment)
     assert environment["packages"]["torch"].startswith("2.")
+    assert environment["packages"]["panda_core"] == panda_core.__version__
 
 
 def test_the_order_of_lines(digits_run: Path) -> None:
