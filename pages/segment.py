@@ -6,8 +6,6 @@ from pages.shared.frame.router import start_page
 
 start_page()
 
-from pages.shared.run.heading import show_heading_of_address  # noqa: E402
 from pages.shared.segment import page as segment_page  # noqa: E402  after the navigation: see `router`
 
-show_heading_of_address()
 segment_page.show()

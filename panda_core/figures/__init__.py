@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from panda_core.figures.curve import Curve, curve_of
 from panda_core.figures.curves import (
-    alarm_figure,
     auroc_figure,
     compare_figure,
+    copies_figure,
     distances_figure,
+    kept_figure,
     rank_figure,
     ratios_figure,
 )
@@ -21,16 +22,17 @@ __all__ = [
     "Curve",
     "MapsAt",
     "Moment",
-    "alarm_figure",
     "auroc_figure",
     "chosen_figure",
     "compare_figure",
+    "copies_figure",
     "curve_of",
     "distances_figure",
     "fisher_figure",
     "followed_figure",
     "histogram_figure",
     "jumps",
+    "kept_figure",
     "legend_figure",
     "map_film",
     "moved_figure",

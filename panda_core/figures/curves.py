@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from panda_core.errors import UsageError
 from panda_core.figures import style
 from panda_core.figures.curve import Curve
+from panda_core.methods.alarm import Gauge, Reading
 
 
 def distances_figure(curve: Curve) -> go.Figure:
@@ -92,7 +93,7 @@ def rank_figure(curve: Curve) -> go.Figure:
         curve.steps, curve.effective_rank, name="effective rank", colour=style.TRAIN, symbol="triangle-up", number=".1f"
     )
     top = style.ceiling(curve.effective_rank, room=1.1)
-    return _over_steps(go.Figure([rank]), curve, [0, top], legend=False)
+    return _over_steps(go.Figure([rank]), curve, [0, top], named=False)
 
 
 def auroc_range(curves: list[Curve]) -> list[float]:
@@ -104,32 +105,54 @@ def auroc_range(curves: list[Curve]) -> list[float]:
     return [bottom - 0.01, 1.01]
 
 
-def _over_steps(figure: go.Figure, curve: Curve, span: list[float], *, legend: bool = True) -> go.Figure:
+def _over_steps(figure: go.Figure, curve: Curve, span: list[float], *, named: bool = True) -> go.Figure:
     """Put the axes in place. The name of the vertical one is left to the heading above the chart: width is dear."""
-    style.layout(figure, legend=legend)
+    style.layout(figure, legend=False)
     figure.update_xaxes(**style.step_axis(curve.last_step))
     figure.update_yaxes(range=span, autorange=False)
     if curve.steps:
         style.add_unadapted(figure)
+    if named:
+        style.name_lines(figure)
     return figure
 
 
-def alarm_figure(curve: Curve, *, kept: float, fired: int | None) -> go.Figure:
-    """Return how much of the neighbourhoods of step 0 is left over steps, in percent.
+def kept_figure(alarm: Sequence[Reading], last_step: int) -> go.Figure:
+    """Return how much of the neighbourhoods of step 0 is left over steps, in percent, and the alarm's line."""
+    return _gauge_figure(alarm, [reading.structure for reading in alarm], last_step, "neighbours kept", 100.0)
 
-    kept: the overlap below which the alarm fires. fired: the place of the curve where it did, or None.
+
+def copies_figure(alarm: Sequence[Reading], last_step: int, fired: int | None) -> go.Figure:
+    """Return the AUROC of held-out normal images against strange copies of themselves over steps, and the alarm's line.
+
+    fired: the place of `alarm` where the AUROC first lay below the line, marked, or None.
     """
-    shares = [None if share is None else 100 * share for share in curve.neighbour_overlap]
-    figure = go.Figure(
-        [style.line(curve.steps, shares, name="neighbours kept", colour=style.RUNS[3], symbol="square", number=".0f")]
-    )
-    figure.add_hline(y=100 * kept, line={"color": style.MARK, "dash": "dot", "width": 1.5})
+    figure = _gauge_figure(alarm, [reading.detection for reading in alarm], last_step, "strange copies", 1.0)
     if fired is not None:
-        style.add_mark(figure, curve.steps[fired], "alarm", "dash", 0.86, curve.last_step)
+        style.add_mark(figure, alarm[fired].step, "alarm", "dash", 0.14, last_step)
+    return figure
+
+
+def _gauge_figure(
+    alarm: Sequence[Reading], gauges: Sequence[Gauge], last_step: int, name: str, unit: float
+) -> go.Figure:
+    steps = [reading.step for reading in alarm]
+    values = [None if gauge.value is None else unit * gauge.value for gauge in gauges]
+    number = ".0f" if unit == 100 else ".3f"
+    figure = go.Figure([style.line(steps, values, name=name, colour=style.RUNS[3], symbol="square", number=number)])
+    figure.add_scatter(
+        x=steps,
+        y=[None if gauge.value is None else unit * gauge.line for gauge in gauges],
+        name="the alarm's line",
+        mode="lines",
+        line={"color": style.MARK, "dash": "dot", "width": 1.5},
+        hovertemplate=f"%{{y:{number}}}",
+    )
     style.layout(figure, height=260, legend=False)
-    figure.update_xaxes(**style.step_axis(curve.last_step))
-    figure.update_yaxes(title="neighbours kept, %", range=[0, 105], autorange=False)
+    figure.update_xaxes(**style.step_axis(last_step))
+    figure.update_yaxes(range=[0, 1.05 * unit], autorange=False)
     style.add_unadapted(figure)
+    style.name_lines(figure)
     return figure
 
 
@@ -156,7 +179,7 @@ def compare_figure(curves: Sequence[Curve], what: Literal["auroc", "ratio"]) -> 
                 number=".3f" if what == "auroc" else ".2f",
             )
         )
-    style.layout(figure, height=320)
+    style.layout(figure, height=320, legend=False)
     figure.update_xaxes(**style.step_axis(max((curve.last_step for curve in curves), default=1)))
     if what == "auroc":
         figure.update_yaxes(title="AUROC", range=auroc_range(list(curves)), autorange=False)
@@ -165,4 +188,5 @@ def compare_figure(curves: Sequence[Curve], what: Literal["auroc", "ratio"]) -> 
         figure.update_yaxes(title="anomalous distance, training = 1", range=[0, top], autorange=False)
     if any(curve.steps for curve in curves):
         style.add_unadapted(figure)
+    style.name_lines(figure)
     return figure

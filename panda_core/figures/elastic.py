@@ -34,12 +34,13 @@ def strengths_figure(curves: Sequence[Curve], chosen: int, measure: str) -> go.F
     front = curves[chosen]
     shown = _measured(front, measure)
     figure.add_trace(style.line(front.steps, shown, name=front.label, colour=style.ANOMALOUS, symbol="square"))
-    style.layout(figure, height=300)
+    style.layout(figure, height=300, legend=False)
     figure.update_xaxes(**style.step_axis(max(curve.last_step for curve in curves)))
     ratios = [value for curve in curves for value in curve.anomalous_ratio]
     span = auroc_range(list(curves)) if measure == "auroc" else [0, style.ceiling([*ratios, 1.2], room=1.05)]
     figure.update_yaxes(range=span, autorange=False)
     style.add_unadapted(figure)
+    style.name_lines(figure)
     return figure
 
 

@@ -133,10 +133,11 @@ def followed_figure(
             steps, middles, name="normal maps end", colour=style.MARK, dash="dash", symbol="line-ew-open", number=".2f"
         )
     )
-    style.layout(figure, height=200)
+    style.layout(figure, height=200, legend=False)
     figure.update_xaxes(**style.step_axis(max(steps)))
     known = [*peaks, *(value for value in middles if value is not None)]
     figure.update_yaxes(title="highest map value", range=[0, style.ceiling(known)], autorange=False)
     figure.add_vline(x=chosen, line={"color": style.MARK, "width": 1.5, "dash": "dot"})
     style.add_unadapted(figure)
+    style.name_lines(figure)
     return figure

@@ -96,11 +96,12 @@ def spectrum_figure(singular_values: np.ndarray, unadapted: np.ndarray | None = 
             marker={"color": colour, "symbol": symbol, "size": 5},
             hovertemplate="direction %{x}: %{y:.1f} %<extra></extra>",
         )
-    style.layout(figure, height=300)
+    style.layout(figure, height=300, legend=False)
     figure.update_layout(hovermode="closest")
     last = max(8, len(singular_values)) + 1
     figure.update_xaxes(title="direction, strongest first", autorange=False, range=[0, last])
     figure.update_yaxes(title="share of the spread, %", autorange=False, range=[0, style.ceiling([top], room=1.05)])
+    style.name_lines(figure)
     return figure
 
 

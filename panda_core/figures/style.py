@@ -7,7 +7,8 @@ of at least 3 on a white and on a nearly black page. A colour never stands alone
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -95,6 +96,70 @@ def add_mark(figure: go.Figure, step: float, text: str, dash: str, height: float
         xshift=-3 if left else 3,
         font={"size": 11, "color": MARK},
     )
+
+
+NAME_WIDTH = 18  # characters of a line of a name at the end of its curve
+NAME_CHARACTER = 7  # pixels, the widest on average
+NAME_LINE = 18  # pixels of a line of a name, also where a page enlarges its type more than its charts
+
+
+def name_lines(figure: go.Figure) -> None:
+    """Write the name of each line at its end, in place of a legend; names that would meet are moved apart.
+
+    Call it last: the figure has a layout, and both axes have their ranges. A thin line leads from each end to its name.
+    """
+    layout, (left, right), (low, high) = figure.layout, figure.layout.xaxis.range, figure.layout.yaxis.range
+    tall = layout.height - layout.margin.t - layout.margin.b
+    ends = []
+    for trace in figure.data:
+        known = [(x, y) for x, y in zip(trace.x or (), trace.y or (), strict=True) if y is not None]
+        if trace.showlegend is not False and trace.name and known:
+            ends.append((trace, known[-1][0], (min(max(known[-1][1], low), high) - low) / (high - low)))
+    names = ["<br>".join(textwrap.wrap(trace.name, NAME_WIDTH)[:3]) for trace, _, _ in ends]
+    sizes = [NAME_LINE * (name.count("<br>") + 1) / tall for name in names]
+    for (trace, x, y), name, place in zip(ends, names, spread([y for *_, y in ends], sizes), strict=True):
+        figure.add_shape(
+            type="line",
+            xref="paper",
+            yref="paper",
+            x0=(x - left) / (right - left),
+            y0=y,
+            x1=1.015,
+            y1=place,
+            line={"color": trace.line.color, "width": 1, "dash": "dot"},
+        )
+        figure.add_annotation(
+            text=name,
+            xref="paper",
+            yref="paper",
+            x=1.02,
+            y=place,
+            showarrow=False,
+            xanchor="left",
+            yanchor="middle",
+            align="left",
+            font={"size": 12},
+        )
+    longest = max((len(line) for name in names for line in name.split("<br>")), default=0)
+    figure.update_layout(showlegend=False, margin={"r": 24 + NAME_CHARACTER * longest})
+
+
+def spread(wanted: Sequence[float], sizes: Sequence[float]) -> list[float]:
+    """Return places in [0, 1] in the order of those `wanted`, near them, that are apart by half the sizes of both.
+
+    Where there is no room for all, they hang out at the bottom.
+    """
+    order = sorted(range(len(wanted)), key=lambda index: -wanted[index])
+    places = [0.0] * len(wanted)
+    highest = 1.0
+    for index in order:  # from the top: none above the one before
+        places[index] = min(wanted[index], highest - sizes[index] / 2)
+        highest = places[index] - sizes[index] / 2
+    lowest = min(0.0, 1.0 - sum(sizes))
+    for index in reversed(order):  # from the bottom: none below it
+        places[index] = max(places[index], lowest + sizes[index] / 2)
+        lowest = places[index] + sizes[index] / 2
+    return places
 
 
 def marks(steps: Iterable[int], symbol: str) -> dict[str, Any]:

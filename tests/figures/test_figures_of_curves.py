@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 from typing import Any
 
@@ -15,10 +17,12 @@ from panda_core.figures import (
     auroc_figure,
     chosen_figure,
     compare_figure,
+    copies_figure,
     curve_of,
     distances_figure,
     fisher_figure,
     histogram_figure,
+    kept_figure,
     moved_figure,
     normalised_figure,
     rank_figure,
@@ -26,8 +30,11 @@ from panda_core.figures import (
     spectrum_figure,
     strengths_figure,
 )
+from panda_core.figures.style import spread
+from panda_core.methods.alarm import fired, readings
 
 STEPS = (0, 10, 20)
+COPIES = ((0, 0.8), (10, 0.9), (20, 0.7))  # step, AUROC of strange copies
 
 
 def point(step: int, *, auroc: float | None = 0.9) -> Evaluated:
@@ -112,7 +119,53 @@ def test_distances_are_ratio_times_spread() -> None:
 def test_finished_run_marks_stop_and_oracle() -> None:
     """Guards the two marks: the oracle is named so, since labels chose it."""
     notes = spec(auroc_figure(curve(metrics={"stop_step": 20, "oracle_step": 10})))["layout"]["annotations"]
-    assert {note["text"]: note["x"] for note in notes} == {"stop": 20, "oracle": 10, "unadapted": 0}
+    at_steps = {note["text"]: note["x"] for note in notes if note.get("xref") != "paper"}
+    assert at_steps == {"stop": 20, "oracle": 10, "unadapted": 0}
+
+
+def test_lines_are_named_at_their_ends_and_no_name_covers_another() -> None:
+    """Guards a reader who goes from a line to a legend and back; and ends that lie together, where names would too."""
+    runs = [short_curve(f"run {name}, sample-wise stopping", (0.9, 0.8 + name / 1000)) for name in range(4)]
+    runs[3] = short_curve("run 3, which still computes", (0.9,))
+    for figure in (compare_figure(runs, "auroc"), compare_figure(runs, "ratio"), strengths_figure(runs, 1, "auroc")):
+        assert not figure.layout.showlegend
+        notes = [note for note in figure.layout.annotations if note.xref == "paper"]
+        assert sorted(note.text.replace("<br>", " ") for note in notes) == [run.label for run in runs]
+        tall = figure.layout.height - figure.layout.margin.t - figure.layout.margin.b
+        heights = sorted((note.y * tall, 12 * (note.text.count("<br>") + 1)) for note in notes)
+        assert all(b - a >= (one + two) / 2 for (a, one), (b, two) in itertools.pairwise(heights))
+        assert len(figure.layout.shapes) == 4
+        starts = sorted(shape.x0 for shape in figure.layout.shapes)
+        assert starts[0] < 0.1 < 0.9 < starts[1]  # each where its line ends
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_names_stay_in_order_apart_and_on_the_chart(seed: int) -> None:
+    """Guards names that leave the chart, swap places, or move although nothing is near."""
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(0, 9))
+    wanted, sizes = rng.random(count) ** 3, rng.uniform(0.02, 0.1, count)
+    places = np.array(spread(wanted.tolist(), sizes.tolist()))
+    order = np.argsort(wanted, kind="stable")
+    low, high = (places - sizes / 2)[order], (places + sizes / 2)[order]
+    assert (low[1:] >= high[:-1] - 1e-9).all()
+    assert not count or (low[0] >= -1e-9 and high[-1] <= 1 + 1e-9)
+    alone = [i for i in range(count) if all(abs(wanted[i] - wanted[j]) > sizes.sum() for j in range(count) if j != i)]
+    inside = [i for i in alone if sizes.sum() < wanted[i] < 1 - sizes.sum()]
+    assert np.allclose(places[inside], wanted[inside])
+
+
+def test_the_alarm_is_drawn_with_the_gauge_that_fires() -> None:
+    """Guards a chart of the alarm that lacks what it fires by: strange copies, whose line follows their best."""
+    told = [dataclasses.replace(point(step), neighbour_overlap=0.9, stand_in_auroc=value) for step, value in COPIES]
+    alarm, at = readings(told), fired(told)
+    assert at == 2
+    copies, kept = copies_figure(alarm, 40, at), kept_figure(alarm, 40)
+    assert list(copies.data[0].y) == [value for _, value in COPIES]
+    assert list(copies.data[1].y) == pytest.approx([0.75, 0.85, 0.85])
+    assert list(kept.data[0].y) == [90.0] * 3 and list(kept.data[1].y) == [50.0] * 3
+    assert "alarm" in [note.text for note in copies.layout.annotations]
+    assert "alarm" not in [note.text for note in kept.layout.annotations]
 
 
 def test_auroc_axis_opens_below_chance() -> None:

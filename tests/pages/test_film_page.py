@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from panda_core.events import CacheProgress, Evaluated, RunStarted, Stepped
 from panda_core.runs.folder import RunFolder
+from tests.pages.conftest import component_data
 
 
 @pytest.mark.parametrize(
@@ -123,3 +125,12 @@ def test_a_computing_run_is_live(open_page: Any, make_run: Any) -> None:
     (machine,) = at.get("bidi_component")
     assert at.get("progress") and "Live" in {link.proto.label for link in at.get("page_link")}
     assert machine is not None
+
+
+def test_a_film_ends_where_its_run_is_planned_to(open_page: Any, make_run: Any) -> None:
+    """An axis that ends at the newest step: nobody sees how much of the run is still to come."""
+    folder = make_run("running", steps=200)
+    for locked, end in ((True, 200), (False, 20)):  # computing, then interrupted
+        with folder.lock() if locked else contextlib.nullcontext():
+            (film,) = component_data(open_page("instrument", run=folder.run_id), "panda_time_machine")
+        assert (film["steps"], film["end"]) == ([0, 10, 20], end)

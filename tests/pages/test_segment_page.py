@@ -316,3 +316,15 @@ def test_archive_holds_maps_and_a_harmless_table(make_maps: Any) -> None:
     np.testing.assert_allclose(kept, view.maps.full(3), atol=2e-3)
     assert float(rows[3]["score"]) == pytest.approx(view.maps.scores[3], rel=1e-5)
     assert plain_cell("=1+1") == "'=1+1" and plain_cell("@x").startswith("'") and plain_cell("cell.png") == "cell.png"
+
+
+def test_the_page_of_a_run_has_one_run(open_page: Any, make_run: Any, make_maps: Any) -> None:
+    """A choice of a run below the heading of another: which of them do the pictures belong to?"""
+    runs = {"examine": make_run(name="Plates"), "segment": make_maps(name="Plates")}
+    for page, folder in runs.items():
+        at = open_page(page, run=folder.run_id)
+        assert [title.value for title in at.title] == ["Plates"]
+        assert "Run" not in [box.label for box in at.selectbox]
+        assert "Start a run" not in str([group.options for group in at.segmented_control])
+        at = open_page(page)
+        assert "Run" in [box.label for box in at.selectbox]

@@ -7,7 +7,7 @@ export default function (component) {
   const root = parentElement.querySelector(".machine");
   if (!root || !data) return;
   const before = duels.get(root);
-  const points = JSON.stringify(data.runs.map((run) => [run.label, run.at, run.auroc.length, run.final, run.state]));
+  const points = data.end + JSON.stringify(data.runs.map((run) => [run.label, run.at, run.auroc.length, run.final, run.state]));
   let duel = before;
   if (!before || before.points !== points) {
     if (before) before.destroy();
@@ -98,15 +98,16 @@ class Duel extends Player {
       const element = this.scores[i].lastChild;
       if (element.textContent !== text) element.textContent = text;
     });
-    this.find("step").textContent = "step " + data.steps[place];
+    this.find("step").textContent = this.told(place);
     this.find("play").textContent = this.playing ? "Pause" : "Play";
     this.find("scrub").value = place;
     this.find("scrub").setAttribute("aria-valuetext", "step " + data.steps[place]);
     for (const chart of this.charts) chart.draw(this.position);
     this.clouds.forEach(([told, , cloud], i) => {
       cloud.draw(this.position, place, { autoscale: false, refit: false });
-      const { caption } = data.runs[i].words[data.runs[i].at[place]];
-      if (told.textContent !== caption) told.textContent = caption;
+      const { words, at, note } = data.runs[i];
+      const text = [words[at[place]].caption, note].filter(Boolean).join(" ");
+      if (told.textContent !== text) told.textContent = text;
     });
   }
 }

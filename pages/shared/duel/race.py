@@ -11,8 +11,10 @@ import streamlit as st
 
 from pages.shared.frame import wording
 from pages.shared.frame.component import component
-from pages.shared.player.time_machine import machine_data
+from pages.shared.player.time_machine import end_of, machine_data
+from panda_core.errors import PandaError
 from panda_core.figures import style
+from panda_core.methods.table import find_recipe
 from panda_core.runs.loaded import LoadedRun
 
 _HERE = Path(__file__).parent
@@ -25,6 +27,13 @@ _SCRIPTS = (
 )
 _DUEL = component("panda_duel", _HERE / "duel.html", css=_PLAYER / "time_machine.css", scripts=_SCRIPTS)
 MOST = len(style.RUNS)  # runs under one scrubber: each has a colour
+# Where a recipe trains as another one does, and differs in the step behind its scores: what is said below its cloud.
+_RULES = {
+    "ses": "These steps are those of a plain run; only the final scores differ: each image has its own, where it "
+    "stands out most.",
+    "alarm": "These steps are those of a plain run; only the final scores differ: they are of the unadapted network "
+    "and the step that the alarm chose.",
+}
 _NEEDED = ("steps", "auroc", "anomalous_ratio", "clouds", "frame", "words")
 
 
@@ -49,10 +58,12 @@ def duel_data(runs: Sequence[LoadedRun]) -> dict[str, Any]:
             {name: data[name] for name in _NEEDED}
             | {"label": label_of(run), "colour": colour, "at": at, "until": steps.index(data["steps"][-1])}
             | {"rule": wording.stop_rule(run.config.recipe, run.metrics or {})}
+            | {"note": _RULES.get(_rule_of(run), "")}
             | {"final": (run.metrics or {}).get("auroc"), "state": run.state().state}
         )
     return {
         "steps": steps,
+        "end": end_of(runs),
         "runs": shown,
         "jumps": {},
         "colours": numbers[0]["colours"],
@@ -69,6 +80,13 @@ def positions_at(own: Sequence[int], steps: Sequence[int]) -> list[int]:
 def label_of(run: LoadedRun) -> str:
     """Return a run in a word or two: its own name, else its recipe."""
     return run.config.name or wording.recipe(run.config.recipe)
+
+
+def _rule_of(run: LoadedRun) -> str:
+    try:
+        return find_recipe(run.config.recipe).stop
+    except PandaError:  # of a version to come
+        return ""
 
 
 def _data(run: LoadedRun) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pages.shared.frame import wording
 from pages.shared.frame.charts import show as show_figure
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import ADAPT, SEGMENT
+from pages.shared.run.heading import show_title
 from pages.shared.runs.choice import all_runs, choose_rate, choose_run, has_maps, opened_run
 from panda_core.errors import PandaError
 from panda_core.figures import spectrum_figure
@@ -27,49 +28,38 @@ PICKED = "examined_run"
 
 def show() -> None:
     """Draw the page."""
-    st.title("Examine the images of a run")
-    columns = st.columns([1.5, 1.5], gap="medium")
-    with columns[0]:
-        folder = _chosen()
+    opened = opened_run()
+    show_title(opened, "Examine the images of a run")
+    folder = _chosen() if opened is None else opened
     if folder is None:
         st.info("There are no runs with scores yet. Start one, and look at its images here.", icon=":material/info:")
         st.page_link(ADAPT, label="Adapt a network", icon=":material/tune:")
         return
-    run = LoadedRun(folder)
+    if has_maps(folder):
+        st.info("This run has maps of its images: they are on another page.", icon=":material/info:")
+        query = {"run": folder.run_id}
+        st.page_link(SEGMENT, label="Open it", icon=":material/center_focus_strong:", query_params=query)
+        return
     try:
-        _run(run, columns[1])
+        _run(LoadedRun(folder))
     except PandaError as error:
         st.error(wording.sentence(str(error)), icon=":material/broken_image:")
 
 
 def _chosen() -> RunFolder | None:
-    """Draw the choice among runs that have scores, and return the chosen one; the URL's comes first."""
-    folders = {folder.run_id: folder for folder in all_runs() if _has_scores(folder)}
-    opened = opened_run()
-    if opened is not None and has_maps(opened):
-        st.info("This run has maps of its images: they are on another page.", icon=":material/info:")
-        query = {"run": opened.run_id}
-        st.page_link(SEGMENT, label="Open it", icon=":material/center_focus_strong:", query_params=query)
-    elif opened is not None and opened.run_id not in folders:
-        st.info("This run has no scores yet: they come with its first evaluation.", icon=":material/hourglass_empty:")
-    return choose_run(folders, opened, PICKED)
+    """Draw the choice among runs that have scores here, for an address that names none; one with maps has none."""
+    folders = {folder.run_id: folder for folder in all_runs() if folder.split_file.is_file() and not has_maps(folder)}
+    return choose_run(folders, None, PICKED)
 
 
-def _has_scores(folder: RunFolder) -> bool:
-    """Return whether a run has scores for this page; one with maps is shown on a page of its own."""
-    return folder.split_file.is_file() and not has_maps(folder)
-
-
-def _run(run: LoadedRun, column: DeltaGenerator) -> None:
+def _run(run: LoadedRun) -> None:
     steps: list[int | str] = [event.step for event in run.evaluated]
     if run.folder.arrays_file(FINAL).is_file():
         steps.append(FINAL)
     if not steps:
         st.info("This run has no scores yet: they come with its first evaluation.", icon=":material/hourglass_empty:")
         return
-    with column:
-        step = _step(steps)
-    scored = _scores(run, step)
+    scored = _scores(run, steps)
     _answers(run)
     with st.container(key="viewer"):  # on a phone, the second column comes first: see look.css
         left, right = st.columns([1.7, 1], gap="large")
@@ -92,9 +82,11 @@ def _step(steps: list[int | str]) -> int | str:
     return steps[names.index(chosen)] if chosen in names else steps[-1]
 
 
-def _scores(run: LoadedRun, step: int | str) -> StepScores:
-    """Draw the scores at a step and the threshold, beside the figures it changes; return them as it judges them."""
+def _scores(run: LoadedRun, steps: list[int | str]) -> StepScores:
+    """Draw the scores at a step and the threshold, beside the figures they change; return them as it judges them."""
     chart, numbers = st.columns([1.7, 1], gap="large")
+    with numbers:
+        step = _step(steps)
     rate = choose_rate(numbers, "false_alarms", tip("false_alarms"))
     scored = scores_of(run, step, rate)
     with chart:

@@ -8,18 +8,21 @@ import streamlit as st
 
 
 def choose_section(title: str, sections: Sequence[str], key: str, about: str) -> str:
-    """Draw a page's title and the choice of a section, and return the chosen one, the first by default.
+    """Draw a page's title, if it has one, and the choice of a section; return the chosen one, the first by default.
 
     key: of the choice, in the session and in the address; older addresses have sections without a capital. about: its
     tooltip. `go_to_section` switches it.
     """
     head = st.container(horizontal=True, vertical_alignment="center", gap="medium")
-    head.title(title, width="content")
+    if title:
+        head.title(title, width="content")
     asked = st.session_state.pop(_next(key), None)
     if asked is None and key not in st.session_state:
         asked = st.query_params.get(key, "").capitalize()
     if asked in sections:
         st.session_state[key] = asked
+    elif st.session_state.get(key) not in sections:
+        st.session_state.pop(key, None)  # of a view with more sections
     section = head.segmented_control(
         "What to do",
         sections,

@@ -7,8 +7,8 @@ import streamlit as st
 from pages.shared.frame import wording
 from pages.shared.frame.charts import show as show_figure
 from pages.shared.frame.glossary import tip
-from panda_core.figures import alarm_figure, curve_of
-from panda_core.methods.alarm import FALL, KEPT, ROUNDING, fired
+from panda_core.figures import copies_figure, kept_figure
+from panda_core.methods.alarm import FALL, KEPT, ROUNDING, fired, readings
 from panda_core.runs.loaded import LoadedRun
 
 WORDS = f"""
@@ -27,21 +27,33 @@ FORMULA = r"o_t = \frac{s_t - 1/3}{1 - 1/3}, \qquad s_t = \text{mean of } \frac{
 
 
 def show_alarm(run: LoadedRun) -> None:
-    """Draw how the alarm works, and its first gauge over this run, which has at least one measurement."""
+    """Draw how the alarm works, and two of its gauges over this run, which has at least one measurement."""
     st.markdown(WORDS)
     st.latex(FORMULA)
     evaluated = run.evaluated
     if evaluated[0].neighbour_overlap is None:
         st.caption("This run is older than the alarm: its neighbours were not recorded.")
         return
-    curve, place = curve_of(evaluated, last_step=run.config.steps), fired(evaluated)
+    alarm, place = readings(evaluated), fired(evaluated)
+    last = max(evaluated[-1].step, run.config.steps or 1)
     happened = "The alarm never fired." if place is None else f"The alarm fired at step {evaluated[place].step}."
     st.markdown("**What it saw in this run**", help=tip("alarm"))
-    show_figure(
-        alarm_figure(curve, kept=KEPT, fired=place),
-        key="alarm-chart",
-        alt=f"How much of the neighbourhoods of step 0 is left, over optimiser steps. {happened}",
-    )
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.markdown("Neighbours kept, %")
+        show_figure(
+            kept_figure(alarm, last),
+            key="alarm-kept",
+            alt="How much of the neighbourhoods of step 0 is left, over optimiser steps, and the line of the alarm.",
+        )
+    if any(reading.detection.value is not None for reading in alarm):
+        with right:
+            st.markdown("Strange copies told apart, AUROC")
+            show_figure(
+                copies_figure(alarm, last, place),
+                key="alarm-copies",
+                alt=f"AUROC of held-out normal images against strange copies, over optimiser steps. {happened}",
+            )
     known = [event.auroc for event in evaluated if event.auroc is not None]
     judged = ""
     if known and place is not None and evaluated[place].auroc is not None:

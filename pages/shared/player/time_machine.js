@@ -79,7 +79,7 @@ class Machine extends Player {
 
   // A run that computes has been measured once more: whoever stood at its end goes on with it, others stay.
   grow(data) {
-    if (data.points === this.data.points) return;
+    if (data.points === this.data.points && data.end === this.data.end) return;
     const followed = this.position >= this.last && !this.playing;
     this.data = this.cloud.data = this.ranking.data = data;
     if (this.heatmap) this.heatmap.data = data;
@@ -174,7 +174,7 @@ class Machine extends Player {
     text("caption", words.caption);
     if (words.key !== this.shown) [this.shown, this.since] = [words.key, performance.now()];
     this.gauges(place);
-    text("step", "step " + data.steps[place]);
+    text("step", this.told(place));
     text("play", this.playing ? "Pause" : "Play");
     this.find("scrub").value = place;
     this.find("scrub").setAttribute("aria-valuetext", "step " + data.steps[place]);

@@ -22,6 +22,7 @@ from panda_core.figures import Moment, curve_of, jumps, thinned, time_machine
 from panda_core.methods.alarm import fired, readings
 from panda_core.methods.table import find_recipe
 from panda_core.runs.calibration import calibrated
+from panda_core.runs.folder import ENDED
 from panda_core.runs.loaded import LoadedRun
 
 _HERE = Path(__file__).parent
@@ -51,8 +52,14 @@ def show_time_machine(
     data = _numbers(run.run_id, len(run.evaluated), run.metrics is not None, "" if maps is None else maps.run_id)
     named = place_of(st.query_params.get(AT, ""), data["steps"])
     start = place_of("" if at is None else str(at), data["steps"]) if named is None else named
-    shown = {"start": start or 0, "plays": plays and start is None, "hidden": hidden}
+    shown = {"start": start or 0, "plays": plays and start is None, "hidden": hidden, "end": end_of([run])}
     _MACHINE(key=key, data={**data, **shown})
+
+
+def end_of(runs: Sequence[LoadedRun]) -> int:
+    """Return the step at which the axes of these runs end: the last one that is planned where one still computes."""
+    computing = [int(run.config.steps or 0) for run in runs if run.state().state not in ENDED]
+    return max([*computing, *(event.step for run in runs for event in run.evaluated[-1:])])
 
 
 def place_of(text: str, steps: list[int]) -> int | None:

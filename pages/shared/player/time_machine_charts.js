@@ -28,14 +28,15 @@ class Chart {
     for (const line of this.lines) line.until = line.values.findLastIndex((value) => value !== null);
     const box = axes(svg, title + " over optimiser steps");
     this.k = box.k;
-    const end = data.steps[data.steps.length - 1] || 1;
+    const end = data.end || 1; // the newest step; while a run computes, the last one that is planned
+    const named = this.lines.length > 2 && this.lines[0].name; // names that follow three lines would cover one another
+    if (named) box.right -= 84 * box.k;
     this.bottom = box.bottom;
     this.x = (step) => box.left + ((box.right - box.left) * step) / end;
     this.y = (value) => box.bottom - ((box.bottom - box.top) * (Math.min(Math.max(value, range[0]), range[1]) - range[0])) / (range[1] - range[0]);
     let markup = `<text x="0" y="${12 * box.k}">${title}</text>`;
     markup += grid(box, [range[0], (range[0] + range[1]) / 2, range[1]], this.y, digits);
-    const narrow = this.lines.length > 2 && this.lines[0].name && box.width < 360 * box.k; // a legend stands between the two ends
-    markup += `<text class="faint" x="${box.left}" y="${box.height - 5}">${narrow ? "step 0" : "unadapted"}</text>`;
+    markup += `<text class="faint" x="${box.left}" y="${box.height - 5}">unadapted</text>`;
     markup += `<text class="faint" x="${box.right}" y="${box.height - 5}" text-anchor="end">step ${end}</text>`;
     const first = this.lines[0];
     if (first && first.low) markup += `<path d="${this.band(first)}" fill="${first.colour}" opacity="0.14"/>`;
@@ -55,18 +56,22 @@ class Chart {
       markup += line.shape === "square"
         ? `<rect class="dot${index}" width="10" height="10" x="-5" y="-5" fill="${line.colour}"/>`
         : `<circle class="dot${index}" r="5.5" fill="${line.colour}"/>`;
-      if (line.name && this.lines.length < 3) markup += `<text class="name${index} faint">${line.name}</text>`;
+      if (line.name && !named) markup += `<text class="name${index} faint">${line.name}</text>`;
     });
-    if (this.lines.length > 2 && first.name) markup += `<text x="${(box.left + box.right) / 2}" y="${box.height - 5}" text-anchor="middle">${this.legend()}</text>`;
+    if (named) markup += this.names(box);
     if (!this.lines.length) markup += `<text class="faint" x="${box.left + 8}" y="${box.top + 18 * box.k}">undefined without both kinds of test images</text>`;
     svg.innerHTML = markup; // built of numbers and fixed words alone
     this.here = svg.querySelector(".here");
     this.parts = this.lines.map((_, index) => ["past", "dot", "name"].map((name) => svg.querySelector("." + name + index)));
   }
 
-  // Names that follow three lines would cover one another.
-  legend() {
-    return this.lines.map((line) => `<tspan fill="${line.colour}">${line.shape === "square" ? "■" : "●"}</tspan> <tspan class="faint">${line.name}</tspan>`).join("  ");
+  // The name of each line at its end, below those that end higher.
+  names(box) {
+    const ends = this.lines.map((line) => ({ line, y: this.y(line.values[line.until]) + 4 * box.k })).sort((a, b) => a.y - b.y);
+    ends.forEach((end, i) => { if (i) end.y = Math.max(end.y, ends[i - 1].y + 14 * box.k); });
+    const over = Math.max(ends[ends.length - 1].y - box.bottom, 0);
+    [...ends].reverse().forEach((end, i, all) => { end.y = Math.min(end.y, i ? all[i - 1].y - 14 * box.k : end.y - over); });
+    return ends.map(({ line, y }) => `<text x="${box.right + 6}" y="${y}"><tspan fill="${line.colour}">${line.shape === "square" ? "■" : "●"}</tspan> <tspan class="faint">${line.name}</tspan></text>`).join("");
   }
 
   band(line) {

@@ -3,6 +3,13 @@ const GROUPS = ["train", "normal", "anomalous"]; // the few that are looked for 
 const RINGS = [1, 0.1, 0.01]; // radii, in that of the training images at step 0
 const LEAST = 1e-12; // reach of a cloud that is a point
 
+// What the signs of a cloud mean: name of the group, words.
+const SIGNS = [["train", "training"], ["normal", "normal test"], ["anomalous", "anomalous test"], ["center", "center"]];
+
+function explain(legend) {
+  legend.replaceChildren(...SIGNS.map(([name, words]) => Object.assign(document.createElement("span"), { className: "key " + name, textContent: words })));
+}
+
 class Cloud {
   constructor(canvas, root, data) {
     Object.assign(this, { canvas, root, data, extents: [] });

@@ -8,11 +8,18 @@ class Player {
     this.find = (name) => root.querySelector("." + name);
     for (const name of Object.keys(data.colours)) root.style.setProperty("--" + name, data.colours[name]);
     this.find("scrub").max = this.last;
+    explain(this.find("legend"));
     this.find("play").onclick = () => (this.playing ? this.pause() : this.play());
     this.find("back").onclick = () => this.back();
     this.find("next").onclick = () => this.next();
     this.find("scrub").oninput = (event) => this.go(Number(event.target.value));
     this.moves = { ArrowLeft: () => this.back(), ArrowRight: () => this.next(), Home: () => this.go(0), End: () => this.go(this.last) };
+  }
+
+  // The step at a place; of a run that computes, also how many are planned.
+  told(place) {
+    const { steps, end } = this.data;
+    return "step " + steps[place] + (end > steps[this.last] ? " of " + end : "");
   }
 
   follow() {

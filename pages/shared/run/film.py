@@ -33,7 +33,7 @@ def show() -> None:
         if folder is None:
             return
     try:
-        show_heading(folder, titled=True)
+        show_heading(folder)
         run = LoadedRun(folder)
         if run.kind.key != "adapt":
             _show_elsewhere(run)

@@ -8,7 +8,7 @@ from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import EXAMINE, INSTRUMENT, LINKS, NEW_CLASSES, SEGMENT, SETTINGS
 from pages.shared.player.time_machine_maps import find_maps
-from pages.shared.runs.choice import PARAMETER, find_run, is_recorded
+from pages.shared.runs.choice import PARAMETER, is_recorded
 from panda_core.errors import PandaError
 from panda_core.runs.folder import ENDED, RunFolder
 from panda_core.runs.loaded import LoadedRun
@@ -16,29 +16,23 @@ from panda_core.runs.loaded import LoadedRun
 Link = tuple[str, str, str, str]  # page, label, icon, id of the run it shows
 
 
-def show_heading_of_address(*, titled: bool = False) -> None:
-    """Draw the heading of the run in the address, on a view that somebody else draws; nothing without a run.
-
-    titled: whether the view has no title of its own, so that the run's name is the page's.
-    """
-    folder = find_run(st.query_params.get(PARAMETER, ""))
-    if folder is None:
-        return
+def show_title(folder: RunFolder | None, title: str) -> None:
+    """Draw the heading of a run, whose name is then the page's; without a run, or for a broken one, `title`."""
     try:
-        show_heading(folder, titled=titled)
+        if folder is not None:
+            show_heading(folder)
+            return
     except PandaError:
-        return  # the view itself says what is wrong with it
+        pass  # the view below says what is wrong with it
+    st.title(title)
 
 
-def show_heading(folder: RunFolder, *, titled: bool) -> None:
-    """Draw name, state, views and link of a run in one row. titled: whether its name is the title of the page."""
+def show_heading(folder: RunFolder) -> None:
+    """Draw name, state, views and link of a run in one row; its name is the title of the page."""
     run = LoadedRun(folder)
     name, state = wording.sentence(wording.run_title(run.config)), folder.state().state
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run-heading"):
-        if titled:
-            st.title(name, width="content", anchor=False)
-        else:
-            st.markdown(f"**{name}**", width="content")
+        st.title(name, width="content", anchor=False)
         icon, colour = wording.STATES[state]
         if is_recorded(folder):
             st.badge("recorded", icon=":material/history:", color="gray", help=tip("recorded"))

@@ -29,7 +29,7 @@ def show() -> None:
         st.page_link(RUNS, label="Choose a run", icon=":material/list:")
         return
     try:
-        show_heading(folder, titled=True)
+        show_heading(folder)
         _show(LoadedRun(folder))
     except PandaError as error:
         st.error(wording.sentence(str(error)), icon=":material/broken_image:")

@@ -8,8 +8,9 @@ from streamlit.delta_generator import DeltaGenerator
 from pages.shared.forms.sections import choose_section
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
-from pages.shared.frame.router import OWN
+from pages.shared.frame.router import OWN, SEGMENT
 from pages.shared.paint.page import can_paint, show_painting
+from pages.shared.run.heading import show_title
 from pages.shared.runs.choice import all_runs, choose_rate, choose_run, has_maps, opened_run
 from pages.shared.runs.downloads import can_score, download_detector
 from pages.shared.runs.live import show_computing, show_ending, show_heading, show_skipped
@@ -28,6 +29,10 @@ PICKED = "segmented_run"
 
 def show() -> None:
     """Draw the page."""
+    opened = opened_run()
+    if opened is not None:
+        _show_opened(opened)
+        return
     section = choose_section("Where is the defect?", (LOOK, PAINT, NEW), SECTION, tip("segment_section"))
     if section == NEW:
         show_form()
@@ -36,28 +41,39 @@ def show() -> None:
     folders = {folder.run_id: folder for folder in all_runs() if fits(folder)}
     top = st.columns([1.4, 1.3, 0.9], gap="medium", vertical_alignment="bottom")
     with top[0]:
-        folder = _chosen(folders)
+        folder = choose_run(folders, None, PICKED)
     if folder is None:
         _invite()
         return
+    _show(folder, section, top[1], top[2])
+
+
+def _show_opened(folder: RunFolder) -> None:
+    """Draw the page of the run in the address: its maps are one view of it."""
+    show_title(folder, "Where is the defect?")
+    if not has_maps(folder):
+        st.info(
+            "This run adapts a network and has no maps. Start one that uses its network, or look at others.",
+            icon=":material/info:",
+        )
+        st.page_link(SEGMENT, label="Maps of defects", icon=":material/center_focus_strong:")
+        return
+    top = st.columns([1.4, 1.3, 0.9], gap="medium", vertical_alignment="bottom")
+    section = LOOK
+    if can_paint(folder):
+        with top[0]:
+            section = choose_section("", (LOOK, PAINT), SECTION, tip("segment_section"))
+    _show(folder, section, top[1], top[2])
+
+
+def _show(folder: RunFolder, section: str, row: DeltaGenerator, rest: DeltaGenerator) -> None:
     try:
         if section == PAINT:
             show_painting(LoadedRun(folder), None)
         else:
-            _run(folder, top[1], top[2])
+            _run(folder, row, rest)
     except PandaError as error:
         st.error(wording.sentence(str(error)), icon=":material/broken_image:")
-
-
-def _chosen(folders: dict[str, RunFolder]) -> RunFolder | None:
-    """Draw the choice among segmentation runs, and return the chosen one; the URL's comes first."""
-    opened = opened_run()
-    if opened is not None and opened.run_id not in folders:
-        st.info(
-            "This run adapts a network and has no maps. Look at one that has, or start one that uses its network.",
-            icon=":material/info:",
-        )
-    return choose_run(folders, opened, PICKED)
 
 
 def _invite() -> None:
