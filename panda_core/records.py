@@ -90,11 +90,15 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def append_line(path: Path, value: object) -> None:
-    """Append `value` as one line of JSON and flush it to the disk. There may be one writer at a time.
+    """Append `value` as one line of JSON: see `append_text`."""
+    append_text(path, json.dumps(plain(value), ensure_ascii=False, allow_nan=False, separators=(", ", ": ")) + "\n")
+
+
+def append_text(path: Path, line: str) -> None:
+    """Append a line, its newline at its end, and flush it to the disk. There may be one writer at a time.
 
     What a crash or a full disk left of an unfinished last line is dropped, so that nothing is glued to it.
     """
-    line = json.dumps(plain(value), ensure_ascii=False, allow_nan=False, separators=(", ", ": ")) + "\n"
     try:
         with open(path, "ab") as file:
             whole = _end_of_last_line(path, file.tell())
@@ -144,9 +148,17 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], in
         raise PandaError(f"`{path}` cannot be read: {error.strerror}.") from error
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of one
+
+
 def plain_cell(text: str) -> str:
     """Return text for a table so that no spreadsheet takes it for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def text_of_cell(cell: str) -> str:
+    """Return the text that `plain_cell` wrote; one that itself began like `'=` comes back without the `'`."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
 
 
 def plain(value: Any) -> Any:

@@ -94,6 +94,16 @@ def _add_score(command: argparse.ArgumentParser) -> None:
     command.add_argument("paths", nargs="+", metavar="PATH", help="image files or folders")
     command.add_argument("--csv", action="store_true", help="comma-separated values on stdout")
     command.add_argument(
+        "--watch",
+        action="store_true",
+        help="PATH is a folder: judge each image that comes, to any depth, until Ctrl-C; a line of JSON each, or --csv",
+    )
+    command.add_argument(
+        "--out",
+        metavar="FILE",
+        help="with --watch: add the lines to this file; after a restart, what it holds is not judged again",
+    )
+    command.add_argument(
         "--references",
         action="append",
         metavar="PATH",

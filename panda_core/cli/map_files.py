@@ -46,10 +46,26 @@ def write_maps(
             file = f"{number:05d}"
             cells = (file, plain_cell(name), score, verdict(score), float(values.max()))
             rows.append(dict(zip(COLUMNS, cells, strict=True)))
-            put(f"{file}.png", _png(heated(image, values, scale)))
-            put(f"{file}.npy", _npy(values))
+            for ending, content in _files_of(image, values, scale):
+                put(file + ending, content)
         put("maps.csv", _table(rows))
     return len(rows)
+
+
+def write_map(stem: Path, image: np.ndarray, values: np.ndarray, scale: Scale) -> None:
+    """Write one image (H, W, 3) with its map (S, S) as `stem`.png, and the map as `stem`.npy; each whole or not."""
+    for ending, content in _files_of(image, values, scale):
+        write_whole(stem.with_name(stem.name + ending), content)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file at once."""
+    write_atomically(path, lambda file: file.write(content))
+
+
+def _files_of(image: np.ndarray, values: np.ndarray, scale: Scale) -> tuple[tuple[str, bytes], ...]:
+    """Return (ending, content) of the files of one map."""
+    return (".png", png_of(heated(image, values, scale))), (".npy", _npy(values))
 
 
 class _Target:
@@ -60,7 +76,7 @@ class _Target:
 
     def __enter__(self) -> Any:
         if not self.archive:
-            return lambda name, content: write_atomically(self.target / name, lambda file: file.write(content))
+            return lambda name, content: write_whole(self.target / name, content)
         try:
             self.target.parent.mkdir(parents=True, exist_ok=True)
             self.file = tempfile.NamedTemporaryFile(dir=self.target.parent, suffix=".part", delete=False)
@@ -80,7 +96,8 @@ class _Target:
                 Path(self.file.name).unlink(missing_ok=True)
 
 
-def _png(pixels: np.ndarray) -> bytes:
+def png_of(pixels: np.ndarray) -> bytes:
+    """Return pixels (H, W, 3) as a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -24,6 +23,7 @@ from rich.text import Text
 
 from panda_core.cli.map_files import check_target, write_maps
 from panda_core.cli.output import print_json, print_table, print_text
+from panda_core.cli.watching import check_watch, watch_command
 from panda_core.datasets.io.listing import shown_name
 from panda_core.datasets.own.matching import images_to_judge
 from panda_core.errors import UsageError
@@ -31,15 +31,19 @@ from panda_core.figures.heatmaps import fixed_scale
 from panda_core.records import plain_cell
 from panda_core.runs.detector import PandaDetector
 from panda_core.runs.loaded import load_run
-from panda_core.runs.score import COLUMNS, ScoredImage, score_files
-from panda_core.segmentation.maps import full_map
+from panda_core.runs.score import COLUMNS, ScoredImage, map_of, score_files
 
 
 def score_command(parsed: argparse.Namespace) -> int:
     """Print path, score, percentile among held-out normals and verdict of each image; an unreadable one is named."""
-    files = [(shown_name(str(path)), path) for path in _files(parsed.paths)]
     if not 0 < parsed.false_alarm_rate < 1:
         raise UsageError(f"`--false-alarm-rate` must be in (0, 1); got {parsed.false_alarm_rate:g}. Set it to 0.05.")
+    if parsed.watch:
+        check_watch(parsed)
+        return watch_command(parsed, _opened(parsed))
+    if parsed.out:
+        raise UsageError(f"`--out` is for `--watch`; got `{parsed.out}`. Leave it out, or send the output into a file.")
+    files = [(shown_name(str(path)), path) for path in _files(parsed.paths)]
     if parsed.maps:
         check_target(Path(parsed.maps))
     detector, rate = _opened(parsed), parsed.false_alarm_rate
@@ -107,12 +111,11 @@ def _opened(parsed: argparse.Namespace) -> PandaDetector:
 def _write_maps(detector: PandaDetector, scoring: Iterator[ScoredImage], target: Path, rate: float) -> None:
     """Write the maps of images as they come, all on the detector's one scale of colours."""
     calibration = detector.calibration
-    scale = fixed_scale(calibration.map_low, calibration.map_middle, np.zeros((0, 1, 1)))
-    size, sigma = int(detector.config.image_size or 0), float(detector.config.set["sigma"])
+    scale = fixed_scale(calibration.map_low, calibration.map_middle)
     items = (
-        (scored.name, scored.image, full_map(scored.result.grids[0], size, sigma), float(scored.score or 0))
+        (scored.name, scored.image, values, float(scored.score or 0))
         for scored in scoring
-        if scored.image is not None and scored.result is not None
+        if scored.image is not None and (values := map_of(detector, scored)) is not None
     )
     write_maps(target, items, scale, lambda score: calibration.verdict(score, rate))
 

@@ -26,6 +26,7 @@ _STOPS = (
 )
 _POSITIONS = np.array([stop[0] for stop in _STOPS])
 _CHANNELS = np.array([[*colour, 255 * opacity] for _, colour, opacity in _STOPS])  # RGBA, each in [0, 255]
+NO_GRIDS = np.zeros((0, 1, 1))
 OUTLINE = (0, 158, 115)  # of what people marked: Okabe and Ito's green, on a white rim
 
 
@@ -48,7 +49,7 @@ class Scale:
         return np.clip(np.where(values < self.middle, below, 1 + above) / 2, 0, 1)
 
 
-def fixed_scale(low: float | None, middle: float | None, grids: np.ndarray) -> Scale:
+def fixed_scale(low: float | None, middle: float | None, grids: np.ndarray = NO_GRIDS) -> Scale:
     """Return the one scale of a run: as far beyond the middle as the lower end is below it.
 
     low, middle: `map_low` and `map_middle` of the run's calibration. Where these are None, no normal image was held

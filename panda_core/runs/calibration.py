@@ -35,6 +35,7 @@ FEWEST = 4  # training images of which one is held out
 TIE = 1e-4
 MAP_MIDDLE = 0.999  # of the pixels of calibrating maps lie below the middle of the colours
 CONFIDENCE = 0.95
+NORMAL, ANOMALOUS = JUDGED = ("normal", "anomalous")  # the verdicts, where images calibrate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Calibration:
         """Return "anomalous", "normal", or "-" where no image calibrates."""
         if not self.images:
             return "-"
-        return "anomalous" if self.rejects(np.array([score]), rate)[0] else "normal"
+        return JUDGED[int(self.rejects(np.array([score]), rate)[0])]
 
     def percentile(self, score: float) -> float | None:
         """Return the percentage of calibrating images that score lower, in [0, 100]; None where there are none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from panda_core.datasets.io.samples import Levels
 from panda_core.errors import UnreadableImage
 from panda_core.runs.calibration import RATE
 from panda_core.runs.detector import PandaDetector
+from panda_core.segmentation.maps import full_map
 
 if TYPE_CHECKING:
     from panda_core.segmentation.model import PatchResult
@@ -53,14 +54,14 @@ Batch = list[tuple[str, np.ndarray | UnreadableImage]]
 
 def score_files(
     detector: PandaDetector, files: Sequence[tuple[str, Path]], *, rate: float = RATE, batch: int = BATCH
-) -> Iterator[ScoredImage]:
+) -> Generator[ScoredImage, None, None]:
     """Yield what the detector says of each (name, file), in order. rate: of false alarms, for the verdicts.
 
     Files that cannot be decoded are named, and end nothing. While a batch is scored, the next one is decoded; no more
     than two are held, so that memory does not grow with the number of files.
     """
     for decoded in _decoded(files, batch, detector.levels):
-        yield from _scored(detector, decoded, rate)
+        yield from score_decoded(detector, decoded, rate)
 
 
 def _decoded(files: Sequence[tuple[str, Path]], batch: int, levels: Levels | None) -> Iterator[Batch]:
@@ -88,8 +89,8 @@ def _decoded(files: Sequence[tuple[str, Path]], batch: int, levels: Levels | Non
             yield decoded
 
 
-def _scored(detector: PandaDetector, decoded: Batch, rate: float) -> Iterator[ScoredImage]:
-    """Yield what the detector says of each image of a batch."""
+def score_decoded(detector: PandaDetector, decoded: Batch, rate: float = RATE) -> Iterator[ScoredImage]:
+    """Yield what the detector says of each (name, decoded image, or why there is none) of a batch."""
     images = [image for _, image in decoded if isinstance(image, np.ndarray)]
     result = detector.segment(images) if images and detector.has_maps else None
     scores = detector.anomaly_scores(images) if result is None else result.scores
@@ -102,3 +103,10 @@ def _scored(detector: PandaDetector, decoded: Batch, rate: float) -> Iterator[Sc
         own = None if result is None else result.row(row)
         yield ScoredImage(name, score, calibration.percentile(score), calibration.verdict(score, rate), image, own)
         row += 1
+
+
+def map_of(detector: PandaDetector, scored: ScoredImage) -> np.ndarray | None:
+    """Return the map (S, S) of a scored image, higher = more anomalous; None where it has none."""
+    if scored.result is None:
+        return None
+    return full_map(scored.result.grids[0], int(detector.config.image_size or 0), float(detector.config.set["sigma"]))
