@@ -47,7 +47,8 @@ def _compiled_library_loads() -> bool:
     spec = importlib.util.find_spec("torchvision")
     if spec is None or not spec.submodule_search_locations:
         return True  # nothing to repair: importing it will say what is wrong
-    libraries = [path for folder in spec.submodule_search_locations for path in Path(folder).glob("_C.*")]
+    # `_C.so`, `_C.pyd`; since torchvision 0.29 `_C_stable.so`
+    libraries = [path for folder in spec.submodule_search_locations for path in Path(folder).glob("_C*.*")]
     try:
         for library in libraries:
             torch.ops.load_library(library)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from PIL import Image
 
 from panda_core.config import RunConfig
-from panda_core.datasets import ArrayImages, FileImages, ImageSource, OneClassTask
-from panda_core.datasets.io.decoding import decode_image
+from panda_core.datasets import ArrayImages, FileImages, OneClassTask
 from panda_core.datasets.io.ranges import DATA, levels_of_range
 from panda_core.datasets.io.samples import Levels
-from panda_core.errors import UsageError
+from panda_core.datasets.own.folder import normal_files
+from panda_core.errors import UsageError, unknown_name
 from panda_core.events import RunStarted
+from panda_core.metrics import auroc
 from panda_core.runs.calibration import RATE, Calibration, count_held_out, held_out_rows
 from panda_core.runs.data import GIVEN_IMAGES
 from panda_core.runs.folder import RunFolder
+from panda_core.runs.given import GivenImages, decode_given, image_of, labels_of, listed_images, name_of_given
 from panda_core.runs.kinds import Learned, kind_of
 from panda_core.runs.reading import RecordedRun
 from panda_core.runs.run import run
@@ -30,66 +32,140 @@ from panda_core.segmentation.maps import full_map
 from panda_core.segmentation.table import SEGMENTERS
 
 if TYPE_CHECKING:
+    from sklearn.utils import Tags
+
     from panda_core.runs.segment.opened import Patchwise
     from panda_core.segmentation.model import PatchResult
 
 BATCH = 64
-_ACCEPTED = "a list of images (paths, PIL images or uint8 arrays of shape (H, W, 3)), or a uint8 array (N, H, W, 3)"
 
 
 class PandaDetector:
     """Anomaly scores for new images. Higher = more anomalous.
 
     PandaDetector(recipe="panda-ses", steps=64).fit(images) learns from normal images alone; the arguments are
-    fields of `RunConfig`. `load_run(run).detector()` gives the detector of a finished run.
+    fields of `RunConfig`, None means its default. `load_run(run).detector()` gives the detector of a finished run.
 
-    levels: the sample values that are black and white in new images of more than 8 bits; None for their whole range.
-        Arrays are taken as they are.
+    It is an estimator of scikit-learn's kind: `clone`, pipelines, cross-validation and grid search take it. Labels are
+    0 normal and 1 anomalous in `predict`, `fit` and `score`. `decision_function` and `score_samples` alone have the
+    sign that scikit-learn gives them: higher = more normal.
     """
 
-    def __init__(self, **config: Any) -> None:
-        self.config = RunConfig(**{**config, "dataset": GIVEN_IMAGES})
-        self.learned_: Learned | None = None
-        self.levels: Levels | None = None
+    learned_: Learned | None = None
+    _config: RunConfig | None = None  # with every default written out; of what was learned, not of what is set now
 
-    def fit(self, images: Sequence[ImageSource]) -> PandaDetector:
+    def __init__(
+        self,
+        *,
+        normal_class: str | None = None,
+        recipe: str = RunConfig.recipe,
+        scorer: str | None = None,
+        backbone: str | None = None,
+        image_size: int | None = None,
+        feature_norm: str | None = None,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        lr: float | None = None,
+        eval_every: int | None = None,
+        train_limit: int | None = None,
+        test_limit: int | None = None,
+        seed: int = RunConfig.seed,
+        data_root: str | None = None,
+        runs_dir: str | None = None,
+        name: str = RunConfig.name,
+        device: str = RunConfig.device,
+        set: Mapping[str, int | float | str] | None = None,
+    ) -> None:
+        # As given, and checked by `fit`: scikit-learn makes, copies and changes estimators without a word from them.
+        self.normal_class = normal_class
+        self.recipe = recipe
+        self.scorer = scorer
+        self.backbone = backbone
+        self.image_size = image_size
+        self.feature_norm = feature_norm
+        self.steps = steps
+        self.batch_size = batch_size
+        self.lr = lr
+        self.eval_every = eval_every
+        self.train_limit = train_limit
+        self.test_limit = test_limit
+        self.seed = seed
+        self.data_root = data_root
+        self.runs_dir = runs_dir
+        self.name = name
+        self.device = device
+        self.set = set
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the arguments of the constructor by name, as given. deep: for scikit-learn; nothing lies deeper."""
+        return {name: getattr(self, name) for name in PARAMETERS}
+
+    def set_params(self, **params: Any) -> PandaDetector:
+        """Change arguments of the constructor, for the next `fit`. Returns self."""
+        for name, value in params.items():
+            if name not in PARAMETERS:
+                raise unknown_name("argument of PandaDetector", name, PARAMETERS, "set_params")
+            setattr(self, name, value)
+        return self
+
+    def fit(self, images: GivenImages | str | os.PathLike[str], y: object = None) -> PandaDetector:
         """Learn from normal images: paths, PIL images or uint8 (H, W, 3) arrays. Returns self.
 
+        images: a sequence or a Dataset of them, see `panda_core.runs.given`; or a folder, arranged as for
+            `--dataset folder:PATH`, whose normal images are taken, without those in `test/`.
+        y: labels (N,), 0 normal, 1 anomalous: images with label 1 are left out. None where all are normal.
         A tenth is held out to calibrate the threshold. An image that cannot be decoded raises `UnreadableImage`.
         """
-        given = listed_images(images)
+        asked = self._asked()
+        if isinstance(images, (str, os.PathLike)) and Path(images).is_dir():
+            images = normal_files(images, asked.normal_class)
+        listed = listed_images(images)
+        anomalous = np.zeros(len(listed), bool) if y is None else labels_of(y, len(listed))
+        given = [image_of(listed[row]) for row in np.flatnonzero(~anomalous).tolist()]
         if len(given) < 2:
             raise UsageError(f"At least 2 normal images are needed; got {len(given)}. Add images.")
         names = [f"{index}: {name_of_given(image, index)}" for index, image in enumerate(given)]
-        config = self._in_known_range(given, names)
+        config = _in_known_range(asked, given, names)
         train = ArrayImages(decode_given(given, levels=levels_of_config(config)), names)
-        held_out = held_out_rows(len(train), self.config.seed) if count_held_out(len(train)) else np.arange(1)
+        held_out = held_out_rows(len(train), config.seed) if count_held_out(len(train)) else np.arange(1)
         # The curves need a test set; without labelled images it is the held-out normals, and AUROC is undefined.
         task = OneClassTask(train, train.subset(held_out), np.zeros(len(held_out), np.uint8))
-        adapted = {"adapted": str(found.path.resolve())} if (found := adapted_run(self.config)) else {}
+        adapted = {"adapted": str(found.path.resolve())} if (found := adapted_run(config)) else {}
         with tempfile.TemporaryDirectory(prefix="panda-") as folder:
             config = config.replace(runs_dir=folder, set={**config.set, **adapted})
             (run_id,) = {event.run_id for event in run(config, task=task) if isinstance(event, RunStarted)}
             fitted = PandaDetector.of(RecordedRun(RunFolder(Path(folder) / run_id)))
-        self.config, self.learned_ = fitted.config.replace(runs_dir=self.config.runs_dir), fitted.learned_
-        self.levels = fitted.levels
+        self.config, self.learned_ = fitted.config.replace(runs_dir=asked.runs_dir), fitted.learned_
         return self
 
-    def _in_known_range(self, given: Sequence[ImageSource], names: Sequence[str]) -> RunConfig:
-        """Return the config with its `range` in numbers; `data` needs image files."""
-        if self.config.set.get(RANGE) != DATA:
-            return self.config
-        paths = [image for image in given if isinstance(image, (str, os.PathLike))]
-        if len(paths) != len(given):
-            raise UsageError("`range=data` needs paths of image files; got images of another kind. Give LOW-HIGH.")
-        levels = levels_of_range(DATA, FileImages(paths, names))
-        return self.config.replace(set={**self.config.set, RANGE: str(levels)})
+    def _asked(self) -> RunConfig:
+        """Return the config that the arguments ask for; `UsageError` where one cannot be used."""
+        given = {name: value for name, value in self.get_params().items() if value is not None}
+        return RunConfig(**given, dataset=GIVEN_IMAGES)
+
+    @property
+    def config(self) -> RunConfig:
+        """The config of what was learned, every default written out; before that, the one that is asked for."""
+        return self._config or self._asked()
+
+    @config.setter
+    def config(self, config: RunConfig) -> None:
+        self._config = config
+
+    @property
+    def levels(self) -> Levels | None:
+        """The sample values that are black and white in new images of more than 8 bits; None for their whole range.
+
+        Arrays are taken as they are.
+        """
+        return levels_of_config(self.config)
 
     @staticmethod
-    def of(recorded: RecordedRun, references: Sequence[ImageSource] | None = None) -> PandaDetector:
+    def of(recorded: RecordedRun, references: GivenImages | None = None) -> PandaDetector:
         """Return the detector of a run, or, of a run of `generalize`, that of the class of `references`."""
-        detector, kind = PandaDetector(), kind_of(recorded.config)
-        detector.config, detector.levels = recorded.config, levels_of_config(recorded.config)
+        kind, fields = kind_of(recorded.config), recorded.config.to_json()
+        detector = PandaDetector(**{name: fields[name] for name in PARAMETERS})
+        detector.config = recorded.config
         if references is None:
             detector.learned_ = kind.open(recorded)
         else:
@@ -107,7 +183,7 @@ class PandaDetector:
         """Scores (H,) of the calibrating normal images; empty if there were too few images to hold any out."""
         return self.calibration.scores
 
-    def anomaly_scores(self, images: Sequence[ImageSource]) -> np.ndarray:
+    def anomaly_scores(self, images: GivenImages) -> np.ndarray:
         """Return float32 (M,), higher = more anomalous. images: paths, PIL images or uint8 (H, W, 3) arrays.
 
         An image's score does not depend on the others. One that cannot be decoded raises `UnreadableImage`.
@@ -115,8 +191,8 @@ class PandaDetector:
         learned, given = self._learned(), listed_images(images)
         scores = np.empty(len(given), np.float32)
         for start in range(0, len(given), BATCH):
-            decoded = decode_given(given[start : start + BATCH], start, self.levels)
-            scores[start : start + BATCH] = learned.scores(decoded)
+            rows = range(start, min(start + BATCH, len(given)))
+            scores[start : start + BATCH] = learned.scores(decode_given(given, rows, self.levels))
         return scores
 
     @property
@@ -128,19 +204,17 @@ class PandaDetector:
         """Raise `UsageError` where the detector has no maps."""
         self._patchwise()
 
-    def segment(self, images: Sequence[ImageSource]) -> PatchResult:
+    def segment(self, images: GivenImages) -> PatchResult:
         """Return grids, scores and nearest normal patches of new images; segmentation runs alone have them."""
         from panda_core.segmentation.model import PatchResult
 
         learned, given = self._patchwise(), listed_images(images)
         if not len(given):
             raise UsageError("`images` must hold at least one image; got none. Add images.")
-        starts = range(0, len(given), BATCH)
-        return PatchResult.joined(
-            [learned.segment(decode_given(given[start : start + BATCH], start, self.levels)) for start in starts]
-        )
+        batches = [range(start, min(start + BATCH, len(given))) for start in range(0, len(given), BATCH)]
+        return PatchResult.joined([learned.segment(decode_given(given, rows, self.levels)) for rows in batches])
 
-    def anomaly_maps(self, images: Sequence[ImageSource]) -> np.ndarray:
+    def anomaly_maps(self, images: GivenImages) -> np.ndarray:
         """Return float32 (M, S, S), higher = more anomalous; S is the run's `image_size`.
 
         A map lies over the whole image, squeezed into a square as the network sees it: at the multiple of 32 pixels
@@ -156,10 +230,32 @@ class PandaDetector:
             maps[row] = full_map(grid, size, float(self.config.set["sigma"]))
         return maps
 
-    def predict(self, images: Sequence[ImageSource], *, false_alarm_rate: float = RATE) -> np.ndarray:
+    def predict(self, images: GivenImages, *, false_alarm_rate: float = RATE) -> np.ndarray:
         """Return int (M,): 1 anomalous, 0 normal, at the threshold that `threshold` returns."""
         self.threshold(false_alarm_rate)  # before any work: without held-out images, this raises
         return self.calibration.rejects(self.anomaly_scores(images), false_alarm_rate).astype(np.int64)
+
+    def score_samples(self, images: GivenImages) -> np.ndarray:
+        """Return float64 (M,), higher = more normal, as scikit-learn has it: anomaly scores, sign turned."""
+        return -self.anomaly_scores(images).astype(np.float64)
+
+    def decision_function(self, images: GivenImages, *, false_alarm_rate: float = RATE) -> np.ndarray:
+        """Return float64 (M,), higher = more normal, as scikit-learn has it: below 0 where `predict` says 1.
+
+        With labels that are 1 for anomalous images, scikit-learn's `scoring="roc_auc"` therefore gives 1 - AUROC.
+        Leave `scoring` out: `score` is the AUROC.
+        """
+        threshold = self.threshold(false_alarm_rate)
+        return self.score_samples(images) + threshold
+
+    def score(self, images: GivenImages, y: object) -> float:
+        """Return the AUROC of the anomaly scores, in [0, 1], higher = better: what cross-validation compares.
+
+        y: labels (M,), 0 normal, 1 anomalous. NaN where one of the two is absent.
+        """
+        labels = labels_of(y, len(images))
+        found = auroc(self.anomaly_scores(images), labels)
+        return float("nan") if found is None else found
 
     def threshold(self, false_alarm_rate: float = RATE) -> float:
         """Return the score above which an image is called anomalous; see `panda_core.runs.calibration`.
@@ -179,6 +275,25 @@ class PandaDetector:
         self.threshold()  # without held-out images, this raises: 0 % would be an answer that nobody measured
         return np.array([self.calibration.percentile(float(score)) for score in scores], np.float64)
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return self.learned_ is not None
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say to scikit-learn what this takes. It is no outlier detector of its kind: those predict 1 for normal."""
+        from sklearn.utils import InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type=None,
+            target_tags=TargetTags(required=False),
+            input_tags=InputTags(two_d_array=False),
+            no_validation=True,
+        )
+
+    def __repr__(self) -> str:
+        default = PandaDetector().get_params()
+        changed = [f"{name}={value!r}" for name, value in self.get_params().items() if value != default[name]]
+        return f"PandaDetector({', '.join(changed)})"
+
     def _learned(self) -> Learned:
         if self.learned_ is None:
             raise UsageError(
@@ -196,51 +311,15 @@ class PandaDetector:
         return cast("Patchwise", learned)
 
 
-# Images handed over in Python: what every method that takes images accepts, and the sentence for everything else.
+# What `get_params` returns and `set_params` takes: the fields of a config, but for the data set.
+PARAMETERS = tuple(field.name for field in dataclasses.fields(RunConfig) if field.name != "dataset")
 
 
-def listed_images(images: object) -> Sequence[ImageSource]:
-    """Return `images` as a sequence of images; `UsageError` says what was given instead, and how to give it.
-
-    images: a list, a tuple or another sequence of paths, PIL images or uint8 arrays (H, W), (H, W, 1), (H, W, 3) or
-    (H, W, 4); or one uint8 array (N, H, W, C) of so many images. One image, however it is given, is no list of images:
-    its rows would be taken for images.
-    """
-    if isinstance(images, (str, bytes, os.PathLike, Image.Image)):
-        kind = "the path of one" if isinstance(images, (str, os.PathLike)) else "one image"
-        raise UsageError(f"`images` must be {_ACCEPTED}; got {kind}. Pass `[image]`.")
-    if isinstance(images, np.ndarray):
-        if images.ndim in (2, 3):
-            raise UsageError(
-                f"`images` must be {_ACCEPTED}; got one array of shape {images.shape}. Pass `[image]`, or grey images "
-                "as an array (N, H, W, 1)."
-            )
-        if images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] not in (1, 3, 4):
-            raise UsageError(
-                f"`images` must be {_ACCEPTED}; got an array of {images.dtype} and shape {images.shape}. "
-                "Convert it to uint8, channels last."
-            )
-        return list(images)
-    if isinstance(images, dict) or not hasattr(images, "__len__") or not hasattr(images, "__getitem__"):
-        raise UsageError(f"`images` must be {_ACCEPTED}; got {type(images).__name__}. Pass `list(images)`.")
-    return images  # type: ignore[return-value]
-
-
-def name_of_given(image: object, index: int) -> str:
-    """Return what to call image number `index` of a list in front of a person."""
-    return str(image) if isinstance(image, (str, os.PathLike)) else f"image {index}"
-
-
-def decode_given(images: Sequence[ImageSource], start: int = 0, levels: Levels | None = None) -> list[np.ndarray]:
-    """Return images as uint8 arrays (H, W, 3). start: number of the first, for its name. levels: see `decode_image`.
-
-    One that cannot be decoded raises `UnreadableImage`; one that is no image at all raises `UsageError`.
-    """
-    decoded = []
-    for index, image in enumerate(images, start):
-        if not isinstance(image, (str, bytes, os.PathLike, Image.Image, np.ndarray)):
-            raise UsageError(
-                f"Image {index} must be a path, a PIL image or a uint8 array; got {type(image).__name__}. Convert it."
-            )
-        decoded.append(decode_image(image, name_of_given(image, index), levels))
-    return decoded
+def _in_known_range(config: RunConfig, given: Sequence[Any], names: Sequence[str]) -> RunConfig:
+    """Return the config with its `range` in numbers; `data` needs image files."""
+    if config.set.get(RANGE) != DATA:
+        return config
+    paths = [image for image in given if isinstance(image, (str, os.PathLike))]
+    if len(paths) != len(given):
+        raise UsageError("`range=data` needs paths of image files; got images of another kind. Give LOW-HIGH.")
+    return config.replace(set={**config.set, RANGE: str(levels_of_range(DATA, FileImages(paths, names)))})

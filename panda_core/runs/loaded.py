@@ -12,8 +12,9 @@ from panda_core.config import default_runs_dir
 from panda_core.datasets import Images, ImageSource, Masks, OneClassTask
 from panda_core.errors import BrokenRun
 from panda_core.runs.data import GIVEN_IMAGES, CheckedImages, CheckedMasks, check_unchanged
-from panda_core.runs.detector import PandaDetector, listed_images
+from panda_core.runs.detector import PandaDetector
 from panda_core.runs.folder import RunFolder
+from panda_core.runs.given import listed_images
 from panda_core.runs.kinds import open_task
 from panda_core.runs.reading import RecordedRun
 

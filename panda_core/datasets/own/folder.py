@@ -57,6 +57,7 @@ class _Layout:
 
     told: the understanding, in a sentence. classes: what can be the normal class, a name of `NORMAL_NAMES` first.
     split: (normal class, seed) -> (train, test), what each consists of. masks: places of masks in the folder.
+    holds_out: whether `split` takes normal images of `test` from those that there are, by the seed.
     left_out: (place, reason) of files that take no part.
     """
 
@@ -64,6 +65,7 @@ class _Layout:
     classes: tuple[str, ...]
     split: Callable[[str, int], tuple[_Labelled, _Labelled]]
     masks: tuple[str, ...] = ()
+    holds_out: bool = False
     left_out: tuple[tuple[str, str], ...] = ()
 
 
@@ -115,6 +117,26 @@ def folder_dataset(path: str | Path, levels: Levels | None = None) -> Dataset:
         open=open_splits,
         missing=missing,
     )
+
+
+def normal_files(path: str | os.PathLike[str], normal_class: str | None = None) -> list[str]:
+    """Return the paths of all normal images in a folder, sorted, without those in `test/`.
+
+    normal_class: which folder of `train/` is normal; None where there is one, or one is called normal, good or ok.
+    """
+    folder = Path(path)
+    layout = _understand(folder)
+    told = normal_class or layout.classes[0]
+    if told not in layout.classes or (normal_class is None and _is_open(layout)):
+        raise unknown_name(f"class of `{folder}`", str(normal_class), layout.classes, "normal_class=")
+    train, test = layout.split(told, 0)
+    chosen = train + test if layout.holds_out else train
+    return sorted(f"{folder}/{place}" for place, label in chosen if label == told)
+
+
+def _is_open(layout: _Layout) -> bool:
+    """Return whether the names leave open which class is normal."""
+    return len(layout.classes) > 1 and layout.classes[0].casefold() not in NORMAL_NAMES
 
 
 def _understand(folder: Path) -> _Layout:
@@ -182,7 +204,7 @@ def _only_normals(places: list[str], label: str, told: str) -> _Layout:
         return [(places[row], label) for row in train], [(places[row], label) for row in test]
 
     told += "; 30 %, chosen by the seed, are held out to be scored. There are no anomalies, so there is no AUROC."
-    return _Layout(told, (label,), split)
+    return _Layout(told, (label,), split, holds_out=True)
 
 
 def _normals_and_others(folder: Path, groups: _Groups) -> _Layout:
@@ -212,6 +234,7 @@ def _normals_and_others(folder: Path, groups: _Groups) -> _Layout:
         f"for the test set. The {len(anomalies)} images in {_listed(others)} are anomalous.",
         (normal,),
         split,
+        holds_out=True,
     )
 
 

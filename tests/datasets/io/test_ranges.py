@@ -14,7 +14,7 @@ from panda_core.datasets.io.images import FileImages
 from panda_core.datasets.io.ranges import levels_of_range, used_range
 from panda_core.datasets.io.samples import Levels
 from panda_core.errors import UsageError
-from panda_core.runs.detector import decode_given
+from panda_core.runs.given import decode_given
 from tests.datasets.io.tiff_files import write_tiff
 
 

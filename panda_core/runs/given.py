@@ -1,0 +1,103 @@
+"""Images handed over in Python: what every method that takes images accepts, and the sentence for everything else."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from panda_core.datasets.io.decoding import decode_image
+from panda_core.datasets.io.samples import Levels
+from panda_core.errors import UsageError
+
+_ACCEPTED = "a list of images (paths, PIL images or uint8 arrays of shape (H, W, 3)), or a uint8 array (N, H, W, 3)"
+_TENSOR = "Leave `ToTensor` out: the detector prepares images itself."
+
+
+class GivenImages(Protocol):
+    """Images with a length and a number each: a list, an array, a `torch.utils.data.Dataset`.
+
+    An item is an image, or a tuple whose first entry is one; what follows, labels for instance, is not looked at.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+def listed_images(images: Any) -> GivenImages:
+    """Return `images` as a sequence of images; `UsageError` says what was given instead, and how to give it.
+
+    images: a list, a tuple, a Dataset or another sequence of paths, PIL images or uint8 arrays (H, W), (H, W, 1),
+    (H, W, 3) or (H, W, 4); one uint8 array (N, H, W, C) of so many images; an array or a pandas series of paths. One
+    image, however it is given, is no list of images: its rows would be taken for images.
+    """
+    if isinstance(images, (str, bytes, os.PathLike, Image.Image)):
+        kind = "the path of one" if isinstance(images, (str, os.PathLike)) else "one image"
+        raise UsageError(f"`images` must be {_ACCEPTED}; got {kind}. Pass `[image]`.")
+    if isinstance(images, np.ndarray):
+        return _of_array(images)
+    table = isinstance(images, dict) or hasattr(images, "columns")
+    if table or not hasattr(images, "__len__") or not hasattr(images, "__getitem__"):
+        raise UsageError(f"`images` must be {_ACCEPTED}; got {type(images).__name__}. Pass `list(images)`.")
+    if hasattr(images, "iloc"):  # a pandas series: `series[3]` is what is labelled 3, wherever it stands
+        return list(images)
+    return images
+
+
+def _of_array(images: np.ndarray) -> GivenImages:
+    if images.ndim == 1 and images.dtype.kind in "UO":
+        return list(images.tolist())
+    if images.ndim in (2, 3):
+        raise UsageError(
+            f"`images` must be {_ACCEPTED}; got one array of shape {images.shape}. Pass `[image]`, or grey images "
+            "as an array (N, H, W, 1)."
+        )
+    if images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] not in (1, 3, 4):
+        raise UsageError(
+            f"`images` must be {_ACCEPTED}; got an array of {images.dtype} and shape {images.shape}. "
+            "Convert it to uint8, channels last."
+        )
+    return list(images)
+
+
+def image_of(item: Any) -> Any:
+    """Return the image of an item: the item itself, or the first entry of a tuple."""
+    return item[0] if isinstance(item, tuple) and item else item
+
+
+def labels_of(y: object, count: int) -> np.ndarray:
+    """Return labels as bool (count,), whether each image is anomalous; `UsageError` for what holds no 0 and 1."""
+    labels = np.asarray(y)
+    if labels.shape != (count,) or not np.isin(labels, (0, 1)).all():
+        shown = f"shape {labels.shape}" if labels.shape != (count,) else f"the labels {np.unique(labels).tolist()}"
+        raise UsageError(
+            f"`y` must hold 0 (normal) or 1 (anomalous) for each of {count} images; got {shown}. "
+            "In `fit`, leave it out where all are normal."
+        )
+    return labels.astype(bool)
+
+
+def name_of_given(image: object, index: int) -> str:
+    """Return what to call image number `index` of a list in front of a person."""
+    return str(image) if isinstance(image, (str, os.PathLike)) else f"image {index}"
+
+
+def decode_given(images: GivenImages, rows: range | None = None, levels: Levels | None = None) -> list[np.ndarray]:
+    """Return images as uint8 arrays (H, W, 3). rows: which of them, else all. levels: see `decode_image`.
+
+    One that cannot be decoded raises `UnreadableImage`; one that is no image at all raises `UsageError`.
+    """
+    decoded = []
+    for index in range(len(images)) if rows is None else rows:  # not every Dataset can be iterated or sliced
+        image = image_of(images[index])
+        if not isinstance(image, (str, bytes, os.PathLike, Image.Image, np.ndarray)):
+            kind = type(image).__name__
+            raise UsageError(
+                f"Image {index} must be a path, a PIL image or a uint8 array; got {kind}. "
+                f"{_TENSOR if kind == 'Tensor' else 'Convert it.'}"
+            )
+        decoded.append(decode_image(image, name_of_given(image, index), levels))
+    return decoded
