@@ -5,6 +5,7 @@ Rows are images or patches: (N, D). All of it is exact up to rounding, in float6
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -65,6 +66,49 @@ def principal_components(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(min(rows.shape)), np.eye(rows.shape[1], min(rows.shape))
     pca = PCA(svd_solver="full" if few else "covariance_eigh").fit(centered)
     return pca.explained_variance_ * (len(rows) - 1) / len(rows), pca.components_.T
+
+
+class Moments:
+    """Number, mean and scatter of rows (N, D) that are seen in parts: as much memory for a million rows as for one.
+
+    Exact up to rounding, in float64: parts are joined as by Chan, Golub & LeVeque (1983), and not through sums of
+    squares, of which little is left where the mean is large.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.count = 0
+        self.mean = np.zeros(width)  # (D,)
+        self.scatter = np.zeros((width, width))  # the sum of outer products of rows minus their mean
+
+    def add(self, rows: np.ndarray) -> None:
+        """Take rows (N, D) in."""
+        part = Moments(len(self.mean))
+        part.count, part.mean = len(rows), np.mean(rows, axis=0, dtype=np.float64)
+        centered = rows - part.mean
+        part.scatter = centered.T @ centered
+        self._take(part)
+
+    @staticmethod
+    def joined(parts: Sequence[Moments]) -> Moments:
+        """Return the moments of all rows that the parts, at least one, have seen."""
+        whole = Moments(len(parts[0].mean))
+        for part in parts:
+            whole._take(part)
+        return whole
+
+    def _take(self, other: Moments) -> None:
+        count = self.count + other.count
+        if not other.count:
+            return
+        apart = other.mean - self.mean
+        self.scatter = self.scatter + other.scatter + np.outer(apart, apart) * (self.count * other.count / count)
+        self.mean = self.mean + apart * (other.count / count)
+        self.count = count
+
+    def principal_components(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return variances (D,), descending, and directions (D, D), orthonormal; see `principal_components`."""
+        variances, directions = np.linalg.eigh(self.scatter / max(self.count, 1))
+        return np.maximum(variances[::-1], 0), directions[:, ::-1]
 
 
 def singular_values(rows: np.ndarray) -> np.ndarray:

@@ -179,12 +179,13 @@ def _are_drawn_together(task: OneClassTask) -> bool:
     return bool(train & test)
 
 
-def check_enough(normals: int) -> None:
-    """Raise `PandaError` unless so many normal images are enough to learn from."""
-    if normals < 2:
+def check_enough(normals: int, least: int = 2) -> None:
+    """Raise `PandaError` unless so many normal images, at least `least`, are enough to learn from."""
+    if normals < least:
         words = "No normal image is left" if normals == 0 else "Only 1 normal image is left"
         raise PandaError(
-            f"{words}, without copies of others and images that cannot be decoded; at least 2 are needed. Add images."
+            f"{words}, without copies of others and images that cannot be decoded; at least {least} "
+            f"{'are' if least > 1 else 'is'} needed. Add images."
         )
 
 

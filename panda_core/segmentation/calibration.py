@@ -75,10 +75,13 @@ def fit_calibrated(
     results: list[PatchResult] = []
     for fold in folds:
         others = np.setdiff1d(own, fold)
-        yield from model.fit(normal.rows(_copies(others, model.rotations)), others)
+        if len(others):
+            yield from model.fit(normal.rows(_copies(others, model.rotations)), others)
+        else:  # the only image is compared with its own turned copies
+            yield from model.fit(normal.rows(_copies(own, model.rotations)[1:]), own, model.rotations - 1)
         patches = normal.rows(fold * model.rotations)
         if not results:
-            model.set_scales(patches)
+            model.set_scales([model.compare(patches)])
         results.append(model.segment(patches))
     if len(bank) == len(own):
         yield from model.fit(normal.rows(_copies(bank, model.rotations)), bank)

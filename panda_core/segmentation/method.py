@@ -10,27 +10,32 @@ import numpy as np
 from torch import Tensor
 
 from panda_core.events import Computing
+from panda_core.linalg import Moments
 
 
 @dataclasses.dataclass(frozen=True)
 class Compared:
     """Patches of a group of levels compared with normal ones.
 
-    distances: (B, g, g, k), Euclidean, to the k nearest, ascending.
-    origins: (B, g, g, k, 4), where those lie: image, rotation, row, column.
+    distances: (B, g, g, k), to the k nearest, ascending; k is 1 where nothing is nearest, but only a distance known.
+    origins: (B, g, g, k, 4), where those lie: image, rotation, row, column; None where there are none.
     """
 
     distances: np.ndarray
-    origins: np.ndarray
+    origins: np.ndarray | None
 
 
 class PatchMethod(Protocol):
     """A way to compare patches (N, g, g, D) of some groups of levels with those of normal images.
 
     pools: whether it also needs one pooled feature of each image, (N, P), which is None for others.
+    deepest: from how many of the deepest groups of levels an image's score comes; None: from all, as its map.
+    streams: whether it learns from `Moments` of patches alone (`StreamedMethod`), so that no patches are kept.
     """
 
     pools: bool
+    deepest: int | None
+    streams: bool
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], *, seed: int, rotations: int) -> PatchMethod:
@@ -62,3 +67,10 @@ class PatchMethod(Protocol):
 
     def load(self, tensors: Mapping[str, Tensor], groups: int) -> PatchMethod:
         """Take what `tensors()` returned."""
+
+
+class StreamedMethod(PatchMethod, Protocol):
+    """One that learns from moments of the patches of each group alone."""
+
+    def fit_moments(self, groups: Sequence[Moments]) -> None:
+        """Learn from the moments of the normal patches of each group."""

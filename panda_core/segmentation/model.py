@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,17 +12,19 @@ from torch import Tensor
 
 from panda_core.backbones.network import Network
 from panda_core.config import RunConfig
+from panda_core.errors import UsageError
 from panda_core.events import Computing
 from panda_core.features.space import FeatureNorm
 from panda_core.features.trunk import network_input, squared
+from panda_core.linalg import Moments
+from panda_core.segmentation.calibration import FOLDS
 from panda_core.segmentation.geometry import Cells, network_side, on_even_grid
 from panda_core.segmentation.maps import rotated
-from panda_core.segmentation.method import PatchMethod
+from panda_core.segmentation.method import Compared, PatchMethod, StreamedMethod
 from panda_core.segmentation.patches import PatchSpace, aligned_patches
 from panda_core.segmentation.probing import CELLS, cells_of, cells_tensor, find_cells
 from panda_core.segmentation.table import find_method
 
-DEEP = 2  # from how many of the deepest groups of levels an image's score comes; fine ones mistake texture for defects
 NO_DISTANCE = 1e-6  # the smallest unit of a map: held-out images that are copies of others must not make it infinite
 
 
@@ -50,11 +52,11 @@ class PatchResult:
     """What a model says of B images. Higher = more anomalous.
 
     grids: (B, g, g), evenly over the image; 1 is as far from normal patches as held-out normal ones lie on average.
-    scores: (B,), from the deepest two groups of levels.
+    scores: (B,), from the deepest groups of levels, see `PatchMethod.deepest`.
     whole: (B,), the mean over all patches of these groups.
-    distances: for each group, (B, h, w, k) to the nearest normal patches.
-    origins: for each group, (B, h, w, k, 4), image, rotation, row and column of those.
-    cells: (groups, 3), where the patches of each group lie, see `Cells.shares`.
+    distances: for each group, (B, h, w, k) to the nearest normal patches; empty where the method knows none.
+    origins: for each group, (B, h, w, k, 4), image, rotation, row and column of those; empty likewise.
+    cells: (groups, 3), where the patches of each group lie, see `Cells.shares`; (0, 3) likewise.
     """
 
     grids: np.ndarray
@@ -96,8 +98,8 @@ class PatchModel:
         self.side = network_side(self.image_size)  # pixels that the network looks at
         self.cells: tuple[Cells, ...] = ()  # of each level's maps; found with the first images
         self.measures_cells = True
-        concat = options.get("merge") == "concat"
-        self.groups = [levels] if concat else [(level,) for level in levels]
+        self.merge = str(options.get("merge", "separate"))
+        self.groups = [(level,) for level in levels] if self.merge == "separate" else [levels]
         self.rotations = int(options.get("rotations", 1))
         self.widths: list[tuple[int, ...]] = []
         self.spaces: list[PatchSpace] = []
@@ -115,7 +117,7 @@ class PatchModel:
         batch = np.stack([squared(copy, self.side, preprocessing) for copy in copies])
         x = network_input(batch, preprocessing).to(self.device)  # (B, 3, side, side)
         maps = dict(zip(self.levels, network.stage_maps(x, self.levels), strict=True))
-        self.widths = [tuple(maps[level].shape[1] for level in group) for group in self.groups]
+        self.widths = [self._widths([maps[level].shape[1] for level in group]) for group in self.groups]
         # Runs from before there was a choice lack the second.
         side, border = int(self.options["neighbourhood"]), str(self.options.get("border", "inside"))
         cells = dict(zip(self.levels, self._cells(list(maps.values())), strict=True))
@@ -123,8 +125,21 @@ class PatchModel:
             aligned_patches([maps[level] for level in group], side, border, [cells[level] for level in group])
             for group in self.groups
         ]
+        if self.merge == "mean":
+            groups = [torch.stack(group.split(self.widths[0][0], dim=-1)).mean(dim=0) for group in groups]
         pooled = network.tail(network.trunk(x)).float().cpu().numpy() if self.method_class.pools else None
         return Patches([group.float().cpu().contiguous().numpy() for group in groups], pooled)
+
+    def _widths(self, widths: list[int]) -> tuple[int, ...]:
+        """Return how wide the parts of a patch are, of levels of `widths` features."""
+        if self.merge != "mean":
+            return tuple(widths)
+        if len(set(widths)) > 1:
+            raise UsageError(
+                f"`merge=mean` needs levels of one width; {', '.join(self.levels)} have {', '.join(map(str, widths))} "
+                "features. Set `--set merge=separate`."
+            )
+        return tuple(widths[:1])
 
     def _cells(self, maps: Sequence[Tensor]) -> tuple[Cells, ...]:
         """Return where the cells of each level's maps (B, C, h, w) lie."""
@@ -135,14 +150,19 @@ class PatchModel:
         return self.cells
 
     def bytes_for(self, image: np.ndarray, count: int) -> int:
-        """Return about how many bytes the patches of `count` normal images take: raw, in space, and those fitted to."""
+        """Return about how many bytes the patches of `count` normal images take: raw, in space, and those fitted to.
+
+        A method that streams keeps moments instead, as many as there are folds and two more.
+        """
         sizes = [group.nbytes for group in self.patches([image]).groups]
+        if self.method_class.streams:
+            return sum(sizes) * self.rotations + (FOLDS + 2) * sum(8 * sum(widths) ** 2 for widths in self.widths)
         twice = sizes[0] if self.feature_norm == "whiten" else 0  # the finest group has two views in space
         return count * self.rotations * (3 * sum(sizes) + 2 * twice)
 
     def fit_spaces(self, raw: Patches) -> None:
         """Fix the spaces from the raw patches of normal images."""
-        dims, position = int(self.options["whiten_dims"]), float(self.options.get("position", 0.0))
+        dims, position = int(self.options.get("whiten_dims", 0)), float(self.options.get("position", 0.0))
         self.spaces = [
             PatchSpace.fit(
                 self.feature_norm,
@@ -167,31 +187,53 @@ class PatchModel:
             pooled = self.pooled_norm(torch.from_numpy(pooled)).numpy()
         return Patches(groups, pooled)
 
-    def fit(self, normal: Patches, images: np.ndarray) -> Computing[None]:
-        """Fit the method to patches, in space, of the turned copies of the normal images numbered `images`."""
-        method = self._method()
+    def fit(self, normal: Patches, images: np.ndarray, rotations: int | None = None) -> Computing[None]:
+        """Fit the method to patches, in space, of the turned copies of the normal images numbered `images`.
+
+        rotations: how many copies of each these are; None: as many as the options say.
+        """
+        method = self._method(rotations)
         yield from method.fit(normal.groups, images, normal.pooled)
         self.method = method
 
-    def set_scales(self, held_out: Patches) -> None:
-        """Take the mean distance of held-out normal patches as the unit of each group of levels."""
-        compared = self.method.compare(held_out.groups, held_out.pooled)
-        means = [float(group.distances[..., 0].mean()) for group in compared]
+    def fit_moments(self, groups: Sequence[Sequence[Moments]]) -> None:
+        """Fit the method, one that streams, to all of some moments of patches, in space, of each group of levels."""
+        method = cast(StreamedMethod, self._method())
+        method.fit_moments([Moments.joined(same) for same in zip(*groups, strict=True)])
+        self.method = method
+
+    def compare(self, patches: Patches) -> list[Compared]:
+        """Return how far patches in space, of each group of levels, lie from normal ones."""
+        return self.method.compare(patches.groups, patches.pooled)
+
+    def set_scales(self, held_out: Sequence[Sequence[Compared]]) -> None:
+        """Take the mean distance of held-out normal patches, of some batches, as the unit of each group of levels."""
+        means = [
+            float(np.concatenate([group.distances[..., 0] for group in groups]).mean())
+            for groups in zip(*held_out, strict=True)
+        ]
         self.scales = np.maximum(np.array(means, np.float32), NO_DISTANCE)
 
     def segment(self, patches: Patches) -> PatchResult:
         """Return what the fitted method says of patches in space."""
-        compared = self.method.compare(patches.groups, patches.pooled)
+        return self.judged(self.compare(patches), patches)
+
+    def judged(self, compared: list[Compared], patches: Patches) -> PatchResult:
+        """Return maps and scores of patches in space, of which `compared` is known."""
         nearest = [group.distances[..., 0] for group in compared]  # (B, h, w)
         levels = [distances / scale for distances, scale in zip(nearest, self.scales, strict=True)]
-        whole = np.mean([level.mean(axis=(1, 2)) for level in levels[-DEEP:]], axis=0)
-        grids, deep = self._fused(levels, 0), self._fused(levels[-DEEP:], max(0, len(levels) - DEEP))
-        scores = self.method.image_scores(deep, compared[-DEEP:], patches.groups[-DEEP:], patches.pooled)
+        first = max(0, len(levels) - (self.method_class.deepest or len(levels)))
+        whole = np.mean([level.mean(axis=(1, 2)) for level in levels[first:]], axis=0)
+        grids, deep = self._fused(levels, 0), self._fused(levels[first:], first)
+        scores = self.method.image_scores(deep, compared[first:], patches.groups[first:], patches.pooled)
         if self.normal_views is not None:
             scores = self._outstanding(scores, whole)
-        distances, origins = tuple(group.distances for group in compared), tuple(group.origins for group in compared)
-        cells = np.array([self._group_cells(group).shares(self.side) for group in self.groups])
-        return PatchResult(grids, np.asarray(scores, np.float32), whole, distances, origins, cells)
+        known = [(group.distances, group.origins) for group in compared if group.origins is not None]
+        distances, origins = zip(*known, strict=True) if known else ((), ())
+        cells = [self._group_cells(group).shares(self.side) for group in self.groups[: len(known)]]
+        return PatchResult(
+            grids, np.asarray(scores, np.float32), whole, distances, origins, np.array(cells).reshape(-1, 3)
+        )
 
     def _group_cells(self, group: tuple[str, ...]) -> Cells:
         """Return where the patches of a group lie: where the cells of its first level do."""
@@ -265,8 +307,8 @@ class PatchModel:
                 raise ValueError(f"its patches are {self.method.width(group)} wide, not {patch.shape[-1]}")
         return self
 
-    def _method(self) -> PatchMethod:
-        return self.method_class.from_options(self.options, seed=self.seed, rotations=self.rotations)
+    def _method(self, rotations: int | None = None) -> PatchMethod:
+        return self.method_class.from_options(self.options, seed=self.seed, rotations=rotations or self.rotations)
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

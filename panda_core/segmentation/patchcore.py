@@ -19,6 +19,8 @@ class PatchCore:
     """Banks of patches (N, g, g, D), one for each group, thinned by greedy k-center selection."""
 
     pools = False
+    deepest = 2  # fine levels mistake texture for defects
+    streams = False
     fused = staticmethod(agreed)  # how the maps of several groups become one
 
     def __init__(

@@ -23,6 +23,8 @@ class Spade:
     """All patches (N, g, g, D) of the normal images, and one pooled feature (N, P) of each."""
 
     pools = True
+    deepest = 2  # fine levels mistake texture for defects
+    streams = False
     recall = 1.0  # all searches are exact
     fused = staticmethod(merged)  # how the maps of several groups become one
 

@@ -1,6 +1,6 @@
 """Where the defect is: distances of patches to normal patches, as maps. Higher = more anomalous.
 
-Two methods, each a row of `SEGMENTERS`; adding one: a file of this package with a class like `PatchCore`, called
+Each a row of `SEGMENTERS`; adding one: a file of this package with a class like `PatchCore`, called
 `METHOD` at its end, and a row here that names the file. Importing this table loads no torch.
 """
 
@@ -22,6 +22,9 @@ class Segmenter:
     """A row of `SEGMENTERS`. It is named where a recipe is: a segmentation run adapts nothing.
 
     method: the file of this package whose `METHOD` compares patches.
+    feature_norm: default in place of the backbone's.
+    levels: how many of the network's own levels are compared, the deepest ones; None: all.
+    unwhitened: why it takes no whitened patches, after "Recipe X"; "" where it does.
     """
 
     title: str
@@ -29,6 +32,9 @@ class Segmenter:
     source: str
     method: str
     options: Mapping[str, Option]
+    feature_norm: str | None = None
+    levels: int | None = None
+    unwhitened: str = ""
 
 
 BLUR = Option(  # of every run that has maps
@@ -79,6 +85,22 @@ _PATCHES = {
         plain="The last checkpoint of that run, or all of them in turn, to see the maps change while it adapts.",
     ),
 }
+
+_ALONE = dataclasses.replace(_PATCHES["neighbourhood"], default=1)
+_ROTATIONS = Option(
+    default=1,
+    low=1,
+    high=8,
+    help="turned copies of each normal image: 1, 2, 4 or 8",
+    plain="Turned copies of each normal image that are learned as well: 1, 2, 4 or 8.",
+)
+_HUNDREDTH = Option(
+    default=0.01,
+    low=0.0,
+    high=1.0,
+    help="share of the patches that count as the highest; 0: one alone",
+    plain="The share of the patches that count as the hottest of an image. 0 takes one alone.",
+)
 
 SEGMENTERS: dict[str, Segmenter] = {
     "patchcore": Segmenter(
@@ -152,13 +174,7 @@ SEGMENTERS: dict[str, Segmenter] = {
                 help="how much a patch's place counts, relative to its features",
                 plain="How much the place of a patch counts beside its look: more where all images are aligned alike.",
             ),
-            "rotations": Option(
-                default=1,
-                low=1,
-                high=8,
-                help="turned copies of each normal image: 1, 2, 4 or 8",
-                plain="Turned copies of each normal image that are learned as well: 1, 2, 4 or 8.",
-            ),
+            "rotations": _ROTATIONS,
         },
     ),
     "spade": Segmenter(
@@ -175,6 +191,56 @@ SEGMENTERS: dict[str, Segmenter] = {
                 help="how many similar images are compared with",
                 plain="With how many of the most similar normal images the patches are compared.",
             )
+        },
+    ),
+    "anomalydino": Segmenter(
+        title="AnomalyDINO",
+        about="Every patch of one late level is compared with the patches of a few normal images and turned copies.",
+        source="Damm et al., WACV 2025",
+        method="anomalydino",
+        feature_norm="none",
+        levels=1,
+        options=_PATCHES
+        | {
+            "neighbourhood": _ALONE,
+            "bank_rows": Option(
+                default=50_000,
+                low=1,
+                high=10_000_000,
+                help="largest number of normal patches kept, drawn at random",
+                plain="The largest number of normal patches that is kept, drawn at random where there are more.",
+            ),
+            "top": _HUNDREDTH,
+            "rotations": dataclasses.replace(_ROTATIONS, default=8),
+        },
+    ),
+    "subspace": Segmenter(
+        title="SubspaceAD",
+        about="Every patch is scored by what the main directions of the normal patches leave over of it.",
+        source="Lendering et al., CVPR 2026",
+        method="subspace",
+        feature_norm="none",
+        unwhitened="finds the directions in which normal patches vary",
+        options={key: option for key, option in _PATCHES.items() if key != "whiten_dims"}
+        | {
+            "neighbourhood": _ALONE,
+            "merge": Option(
+                default="separate",
+                choices=("separate", "concat", "mean"),
+                help="separate: a subspace and a map for each level; concat: levels side by side; mean: their mean, as "
+                "in the paper, of levels equally wide",
+                plain="*separate* gives each level a subspace of its own; *concat* joins the levels; *mean* takes "
+                "their mean, as in the paper, where all are equally wide.",
+            ),
+            "variance": Option(
+                default=0.99,
+                low=0.01,
+                high=1.0,
+                help="share of the normal patches' variance that the subspace holds",
+                plain="The share of normal patches' variation that counts as explained; the rest is the score.",
+            ),
+            "top": _HUNDREDTH,
+            "rotations": _ROTATIONS,
         },
     ),
 }

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from panda_core import PandaDetector
+from panda_core.segmentation.table import SEGMENTERS
 
 SIDE = 96
 PATCHES = {"blocks.2": 8, "blocks.4": 16, "": 32}  # pixels that a patch of the coarsest level stands for; "": default
@@ -100,7 +101,7 @@ def test_a_defect_of_an_oblong_image_is_at_its_share_of_the_sides(detectors: Cal
     assert max(abs(row - 24), abs(column - 70)) <= PATCHES["blocks.2"]
 
 
-@pytest.mark.parametrize("recipe", ["patchcore", "spade"])
+@pytest.mark.parametrize("recipe", sorted(SEGMENTERS))
 def test_batches_and_neighbours_do_not_count(detectors: Callable[..., Any], recipe: str) -> None:
     """A score or a map that depends on which images are looked at together, or on their order."""
     detector = detectors(recipe)
@@ -117,7 +118,7 @@ def test_batches_and_neighbours_do_not_count(detectors: Callable[..., Any], reci
     np.testing.assert_allclose(detector.anomaly_scores(images[-1:]), at_once.scores[-1:], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("recipe", ["patchcore", "spade"])
+@pytest.mark.parametrize("recipe", sorted(SEGMENTERS))
 def test_a_defect_scores_higher_than_a_normal_surface(detectors: Callable[..., Any], recipe: str) -> None:
     """Polarity the other way round."""
     normal = detectors(recipe).anomaly_scores([surface(seed) for seed in range(60, 66)])

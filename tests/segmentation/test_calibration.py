@@ -11,6 +11,7 @@ import pytest
 from panda_core.events import result_of
 from panda_core.segmentation.calibration import ENOUGH, FEWEST, FOLDS, fit_calibrated, folds_of
 from panda_core.segmentation.maps import top_mean
+from panda_core.segmentation.table import SEGMENTERS
 
 Model, Make = Callable[..., Any], Callable[..., Any]
 
@@ -43,14 +44,14 @@ def test_the_seed_decides_who_is_held_out() -> None:
     assert len({tuple(folds_of(80, seed)[1][0]) for seed in range(5)}) == 5
 
 
-@pytest.mark.parametrize("recipe", ["patchcore", "spade"])
+@pytest.mark.parametrize("recipe", sorted(SEGMENTERS))
 @pytest.mark.parametrize(("count", "held"), [(2, 2), (5, 5), (12, 6), (50, 5)])
 def test_every_held_out_image_is_new_to_its_judge(
     model: Model, images: Make, recipe: str, count: int, held: int
 ) -> None:
     """Maps of zeros: a normal image in the bank that judges it would make every threshold 0."""
     learner = model(recipe)
-    found = result_of(fit_calibrated(learner, learner.patches(images(count)), count))
+    found = result_of(fit_calibrated(learner, learner.patches(images(count), learner.rotations), count))
     assert len(found.held_out) == len(found.grids) == len(found.scores) == held
     assert (np.diff(found.held_out) > 0).all()
     assert (found.grids > 0).all() and np.isfinite(found.scores).all()
@@ -76,7 +77,7 @@ def test_the_final_bank_is_of_the_images_it_names(model: Model, images: Make) ->
     """A bank that is left as the last fold made it."""
     for count in (12, 50):
         learner = model(coreset=1.0)
-        found = result_of(fit_calibrated(learner, learner.patches(images(count)), count))
+        found = result_of(fit_calibrated(learner, learner.patches(images(count), learner.rotations), count))
         known = learner.segment(learner.in_space(learner.patches(images(count)))).grids.max(axis=(1, 2)) < 1e-2
         assert np.nonzero(known)[0].tolist() == found.bank.tolist()
         assert {int(number) for number in learner.method.banks[0].origins[:, 0]} == set(found.bank.tolist())

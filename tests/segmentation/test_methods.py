@@ -13,6 +13,7 @@ from panda_core.segmentation.bank import SHOWN
 from panda_core.segmentation.maps import top_mean
 from panda_core.segmentation.patchcore import PatchCore
 from panda_core.segmentation.spade import Spade
+from panda_core.segmentation.table import SEGMENTERS
 
 
 def patches(count: int, seed: int = 0, side: int = 4, width: int = 5) -> np.ndarray:
@@ -190,7 +191,7 @@ def test_a_foreign_square_is_where_the_map_is_high(
     from panda_core.segmentation.calibration import fit_calibrated
 
     learner = model(recipe, norm)
-    result_of(fit_calibrated(learner, learner.patches(images(12)), 12))
+    result_of(fit_calibrated(learner, learner.patches(images(12), learner.rotations), 12))
     test = images(4, seed=1)
     for image in test:
         image[12:24, 20:32] = (250, 40, 10)
@@ -201,14 +202,15 @@ def test_a_foreign_square_is_where_the_map_is_high(
         assert grid[inside].mean() > 1.5 * grid[~inside].mean()
 
 
-@pytest.mark.parametrize("recipe", ["patchcore", "spade"])
+@pytest.mark.parametrize("recipe", sorted(SEGMENTERS))
 def test_a_saved_model_says_the_same(model: Callable[..., Any], images: Callable[..., Any], recipe: str) -> None:
     """A space, a scale or a bank that is left out of the file."""
     from panda_core.segmentation.calibration import fit_calibrated
 
-    learner = model(recipe, "whiten")
-    result_of(fit_calibrated(learner, learner.patches(images(12)), 12))
-    again = model(recipe, "whiten").load(learner.tensors())
+    norm = "l2" if SEGMENTERS[recipe].unwhitened else "whiten"
+    learner = model(recipe, norm)
+    result_of(fit_calibrated(learner, learner.patches(images(12), learner.rotations), 12))
+    again = model(recipe, norm).load(learner.tensors())
     said, expected = (one.segment(one.in_space(one.patches(images(5, 1)))) for one in (again, learner))
     np.testing.assert_array_equal(said.grids, expected.grids)
     np.testing.assert_array_equal(said.scores, expected.scores)

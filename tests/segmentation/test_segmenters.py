@@ -55,4 +55,8 @@ def test_every_option_changes_the_config(key: str) -> None:
             continue
         number = option.default if isinstance(option.default, str) else type(option.default)(option.default * 2 or 1)
         value = legal.get(name, min(number, option.high) if not isinstance(number, str) else number)
-        assert resolved(key, **{name: value}).set[name] == value != option.default
+        value = value if value != option.default else option.low
+        needed: dict[str, Any] = {other: wanted[0] for other, wanted in option.needs.items()}
+        norm = needed.pop("feature_norm", None)
+        config = RunConfig(dataset=GIVEN_IMAGES, recipe=key, feature_norm=norm, set={**needed, name: value})
+        assert resolve(config).set[name] == value != option.default

@@ -15,7 +15,7 @@ from panda_core.events import Computing
 from panda_core.few_shot.model import ResidualModel
 from panda_core.few_shot.trainer import Seen
 from panda_core.runs.few_shot.data import FewShotPlan, SeenClass, digests
-from panda_core.runs.segment.loop import read_batches
+from panda_core.runs.segment.reading import read_batches
 
 HELD_OUT_SHARE = 0.1  # of the normals of each seen class, at least 2: they calibrate scores and thresholds
 Features = list[np.ndarray]  # (N, h, w, C), float16, for each level
@@ -43,7 +43,7 @@ def read_features(model: ResidualModel, images: Images, split: str) -> Computing
     """Yield progress; return the features of all images that can be decoded."""
     batches: list[Features] = []
 
-    def take(decoded: list[np.ndarray]) -> None:
+    def take(rows: list[int], decoded: list[np.ndarray]) -> None:
         batches.append([level.cpu().numpy().astype(np.float16) for level in model.features(decoded)])
 
     read = yield from read_batches(images, split, first=True, take=take)

@@ -34,7 +34,8 @@ from panda_core.runs.few_shot.features import (
 )
 from panda_core.runs.folder import CHECKPOINTS
 from panda_core.runs.saving import TakingPart
-from panda_core.runs.segment.loop import BATCH, Mapping, ReadRows, Tested, record_step
+from panda_core.runs.segment.loop import Mapping, Tested, record_step
+from panda_core.runs.segment.reading import BATCH, ReadRows
 from panda_core.runs.tensors import REFERENCES
 from panda_core.segmentation.geometry import side_note
 from panda_core.segmentation.model import PatchResult

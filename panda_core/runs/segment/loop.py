@@ -8,40 +8,31 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from panda_core.datasets import Images
-from panda_core.errors import PandaError, UnreadableImage, UsageError
-from panda_core.events import MASKS, CacheProgress, Computing, DataNoted, Event, ImagesSkipped, RunFinished
+from panda_core.errors import PandaError
+from panda_core.events import MASKS, Computing, DataNoted, Event, ImagesSkipped, RunFinished
 from panda_core.records import write_json
 from panda_core.runs.arrays import FinalArrays, MapArrays, PatchArrays
 from panda_core.runs.calibration import Calibration, calibrated, warning_of
-from panda_core.runs.data import check_enough, original_rows
+from panda_core.runs.data import original_rows
 from panda_core.runs.folder import BANKS, FINAL, RunFolder, step_file
 from panda_core.runs.saving import Saved, TakingPart
+from panda_core.runs.segment.learning import learn
 from panda_core.runs.segment.metrics import find_marked, measured, measured_kinds
+from panda_core.runs.segment.reading import ReadRows, read_batches
 from panda_core.runs.segment.settings import SegmentPlan, tail_file
 from panda_core.runs.settings import Plan
 from panda_core.runs.tensors import read_tail, write_tensors
-from panda_core.segmentation.calibration import CalibratedBank, fit_calibrated
 from panda_core.segmentation.geometry import side_note
 from panda_core.segmentation.maps import highest
-from panda_core.segmentation.model import Patches, PatchModel, PatchResult
+from panda_core.segmentation.model import PatchModel, PatchResult
 
-BATCH = 4  # images at once: with 16, their maps cost half as much again in page faults
 Mapping = Generator[Event | Saved | None, None, None]
-
-
-@dataclasses.dataclass(frozen=True)
-class ReadRows:
-    """Of the images of a split, the rows that could be decoded, and (name, reason) of the others."""
-
-    rows: np.ndarray
-    skipped: list[tuple[str, str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +100,7 @@ def segment(plan: SegmentPlan) -> Mapping:
     for number, step in enumerate(plan.steps):
         started, first = time.monotonic(), number == 0
         model = model_of(plan, step)
-        bank, train = yield from _learn(plan, model, first, originals)
+        bank, train = yield from learn(plan, model, first, originals)
         tested = yield from _compare(plan, model, first, judged)
         if first:
             yield TakingPart(
@@ -181,39 +172,6 @@ def model_of(plan: SegmentPlan, step: int) -> PatchModel:
     return PatchModel(plan.config, plan.network, plan.levels, plan.device)
 
 
-def _learn(
-    plan: SegmentPlan, model: PatchModel, first: bool, originals: np.ndarray
-) -> Computing[tuple[CalibratedBank, ReadRows]]:
-    """Return what the model, now fitted to the normal images, was calibrated with, and which images were read.
-
-    originals: rows of the training images that are no copies.
-    """
-    batches: list[Patches] = []
-    read = yield from read_batches(
-        plan.task.train.subset(originals), "train", first, lambda images: batches.append(_checked(plan, model, images))
-    )
-    read = ReadRows(originals[read.rows], read.skipped)
-    reserved = np.isin(read.rows, plan.task.reserved)
-    check_enough(int(np.count_nonzero(~reserved)))
-    raw = Patches.joined(batches)
-    batches.clear()
-    bank = yield from fit_calibrated(model, raw, len(read.rows), reserved)
-    return bank, read
-
-
-def _checked(plan: SegmentPlan, model: PatchModel, images: list[np.ndarray]) -> Patches:
-    """Return the raw patches of normal images; refuse, before anything grows, what will not fit into memory."""
-    if not model.widths:
-        needed, limit = model.bytes_for(images[0], len(plan.task.train)), float(plan.config.set["memory_gb"]) * 1e9
-        if needed > limit:
-            most = max(2, int(len(plan.task.train) * limit / needed))
-            raise UsageError(
-                f"The patches of {len(plan.task.train)} normal images need {needed / 1e9:.1f} GB; `memory_gb` allows "
-                f"{limit / 1e9:g}. Set `--train-limit {most}`, a smaller `--image-size`, or more `--set memory_gb=`."
-            )
-    return model.patches(images, model.rotations)
-
-
 def _compare(plan: SegmentPlan, model: PatchModel, first: bool, judged: np.ndarray) -> Computing[Tested]:
     """Return what the model makes of the test images. judged: rows of those that are no copies."""
     results: list[PatchResult] = []
@@ -221,7 +179,7 @@ def _compare(plan: SegmentPlan, model: PatchModel, first: bool, judged: np.ndarr
         plan.task.test.subset(judged),
         "test",
         first,
-        lambda images: results.append(model.segment(model.in_space(model.patches(images)))),
+        lambda rows, images: results.append(model.predict_maps(images)),
     )
     if not results:
         raise PandaError("None of the test images could be decoded. Check the files.")
@@ -229,38 +187,6 @@ def _compare(plan: SegmentPlan, model: PatchModel, first: bool, judged: np.ndarr
     if first:
         yield from tested.told()
     return tested
-
-
-def read_batches(
-    images: Images,
-    split: str,
-    first: bool,
-    take: Callable[[list[np.ndarray]], None],
-) -> Computing[ReadRows]:
-    """Hand over decoded images in batches and yield progress; return which rows could be read.
-
-    first: whether the skipped images are to be told; later steps of a run read the same ones.
-    """
-    rows: list[int] = []
-    skipped: list[tuple[str, str]] = []
-    yield CacheProgress(split=split, done=0, total=len(images))
-    for start in range(0, len(images), BATCH):
-        yield None
-        decoded, end = [], min(start + BATCH, len(images))
-        for index in range(start, end):
-            try:
-                decoded.append(images.load(index))
-                rows.append(index)
-            except UnreadableImage as error:
-                skipped.append((images.names[index], str(error)))
-        if decoded:
-            take(decoded)
-        if end == len(images) or (end // BATCH) % max(1, len(images) // (20 * BATCH)) == 0:
-            yield CacheProgress(split=split, done=end, total=len(images))
-    if skipped and first:
-        names, reasons = map(list, zip(*skipped, strict=True))
-        yield ImagesSkipped(split=split, count=len(names), names=names, reasons=reasons)
-    return ReadRows(np.array(rows, np.int64), skipped)
 
 
 def last_scores(items: Iterable[object]) -> np.ndarray:

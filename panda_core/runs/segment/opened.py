@@ -10,8 +10,8 @@ import numpy as np
 from panda_core.errors import BrokenRun
 from panda_core.few_shot.scorer import ReferenceScorer
 from panda_core.runs.calibration import Calibration
-from panda_core.runs.segment.settings import tail_file
-from panda_core.runs.settings import choose_device, levels_of, load_network
+from panda_core.runs.segment.settings import compared_levels, tail_file
+from panda_core.runs.settings import choose_device, load_network
 from panda_core.runs.tensors import read_tail, read_tensors
 from panda_core.segmentation.maps import highest
 from panda_core.segmentation.model import PatchModel, PatchResult
@@ -49,7 +49,7 @@ def open_patches(run: RecordedRun) -> Patchwise:
     tail = tail_file(config, step)
     if tail is not None:
         network.tail.load_state_dict(read_tail(tail, network), strict=False)
-    model = PatchModel(config, network, levels_of(config, network.stages, network.levels, network.cut), device)
+    model = PatchModel(config, network, compared_levels(config, network), device)
     file = run.folder.bank(step)
     try:
         model.load(read_tensors(file))

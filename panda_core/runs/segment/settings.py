@@ -10,6 +10,7 @@ import dataclasses
 from pathlib import Path
 
 from panda_core.backbones import find_backbone
+from panda_core.backbones.network import Network
 from panda_core.config import Option, RunConfig
 from panda_core.datasets import OneClassTask
 from panda_core.errors import PandaError, UsageError, unknown_name
@@ -68,11 +69,16 @@ def resolve(config: RunConfig) -> RunConfig:
             f"Recipe `{config.recipe}` compares maps of a pretrained network, and `{backbone.key}` is none. "
             f"Set `--backbone {BACKBONE}`."
         )
-    options = options_of(config)
+    options, row = options_of(config), SEGMENTERS[config.recipe]
+    if config.feature_norm == "whiten" and row.unwhitened:
+        raise UsageError(
+            f"Recipe `{config.recipe}` {row.unwhitened}, and `--feature-norm whiten` takes that away. "
+            "Set `--feature-norm none` or `l2`."
+        )
     resolved = config.replace(
         normal_class=normal_class,
         image_size=config.image_size or backbone.image_size or MAP_SIZE,
-        feature_norm=config.feature_norm or backbone.feature_norm,
+        feature_norm=config.feature_norm or row.feature_norm or backbone.feature_norm,
         set=resolved_options(config.set, options),
     )
     check_needs(resolved, options)
@@ -98,8 +104,16 @@ def prepare(config: RunConfig, task: OneClassTask | None = None) -> SegmentPlan:
     config = with_known_range(config) if task is None else config
     task = open_task(config) if task is None else check_given(task)
     config, network = load_network(config, device)
-    levels = levels_of(config, network.stages, network.levels, network.cut)
-    return SegmentPlan(config, network, task, device, levels, tuple(checkpoints_of(config)))
+    return SegmentPlan(config, network, task, device, compared_levels(config, network), tuple(checkpoints_of(config)))
+
+
+def compared_levels(config: RunConfig, network: Network) -> tuple[str, ...]:
+    """Return the stages that are compared: those named, else the network's own, or of these as many as the recipe has.
+
+    The deepest ones, for a method that compares fewer.
+    """
+    levels, wanted = levels_of(config, network.stages, network.levels, network.cut), SEGMENTERS[config.recipe].levels
+    return levels if config.set["levels"] or wanted is None else levels[-wanted:]
 
 
 def check_options(config: RunConfig) -> None:

@@ -65,6 +65,9 @@ OPTIONS: list[dict[str, Any]] = [
     {"set": {"reweight": 3, "top": 0, "image_score": "part", "exact_rows": 20, "coreset": 1.0}, "train_limit": 60},
     {"recipe": "spade", "feature_norm": "l2", "set": {"nearest_images": 4}},
     {"feature_norm": "whiten", "set": {"whiten_dims": 3}},
+    {"recipe": "anomalydino", "set": {"bank_rows": 50, "rotations": 2}},
+    {"recipe": "subspace", "train_limit": 60, "set": {"variance": 0.9}},
+    {"recipe": "subspace", "feature_norm": "l2", "set": {"merge": "concat", "rotations": 2}},
 ]
 
 
