@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -133,8 +134,8 @@ class RunConfig:
         _check_number(self, "seed", 0, 2**31 - 1)
         if self.lr is not None and not (_is_real(self.lr) and 0 < self.lr <= 100):
             raise UsageError(f"`lr` must be a number in (0, 100]; got `{self.lr}`. Set `--lr 0.05`.")
-        if self.device not in DEVICES:
-            raise unknown_name("device", self.device, DEVICES, "--device")
+        if self.device not in DEVICES and not re.fullmatch(r"cuda:\d{1,3}", self.device):
+            raise unknown_name("device", self.device, [*DEVICES, "cuda:N"], "--device")
         if self.feature_norm is not None and self.feature_norm not in FEATURE_NORMS:
             raise unknown_name("feature norm", str(self.feature_norm), FEATURE_NORMS, "--feature-norm")
         if not isinstance(self.set, Mapping):

@@ -36,7 +36,7 @@ configs = st.builds(
     seed=st.integers(0, 2**31 - 1),
     runs_dir=words,
     name=words,
-    device=st.sampled_from(DEVICES),
+    device=st.sampled_from([*DEVICES, "cuda:1"]),
     set=options,
 )
 

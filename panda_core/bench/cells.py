@@ -8,12 +8,15 @@ import json
 import re
 from pathlib import Path
 
+from panda_core.bench.counts import image_counts
 from panda_core.bench.grid import Grid, Row
 from panda_core.bench.published import check_key
 from panda_core.config import RunConfig
 from panda_core.datasets import Dataset, find_class, find_dataset
 from panda_core.errors import DataMissing, PandaError, UsageError
+from panda_core.methods.table import find_recipe
 from panda_core.runs.kinds import resolve
+from panda_core.runs.settings import noting_missing
 
 _ELSEWHERE = ("data_root", "runs_dir", "device", "name")  # do not change what is computed
 
@@ -22,8 +25,8 @@ _ELSEWHERE = ("data_root", "runs_dir", "device", "name")  # do not change what i
 class Cell:
     """One run of a grid. id: the name of its run folder.
 
-    config: every default written out; as it was asked for where `problem` says why it cannot be run. missing: that is
-    only because data or weights are not on this machine.
+    config: every default written out; as it was asked for where that cannot be done. problem: why it cannot be run.
+    missing: that is only because data or weights are not on this machine.
     """
 
     id: str
@@ -64,7 +67,7 @@ class Plan:
 def plan_grid(grid: Grid, *, runs_dir: Path, data_root: str, device: str = "auto") -> Plan:
     """Return the lines and cells of a grid. A row or a cell that cannot be run says why and stops no other.
 
-    runs_dir: the folder that will hold the run folders. `UsageError` where no cell can be run.
+    runs_dir: the folder that will hold the run folders.
     """
     lines: list[Line] = []
     cells: dict[str, Cell] = {}
@@ -84,11 +87,15 @@ def plan_grid(grid: Grid, *, runs_dir: Path, data_root: str, device: str = "auto
             ]
             cells |= {cell.id: cell for cell in made if cell.id not in cells}
             lines.append(Line(row, dataset, classes, whole, tuple(cell.id for cell in made)))
-    plan = Plan(grid, tuple(lines), cells)
+    return Plan(grid, tuple(lines), cells)
+
+
+def check_runnable(plan: Plan) -> None:
+    """Raise `UsageError` where no cell of a grid can be run."""
     if not plan.runnable():
-        reasons = [line.problem for line in lines if line.problem] + [cell.problem for cell in cells.values()]
-        raise UsageError(f"No cell of grid `{grid.name}` can be run. The first says: {reasons[0]}")
-    return plan
+        reasons = [line.problem for line in plan.lines if line.problem]
+        reasons += [cell.problem for cell in plan.cells.values()]
+        raise UsageError(f"No cell of grid `{plan.grid.name}` can be run. The first says: {reasons[0]}")
 
 
 def _normal_classes(row: Row, key: str, root: Path) -> tuple[tuple[str, ...], bool]:
@@ -99,9 +106,6 @@ def _normal_classes(row: Row, key: str, root: Path) -> tuple[tuple[str, ...], bo
     """
     dataset: Dataset = find_dataset(key)
     wanted = row.classes_of(key)
-    missing = dataset.missing(root)
-    if missing is not None:
-        raise DataMissing(missing)
     known = dataset.classes(root)
     if wanted == "all":
         return known, True
@@ -112,17 +116,40 @@ def _normal_classes(row: Row, key: str, root: Path) -> tuple[tuple[str, ...], bo
 
 
 def _cell(row: Row, dataset: str, normal_class: str, seed: int, *, runs_dir: Path, data_root: str, device: str) -> Cell:
-    settings = dict(row.settings)
     place = {"dataset": dataset, "normal_class": normal_class, "seed": seed, "data_root": data_root}
     asked = RunConfig(runs_dir=str(runs_dir), device=device)  # stands in for a config that cannot be made
     try:
-        asked = RunConfig(**{**settings, **place, "runs_dir": str(runs_dir), "device": device, "name": row.name})
-        resolved = resolve(asked)
+        asked = RunConfig(**{**row.settings, **place, "runs_dir": str(runs_dir), "device": device, "name": row.name})
+        with noting_missing() as missing:
+            resolved = _with_epochs(row, resolve(_with_cut(row, asked)))
     except (PandaError, TypeError) as error:
         asked = asked.replace(**place)
-        key = cell_id(asked, f"{row.name} {settings}")
+        key = cell_id(asked, f"{row.name} {dict(row.settings)}")
         return Cell(key, asked, str(error), isinstance(error, DataMissing))
-    return Cell(cell_id(resolved), resolved)
+    return Cell(cell_id(resolved), resolved, missing[0] if missing else "", bool(missing))
+
+
+def _with_cut(row: Row, asked: RunConfig) -> RunConfig:
+    """Return a config with the cut that a row names for its network; the longest beginning that fits counts."""
+    if not row.cuts:
+        return asked
+    backbone = asked.backbone or find_recipe(asked.recipe).backbone
+    fitting = [begin for begin in row.cuts if backbone.startswith(begin)]
+    if not fitting:
+        raise UsageError(
+            f"Row `{row.name}` names no cut for `{backbone}`; it does for names that begin with "
+            f"{', '.join(f'`{begin}`' for begin in row.cuts)}. Add it to `cuts` of the row."
+        )
+    return asked.replace(set={**asked.set, "cut": row.cuts[max(fitting, key=len)]})
+
+
+def _with_epochs(row: Row, resolved: RunConfig) -> RunConfig:
+    """Return a resolved config measured each `eval_epochs` of its row, its steps a whole number of such intervals."""
+    counts = image_counts(resolved) if row.eval_epochs else None
+    if not row.eval_epochs or counts is None:
+        return resolved
+    every = row.eval_epochs * -(-counts[0] // int(resolved.batch_size or 1))
+    return resolved.replace(eval_every=every, steps=every * max(1, round(int(resolved.steps or 0) / every)))
 
 
 def cell_id(config: RunConfig, also: str = "") -> str:

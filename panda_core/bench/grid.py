@@ -1,10 +1,12 @@
 """A grid: rows of settings, crossed with data sets, normal classes and seeds, as a TOML or YAML file says.
 
     title = "..."   about = "..."   extends = "table1"
-    [settings]      # of every row: fields of `RunConfig`, and `datasets`, `classes`, `seeds`
+    [settings]      # of every row: fields of `RunConfig`, and `datasets`, `classes`, `seeds`, `cuts`, `eval_epochs`
     [[rows]]        # `name`, `published` (a key of published.toml), `metric`, and settings of this row alone
 
 `classes` is "all", a list of names or indices, a number (so many from the first), or a table data set -> one of these.
+`cuts` is a table: beginning of a network's name -> where it is cut. `eval_epochs` is how many epochs lie between two
+measurements, in place of `eval_every`; the steps become the nearest whole number of such intervals.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from panda_core.backbones import BACKBONES, find_backbone
 from panda_core.config import RunConfig
 from panda_core.errors import UsageError, unknown_name
+from panda_core.methods.table import RECIPES
 
 BUILT_IN = Path(__file__).parent / "grids"
 METRIC = "auroc"
-_OWN = ("datasets", "classes", "seeds")
+_OWN = ("datasets", "classes", "seeds", "cuts", "eval_epochs")
 # Where a run is computed and kept is not the grid's affair; which class and seed it has follows from the crossing.
 _NOT_SET = ("dataset", "normal_class", "seed", "data_root", "runs_dir", "name", "device")
 _FIELDS = tuple(field.name for field in dataclasses.fields(RunConfig) if field.name not in _NOT_SET)
@@ -33,6 +37,7 @@ class Row:
     """A row of a grid: a method, on one or more data sets. settings: fields of `RunConfig`.
 
     metric: which of a run's final metrics is averaged. published: key of the figures it stands beside, or "".
+    cuts: beginning of a network's name -> its cut. eval_epochs: epochs between two measurements, or None.
     """
 
     name: str
@@ -42,6 +47,8 @@ class Row:
     classes: Mapping[str, _Classes]
     seeds: tuple[int, ...]
     settings: Mapping[str, Any]
+    cuts: Mapping[str, str]
+    eval_epochs: int | None
 
     def classes_of(self, dataset: str) -> _Classes:
         """Return which classes of a data set are normal in turn."""
@@ -82,8 +89,37 @@ def load_grid(name: str) -> Grid:
         raise UsageError(
             f"Two rows of `{path}` are called `{twice[0]}` and show the same metric. Give each a `name` of its own."
         )
-    stem = re.sub(r"[^a-z0-9_]+", "-", path.stem.lower()).strip("-") or "grid"
+    stem = _name(path.stem)
     return Grid(stem, str(record.get("title", stem)), " ".join(str(record.get("about", "")).split()), made)
+
+
+def on_backbone(grid: Grid, backbone: str) -> Grid:
+    """Return the grid with another network in every row that uses a pretrained one; name and title say which.
+
+    Rows of recipes that work with their own network alone (the one-class SVM on pixels, DeepSVDD), and rows whose
+    network starts from nothing (MHRot), keep theirs.
+    """
+    find_backbone(backbone)  # an unknown one is refused once, not in every cell
+    rows = tuple(
+        row if _keeps_network(row) else dataclasses.replace(row, settings={**row.settings, "backbone": backbone})
+        for row in grid.rows
+    )
+    return dataclasses.replace(
+        grid, name=_name(f"{grid.name}-{backbone}"), title=f"{grid.title}, with {backbone}", rows=rows
+    )
+
+
+def _keeps_network(row: Row) -> bool:
+    recipe = RECIPES.get(str(row.settings.get("recipe", RunConfig().recipe)))
+    if recipe is None:  # patches of a pretrained network; or an unknown one, which its cells say
+        return False
+    own = BACKBONES.get(str(row.settings.get("backbone", recipe.backbone)))
+    return bool(recipe.only_backbones) or (own is not None and not own.pretrained)
+
+
+def _name(text: str) -> str:
+    """Return a name that a folder can have."""
+    return re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-")[:80] or "grid"
 
 
 def _file_of(name: str) -> Path:
@@ -149,12 +185,19 @@ def _row(common: Mapping[str, Any], own: Any, place: int, path: Path) -> Row:
     settings = _merged(common, given)
     _only(settings, (*_OWN, *_FIELDS), where, path)
     datasets, seeds = settings.pop("datasets", ["digits"]), settings.pop("seeds", [0])
-    classes = settings.pop("classes", "all")
+    classes, cuts = settings.pop("classes", "all"), settings.pop("cuts", {})
+    eval_epochs = settings.pop("eval_epochs", None)
     if not _is_list(datasets, str) or not datasets:
         raise UsageError(f'`datasets` of {where} must be a list of data sets; got `{datasets}`. Write `["cifar10"]`.')
     if not _is_list(seeds, int) or not seeds or len(set(seeds)) < len(seeds):
         raise UsageError(
             f"`seeds` of {where} must be a list of different whole numbers; got `{seeds}`. Write `[0, 1]`."
+        )
+    if not isinstance(cuts, dict) or not all(isinstance(cut, str) for cut in cuts.values()):
+        raise UsageError(f'`cuts` of {where} must be a table; got `{cuts}`. Write `{{ "timm:resnet" = "layer2" }}`.')
+    if eval_epochs is not None and (not isinstance(eval_epochs, int) or eval_epochs < 1 or "eval_every" in settings):
+        raise UsageError(
+            f"`eval_epochs` of {where} must be a whole number from 1, without `eval_every`; got `{eval_epochs}`."
         )
     table = classes if isinstance(classes, dict) else {"": classes}
     return Row(
@@ -165,6 +208,8 @@ def _row(common: Mapping[str, Any], own: Any, place: int, path: Path) -> Row:
         classes={str(dataset): _classes(value, where) for dataset, value in table.items()},
         seeds=tuple(seeds),
         settings=settings,
+        cuts=cuts,
+        eval_epochs=eval_epochs,
     )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from filelock import Timeout
 
-from panda_core.bench.cells import Cell, Plan
+from panda_core.bench.cells import Cell, Plan, check_runnable
 from panda_core.bench.folder import GridFolder
 from panda_core.bench.summary import Reader
 from panda_core.bench.workers import BACKENDS, Workers, workers_of
@@ -50,11 +50,13 @@ def run_grid(
 ) -> Iterator[CellEnded]:
     """Yield each cell as it ends, after the tables in `folder` have been written anew.
 
-    Cells that are finished already come first. With backend "dask", `scheduler` is the address of a cluster whose
-    workers see the same files. A failed cell is not tried again; the next run of the grid does so.
+    Cells that are finished already come first; `UsageError` where none can be run. With backend "dask", `scheduler` is
+    the address of a cluster whose workers see the same files. A failed cell is not tried again; the next run of the
+    grid does so.
     """
     if backend not in BACKENDS:
         raise unknown_name("backend", backend, BACKENDS, "--backend")
+    check_runnable(plan)
     cells = plan.runnable()
     if jobs is not None and not 1 <= jobs <= 1024:
         raise UsageError(f"`jobs` must be in [1, 1024]; got {jobs}. Set `--jobs 2`.")

@@ -99,14 +99,15 @@ def _page_row(line: Result) -> list[object]:
 
 
 def class_tables(results: Results) -> list[tuple[str, list[str], list[list[str]]]]:
-    """Return (data set, columns, rows) of a table for each data set with several classes: one row a class.
+    """Return (data set, columns, rows) of a table for each data set with several classes that is here: one row a class.
 
     A published figure of the same class stands in brackets after the measured mean over seeds.
     """
     tables = []
     for dataset, lines in by_dataset(results):
         classes = list(dict.fromkeys(name for line in lines for name in line.classes))
-        if len(classes) > 1:
+        here = any(outcome.state != "missing" for line in lines for outcome in line.outcomes)
+        if len(classes) > 1 and here:
             rows = [[name, *(_of_class(line, name) for line in lines)] for name in classes]
             tables.append((dataset, ["normal class", *(line.label for line in lines)], rows))
     return tables

@@ -162,5 +162,11 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--device", default="auto", help=HELP["device"])
     command.add_argument(
-        "--dry-run", action="store_true", help="list the cells and what cannot be run, compute nothing"
+        "--backbone", metavar="KEY", help="network of all rows with a pretrained one (see `backbones`), or timm:NAME"
+    )
+    command.add_argument(
+        "--plan",
+        "--dry-run",
+        action="store_true",
+        help="say what would be run, how long it takes, how much disk it needs and what is missing; compute nothing",
     )

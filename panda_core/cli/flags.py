@@ -27,7 +27,7 @@ HELP = {
     "data_root": "folder with the data sets (default: $PANDA_DATA, else ~/.cache/panda_core/data)",
     "runs_dir": "folder for run folders (default: $PANDA_RUNS, else runs)",
     "name": "a name for people",
-    "device": "one of " + ", ".join(DEVICES),
+    "device": "one of " + ", ".join(DEVICES) + ", or cuda:N for one of several",
 }
 # What adapting and scoring whole features needs, and patches do not.
 SEGMENT_HELP = {

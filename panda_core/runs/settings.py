@@ -5,8 +5,10 @@ Light: torch is imported by `choose_device` and `load_network` alone.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,10 +71,34 @@ def check_data(config: RunConfig) -> tuple[str, int]:
     return find_class(dataset, root, config.normal_class), dataset.image_size
 
 
+_noted: ContextVar[list[str] | None] = ContextVar("noted", default=None)
+
+
+@contextlib.contextmanager
+def noting_missing() -> Iterator[list[str]]:
+    """Give a list to which sentences of data and weights that are not here are added, in place of being raised.
+
+    So that a config can be resolved, and its run be planned, on a machine that could not compute it.
+    """
+    missing: list[str] = []
+    token = _noted.set(missing)
+    try:
+        yield missing
+    finally:
+        _noted.reset(token)
+
+
 def check_here(missing: str | None) -> None:
-    """Raise `DataMissing` with the sentence that says what is not here and how to get it, if there is one."""
-    if missing is not None:
+    """Raise `DataMissing` with the sentence that says what is not here and how to get it, if there is one.
+
+    Within `noting_missing` it is noted there instead.
+    """
+    noted = _noted.get()
+    if missing is None:
+        return
+    if noted is None:
         raise DataMissing(missing)
+    noted.append(missing)
 
 
 def check_size(config: RunConfig, backbone: Backbone) -> None:
@@ -186,8 +212,12 @@ def choose_device(name: str) -> torch.device:
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next(kind for kind in ("cuda", "mps", "cpu") if present[kind])
-    if not present[name]:
+    kind, _, number = name.partition(":")
+    if not present[kind]:
         raise UsageError(f"Device `{name}` is not on this machine. Set `--device auto`.")
+    if number and int(number) >= torch.cuda.device_count():
+        last = torch.cuda.device_count() - 1
+        raise UsageError(f"Device `{name}` is not on this machine, whose last is `cuda:{last}`. Set `--device auto`.")
     return torch.device(name)
 
 

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from panda_core.bench.cells import cell_id, plan_grid
-from panda_core.bench.grid import built_in_grids, load_grid
+from panda_core.bench.counts import image_counts
+from panda_core.bench.folder import GridFolder
+from panda_core.bench.grid import built_in_grids, load_grid, on_backbone
 from panda_core.bench.published import check_key, published_class, published_figures, published_for
+from panda_core.bench.running import run_grid
 from panda_core.config import RunConfig
 from panda_core.datasets import DATASETS
 from panda_core.errors import UsageError
@@ -116,6 +119,9 @@ def test_extends(write_grid: Write, tmp_path: Path) -> None:
         ("[[rows]]\nname = 'a'\nseeds = [1, 1]", "seeds"),
         ("[[rows]]\nname = 'a'\ndatasets = 'digits'", "datasets"),
         ("[[rows]]\nname = 'a'\nclasses = 0", "classes"),
+        ("[[rows]]\nname = 'a'\ncuts = 'layer1'", "cuts"),
+        ("[[rows]]\nname = 'a'\neval_epochs = 0", "eval_epochs"),
+        ("[[rows]]\nname = 'a'\neval_epochs = 1\neval_every = 5", "eval_epochs"),
         ("titel = 'x'\n[[rows]]\nname = 'a'", "titel"),
         ("settings = 3\n[[rows]]\nname = 'a'", "settings"),
         ("[[rows]", "cannot be read"),
@@ -146,13 +152,70 @@ def test_one_wrong_row_does_not_stop_the_others(make_plan: Any) -> None:
     problems = {plan.cells[cell].problem for cell in plan.lines[1].cells}
     assert len(plan.runnable()) == 2
     assert all("nope" in problem for problem in problems)
-    assert plan.lines[2].missing and "CIFAR-10" in plan.lines[2].problem
+    gone = [plan.cells[cell] for cell in plan.lines[2].cells]
+    assert len(gone) == 2 and all(cell.missing and "CIFAR-10" in cell.problem for cell in gone)
 
 
 def test_a_grid_without_a_cell_that_can_be_run_is_refused(make_plan: Any) -> None:
     """An empty table, written without a word."""
+    plan, folder = make_plan([{"name": "bad", "recipe": "nope"}])
     with pytest.raises(UsageError, match="nope"):
-        make_plan([{"name": "bad", "recipe": "nope"}])
+        next(run_grid(plan, folder))
+
+
+def test_another_network_for_every_row_that_has_a_pretrained_one() -> None:
+    """A table of a ResNet in which half of the rows are still those of the small network; or an SVM not on pixels."""
+    network = "timm:resnet18"
+    grid = on_backbone(load_grid("table1"), network)
+    networks = {row.name: row.settings.get("backbone") for row in grid.rows}
+    assert {name for name, key in networks.items() if key == network} == {"Unadapted", "PANDA (EWC)", "PANDA-OE"}
+    assert networks["MHRot"] == "rotnet" and networks["OC-SVM, fixed setting"] is None
+    assert grid.name == "table1-timm-resnet18" and network in grid.title
+    assert GridFolder.below("runs", grid.name).name == grid.name
+    with pytest.raises(UsageError, match="nope"):
+        on_backbone(grid, "nope")
+
+
+@pytest.mark.parametrize(
+    ("backbone", "cuts"),
+    [
+        (None, ["blocks.0", "blocks.1", "blocks.2", "blocks.4"]),
+        ("timm:resnet18", ["maxpool", "layer1", "layer2", "layer3"]),
+    ],
+)
+def test_table5_is_cut_where_its_network_has_the_stride(backbone: str | None, cuts: list[str], tmp_path: Path) -> None:
+    """Stages of one network asked of another, which has none of them; stages of another stride under the same name."""
+    grid = load_grid("table5") if backbone is None else on_backbone(load_grid("table5"), backbone)
+    plan = plan_grid(grid, runs_dir=tmp_path, data_root=str(tmp_path))
+    assert [plan.cells[line.cells[0]].config.set["cut"] for line in plan.lines[:4]] == cuts
+
+
+def test_a_network_without_a_cut_of_its_own_is_told_of(make_plan: Any) -> None:
+    """A row that silently takes another cut than the one that it is about."""
+    plan, _ = make_plan([{"name": "a", "cuts": {"resnet": "layer1"}}])
+    assert all("names no cut for `efficientnet_lite0`" in cell.problem for cell in plan.cells.values())
+
+
+def test_measured_each_so_many_epochs(make_plan: Any) -> None:
+    """Checkpoints of SES at other epochs than published where classes have other numbers of images."""
+    rows = [{"name": "a", "eval_epochs": 2, "steps": 31, "train_limit": 30}]
+    plan, _ = make_plan(rows, batch_size=7)
+    ((config,),) = [{(cell.config.eval_every, cell.config.steps) for cell in plan.cells.values()}]
+    assert config == (10, 30)  # five batches an epoch; three intervals, the last complete
+    assert image_counts(RunConfig(dataset="cifar10", normal_class="cat", data_root="/no data")) == (5000, 10_000)
+    table4 = {row.name: row.eval_epochs for row in load_grid("table4").rows}
+    assert table4["PANDA-SES"] == 5
+
+
+@pytest.mark.parametrize("name", [name for name in NAMED if name not in ("quick", "whitening", "deep_svdd", "mhrot")])
+def test_a_grid_of_the_paper_has_the_papers_protocol(name: str) -> None:
+    """Adapted features in one space beside unadapted ones in another; a tenth of the images kept from half of a table.
+
+    Rows of whitening are about the space.
+    """
+    for row in load_grid(name).rows:
+        assert row.settings["set"]["calibrate_on"] == "train", row.name
+        assert row.settings["feature_norm"] == ("whiten" if "whiten" in row.name else "none"), row.name
 
 
 def test_an_id_follows_from_what_is_computed_alone() -> None:

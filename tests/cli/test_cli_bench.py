@@ -41,17 +41,43 @@ def test_json_and_out(write_grid: Any, stub: Any, capsys: Any, tmp_path: Path) -
     assert (tmp_path / "here" / "results.md").is_file() and not (tmp_path / "runs").exists()
 
 
-def test_a_dry_run_computes_nothing(write_grid: Any, capsys: Any, tmp_path: Path) -> None:
-    """A look at a grid that starts it; a look that hides what cannot be run."""
+def test_a_plan_computes_nothing_and_hides_nothing(write_grid: Any, capsys: Any, tmp_path: Path) -> None:
+    """A look at a grid that starts it; one that hides what cannot be run, or refuses for data that are elsewhere."""
     rows = [{"name": "good"}, {"name": "bad", "recipe": "nope"}, {"name": "gone", "datasets": ["cifar10"]}]
-    command = ["bench", str(write_grid(rows)), "--out", str(tmp_path / "here"), "--dry-run"]
-    assert main([*command, "--json"]) == 0
+    command = [
+        "bench",
+        str(write_grid(rows)),
+        "--out",
+        str(tmp_path / "here"),
+        "--data-root",
+        str(tmp_path / "no data"),
+    ]
+    assert main([*command, "--dry-run", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert sum(not cell["problem"] for cell in said["cells"]) == 2
-    assert sum("nope" in cell["problem"] for cell in said["cells"]) == 2
-    assert [line["row"] for line in said["lines"]] == ["gone"]
-    assert main(command) == 0 and "python -m panda_core run" in " ".join(capsys.readouterr().out.split())
+    assert sum("nope" in cell["problem"] and not cell["missing"] for cell in said["cells"]) == 2
+    assert sum(cell["missing"] for cell in said["cells"]) == 2 and list(said["missing"]) == ["data set cifar10"]
+    costs = [cell for cell in said["cells"] if not cell["problem"]]
+    assert all(cell["seconds"] > 0 and cell["kept"] > 1e6 and cell["cache"] > 0 for cell in costs)
+    assert main([*command, "--plan"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "python -m panda_core run" in told and "--download cifar10" in told and "images a second" in told
+    assert f"Start it, or go on with it: python -m panda_core bench {command[1]}" in told
     assert not (tmp_path / "here").exists()
+
+
+def test_a_plan_needs_neither_weights_nor_data_nor_the_device(write_grid: Any, capsys: Any, tmp_path: Path) -> None:
+    """A plan for another machine that is refused because this one lacks what that one has."""
+    grid = write_grid([{"name": "gone", "datasets": ["cifar10"], "classes": 1}])
+    command = ["bench", str(grid), "--plan", "--json", "--backbone", "timm:resnet18", "--device", "cuda:7"]
+    assert main([*command, "--data-root", str(tmp_path / "no data")]) == 0
+    said = json.loads(capsys.readouterr().out)
+    (cell,) = said["cells"]
+    assert cell["config"]["backbone"] == "timm:resnet18" and cell["config"]["device"] == "cuda:7"
+    assert cell["seconds"] is None and "cuda:7" in cell["how"]
+    assert cell["cache"] == (24 + 40) * 128 * 4 * 4 * 2  # 24 and 40 images of 32 px after layer2, in halves
+    assert {"data set cifar10", "weights of timm:resnet18"} <= set(said["missing"])
+    assert "--backbone timm:resnet18 --device cuda:7" in said["start"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from panda_core.datasets import DATASETS, Images, OneClassTask, find_dataset, ou
 from panda_core.datasets.io.smaller import typical_side
 from panda_core.datasets.own.size import learning_side
 from panda_core.datasets.sets.imagenet import missing_imagenet
-from panda_core.errors import UsageError, unknown_name
+from panda_core.errors import DataMissing, UsageError, unknown_name
 from panda_core.methods.options import OWN
 from panda_core.methods.table import Recipe, find_recipe
 from panda_core.runs.calibration import FEWEST, count_held_out, in_turn
@@ -132,7 +132,10 @@ def _check_auxiliary(config: RunConfig) -> None:
     if auxiliary == "source":
         check_here(missing_imagenet(Path(config.data_root)))
     if auxiliary == "outliers":
-        outliers_of(config)
+        try:
+            outliers_of(config)
+        except DataMissing as error:
+            check_here(str(error))
 
 
 def outliers_of(config: RunConfig) -> Images:
