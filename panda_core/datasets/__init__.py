@@ -35,6 +35,7 @@ from panda_core.datasets.sets import (
     hyper_kvasir,
     magnetic_tiles,
     mvtec,
+    textile,
     wbc,
 )
 from panda_core.datasets.sets.imagenet import LabelledImages, imagenet_images
@@ -85,6 +86,7 @@ DATASETS: dict[str, Dataset] = {
     "hyper_kvasir": hyper_kvasir.HYPER_KVASIR,
     "magnetic_tiles": magnetic_tiles.MAGNETIC_TILES,
     "mvtec": mvtec.MVTEC,
+    "textile": textile.TEXTILE,
 }
 
 

@@ -247,6 +247,12 @@ def write_tiles(root: Path) -> None:
             Image.fromarray(mask).save(folder / f"{name}.png")
 
 
+def write_textile(root: Path) -> None:
+    """Write textiles as the package has them: ten nominal ones, three of each defect."""
+    for kind, count in (("nominal", 10), ("local", 3), ("global", 3)):
+        draw(root / "textile", *(f"{kind}/textile_{row:04d}.jpg" for row in range(1, count + 1)))
+
+
 def write_mvtec(root: Path) -> None:
     """Write two categories of MVTec AD, as its archive is unpacked."""
     for category in ("bottle", "zipper"):
@@ -274,6 +280,7 @@ WRITERS = {
     "hyper_kvasir": write_gut,
     "magnetic_tiles": write_tiles,
     "mvtec": write_mvtec,
+    "textile": write_textile,
 }
 
 

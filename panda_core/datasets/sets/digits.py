@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 
 from panda_core.datasets.io.images import ArrayImages
+from panda_core.datasets.io.packages import package_folders
 from panda_core.datasets.one_class import Dataset, LabelledSplits, stratified_split
 from panda_core.errors import DataMissing
 
@@ -39,9 +39,7 @@ def _file() -> Path | None:
 
     It is read here without that function, whose import takes over a second: a first run would feel it.
     """
-    package = importlib.util.find_spec("sklearn")  # finds it without running it
-    places = [] if package is None else package.submodule_search_locations or []
-    files = [Path(place) / "datasets" / "data" / "digits.csv.gz" for place in places]
+    files = [place / "datasets" / "data" / "digits.csv.gz" for place in package_folders("sklearn")]
     return next(filter(Path.is_file, files), None)
 
 

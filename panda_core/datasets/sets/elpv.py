@@ -6,12 +6,12 @@ class, as an object is in MVTec, because the two types look nothing alike.
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 
 from panda_core.datasets.io.images import FileImages
+from panda_core.datasets.io.packages import package_folders
 from panda_core.datasets.one_class import Dataset, LabelledSplits, stratified_split
 from panda_core.errors import DataMissing, UsageError
 
@@ -45,10 +45,7 @@ def open_splits(root: Path, normal_class: str, seed: int) -> LabelledSplits:
 
 def _folder(root: Path) -> Path | None:
     """Return the folder that holds `labels.csv` and `images/`: the data root's first, else the installed package's."""
-    places = [root / "elpv"]
-    package = importlib.util.find_spec("elpv_dataset")  # finds it without running it
-    if package is not None:
-        places += [Path(place) / "data" for place in package.submodule_search_locations or ()]
+    places = [root / "elpv", *(place / "data" for place in package_folders("elpv_dataset"))]
     return next((place for place in places if (place / "labels.csv").is_file() and (place / "images").is_dir()), None)
 
 

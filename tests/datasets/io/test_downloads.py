@@ -140,7 +140,7 @@ def test_a_file_that_is_not_the_published_one_is_refused(official: Path, tmp_pat
         download(DATASETS["cifar10"], tmp_path / "fetched")
 
 
-@pytest.mark.parametrize("key", sorted(set(DATASETS) - BY_TORCHVISION - {"digits", "elpv"}))
+@pytest.mark.parametrize("key", sorted(set(DATASETS) - BY_TORCHVISION - {"digits", "elpv", "textile"}))
 def test_what_needs_a_person_is_described(key: str, tmp_path: Path) -> None:
     """Guards: a command that ends without a word about what to do instead."""
     with pytest.raises(UsageError, match=rf"`{key}` has to be fetched by hand\. .*fetch .*\d+ [MG]B.*https://"):

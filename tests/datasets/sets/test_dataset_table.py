@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,7 @@ NOTICE = {
     "hyper_kvasir": "Hyper-Kvasir ",
     "magnetic_tiles": "Magnetic tiles ",
     "mvtec": "MVTec AD ",
+    "textile": "conformal-clip-data",
 }
 
 
@@ -162,6 +164,16 @@ def test_elpv_counts(kind: str, functional: int, defective: int) -> None:
     assert list(ELPV.open(Path("/nowhere"), kind, 1).train.names) != list(splits.train.names)
 
 
+@pytest.mark.skipif(importlib.util.find_spec("conformal_clip_data") is None, reason="the package is an extra")
+def test_textile_counts(tmp_path: Path) -> None:
+    """Guards: a folder of the package that is passed over; one split for all seeds."""
+    first, second = (DATASETS["textile"].open(tmp_path, "nominal", seed) for seed in (0, 1))
+    assert len(first.train) == 700 and list(first.train.names) != list(second.train.names)
+    kinds, counts = np.unique(first.test_labels, return_counts=True)
+    assert dict(zip(kinds.tolist(), counts.tolist(), strict=True)) == {"nominal": 300, "local": 500, "global": 500}
+    assert first.test.load(0).shape == (250, 250, 3)
+
+
 def write_elpv(root: Path, *lines: str) -> None:
     (root / "elpv" / "images").mkdir(parents=True, exist_ok=True)
     (root / "elpv" / "labels.csv").write_text("\n".join(lines) + "\n")
@@ -197,7 +209,9 @@ def test_elpv_refuses_other_lines(line: str, tmp_path: Path) -> None:
 def test_missing_packages_are_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards: an ImportError where one sentence says what to install or where to put the data."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    for key, remedy in (("elpv", "pip install elpv-dataset"), ("digits", "pip install scikit-learn")):
+    remedies = {"elpv": "elpv-dataset", "digits": "scikit-learn", "textile": "conformal-clip-data"}
+    for key, package in remedies.items():
+        remedy = f"pip install {package}"
         assert remedy in (DATASETS[key].missing(tmp_path) or "")
         with pytest.raises(DataMissing, match=remedy):
             DATASETS[key].open(tmp_path, DATASETS[key].classes(tmp_path)[0], 0)
