@@ -27,7 +27,7 @@ LAYERS = {
     **dict.fromkeys(("features", "segmentation", "few_shot"), 3),
     "methods": 4,
     "runs": 5,
-    **dict.fromkeys(("cli", "bench", "export", "figures", "report"), 6),
+    **dict.fromkeys(("cli", "bench", "export", "figures", "report", "serve"), 6),
     **dict.fromkeys(("__init__", "__main__", "worker"), 7),
 }
 STRANGERS = {

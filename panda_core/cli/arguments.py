@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from panda_core import __version__
 from panda_core.bench.grid import built_in_grids
 from panda_core.bench.workers import BACKENDS
-from panda_core.cli import bench, data, exporting, listing, reporting, running, scoring
+from panda_core.cli import bench, data, exporting, listing, reporting, running, scoring, serving
 from panda_core.cli.flags import (
     GENERALIZE_HELP,
     HELP,
@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     _add_computing(add)
     _add_reading(add)
     _add_score(add("score", scoring.score_command, "Score images or folders with a run, or with a bundle."))
+    _add_serve(add("serve", serving.serve_command, "Score images over HTTP: POST /score, on this machine alone."))
     _add_handing_on(add)
     _add_bench(add("bench", bench.bench_command, "Run a grid: data sets, classes, recipes and seeds in one table."))
     return root
@@ -90,7 +91,7 @@ def _add_reading(add: Add) -> None:
 
 
 def _add_score(command: argparse.ArgumentParser) -> None:
-    add_run(command, "path of a run folder or of a bundle (a folder or a .zip), or the id of a run below --runs-dir")
+    _add_detector(command)
     command.add_argument("paths", nargs="+", metavar="PATH", help="image files or folders")
     command.add_argument("--csv", action="store_true", help="comma-separated values on stdout")
     command.add_argument(
@@ -103,13 +104,25 @@ def _add_score(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="with --watch: add the lines to this file; after a restart, what it holds is not judged again",
     )
+    _add_maps(command)
+
+
+def _add_serve(command: argparse.ArgumentParser) -> None:
+    _add_detector(command)
+    host, port = serving.HOST, serving.PORT
+    command.add_argument("--host", default=host, metavar="ADDRESS", help=f"where it listens ({host}: this machine)")
+    command.add_argument("--port", type=typed(int), default=port, metavar="N", help=f"0 for any that is free ({port})")
+
+
+def _add_detector(command: argparse.ArgumentParser) -> None:
+    """Add the run or bundle whose detector judges, and how."""
+    add_run(command, "path of a run folder or of a bundle (a folder or a .zip), or the id of a run below --runs-dir")
     command.add_argument(
         "--references",
         action="append",
         metavar="PATH",
         help="normal images of a new class, files or folders, for a run of `generalize`",
     )
-    _add_maps(command)
     command.add_argument(
         "--false-alarm-rate", type=float, default=RATE, metavar="X", help=f"of normal images, for the verdict ({RATE})"
     )

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from panda_core.errors import UsageError
-from panda_core.figures.heatmaps import Scale, heated
+from panda_core.figures.heatmaps import Scale, heated, png_of
 from panda_core.records import cannot_write, plain_cell, write_atomically
 
 COLUMNS = ("file", "name", "score", "verdict", "highest")
@@ -94,13 +93,6 @@ class _Target:
                 Path(self.file.name).replace(self.target)
             else:
                 Path(self.file.name).unlink(missing_ok=True)
-
-
-def png_of(pixels: np.ndarray) -> bytes:
-    """Return pixels (H, W, 3) as a PNG file."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _npy(values: np.ndarray) -> bytes:

@@ -29,6 +29,7 @@ from panda_core.datasets.own.matching import images_to_judge
 from panda_core.errors import UsageError
 from panda_core.figures.heatmaps import fixed_scale
 from panda_core.records import plain_cell
+from panda_core.runs.calibration import RATE
 from panda_core.runs.detector import PandaDetector
 from panda_core.runs.loaded import load_run
 from panda_core.runs.score import COLUMNS, ScoredImage, map_of, score_files
@@ -36,17 +37,16 @@ from panda_core.runs.score import COLUMNS, ScoredImage, map_of, score_files
 
 def score_command(parsed: argparse.Namespace) -> int:
     """Print path, score, percentile among held-out normals and verdict of each image; an unreadable one is named."""
-    if not 0 < parsed.false_alarm_rate < 1:
-        raise UsageError(f"`--false-alarm-rate` must be in (0, 1); got {parsed.false_alarm_rate:g}. Set it to 0.05.")
+    check_rate(parsed.false_alarm_rate)
     if parsed.watch:
         check_watch(parsed)
-        return watch_command(parsed, _opened(parsed))
+        return watch_command(parsed, opened(parsed))
     if parsed.out:
         raise UsageError(f"`--out` is for `--watch`; got `{parsed.out}`. Leave it out, or send the output into a file.")
     files = [(shown_name(str(path)), path) for path in _files(parsed.paths)]
     if parsed.maps:
         check_target(Path(parsed.maps))
-    detector, rate = _opened(parsed), parsed.false_alarm_rate
+    detector, rate = opened(parsed), parsed.false_alarm_rate
     if parsed.maps:
         detector.check_maps()  # before any work
     rows: list[dict[str, Any]] = []
@@ -65,6 +65,12 @@ def score_command(parsed: argparse.Namespace) -> int:
         if detector.calibration.warning:
             print_text(detector.calibration.warning)
     return 0 if any(row["score"] is not None for row in rows) else 1
+
+
+def check_rate(rate: float) -> None:
+    """Raise `UsageError` for a share of false alarms that cannot be asked for."""
+    if not 0 < rate < 1:
+        raise UsageError(f"`--false-alarm-rate` must be in (0, 1); got {rate:g}. Set it to {RATE}.")
 
 
 def _printed(scoring: Iterator[ScoredImage], rows: list[dict[str, Any]], *, as_csv: bool) -> Iterator[ScoredImage]:
@@ -97,7 +103,7 @@ class _Speed(ProgressColumn):
         return Text("" if task.speed is None else f"{task.speed:.0f}/s")
 
 
-def _opened(parsed: argparse.Namespace) -> PandaDetector:
+def opened(parsed: argparse.Namespace) -> PandaDetector:
     """Return the detector of a run or of a bundle."""
     from panda_core.export.opening import is_bundle, load_bundle
 

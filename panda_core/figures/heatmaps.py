@@ -8,9 +8,11 @@ normal images glow as red as defects do; here that is a scale of its own, `own_s
 from __future__ import annotations
 
 import dataclasses
+import io
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from panda_core.figures.style import ANOMALOUS
 
@@ -93,6 +95,13 @@ def heated(image: np.ndarray, values: np.ndarray, scale: Scale, opacity: float =
     colours = coloured(fitted(values, image), scale)
     weight = opacity * colours[..., 3:].astype(np.float32) / 255
     return (image * (1 - weight) + colours[..., :3] * weight).round().astype(np.uint8)
+
+
+def png_of(pixels: np.ndarray) -> bytes:
+    """Return pixels (H, W, 3) as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def contoured(image: np.ndarray, values: np.ndarray, level: float) -> np.ndarray:
