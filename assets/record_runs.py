@@ -62,7 +62,7 @@ def recordings() -> dict[str, RunConfig]:
     by_key = {preset.key: preset for preset in PRESETS}
     runs = {
         f"{key}-digits-9": RunConfig(name=name, **fields_of(by_key[key].settings))
-        for key, name in (("break", "Break it"), ("ses", "Sample-wise stopping"), ("ewc", "Elastic weights"))
+        for key, name in (("break", "Digits, too far"), ("ses", "Sample-wise stopping"), ("ewc", "Elastic weights"))
     }
     for strength in STRENGTHS:
         name = f"Elastic weights, strength {strength:,.0f}"

@@ -55,9 +55,9 @@ def _film(films: dict[str, LoadedRun]) -> None:
     """Draw the choice of a recorded run, and its film, which plays at once."""
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         st.markdown(
-            "A pretrained network is adapted to normal images alone. At first its features get better at showing "
-            "anomalies; adapted for too long, they collapse. How soon depends on the images.",
-            width=620,
+            "A pretrained network is adapted to normal images alone. Its features first get better at showing "
+            "anomalies; adapted for too long, they collapse.",
+            width="content",
         )
         asked = st.query_params.get(CHOSEN, "")
         run_id = st.pills(

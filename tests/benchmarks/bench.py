@@ -148,7 +148,7 @@ def start() -> Iterator[Row]:
             "a collapse visible on digits (anomalous ratio 20 % below its peak)",
             measured,
             "40 s or less",
-            "preset Break it",
+            "preset Go too far",
         )
 
 

@@ -34,7 +34,7 @@ PAGES = (
     "data",
 )
 PICTURED = ("home", "adapt", "examine", "segment", "runs")  # looked at on a phone as well, and kept as pictures
-LOOKS = (("light", "light", 1280), ("dark", "dark", 1280), ("phone", "light", 360))
+LOOKS = (("light", "light", 1440), ("dark", "dark", 1280), ("phone", "light", 360))
 
 
 @pytest.mark.parametrize("address", PAGES, ids=lambda address: address.split("?")[0] or "home")
@@ -42,7 +42,7 @@ def test_a_page_looks_right_and_shuts_nobody_out(
     address: str, shared_server: Any, visit: Any, screenshots: Path, request: pytest.FixtureRequest
 ) -> None:
     """Guards every page: no error box, nothing wider than the window, both themes. And contrast, names of controls, and
-    the order of headings: axe-core finds nothing serious or critical."""
+    the order of headings: axe-core finds nothing serious or critical. And lines so long that the eye loses them."""
     seen = visit(color_scheme="light", reduced_motion="reduce")
     page, name = seen.page, request.node.callspec.id
     page.goto(f"{shared_server.url}/{address}")
@@ -62,6 +62,8 @@ def test_a_page_looks_right_and_shuts_nobody_out(
         assert wide <= 0, f"{name} is {wide} pixels too wide as {look}"
         grounds[look] = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
         grave += [] if look == "phone" else violations(page, look)
+        if look == "light":
+            assert page.evaluate(LONG_LINES, MOST) == []
     assert len(set(grounds.values())) == 2, "the theme does not follow the system"
     assert grave == []
     seen.check()
@@ -83,6 +85,34 @@ def violations(page: Any, look: str) -> list[str]:
         if violation["impact"] in ("serious", "critical")
     ]
 
+
+MOST = 75  # characters; the lines of a paragraph are about 70 long
+# Paragraphs with a line of more characters, also in components.
+LONG_LINES = """(most) => {
+    const found = [];
+    const look = (root) => {
+        for (const text of root.querySelectorAll('p, li')) {
+            if (!text.getClientRects().length || text.querySelector('p, li') || text.closest('.scores')) continue;
+            const lines = {}, range = document.createRange();
+            const nodes = document.createTreeWalker(text, NodeFilter.SHOW_TEXT);
+            for (let node = nodes.nextNode(); node; node = nodes.nextNode()) {
+                if (node.parentElement.closest('style, [data-testid=stIconMaterial], .katex')) continue;
+                for (let at = 0; at < node.data.length; at++) {
+                    range.setStart(node, at);
+                    range.setEnd(node, at + 1);
+                    const box = range.getBoundingClientRect();
+                    const line = Math.round(box.bottom / 6);
+                    if (box.width) lines[line] = (lines[line] ?? 0) + 1;
+                }
+            }
+            const longest = Math.max(0, ...Object.values(lines));
+            if (longest > most) found.push(`${longest}: ${text.textContent.trim().slice(0, 60)}`);
+        }
+        for (const node of root.querySelectorAll('*')) if (node.shadowRoot) look(node.shadowRoot);
+    };
+    look(document.querySelector('[data-testid=stMain]'));
+    return found;
+}"""
 
 # Every text smaller than 22 pixels, by its size, also in components.
 SMALL = """() => {

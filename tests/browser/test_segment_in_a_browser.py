@@ -22,6 +22,7 @@ def test_a_click_chooses_the_patch_under_it(shared_server: Any, visit: Any) -> N
 
     seen = visit()
     page = seen.page
+    page.set_viewport_size({"width": 1440, "height": 900})
     page.goto(f"{shared_server.url}/segment?run=segment-elpv-mono")
     picture = page.locator(PICTURE).first
     picture.wait_for(timeout=60_000)
@@ -33,6 +34,11 @@ def test_a_click_chooses_the_patch_under_it(shared_server: Any, visit: Any) -> N
         for name, value in (("row", row), ("column", column)):
             field = page.locator(f"[class*=st-key-map-{name}-] input[type=number]").first
             expect(field).to_have_value(str(value), timeout=20_000)
+    seen.settle()
+    ends = page.get_by_role("heading", name="How good is it?").evaluate(
+        "heading => heading.getBoundingClientRect().top + document.querySelector('[data-testid=stMain]').scrollTop"
+    )
+    assert ends - 16 <= 1.5 * 900, "the viewer takes more than one and a half screens"  # 16: the space between
     seen.check()
 
 

@@ -221,6 +221,7 @@ def test_a_duel_holds_every_run(make_run: Any) -> None:
     data = duel_data(runs)
     assert [run["label"] for run in data["runs"]] == [RECIPES[key].title for key in ("panda-early", "panda-ses")]
     assert len({run["colour"] for run in data["runs"]}) == 2
+    assert [bool(run["note"]) for run in data["runs"]] == [False, True]  # what differs is said, not the same told twice
     assert all(len(run["at"]) == len(data["steps"]) for run in data["runs"])
 
 
@@ -296,3 +297,17 @@ def test_every_strength_shows_its_layers(strength: str, open_page: Any) -> None:
     specs = [chart.proto.spec for chart in at.get("plotly_chart")]
     assert len(specs) == 4
     assert sum("blocks.3.0" in spec for spec in specs) == 2
+
+
+def test_recorded_runs_end_as_their_names_say() -> None:
+    """A film called *too far* that loses nothing, or *nothing held* that ends no worse than it began."""
+    ends = {}
+    for run_id in ("break-digits-9", "break-cifar10-ship", "ewc-cifar10-ship", "ewc-digits-9"):
+        folder = find_run(run_id)
+        assert folder is not None
+        ends[run_id] = [event.auroc for event in LoadedRun(folder).evaluated]
+    far, free, held, elastic = ends.values()
+    assert max(far) - far[-1] > 0.03 and far[-1] < elastic[-1]
+    assert free[-1] < free[0] - 0.03 and held[-1] > held[0]
+    folder = find_run("break-digits-9")
+    assert folder is not None and folder.config().name == "Digits, too far"

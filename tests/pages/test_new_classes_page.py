@@ -121,7 +121,6 @@ def test_references_and_images_give_scores_and_maps(
 ) -> None:
     """A judgement beside the run's own references instead of those that were dropped, or neighbours out of them."""
     at = dropped(open_page("new_classes", run=trained.run_id), 3, 4)
-    button(at, "new-judge").click().run()
     assert not at.exception and not at.error
     (check,) = (trained.path / "checks").iterdir()
     assert (check / "references.json").is_file() and parameter(at, "check") == check.name
@@ -133,6 +132,18 @@ def test_references_and_images_give_scores_and_maps(
     assert any("held-out normal patches of the seen classes" in text.value for text in at.markdown)
 
 
+def test_a_drop_is_judged_once_and_again_with_other_references(
+    open_page: Callable[..., Any], trained: RunFolder, here: None
+) -> None:
+    """A check for every look at the page; references that were added, and verdicts that know nothing of them."""
+    at = dropped(open_page("new_classes", run=trained.run_id), 2, 2)
+    first = parameter(at, "check")
+    at.run()
+    assert parameter(at, "check") == first and len(list((trained.path / "checks").iterdir())) == 1
+    at.file_uploader(key="new_references").set_value(files(3)).run()
+    assert parameter(at, "check") != first and len(list((trained.path / "checks").iterdir())) == 2
+
+
 @pytest.mark.parametrize("field", ["new_references", "new_others"])
 def test_a_file_that_is_no_image_is_named(
     field: str, open_page: Callable[..., Any], trained: RunFolder, here: None
@@ -141,7 +152,7 @@ def test_a_file_that_is_no_image_is_named(
     at = dropped(open_page("new_classes", run=trained.run_id), 3, 2)
     held = at.file_uploader(key=field)
     held.set_value([*((one.name, one.getvalue(), one.type) for one in held.value), ("n.txt", b"words", "text/plain")])
-    button(at.run(), "new-judge").click().run()
+    at.run()
     assert not at.exception and not at.error
     assert len(at.dataframe[0].value) == 2 and any("n.txt" in text.value for text in at.markdown)
 
@@ -152,7 +163,7 @@ def test_two_to_eight_references_are_needed(
 ) -> None:
     """One reference, which says nothing about how normal images differ, or nothing to judge."""
     at = dropped(open_page("new_classes", run=trained.run_id), references, others)
-    assert button(at, "new-judge").disabled != ready
+    assert ("check" in at.query_params) == ready
     assert any("2 to 8 are needed" in warning.value for warning in at.warning) == (not 2 <= references <= 8)
 
 
@@ -163,7 +174,7 @@ def test_a_result_whose_references_are_gone_says_so(
     import json
     import shutil
 
-    at = button(dropped(open_page("new_classes", run=trained.run_id), 2, 2), "new-judge").click().run()
+    dropped(open_page("new_classes", run=trained.run_id), 2, 2)
     (check,) = (trained.path / "checks").iterdir()
     token = json.loads((check / "photos.json").read_text())["references"]
     (folder,) = tmp_path.rglob(token)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import tomllib
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from panda_core.datasets.io.decoding import BYTE_CEILING
 from panda_core.records import write_arrays, write_json
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.uploads import Upload, find_upload, keep_upload
@@ -283,3 +285,9 @@ def test_a_check_is_started_and_its_death_is_told(
     monkeypatch.setitem(launch._checks, out.name, SimpleNamespace(poll=lambda: -9))
     at = open_page("own_images", run=folder.run_id, check=out.name)
     assert any("ended without a result (signal 9" in one.value for one in at.error)
+
+
+def test_fields_promise_what_is_read() -> None:
+    """ "200MB per file" on a field, and a photo of 150 MB that is then refused."""
+    config = tomllib.loads((Path(__file__).resolve().parents[2] / ".streamlit" / "config.toml").read_text())
+    assert config["server"]["maxUploadSize"] * 1_000_000 == BYTE_CEILING

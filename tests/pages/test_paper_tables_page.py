@@ -196,3 +196,28 @@ def test_an_empty_machine_shows_what_papers_report(open_page: Any) -> None:
     line = frame[(frame["Method"] == "DeepSVDD") & (frame["Source"] == "PANDA, Table 1")]
     assert line.iloc[0]["CIFAR-10"] == "64.8"
     assert len(frame) > 5
+
+
+def test_own_runs_stand_beside_what_papers_report(open_page: Any, make_run: Any, make_grid: Any) -> None:
+    """A table of published figures that stays empty of one's own."""
+    make_run(normal_class="3", recipe="panda-ewc")
+    make_run(normal_class="8", recipe="panda-ewc")
+    make_run("stopped", normal_class="9", recipe="panda-ewc")
+    for grid in (False, True):
+        if grid:
+            make_grid()
+        shown = open_page("paper_tables").dataframe[-1].value
+        (own,) = [line for line in shown.to_dict("records") if line["Source"] == "your runs"]
+        assert own["Method"] == "PANDA, elastic weights (EWC)" and own["Handwritten digits"] == "71.2 (2 of 10)"
+        (published,) = [line for line in shown.to_dict("records") if line["Method"] == "PANDA (EWC)"][:1]
+        assert published["CIFAR-10"] == "96.2" and published["Handwritten digits"] == "–"
+
+
+def test_of_several_runs_of_a_class_the_newest_counts(make_run: Any) -> None:
+    """A mean over runs that somebody tried before, with settings that were bad."""
+    from pages.shared.paper_tables.reported import measured
+
+    old, new = make_run(), make_run("running")
+    new.append(RunFinished(metrics={"auroc": 0.95}, seconds=1.0))
+    ((cells),) = measured([new, old]).values()
+    assert cells == {"digits": "95.0 (1 of 10)"}

@@ -63,7 +63,7 @@ PRESETS: tuple[Preset, ...] = (
     ),
     Preset(
         "break",
-        "Break it",
+        "Go too far",
         "What happens when adapting goes on and on, in large steps?",
         ":material/bolt:",
         _FAR,

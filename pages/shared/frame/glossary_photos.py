@@ -49,13 +49,15 @@ PHOTO_TERMS: dict[str, str] = {
         "Normal images of the new class, 2 to 8. Every place of an image is compared with the most similar place in "
         "all of them, so different views of what is normal help most."
     ),
-    "new_others": "Images of the same kind of thing. Each is judged on its own.",
-    "new_judge": "Compares the images with the references. Nothing is trained.",
+    "new_others": (
+        "Images of the same kind of thing. Each is judged on its own, as soon as it is dropped and there are two "
+        "references: it is compared with these. Nothing is trained."
+    ),
     "new_example": "Trains a small model on monocrystalline solar cells; the new class are polycrystalline ones.",
     "new_steps": "How many batches the model is trained on. Left empty, 100.",
     "new_train": "Starts the training in a process of its own. You may close this page: it goes on.",
     "new_auroc": (
         "The chance that a random anomalous image of the new class scores above a random normal one, the mean over "
-        "the draws of references that were measured. 50 % is guessing."
+        "the draws of references that were measured. 0.5 is guessing."
     ),
 }

@@ -30,6 +30,7 @@ from panda_core.runs.uploads import Upload, keep_upload, note_check
 FEWEST, MOST = 2, 8  # references: with one alone nothing says how much normal images differ; the papers go up to 8
 TRY, TRAIN = "Try a trained model", "Train one"
 SECTION, PICKED = "new_classes", "new_classes_run"
+_JUDGED = "new_judged"  # in the session: the run and the files that were judged last
 
 
 def show() -> None:
@@ -113,8 +114,7 @@ def _learned(run: LoadedRun) -> None:
         (cells[1], "Without training", _mean(draws, "residual_auroc"), "residual_auroc"),
         (cells[2], "Pixel AUROC", metrics["pixel_auroc"], "pixel_auroc"),
     ):
-        shown = wording.NONE if value is None else f"{100 * value:.1f} %"
-        cell.metric(label, shown, help=tip(term), border=True, height="stretch")
+        cell.metric(label, wording.auroc(value), help=tip(term), border=True, height="stretch")
 
 
 def _amounts(amounts: dict[str, Any]) -> str:
@@ -128,7 +128,7 @@ def _mean(draws: list[dict[str, Any]], key: str) -> float | None:
 
 
 def _drop(folder: RunFolder) -> None:
-    """Draw both fields and the button that has the images judged."""
+    """Draw both fields; what is dropped on the second is judged at once, and again when the references change."""
     first, second = st.columns(2, gap="medium")
     with first.container(border=True, height="stretch"):
         st.markdown("**1. What is normal in the new class**")
@@ -148,22 +148,19 @@ def _drop(folder: RunFolder) -> None:
         )
     count = len(references or [])
     enough = FEWEST <= count <= MOST
-    if count and not enough:
+    if (count or others) and not enough:
         st.warning(f"{wording.count(count, 'reference')}; {FEWEST} to {MOST} are needed.", icon=":material/info:")
-    if st.button(
-        "Judge them",
-        icon=":material/fact_check:",
-        type="primary",
-        key="new-judge",
-        disabled=not (enough and others),
-        help=tip("new_judge"),
-    ):
-        _judge(folder, list(references or []), list(others or []))
     st.caption(kept_for())
+    dropped = (folder.run_id, *(file.file_id for file in [*(references or []), *(others or [])]))
+    if enough and others and st.session_state.get(_JUDGED) != dropped:
+        _judge(folder, list(references or []), list(others), dropped)
 
 
-def _judge(folder: RunFolder, references: list[Any], others: list[Any]) -> None:
-    """Keep both kinds of images and have a process judge the others beside the references."""
+def _judge(folder: RunFolder, references: list[Any], others: list[Any], dropped: tuple[str, ...]) -> None:
+    """Keep both kinds of images and have a process judge the others beside the references; remember what was `dropped`.
+
+    Where that fails nothing is remembered: the sentence that says why stays until other files are dropped.
+    """
     try:
         with st.spinner("Reading images"):
             known, judged = (_keep(files) for files in (references, others))
@@ -178,6 +175,7 @@ def _judge(folder: RunFolder, references: list[Any], others: list[Any]) -> None:
             return
         output = launching.check(folder, judged.images, known.images)
         note_check(output, judged, known)
+        st.session_state[_JUDGED] = dropped
     except PandaError as error:
         st.error(wording.sentence(str(error)), icon=":material/error:")
         return

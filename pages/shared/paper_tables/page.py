@@ -40,16 +40,13 @@ def show() -> None:
         st.error(message, icon=":material/error:")
     if not grids:
         st.info(
-            "No table has been computed here yet. Start the quick one, or any other on the command line: its lines "
-            "then stand beside these figures.",
+            "No table has been computed here yet. Start the quick one, or any other on the command line.",
             icon=":material/info:",
         )
         st.code("python -m panda_core bench table1", language="bash")
-        show_reported()
-        return
-    folder = _choose(grids)
-    if folder is not None:
+    elif (folder := _choose(grids)) is not None:
         _show_grid(folder)
+    show_reported()
 
 
 def _offer_quick(*, begun: bool) -> None:

@@ -212,7 +212,7 @@ def curve(events: list[Event], name: str) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_rate_far_too_high_breaks_the_features(broken: Callable[..., list[Event]], seed: int) -> None:
-    """A "Break it" that breaks nothing; a loss that does not fall while it does; sample-wise stopping that does not
+    """A "Go too far" that loses nothing; a loss that does not fall while it does; sample-wise stopping that does not
     help, although it may look at every checkpoint."""
     plain, stopped = broken("panda-early", seed), broken("panda-ses", seed)
     ratio = curve(plain, "anomalous_ratio")
