@@ -55,8 +55,8 @@ def _film(films: dict[str, LoadedRun]) -> None:
     """Draw the choice of a recorded run, and its film, which plays at once."""
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         st.markdown(
-            "A pretrained network is adapted to normal images alone. Its features first get better at showing "
-            "anomalies; adapted for too long, they collapse.",
+            "Adapted to normal images alone, a pretrained network first shows anomalies better. Adapted for too "
+            "long, its features collapse.",
             width="content",
         )
         asked = st.query_params.get(CHOSEN, "")

@@ -257,6 +257,7 @@ SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "speed": (speed, CIFAR),
     "start": (start, None),
     "browser": (_rows_of("browser", "browser"), None),
+    "visitors": (_rows_of("visitors", "visitors"), None),
     "memory": (memory, CIFAR),
     "space": (_rows_of("space", "space"), None),
     "sizes": (_rows_of("sizes", "space"), None),

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.frame import wording
+from pages.shared.frame.figures import show_figures
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.thumbnails import square
 from panda_core.datasets import Dataset, Images, find_dataset
@@ -27,11 +28,14 @@ def show_counts(dataset: Dataset, data_root: str, normal_class: str) -> None:
     with st.spinner("Counting images", show_time=True):
         counts = _counted(dataset.key, data_root)
     chosen = counts[normal_class]
-    columns = st.columns(4)
-    columns[0].metric("Classes", len(counts), help=tip("data_classes"), border=True)
-    columns[1].metric("Normal, for training", f"{chosen.train:,}", help=tip("data_train"), border=True)
-    columns[2].metric("Normal, for testing", f"{chosen.test_normal:,}", help=tip("data_test_normal"), border=True)
-    columns[3].metric("Anomalous", f"{chosen.test_anomalous:,}", help=tip("data_anomalous"), border=True)
+    show_figures(
+        (
+            ("Classes", f"{len(counts):,}", "", tip("data_classes")),
+            ("Normal, for training", f"{chosen.train:,}", "", tip("data_train")),
+            ("Normal, for testing", f"{chosen.test_normal:,}", "", tip("data_test_normal")),
+            ("Anomalous", f"{chosen.test_anomalous:,}", "", tip("data_anomalous")),
+        )
+    )
     if len(counts) > 1:
         with st.expander(f"All {len(counts)} classes", icon=":material/table_rows:"):
             st.dataframe(

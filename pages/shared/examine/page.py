@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from pages.shared.examine.closer_look import show_image
 from pages.shared.examine.gallery import show_gallery
@@ -13,6 +12,7 @@ from pages.shared.examine.scores import FINAL, StepScores, scores_of
 from pages.shared.examine.stopping_view import show_chosen
 from pages.shared.frame import wording
 from pages.shared.frame.charts import show as show_figure
+from pages.shared.frame.figures import Figure, show_figures
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import ADAPT, SEGMENT
 from pages.shared.run.heading import show_title
@@ -94,13 +94,13 @@ def _scores(run: LoadedRun, steps: list[int | str]) -> StepScores:
     with numbers:
         value = scored.auroc()
         undefined = "" if value is not None else f" {tip('undefined')}"
-        st.metric("AUROC of these scores", wording.auroc(value), help=tip("auroc") + undefined, border=True)
+        figures = [("AUROC", wording.auroc(value), "", tip("auroc") + undefined)]
         if scored.threshold is None:
+            show_figures(figures)
             st.caption("No normal images were held out of this run, so it has no threshold and gives no verdicts.")
         else:
-            left, right = st.columns(2, gap="small")
-            _count(left, scored, 0, "Normal rejected", "rejected")
-            _count(right, scored, 1, "Anomalies found", "found")
+            figures += [_count(scored, 0, "Normal rejected", "rejected"), _count(scored, 1, "Anomalies found", "found")]
+            show_figures(figures)
             st.caption(f"{scored.calibration.sentence(scored.rate)} {scored.calibration.warning}")
     more = st.expander("Directions the features use", icon=":material/bar_chart:", on_change="rerun", key="spectrum")
     if more.open:
@@ -125,11 +125,10 @@ def _answers(run: LoadedRun) -> None:
         st.caption(f"The best setting of the grid, chosen with the labels of these images, has an AUROC of {value}.")
 
 
-def _count(cell: DeltaGenerator, scored: StepScores, label: int, title: str, term: str) -> None:
+def _count(scored: StepScores, label: int, title: str, term: str) -> Figure:
     above, among = scored.above(label)
     value = f"{above} of {among}" if among else wording.NONE
-    share = f"{100 * above / among:.1f} %" if among else "there are none"
-    cell.metric(title, value, share, delta_color="off", delta_arrow="off", help=tip(term), border=True)
+    return title, value, f"{100 * above / among:.1f} %" if among else "there are none", tip(term)
 
 
 def _spectrum(run: LoadedRun, step: int | str) -> None:

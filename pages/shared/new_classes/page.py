@@ -8,6 +8,7 @@ import streamlit as st
 
 from pages.shared.forms.sections import choose_section, go_to_section
 from pages.shared.frame import wording
+from pages.shared.frame.figures import show_figures
 from pages.shared.frame.glossary import tip
 from pages.shared.new_classes.start import show_example, show_form
 from pages.shared.own.drop import kept_for, show_left_out
@@ -108,13 +109,13 @@ def _learned(run: LoadedRun) -> None:
     st.markdown(f"Trained on {seen}.", help=GENERALISERS["resad"].options["seen"].plain)
     draws = metrics["draws"]
     words = f"{wording.sentence(str(run.config.normal_class))} of {wording.sentence(run.config.dataset)}"
-    cells = st.columns(3)
-    for cell, label, value, term in (
-        (cells[0], f"Image AUROC on {words}", _mean(draws, "image_auroc"), "new_auroc"),
-        (cells[1], "Without training", _mean(draws, "residual_auroc"), "residual_auroc"),
-        (cells[2], "Pixel AUROC", metrics["pixel_auroc"], "pixel_auroc"),
-    ):
-        cell.metric(label, wording.auroc(value), help=tip(term), border=True, height="stretch")
+    show_figures(
+        (
+            (f"Image AUROC on {words}", wording.auroc(_mean(draws, "image_auroc")), "", tip("new_auroc")),
+            ("Without training", wording.auroc(_mean(draws, "residual_auroc")), "", tip("residual_auroc")),
+            ("Pixel AUROC", wording.auroc(metrics["pixel_auroc"]), "", tip("pixel_auroc")),
+        )
+    )
 
 
 def _amounts(amounts: dict[str, Any]) -> str:

@@ -26,7 +26,8 @@ CHOSEN = "grid"  # query parameter: the grid that is shown
 def show() -> None:
     """Draw the page."""
     st.title("Paper tables")
-    st.markdown(
+    left, right = st.columns(2, gap="large")
+    left.markdown(
         "Every recipe under the same conditions, as a mean over normal classes and seeds, beside what the papers "
         "report. Each line says how it was measured; the papers used larger networks and all of the data."
     )
@@ -35,22 +36,20 @@ def show() -> None:
     if quick.path.is_dir() and quick.state().state in COMPUTING:
         grids[QUICK] = quick  # as soon as it is asked for: its plan is written seconds later
     else:
-        _offer_quick(begun=QUICK in grids)
+        with right:
+            _offer_quick(begun=QUICK in grids)
     if message := st.session_state.pop("grid_error", ""):
         st.error(message, icon=":material/error:")
     if not grids:
-        st.info(
-            "No table has been computed here yet. Start the quick one, or any other on the command line.",
-            icon=":material/info:",
-        )
-        st.code("python -m panda_core bench table1", language="bash")
+        left.caption("No table has been computed here yet. Start the quick one, or any other on the command line:")
+        left.code("python -m panda_core bench table1", language="bash")
     elif (folder := _choose(grids)) is not None:
         _show_grid(folder)
     show_reported()
 
 
 def _offer_quick(*, begun: bool) -> None:
-    with st.container(border=True):
+    with st.container(border=True, gap="xsmall"):
         st.markdown(f"**{wording.sentence(load_grid(QUICK).title)}**")
         st.caption(load_grid(QUICK).about)
         st.button(

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.frame import wording
+from pages.shared.frame.figures import show_figures
 from pages.shared.frame.glossary import tip
 from pages.shared.segment.map_style import MapStyle
 from pages.shared.segment.maps import MapView, opened, view_of
@@ -42,25 +43,14 @@ def show_counts(view: MapView, style: MapStyle, step: int) -> None:
     if not marked.any() or style.level is None:
         return
     counts = _counts_if_cheap(view, style.level, step)
-    for cell, (title, quality, term) in zip(
-        st.columns(3),
+    note = f"above map value {style.level:.2f}"
+    show_figures(
         (
-            ("Pixel precision", counts.precision if counts else None, "pixel_precision"),
-            ("Pixel recall", counts.recall if counts else None, "pixel_recall"),
-            ("Pixel overlap (IoU)", counts.iou if counts else None, "pixel_iou"),
-        ),
-        strict=True,
-    ):
-        cell.metric(
-            title,
-            wording.percent(quality),
-            f"above map value {style.level:.2f}",
-            delta_color="off",
-            delta_arrow="off",
-            help=tip(term),
-            border=True,
-            height="stretch",
+            ("Pixel precision", wording.percent(counts.precision if counts else None), note, tip("pixel_precision")),
+            ("Pixel recall", wording.percent(counts.recall if counts else None), note, tip("pixel_recall")),
+            ("Pixel overlap (IoU)", wording.percent(counts.iou if counts else None), note, tip("pixel_iou")),
         )
+    )
 
 
 def _counts_if_cheap(view: MapView, level: float, step: int) -> PixelCounts | None:
@@ -99,26 +89,18 @@ def show_unused_masks(view: MapView) -> None:
 
 def show_metrics(view: MapView, event: SegmentationEvaluated) -> None:
     """Draw the metrics of a step in one row, and what the search found if it was not exact."""
-    cells = st.columns(5)
     interval = wording.interval(event.image_auroc_low, event.image_auroc_high)
-    for cell, title, value, note, term in (
-        (cells[0], "Image AUROC", event.image_auroc, interval, "image_auroc"),
-        (cells[1], "Pixel AUROC", event.pixel_auroc, "all pixels", "pixel_auroc"),
-        (cells[2], "AUPRO", event.aupro, "up to 30 % false", "aupro"),
-        (cells[3], "Average precision", event.pixel_average_precision, "all pixels", "pixel_ap"),
-        (cells[4], "Best F1", event.oracle_pixel_f1, "chosen with the masks", "oracle_f1"),
-    ):
-        undefined = "" if value is not None else f" {tip('undefined_map')}"
-        cell.metric(
-            title,
-            wording.auroc(value),
-            note,
-            delta_color="off",
-            delta_arrow="off",
-            help=tip(term) + undefined,
-            border=True,
-            height="stretch",
-        )
+    figures = (
+        ("Image AUROC", event.image_auroc, interval, "image_auroc"),
+        ("Pixel AUROC", event.pixel_auroc, "all pixels", "pixel_auroc"),
+        ("AUPRO", event.aupro, "up to 30 % false", "aupro"),
+        ("Average precision", event.pixel_average_precision, "all pixels", "pixel_ap"),
+        ("Best F1", event.oracle_pixel_f1, "chosen with the masks", "oracle_f1"),
+    )
+    show_figures(
+        (title, wording.auroc(value), note, tip(term) + ("" if value is not None else f" {tip('undefined_map')}"))
+        for title, value, note, term in figures
+    )
     recall = (view.run.metrics or {}).get("recall")
     if recall is not None and recall < 1:
         st.caption(
