@@ -37,8 +37,8 @@ from panda_core.datasets.io.samples import Levels, Samples
 from panda_core.errors import UnreadableImage, UsageError
 
 PIXEL_CEILING = 25_000_000
-# The largest image allowed, uncompressed, with transparency and 16 bits a sample; the server takes files as large
-# (`maxUploadSize` in .streamlit/config.toml), so that an upload field promises what is read.
+# The largest image allowed, uncompressed, with transparency and 16 bits a sample. The app's server takes files as large
+# (`maxUploadSize`), so that an upload field promises what is read.
 BYTE_CEILING = 8 * PIXEL_CEILING
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
