@@ -215,7 +215,7 @@ def tiny_backbone(tiny_network: Callable[..., Any], monkeypatch: pytest.MonkeyPa
         follows_paper=False,
         image_size=None,
         levels=("first", "last"),
-        load=lambda cut: tiny_network() if cut == "trunk" else whole(tiny_network()),
+        load=lambda cut, weights="": tiny_network() if cut == "trunk" else whole(tiny_network()),
         missing=lambda: None,
     )
     monkeypatch.setitem(BACKBONES, "tiny", row)

@@ -225,6 +225,7 @@ def test_every_requirement_is_pinned_with_a_reason() -> None:
 
 
 KNOWN = {
+    "huggingface_hub": "huggingface-hub",
     "sklearn": "scikit-learn",
     "cv2": "opencv-python-headless",
     "faiss": "faiss-cpu",

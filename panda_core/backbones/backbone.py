@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from panda_core.config import Option
 
@@ -26,17 +26,31 @@ class Preprocessing:
     crop: float
 
 
+WEIGHTS = Option(
+    default="",
+    help="file of this network's weights, .safetensors, in place of those that come with it or are downloaded",
+    plain="A `.safetensors` file of this network's weights, used in place of those that come with it. Names and shapes "
+    "must be the network's own, and its SHA-256 belongs to the run. Half precision is computed in float32.",
+)
+
+
+class Loader(Protocol):
+    """(cut stage, "PATH#sha256=HEX" of a file of weights or "") -> a loaded network."""
+
+    def __call__(self, cut: str, weights: str = "") -> Network: ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Backbone:
     """A row of `BACKBONES`: where a network comes from and how it is adapted by default.
 
-    load: (cut stage) -> Network. missing: None where the weights are on this machine, else what to do.
+    load: (cut stage, file of weights) -> Network. missing: None where the weights are here, else what to do.
     cuts: the names at which it can be cut; the trunk ends with that stage, `cut` is the default.
     feature_norm, lr, follows_paper: the defaults that measure best for it, or, for networks like the paper's,
     the paper's own. image_size: the input side of its pretraining, or None to use the dataset's.
     levels: the stages whose maps are compared patch by patch unless the user names others; empty: known once loaded.
     pretrained: whether it knows other images; one that does not is trained from random numbers and has no maps.
-    fixed_size: whether it takes images of `image_size` alone.
+    takes: whether it takes images of a side in pixels.
     """
 
     key: str
@@ -50,10 +64,10 @@ class Backbone:
     follows_paper: bool
     image_size: int | None
     levels: tuple[str, ...]
-    load: Callable[[str], Network]
+    load: Loader
     missing: Callable[[], str | None]
     pretrained: bool = True
-    fixed_size: bool = False
+    takes: Callable[[int], bool] = lambda side: True
 
     @property
     def options(self) -> Mapping[str, Option]:
@@ -64,4 +78,4 @@ class Backbone:
             plain="The stage at which the frozen part ends. Stages after it are adapted.",
             choices=self.cuts,
         )
-        return {"cut": cut}
+        return {"cut": cut, "weights": WEIGHTS} if self.pretrained else {"cut": cut}

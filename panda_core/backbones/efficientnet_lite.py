@@ -38,13 +38,13 @@ def _missing(number: int) -> str | None:
     )
 
 
-def _load(number: int, cut: str) -> Network:
+def _load(number: int, cut: str, weights: str = "") -> Network:
     from panda_core.backbones import lite_network
 
     file = weights_file(number)
-    if file is None:
+    if file is None and not weights:
         raise DataMissing(str(_missing(number)))
-    return lite_network.load(number, file, cut, LEVELS)
+    return lite_network.load(number, file, cut, LEVELS, weights)
 
 
 def lite_backbone(number: int) -> Backbone:

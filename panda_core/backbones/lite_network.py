@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from panda_core.backbones.backbone import Preprocessing
-from panda_core.backbones.network import INPUT, Network, freeze
+from panda_core.backbones.network import INPUT, Network, digest, freeze
+from panda_core.backbones.weights_file import read_into
 from panda_core.torchvision_operators import load_timm
 
 # The whole image is seen: a center crop would hide the rim, where defects are as likely as elsewhere.
@@ -171,16 +172,29 @@ def whole_network(number: int, file: Path) -> tuple[nn.Module, str]:
     return freeze(network), hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def load(number: int, file: Path, cut: str, levels: tuple[str, ...]) -> Network:
-    """Return the network whose trunk ends with stage `cut`."""
-    network, sha256 = whole_network(number, file)
+def own_network(number: int, weights: str) -> tuple[nn.Module, str, bool, str]:
+    """Return EfficientNet-Lite`number` with a file's weights, under timm's names; their digest, and as `read_into`."""
+    network = load_timm().create_model(f"tf_efficientnet_lite{number}", pretrained=False)
+    classifies, note = read_into(network, weights, "classifier")
+    return freeze(network), digest(network), classifies, note
+
+
+def load(number: int, file: Path | None, cut: str, levels: tuple[str, ...], weights: str = "") -> Network:
+    """Return the network whose trunk ends with stage `cut`.
+
+    file: the bundled weights. weights: "PATH#sha256=HEX" of a safetensors file in their place; empty: none.
+    """
+    if weights or file is None:
+        network, sha256, classifies, note = own_network(number, weights)
+    else:
+        (network, sha256), classifies, note = whole_network(number, file), True, ""
     stages = 0 if cut == INPUT else int(cut.removeprefix("blocks.")) + 1
     widths = [network.feature_info[-1]["num_chs"]]  # type: ignore[index]  # blocks.6
     last_of_5 = network.blocks[5][-1].bn3.num_features  # type: ignore[index,union-attr]
     return Network(
         trunk=freeze(Trunk(network, stages) if stages else nn.Identity()),
         tail=freeze(Tail(network, stages) if stages else Whole(network)),
-        classifier=network.classifier,  # type: ignore[arg-type]
+        classifier=network.classifier if classifies else None,  # type: ignore[arg-type]
         level_widths=(last_of_5, *widths, network.num_features),  # type: ignore[arg-type]
         preprocessing=PREPROCESSING,
         cut=cut,
@@ -188,4 +202,5 @@ def load(number: int, file: Path, cut: str, levels: tuple[str, ...]) -> Network:
         stage_maps=partial(stage_maps, network),
         stages=tuple(f"blocks.{stage}" for stage in range(STAGES)),
         levels=levels,
+        note=note,
     )

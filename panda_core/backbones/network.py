@@ -19,12 +19,14 @@ INPUT = "input"  # the cut before the first layer: the trunk hands the prepared 
 class Network:
     """A loaded network. All of it stays in evaluation mode, unless `statistics_move`: BatchNorm statistics never move.
 
-    trunk: (B, 3, S, S) -> (B, C, h, w), frozen. tail: (B, C, h, w) -> (B, D), pooled features of one or more
-    levels side by side, `level_widths` wide each. classifier: (B, level_widths[-1]) -> (B, 1000) logits of the
-    network's own classes, or None where the weights have none. stage_maps: (images (B, 3, S, S), names of stages) ->
+    trunk: (B, 3, S, S) -> activations, frozen: maps (B, C, h, w) or tokens (B, N, C); the tail alone reads them.
+    tail: activations -> (B, D), pooled features of one or more levels side by side, `level_widths` wide each.
+    classifier: (B, level_widths[-1]) -> (B, 1000) logits of the network's own classes, or None where it has none.
+    stage_maps: (images (B, 3, S, S), names of stages) ->
     their outputs (B, C, h, w), of the network as it is now, adapted or not. stages: the names it knows, in order.
     levels: those that are compared patch by patch unless others are named. statistics_move: whether the tail is a
-    network without pretraining, whose BatchNorm statistics follow the batches while it is trained.
+    network without pretraining, whose BatchNorm statistics follow the batches while it is trained. patch: the side in
+    pixels of the patches that divide an image evenly in every stage, or None. note: what a user is told of its weights.
     """
 
     trunk: nn.Module
@@ -38,6 +40,8 @@ class Network:
     stages: tuple[str, ...]
     levels: tuple[str, ...]
     statistics_move: bool = False
+    patch: int | None = None
+    note: str = ""
 
     def logits(self, features: Tensor) -> Tensor:
         """Return the class logits (B, 1000) of tail features (B, D)."""

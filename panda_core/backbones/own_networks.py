@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from panda_core.backbones.backbone import Backbone
+from panda_core.backbones.backbone import Backbone, Loader
 
 if TYPE_CHECKING:
     from panda_core.backbones.network import Network
@@ -13,31 +12,31 @@ if TYPE_CHECKING:
 SIDE = 32  # pixels: that of CIFAR-10, for which DeepSVDD's network was published; PANDA resizes all data sets to it
 
 
-def _pixels(cut: str) -> Network:
+def _pixels(cut: str, weights: str = "") -> Network:
     from panda_core.backbones import pixels
 
     return pixels.load(SIDE)
 
 
-def _lenet(cut: str) -> Network:
+def _lenet(cut: str, weights: str = "") -> Network:
     from panda_core.backbones import lenet
 
     return lenet.load(bias=False)
 
 
-def _lenet_bias(cut: str) -> Network:
+def _lenet_bias(cut: str, weights: str = "") -> Network:
     from panda_core.backbones import lenet
 
     return lenet.load(bias=True)
 
 
-def _rotnet(cut: str) -> Network:
+def _rotnet(cut: str, weights: str = "") -> Network:
     from panda_core.backbones import rotnet
 
     return rotnet.load()
 
 
-def _row(key: str, title: str, source: str, lr: float, load: Callable[[str], Network], fixed_size: bool) -> Backbone:
+def _row(key: str, title: str, source: str, lr: float, load: Loader, fixed_size: bool) -> Backbone:
     return Backbone(
         key=key,
         title=title,
@@ -53,7 +52,7 @@ def _row(key: str, title: str, source: str, lr: float, load: Callable[[str], Net
         load=load,
         missing=lambda: None,
         pretrained=False,
-        fixed_size=fixed_size,
+        takes=lambda side: side == SIDE or not fixed_size,
     )
 
 

@@ -1,4 +1,4 @@
-"""Loading a network of timm and cutting it."""
+"""Loading a network of timm: its weights, its two halves and the maps of its stages."""
 
 from __future__ import annotations
 
@@ -9,21 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from panda_core.backbones import cutting, tokens
 from panda_core.backbones.backbone import Preprocessing
-from panda_core.backbones.cutting import split
-from panda_core.backbones.network import Network, digest, freeze
-from panda_core.errors import DataMissing, UsageError
+from panda_core.backbones.hub import cached_file, check_reachable, not_here
+from panda_core.backbones.network import INPUT, Network, digest, freeze
+from panda_core.backbones.outline import Outline, Stage, arguments, outline
+from panda_core.backbones.weights_file import read_into
+from panda_core.errors import PandaError, UsageError
 from panda_core.torchvision_operators import load_timm
-
-
-def default_cut(network: nn.Module) -> str:
-    """Return `layer2` for ResNets, else the last module of the stage that works at an eighth of the input side."""
-    if hasattr(network, "layer2"):
-        return "layer2"
-    for stage in getattr(network, "feature_info", None) or []:
-        if stage["reduction"] == 8:
-            return str(stage["module"])
-    raise UsageError("This network names no stage at an eighth of its input. Set `--set cut=NAME`.")
 
 
 def preprocessing(network: nn.Module) -> Preprocessing:
@@ -32,69 +25,123 @@ def preprocessing(network: nn.Module) -> Preprocessing:
     return Preprocessing(tuple(spec["mean"]), tuple(spec["std"]), spec["interpolation"], float(spec["crop_pct"]))
 
 
-def create(name: str, pretrained: bool) -> nn.Module:
+def create(name: str, pretrained: bool) -> Any:
     """Return timm's network `name`; `DataMissing` where its weights can be neither found nor downloaded."""
-
     timm = load_timm()
+    given = arguments(name)
+    if not pretrained:
+        return freeze(timm.create_model(name, pretrained=False, **given))
+    spec = timm.get_pretrained_cfg(name)
+    file = cached_file(spec)
+    if file is not None:
+        given = {**given, "pretrained_cfg_overlay": {"file": file}}  # timm would ask the network for a newer one
+    else:
+        check_reachable(name, spec)
     try:
-        return freeze(timm.create_model(name, pretrained=pretrained))
+        return freeze(timm.create_model(name, pretrained=True, **given))
     except Exception as error:
-        raise DataMissing(
-            f"The weights of `timm:{name}` are not on this machine and could not be downloaded "
-            f"({type(error).__name__}). Connect to a network once, or use the bundled `--backbone efficientnet_lite0`."
-        ) from error
+        raise not_here(name, error) from error
 
 
-def load(name: str, cut: str, pretrained: bool = True) -> Network:
-    """Return timm's network `name`, its trunk ending with module `cut` (empty: `default_cut`)."""
-    network = create(name, pretrained)
-    cut = cut or default_cut(network)
-    trunk, tail = split(network, cut)
+def split(network: nn.Module, cut: str) -> tuple[nn.Module, nn.Module]:
+    """Return (trunk, tail) of a network after the stage `cut`; see `cutting.split` and `tokens.split`."""
+    if cut != INPUT and tokens.is_transformer(network):
+        return tokens.split(network, cut)
+    return cutting.split(network, cut)
+
+
+def default_cut(known: Outline) -> str:
+    """Return the outline's cut, or `input` where the network cannot be taken apart there: all of it is adapted."""
+    try:
+        width_after(known, known.cut)
+    except PandaError:
+        return INPUT
+    return known.cut
+
+
+def width_after(known: Outline, cut: str) -> int:
+    """Return how many features a network cut at `cut` gives; `UsageError` where it cannot be cut there."""
+    trunk, tail = split(known.network, cut)
     with torch.no_grad():
-        width = tail(trunk(torch.zeros(1, 3, *network.pretrained_cfg["input_size"][1:]))).shape[1]  # type: ignore[index]
-    classifier = network.get_classifier()  # type: ignore[operator]
+        activations = trunk(torch.zeros(1, 3, known.side, known.side, device="meta"))
+        if not isinstance(activations, Tensor):
+            raise UsageError(f"Stage `{cut}` hands on more than one tensor. Set `--set cut={INPUT}` or another stage.")
+        return int(tail(activations).shape[1])
+
+
+def load(name: str, cut: str, weights: str = "", pretrained: bool = True) -> Network:
+    """Return timm's network `name`, its trunk ending with stage `cut` (empty: `default_cut`).
+
+    weights: "PATH#sha256=HEX" of a safetensors file, in place of what timm downloads; empty: none.
+    """
+    known = outline(name)
+    cut = cut or default_cut(known)
+    width = width_after(known, cut)  # before anything is downloaded
+    network = create(name, pretrained and not weights)
+    classifies, note = True, ""
+    if weights:
+        classifies, note = read_into(network, weights, network.pretrained_cfg["classifier"] or ())
+        network = freeze(network)
+    trunk, tail = split(network, cut)
     return Network(
         trunk=freeze(trunk),
         tail=freeze(tail),
-        classifier=classifier if isinstance(classifier, nn.Linear) else None,
+        classifier=_classifier(network) if classifies else None,
         level_widths=(width,),
         preprocessing=preprocessing(network),
         cut=cut,
         weights_sha256=digest(network),
-        stage_maps=partial(stage_maps, network),
-        stages=tuple(name for name, _ in network.named_modules() if name),
-        levels=default_levels(network),
+        stage_maps=partial(stage_maps, network, known.stages),
+        stages=tuple(stage.name for stage in known.stages),
+        levels=known.levels,
+        patch=known.patch,
+        note=note,
     )
 
 
-def default_levels(network: nn.Module) -> tuple[str, ...]:
-    """Return `layer2` and `layer3` for ResNets (PatchCore), else the stages at an eighth and a sixteenth."""
-    if hasattr(network, "layer2"):
-        return ("layer2", "layer3")
-    stages = getattr(network, "feature_info", None) or []
-    return tuple(str(stage["module"]) for stage in stages if stage["reduction"] in (8, 16))
+def _classifier(network: nn.Module) -> nn.Linear | None:
+    """Return the layer that gives logits of ImageNet's classes, or None: the last layer of CLIP compares with texts."""
+    last = network.get_classifier()  # type: ignore[operator]
+    of_classes = load_timm().data.infer_imagenet_subset(network.pretrained_cfg) is not None
+    return last if isinstance(last, nn.Linear) and of_classes else None
 
 
-def stage_maps(network: nn.Module, x: Tensor, stages: Sequence[str]) -> list[Tensor]:
-    """Return the outputs of the modules called `stages`; `UsageError` where one is no map (B, C, h, w)."""
-    outputs: dict[str, Tensor] = {}
-    modules = dict(network.named_modules())
-    hooks = [
-        modules[stage].register_forward_hook(
-            lambda _module, _inputs, output, stage=stage: outputs.update({stage: output})
-        )
-        for stage in stages
-    ]
-    try:
-        network.forward_features(x)  # type: ignore[operator]
-    finally:
-        for hook in hooks:
-            hook.remove()
-    channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"  # Swin and its kin
+def stage_maps(network: Any, known: Sequence[Stage], x: Tensor, stages: Sequence[str]) -> list[Tensor]:
+    """Return the maps (B, C, h, w) of `stages`, whatever layout the network computes in.
+
+    Tokens pass the network's last norm first, as in DINOv2's own interface: a few of them are far longer than the rest.
+    `UsageError` for a name that is none, `PandaError` for a map whose channels are not where they must be.
+    """
+    by_name = {stage.name: (number, stage) for number, stage in enumerate(known)}
     for stage in stages:
-        output = outputs.get(stage)
-        if not isinstance(output, Tensor) or output.ndim != 4:
+        if stage not in by_name:
             raise UsageError(
-                f"Stage `{stage}` of this network gives no map of the image. Set `--set levels=` to others."
+                f"Stage `{stage}` of this network gives no map of the image; known: "
+                f"{', '.join(by_name) or 'none'}. Set `--set levels=` to others."
             )
-    return [outputs[stage].permute(0, 3, 1, 2) if channels_last else outputs[stage] for stage in stages]
+    numbers = sorted({by_name[stage][0] for stage in stages})
+    maps = network.forward_intermediates(
+        x,
+        indices=numbers,
+        norm=tokens.is_transformer(network),
+        stop_early=True,
+        output_fmt="NCHW",
+        intermediates_only=True,
+    )
+    found = dict(zip(numbers, maps, strict=True))
+    for number, level in found.items():
+        check_map(known[number], level, x)
+    return [found[by_name[stage][0]] for stage in stages]
+
+
+def check_map(stage: Stage, level: Tensor, x: Tensor) -> None:
+    """Raise `PandaError` where the map of a stage is not (B, C, h, h) over square images (B, 3, S, S).
+
+    A network that keeps channels last would otherwise have its columns compared as channels, and gives a score.
+    """
+    batch, width, *grid = level.shape
+    if (batch, width) != (len(x), stage.width) or len(grid) != 2 or grid[0] != grid[1]:
+        raise PandaError(
+            f"Stage `{stage.name}` gives a map of shape {list(level.shape)}, not ({len(x)}, {stage.width}, h, h). "
+            "This is a fault of the program; please report it."
+        )

@@ -39,7 +39,7 @@ ABANDONED_AFTER = 24 * 3600.0  # seconds after which a half-filled entry of a ki
 class TrunkActivations:
     """What the trunk makes of a set of images.
 
-    values: (N, C, h, w), memory-mapped, float16 or float32.
+    values: (N, ...), maps (C, h, w) or tokens of each image, memory-mapped, float16 or float32.
     image_rows: (N,), which image of the set each row is of; images that could not be decoded have none.
     skipped: (name, reason) of those.
     """

@@ -55,7 +55,7 @@ def network_input(images: np.ndarray, preprocessing: Preprocessing) -> Tensor:
 def compute_trunk(
     images: list[np.ndarray], network: Network, *, image_size: int, dtype: str, device: torch.device
 ) -> np.ndarray:
-    """Return the trunk's activations (B, C, h, w) of decoded images, rounded to `dtype` as the cache rounds them."""
+    """Return the trunk's activations (B, ...) of decoded images, rounded to `dtype` as the cache rounds them."""
     together = max(1, PIXELS // image_size**2) if device.type == "cpu" else len(images)
     activations = []
     for start in range(0, len(images), together):
@@ -67,6 +67,10 @@ def compute_trunk(
 
 
 def activation_batch(values: np.ndarray, rows: Sequence[int] | np.ndarray, device: torch.device) -> Tensor:
-    """Return rows of the cached activations (N, C, h, w) as float32 (B, C, h, w), channels last in memory."""
-    batch = torch.from_numpy(np.asarray(values[rows], np.float32))
-    return batch.to(device).contiguous(memory_format=torch.channels_last)
+    """Return rows of the cached activations (N, ...) as float32 (B, ...), laid out for the tail."""
+    return laid_out(torch.from_numpy(np.asarray(values[rows], np.float32)).to(device))
+
+
+def laid_out(activations: Tensor) -> Tensor:
+    """Return activations as they lie fastest in memory: maps (B, C, h, w) channels last, tokens as they are."""
+    return activations.contiguous(memory_format=torch.channels_last) if activations.ndim == 4 else activations

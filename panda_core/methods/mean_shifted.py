@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from panda_core.features.trunk import network_input
+from panda_core.features.trunk import laid_out, network_input
 from panda_core.methods.learner import Learner, LearnerConfig, TrainingData, batch_rows
 from panda_core.methods.random_views import random_view
 
@@ -64,7 +64,7 @@ class MeanShifted(Learner):
         super().__init__(config)
         self.worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="views")
         self.ahead: tuple[int, Future[np.ndarray]] | None = None
-        self.fixed_views: dict[int, Tensor] = {}  # row of an image -> activations (K, C, h, w) of its views
+        self.fixed_views: dict[int, Tensor] = {}  # row of an image -> activations (K, ...) of its views
 
     def begin(self, data: TrainingData, features: np.ndarray | None) -> None:
         super().begin(data, features)
@@ -87,7 +87,7 @@ class MeanShifted(Learner):
         self.worker.shutdown(wait=True, cancel_futures=True)
 
     def _fresh_views(self, rows: np.ndarray, step: int) -> Tensor:
-        """Return activations (2B, C, h, w) of two views of each row, made anew for this step."""
+        """Return activations (2B, ...) of two views of each row, made anew for this step."""
         ahead, self.ahead = self.ahead, None
         batch = ahead[1].result() if ahead is not None and ahead[0] == step else self._pair(rows, step)
         if step + 1 < self.config.steps:
@@ -102,7 +102,7 @@ class MeanShifted(Learner):
         return np.stack([random_view(image, self.config.image_size, rng) for _ in range(2) for image in images])
 
     def _drawn_from_fixed_views(self, rows: np.ndarray, step: int) -> Tensor:
-        """Return activations (2B, C, h, w) of two different ones of each row's views."""
+        """Return activations (2B, ...) of two different ones of each row's views."""
         config = self.config
         count = int(config.options["views"])
         for row in map(int, rows):
@@ -110,15 +110,14 @@ class MeanShifted(Learner):
                 rng = np.random.default_rng([config.seed, VIEW_STREAM, 0, row])
                 image = self.data.image(row)
                 views = np.stack([random_view(image, config.image_size, rng) for _ in range(count)])  # (K, S, S, 3)
-                self.fixed_views[row] = self._activations(views).half().cpu()  # (K, C, h, w)
+                self.fixed_views[row] = self._activations(views).half().cpu()  # (K, ...)
         rng = np.random.default_rng([config.seed, VIEW_STREAM, step])
         pairs = np.stack([rng.permutation(count)[:2] for _ in rows])  # (B, 2), which two of the K
         first, second = (
             [self.fixed_views[int(row)][number] for row, number in zip(rows, numbers, strict=True)]
             for numbers in pairs.T
         )
-        activations = torch.stack(first + second).float().to(config.device)  # (2B, C, h, w)
-        return activations.contiguous(memory_format=torch.channels_last)
+        return laid_out(torch.stack(first + second).float().to(config.device))  # (2B, ...)
 
     @torch.no_grad()
     def _activations(self, views: np.ndarray) -> Tensor:

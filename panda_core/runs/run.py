@@ -94,7 +94,7 @@ def _record(plan: Plan, folder: RunFolder, should_stop: Callable[[], bool]) -> I
             started = RunStarted(run_id=folder.run_id, config=plan.config.to_json())
             folder.append(started)
             yield started
-            for event in _seen(plan.task):
+            for event in _seen(plan):
                 folder.append(event)
                 yield event
         checkpoint = None if resumed is None else resumed.step
@@ -115,13 +115,14 @@ def _record(plan: Plan, folder: RunFolder, should_stop: Callable[[], bool]) -> I
         raise failure from error
 
 
-def _seen(task: OneClassTask) -> Iterator[Event]:
-    """Yield what is to be said of the data before anything is computed."""
+def _seen(plan: Plan) -> Iterator[Event]:
+    """Yield what is to be said of the data and the weights before anything is computed."""
+    task = plan.task
     for split, left_out in (("folder", task.left_out), (MASKS, task.loose_masks)):
         if left_out:
             names, reasons = map(list, zip(*left_out, strict=True))
             yield ImagesSkipped(split=split, count=len(names), names=names, reasons=reasons)
-    for told in notes_of(task):
+    for told in (*notes_of(task), *filter(None, [plan.network.note])):
         yield DataNoted(told=told)
 
 

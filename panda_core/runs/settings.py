@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panda_core.backbones import Backbone, find_backbone
+from panda_core.backbones.weights_file import pinned
 from panda_core.config import Option, RunConfig, flag
 from panda_core.datasets import DATASETS, OneClassTask, absolute_key, find_class, find_dataset, one_class_task
 from panda_core.datasets.io.images import FileImages
@@ -24,6 +25,7 @@ from panda_core.errors import DataMissing, UsageError, unknown_name
 from panda_core.records import absolute
 from panda_core.runs.calibration import with_reserved
 from panda_core.runs.data import GIVEN_IMAGES
+from panda_core.segmentation.geometry import network_side
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from panda_core.backbones.network import Network
 
 RANGE = "range"  # the option of how images of more than 8 bits are read
+WEIGHTS = "weights"  # the option of a file of weights; written out, it has the file's SHA-256
+NEAR = 128  # pixels within which another image size is looked for
 BACKBONE = "efficientnet_lite0"  # of what is no recipe with its own
 MAP_SIZE = 224  # input side of a run with maps: where a defect is needs more pixels than what an image shows
 FIELDS = tuple(field.name for field in dataclasses.fields(RunConfig))
@@ -101,13 +105,33 @@ def check_here(missing: str | None) -> None:
     noted.append(missing)
 
 
-def check_size(config: RunConfig, backbone: Backbone) -> None:
-    """Raise `UsageError` where the network takes images of another size alone."""
-    if backbone.fixed_size and config.image_size not in (None, backbone.image_size):
-        raise UsageError(
-            f"`image_size` of backbone `{backbone.key}` must be {backbone.image_size}, the only one it takes; "
-            f"got {config.image_size}. Leave `--image-size` out."
-        )
+def check_size(config: RunConfig, backbone: Backbone, seen: Callable[[int], int] = lambda side: side) -> None:
+    """Raise `UsageError` where the network cannot take images of the config's size, with the nearest that it can.
+
+    seen: image size -> the side in pixels that the network looks at.
+    """
+    size = config.image_size or backbone.image_size
+    if size is None or backbone.takes(seen(size)):
+        return
+    ways = range(size - 1, max(15, size - NEAR), -1), range(size + 1, min(1025, size + NEAR))
+    found = [next((side for side in way if seen(side) == side and backbone.takes(side)), None) for way in ways]
+    near = [side for side in found if side is not None]
+    which, advice = f"{backbone.image_size}, the only one it takes", "Leave `--image-size` out."
+    if near:
+        which, advice = f"{' or '.join(map(str, near))}, the nearest it takes", f"Set `--image-size {near[0]}`."
+    raise UsageError(f"`image_size` of backbone `{backbone.key}` must be {which}; got {size}. {advice}")
+
+
+def check_maps(config: RunConfig, backbone: Backbone) -> None:
+    """Raise `UsageError` where the network of a config has no maps of its images to compare."""
+    if not backbone.pretrained:
+        why = "compares maps of a pretrained network, and `{}` is none"
+    elif not backbone.levels:
+        why = "compares maps, and timm names no stage of `{}` that gives one"
+    else:
+        check_size(config, backbone, network_side)
+        return
+    raise UsageError(f"Recipe `{config.recipe}` {why.format(backbone.key)}. Set `--backbone {BACKBONE}`.")
 
 
 def check_neutral(
@@ -151,6 +175,8 @@ def resolved_options(given: Mapping[str, object], options: Mapping[str, Option])
     values = {key: option.parse(key, given.get(key, option.default)) for key, option in options.items()}
     if values.get(RANGE, DATA) != DATA:
         levels_of_range(str(values[RANGE]))  # it raises for a text that means nothing
+    if values.get(WEIGHTS):
+        values[WEIGHTS] = pinned(str(values[WEIGHTS]))
     return values
 
 
@@ -167,8 +193,7 @@ def levels_of(config: RunConfig, stages: tuple[str, ...], levels: tuple[str, ...
     if named:
         return tuple(named)
     if config.set.get("adapted") and cut in stages:
-        # A traced network names its parts as well; `layer2.0` follows `layer2` and is not after it.
-        adapted = tuple(stage for stage in stages[stages.index(cut) + 1 :] if stage.count(".") == cut.count("."))
+        adapted = stages[stages.index(cut) + 1 :]
         usual = tuple(stage for stage in levels if stage in adapted)
         return usual if len(usual) > 1 else adapted[:2]
     if not levels:
@@ -224,9 +249,10 @@ def choose_device(name: str) -> torch.device:
 def load_network(config: RunConfig, device: torch.device) -> tuple[RunConfig, Network]:
     """Return the network of a resolved config on `device`, and the config with its cut.
 
-    A timm network names its own cut only when it is loaded.
+    A timm network names its own cut only when it is loaded. Runs from before there was a choice name no weights.
     """
-    network = find_backbone(str(config.backbone)).load(str(config.set["cut"])).to(device)
+    backbone = find_backbone(str(config.backbone))
+    network = backbone.load(str(config.set["cut"]), str(config.set.get(WEIGHTS, ""))).to(device)
     return config.replace(set={**config.set, "cut": network.cut}), network
 
 

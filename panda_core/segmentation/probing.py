@@ -34,8 +34,11 @@ CELLS = "cells"  # the name under which a model saves them
 def find_cells(network: Network, levels: Sequence[str], side: int, device: torch.device) -> tuple[Cells, ...]:
     """Return the cells of the maps of stages `levels` of images of `side` pixels, a multiple of 32.
 
-    A cell's place is the mean place of dots weighted by the square of the change that each makes to it.
+    A cell's place is the mean place of dots weighted by the square of the change that each makes to it. The patches of
+    a transformer divide the image evenly, and their tokens stay at their places: nothing is to be measured.
     """
+    if network.patch:
+        return tuple(Cells.even(side, side // network.patch) for _ in levels)
     side = max(side, SIDE)
     generator = torch.Generator().manual_seed(0)
     ground = torch.randn(1, 3, side, side, generator=generator) * NOISE

@@ -45,7 +45,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(
 
     torch.manual_seed(0)
     row = dataclasses.replace(
-        BACKBONES["tiny"], load=lambda cut: tiny_network(tail=Growing(4 * 7 * 7, 5), level_widths=(5,))
+        BACKBONES["tiny"], load=lambda cut, weights="": tiny_network(tail=Growing(4 * 7 * 7, 5), level_widths=(5,))
     )
     monkeypatch.setitem(BACKBONES, "tiny", row)
     folder, events, error = failed(tiny(scorer=scorer, lr=100.0, steps=30, eval_every=every, set={"clip": 1e6}))

@@ -75,9 +75,9 @@ def test_every_default_is_written_out(pictures: Callable[[], Path], recipe: str,
     config = resolve(RunConfig(recipe=recipe, scorer=scorer))
     unset = {key for key, value in config.to_json().items() if value is None}
     assert unset == {"train_limit", "test_limit"}, "no limit is no default"
-    assert set(config.set) == set(RECIPES[recipe].options) | set(SCORERS[scorer].options) | {"cut"}
-    assert config.steps == RECIPES[recipe].steps
     backbone = BACKBONES[RECIPES[recipe].backbone]
+    assert set(config.set) == set(RECIPES[recipe].options) | set(SCORERS[scorer].options) | set(backbone.options)
+    assert config.steps == RECIPES[recipe].steps
     assert (config.backbone, config.lr) == (backbone.key, RECIPES[recipe].lr or backbone.lr)
     assert config.image_size == (backbone.image_size or DATASETS["digits"].image_size)
     assert resolve(config) == config
@@ -134,7 +134,7 @@ def test_ewc_needs_a_classifier(
     tiny: Callable[..., RunConfig], tiny_network: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A Fisher diagonal of a network that classifies nothing."""
-    row = dataclasses.replace(BACKBONES["tiny"], load=lambda cut: tiny_network(classifier=None))
+    row = dataclasses.replace(BACKBONES["tiny"], load=lambda cut, weights="": tiny_network(classifier=None))
     monkeypatch.setitem(BACKBONES, "tiny", row)
     with pytest.raises(UsageError, match=r"`panda-ewc` needs a backbone with a classifier.*--recipe panda-l2"):
         prepare(tiny(recipe="panda-ewc"))

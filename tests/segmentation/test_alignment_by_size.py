@@ -34,12 +34,14 @@ def plate(seed: int, place: tuple[float, float] | None = None, height: int = SID
 def random_resnet(monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the key of a ResNet-18 with random weights, whose cells lie half a stride left of an even division."""
 
-    def load(cut: str) -> Any:
+    def load(cut: str, weights: str = "") -> Any:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return timm_loading.load("resnet18", cut, pretrained=False)
 
-    row = dataclasses.replace(find_backbone("efficientnet_lite0"), key="resnet", load=load, cut="", cuts=(), levels=())
+    row = dataclasses.replace(
+        find_backbone("efficientnet_lite0"), key="resnet", load=load, cut="", cuts=(), levels=("layer2", "layer3")
+    )
     monkeypatch.setitem(BACKBONES, "resnet", dataclasses.replace(row, feature_norm="none"))
     return "resnet"
 

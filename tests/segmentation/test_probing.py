@@ -22,6 +22,8 @@ CPU = torch.device("cpu")
 class Windows:
     """A network of one level: means of windows, whose centers are known."""
 
+    patch = None
+
     def __init__(self, window: int, stride: int, padding: int) -> None:
         self.pool = nn.AvgPool2d(window, stride, padding)
         self.first = window / 2 - padding

@@ -18,6 +18,7 @@ from panda_core.runs.settings import (
     MAP_SIZE,
     check_cut,
     check_here,
+    check_maps,
     check_neutral,
     data_options,
     levels_of,
@@ -46,6 +47,7 @@ def resolve(config: RunConfig) -> RunConfig:
     backbone = find_backbone(config.backbone or BACKBONE)
     check_here(_missing(config.dataset, config))
     check_here(backbone.missing())
+    check_maps(config, backbone)
     chosen = resolved_options(config.set, options)
     for key, fits, what in (
         ("neighbourhood", int(chosen["neighbourhood"]) % 2 == 1, "odd"),

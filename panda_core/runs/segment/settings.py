@@ -19,14 +19,15 @@ from panda_core.runs.folder import CHECKPOINTS, RunFolder
 from panda_core.runs.settings import (
     BACKBONE,
     MAP_SIZE,
+    WEIGHTS,
     Plan,
     check_cut,
     check_data,
     check_given,
     check_here,
+    check_maps,
     check_needs,
     check_neutral,
-    check_size,
     choose_device,
     data_options,
     levels_of,
@@ -63,12 +64,7 @@ def resolve(config: RunConfig) -> RunConfig:
     backbone = find_backbone(str(config.backbone))
     normal_class, _ = check_data(config)
     check_here(backbone.missing())
-    check_size(config, backbone)
-    if not backbone.pretrained:
-        raise UsageError(
-            f"Recipe `{config.recipe}` compares maps of a pretrained network, and `{backbone.key}` is none. "
-            f"Set `--backbone {BACKBONE}`."
-        )
+    check_maps(config, backbone)
     options, row = options_of(config), SEGMENTERS[config.recipe]
     if config.feature_norm == "whiten" and row.unwhitened:
         raise UsageError(
@@ -83,7 +79,7 @@ def resolve(config: RunConfig) -> RunConfig:
     )
     check_needs(resolved, options)
     check_options(resolved)
-    return with_adapted_cut(resolved)
+    return with_adapted_network(resolved)
 
 
 def options_of(config: RunConfig) -> dict[str, Option]:
@@ -153,13 +149,20 @@ def adapted_run(config: RunConfig) -> RunFolder | None:
     return folder
 
 
-def with_adapted_cut(config: RunConfig) -> RunConfig:
-    """Return `config` with the cut of the adapted run, where it names one: its checkpoints fit no other."""
+def with_adapted_network(config: RunConfig) -> RunConfig:
+    """Return `config` with cut and weights of the adapted run, where it names one: its checkpoints fit no others."""
     folder = adapted_run(config)
     if folder is None:
         return config
-    check_cut(config, str(folder.config().set["cut"]))
-    return config.replace(set={**config.set, "cut": folder.config().set["cut"], "adapted": str(folder.path.resolve())})
+    other = folder.config().set
+    cut, weights, asked = other["cut"], other.get(WEIGHTS, ""), config.set.get(WEIGHTS, "")
+    check_cut(config, str(cut))
+    if asked not in ("", weights):
+        raise UsageError(
+            f"Run `{folder.run_id}` was computed with other weights than `{asked}`. Leave `--set weights=` out."
+        )
+    adapted = str(folder.path.resolve())
+    return config.replace(set={**config.set, "cut": cut, WEIGHTS: weights, "adapted": adapted})
 
 
 def checkpoints_of(config: RunConfig) -> list[int]:

@@ -149,13 +149,14 @@ def test_the_bundled_network_adapted_is_looked_at_after_its_cut(digits_run: Path
             ["blocks.3", "blocks.4"],
             ("blocks.3", "blocks.4"),
         ),
-        (["layer2", "layer2.0", "layer3", "layer3.0", "layer4"], "layer2", ["layer2", "layer3"], ("layer3", "layer4")),
+        (["layer1", "layer2", "layer3", "layer4"], "layer2", ["layer2", "layer3"], ("layer3", "layer4")),
+        (["blocks.3", "blocks.4", "blocks.5"], "blocks.4", ["blocks.2", "blocks.3"], ("blocks.5",)),
     ],
 )
 def test_levels_of_an_adapted_network(
     spot: Make, stages: list[str], cut: str, levels: list[str], expected: tuple[str, ...]
 ) -> None:
-    """Parts of the frozen stage compared because their names come after its own; named stages overruled."""
+    """Frozen stages compared, which no adaptation changes; named stages overruled."""
     config = resolve(spot()).replace(set={**resolve(spot()).set, "adapted": "some run"})
     assert levels_of(config, tuple(stages), tuple(levels), cut) == expected
     named = config.replace(set={**config.set, "levels": f"{stages[1]}, {stages[0]}"})
