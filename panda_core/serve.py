@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import cv2
 import numpy as np
 import uvicorn
 from starlette.applications import Starlette
@@ -28,7 +27,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from panda_core.datasets.io.decoding import BYTE_CEILING, decode_image
 from panda_core.errors import UnreadableImage, UsageError
-from panda_core.figures.heatmaps import fixed_scale, heated, png_of
+from panda_core.figures.heatmaps import fixed_scale, heated, png_of, shrunk
 from panda_core.records import plain
 from panda_core.runs.calibration import RATE
 from panda_core.runs.detector import PandaDetector
@@ -142,7 +141,9 @@ class _Scorer:
         (scored,) = score_decoded(self.detector, [("the body", image)], self.rate)
         row = {key: value for key, value in scored.row().items() if key != "path"}
         values = map_of(self.detector, scored) if wants_map else None
-        drawn = None if values is None else base64.b64encode(png_of(heated(_small(image), values, self.scale)))
+        drawn = (
+            None if values is None else base64.b64encode(png_of(heated(shrunk(image, MAP_SIDE), values, self.scale)))
+        )
         return plain({**row, "threshold": self.threshold, "map": drawn and drawn.decode()})
 
 
@@ -197,15 +198,6 @@ async def _not_here(request: Request, error: HTTPException) -> Response:
 
 async def _failed(request: Request, error: Exception) -> Response:
     return _error(500, f"{type(error).__name__} while scoring; the log of the server has more.")
-
-
-def _small(image: np.ndarray) -> np.ndarray:
-    """Return an image (H, W, 3), shrunk where its longer side has more than `MAP_SIDE` pixels."""
-    scale = MAP_SIDE / max(image.shape[:2])
-    if scale >= 1:
-        return image
-    height, width = (max(1, round(scale * side)) for side in image.shape[:2])
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 class _ImpatientProtocol(H11Protocol):

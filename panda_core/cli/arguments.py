@@ -94,6 +94,7 @@ def _add_score(command: argparse.ArgumentParser) -> None:
     _add_detector(command)
     command.add_argument("paths", nargs="+", metavar="PATH", help="image files or folders")
     command.add_argument("--csv", action="store_true", help="comma-separated values on stdout")
+    command.add_argument("--report", metavar="FILE.html", help="write counts and rejects, with maps, as one HTML file")
     command.add_argument(
         "--watch",
         action="store_true",

@@ -23,12 +23,14 @@ from rich.text import Text
 
 from panda_core.cli.map_files import check_target, write_maps
 from panda_core.cli.output import print_json, print_table, print_text
+from panda_core.cli.reporting import check_page, write_page
 from panda_core.cli.watching import check_watch, watch_command
 from panda_core.datasets.io.listing import shown_name
 from panda_core.datasets.own.matching import images_to_judge
 from panda_core.errors import UsageError
 from panda_core.figures.heatmaps import fixed_scale
 from panda_core.records import plain_cell
+from panda_core.report.score_report import ScoreReport
 from panda_core.runs.calibration import RATE
 from panda_core.runs.detector import PandaDetector
 from panda_core.runs.loaded import load_run
@@ -46,12 +48,16 @@ def score_command(parsed: argparse.Namespace) -> int:
     files = [(shown_name(str(path)), path) for path in _files(parsed.paths)]
     if parsed.maps:
         check_target(Path(parsed.maps))
+    if parsed.report:
+        check_page(Path(parsed.report), "--report")
     detector, rate = opened(parsed), parsed.false_alarm_rate
     if parsed.maps:
         detector.check_maps()  # before any work
     rows: list[dict[str, Any]] = []
     scoring = _watched(score_files(detector, files, rate=rate), len(files), quiet=parsed.json)
     printing = _printed(scoring, rows, as_csv=parsed.csv)
+    if parsed.report:
+        printing = _reported(printing, ScoreReport(detector, Path(parsed.run).name, rate=rate), Path(parsed.report))
     if parsed.maps:
         _write_maps(detector, printing, Path(parsed.maps), rate)
     for _ in printing:
@@ -84,6 +90,14 @@ def _printed(scoring: Iterator[ScoredImage], rows: list[dict[str, Any]], *, as_c
         if as_csv:
             writer.writerow({**row, "path": plain_cell(row["path"])})
         yield scored
+
+
+def _reported(scoring: Iterator[ScoredImage], report: ScoreReport, target: Path) -> Iterator[ScoredImage]:
+    """Yield what comes, and write the page once all of it was taken into account."""
+    for scored in scoring:
+        report.add(scored)
+        yield scored
+    write_page(target, report.page().encode())
 
 
 def _watched(scoring: Iterator[ScoredImage], total: int, *, quiet: bool) -> Iterator[ScoredImage]:

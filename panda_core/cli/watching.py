@@ -41,6 +41,8 @@ def check_watch(parsed: argparse.Namespace) -> None:
     folder = Path(parsed.paths[0])
     if len(parsed.paths) > 1 or not folder.is_dir():
         raise UsageError(f"`--watch` takes one folder that exists; got `{parsed.paths[-1]}`. Make it, or leave it out.")
+    if parsed.report:
+        raise UsageError("`--report` is for images that are there, and `--watch` for those that come. Leave one out.")
     if not parsed.maps:
         return
     maps = Path(parsed.maps)

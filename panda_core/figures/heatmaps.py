@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -118,17 +119,42 @@ def shaded(image: np.ndarray, values: np.ndarray, level: float, opacity: float =
 def boxed(image: np.ndarray, values: np.ndarray, level: float) -> np.ndarray:
     """Return `image` with a box round each connected region above a level of its map."""
     drawn = np.ascontiguousarray(image)
-    for left, top, width, height in regions(fitted(values, image), level):
+    for left, top, width, height, _ in regions(fitted(values, image), level):
         drawn = framed(drawn, (left, top, left + width, top + height))
     return drawn
 
 
-def regions(values: np.ndarray, level: float) -> list[tuple[int, int, int, int]]:
-    """Return (left, top, width, height) of each connected region of a map above a level, the largest first."""
+class Region(NamedTuple):
+    """A connected region of a map: the box around it, and how many pixels it covers."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    area: int
+
+    def scaled(self, across: float, down: float) -> Region:
+        """Return the region in a picture that is so many times as wide and as high, in whole pixels, at least one."""
+        sides = (max(1, round(self.width * across)), max(1, round(self.height * down)))
+        return Region(
+            round(self.left * across), round(self.top * down), *sides, max(1, round(self.area * across * down))
+        )
+
+
+def regions(values: np.ndarray, level: float) -> list[Region]:
+    """Return each connected region of a map above a level, the largest first."""
     above = (values > level).astype(np.uint8)
-    _, _, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
-    found = sorted(stats[1:].tolist(), key=lambda row: -row[cv2.CC_STAT_AREA])
-    return [(left, top, width, height) for left, top, width, height, _ in found]
+    _, _, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)  # a row has the fields of `Region`
+    return sorted((Region(*row) for row in stats[1:].tolist()), key=lambda region: -region.area)
+
+
+def shrunk(image: np.ndarray, side: int) -> np.ndarray:
+    """Return an image (H, W, 3) whose longer side has at most `side` pixels."""
+    scale = side / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    height, width = (max(1, round(scale * length)) for length in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def marked(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -31,6 +31,7 @@ td .source { white-space: normal; } td .faint { display: inline-block; min-width
 .images { display: flex; flex-wrap: wrap; gap: 0.6rem; }
 figure { margin: 0; width: 128px; font-size: 0.78rem; overflow-wrap: anywhere; }
 figure img { width: 128px; image-rendering: auto; border: 3px solid; box-sizing: border-box; }
+.large figure, .large figure img { width: 320px; max-width: 100%; }
 .normal img { border-color: #1c83c2; } .anomalous img { border-color: #d55e00; border-style: dashed; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 1rem; }
 .charts > div { min-width: 0; }
@@ -104,12 +105,13 @@ def _library() -> str:
 
 
 def document(title: str, *parts: object) -> str:
-    """Return a whole page."""
+    """Return a whole page, with the library of charts where it has any."""
     body = "".join(text(part) for part in parts)
+    library, recolour = (_library(), _RECOLOUR) if "plotly-graph-div" in body else ("", "")
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{text(title)}</title>'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style><script>{_library()}</script></head>"
-        f"<body>{body}<script>{_RECOLOUR}</script></body></html>\n"
+        f"<style>{_STYLE}</style><script>{library}</script></head>"
+        f"<body>{body}<script>{recolour}</script></body></html>\n"
     )

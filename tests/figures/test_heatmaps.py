@@ -115,7 +115,7 @@ def test_regions_are_connected_and_sorted() -> None:
     """Two defects in one box, or one that touches at a corner in two."""
     values = np.zeros((10, 10), np.float32)
     values[0:2, 0:2] = values[2:6, 2:6] = values[8:, 8:] = 1
-    assert regions(values, 0.5) == [(0, 0, 6, 6), (8, 8, 2, 2)]
+    assert regions(values, 0.5) == [(0, 0, 6, 6, 20), (8, 8, 2, 2, 4)]
     assert regions(values, 1.0) == []
 
 

@@ -137,7 +137,9 @@ def test_parts_of_a_page_escape_what_they_are_given() -> None:
         table([NASTY], [[NASTY]]),
         picture(image, NASTY, about=NASTY, kind="normal"),
     ]
-    assert NASTY not in "".join(parts) and NASTY not in own_part(document(NASTY, *parts))
+    page = document(NASTY, *parts)
+    assert NASTY not in "".join(parts) and NASTY not in page
+    assert get_plotlyjs() not in page  # no chart, no library
 
 
 def test_command_line(digits_run: Path, tmp_path: Path, capsys: Any) -> None:
