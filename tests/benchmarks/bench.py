@@ -264,6 +264,7 @@ SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "cifar": (cifar, CIFAR),
     "recipes": (_rows_of("recipes", "recipes"), IMAGENET),
     "outliers": (_rows_of("outliers", "recipes"), IMAGENET),
+    "adapting": (_rows_of("adapting", "adapting"), None),
     "elastic": (_rows_of("elastic", "elastic"), CIFAR),
     "collapse-alarm": (_rows_of("alarm", "alarm"), CIFAR),
     "cache": (cache, CIFAR),
