@@ -14,10 +14,10 @@ from panda_core.cli.output import print_json, print_table, print_text
 from panda_core.config import flag
 from panda_core.datasets import OneClassTask, find_class, find_dataset, one_class_task
 from panda_core.datasets.finding import PROBLEM
-from panda_core.datasets.health import Health, check_health
+from panda_core.datasets.health import Health
 from panda_core.datasets.io.downloads import download
 from panda_core.errors import DataMissing, UsageError
-from panda_core.events import result_of
+from panda_core.events import CacheProgress, Event, result_of
 
 
 def datasets_command(parsed: argparse.Namespace) -> int:
@@ -53,7 +53,7 @@ def _check(parsed: argparse.Namespace) -> int:
     name = find_class(dataset, root, parsed.normal_class)
     splits = dataset.open(root, name, parsed.seed)
     task = one_class_task(splits, train_limit=parsed.train_limit, test_limit=parsed.test_limit, seed=parsed.seed)
-    health = _watched(task)
+    health = _watched(task, parsed.seed)
     if parsed.json:
         print_json({"dataset": dataset.key, "normal_class": name, "seed": parsed.seed, **dataclasses.asdict(health)})
     elif not health.findings:
@@ -68,9 +68,17 @@ def _check(parsed: argparse.Namespace) -> int:
     return 1 if health.level == PROBLEM else 0
 
 
-def _watched(task: OneClassTask) -> Health:
+def _watched(task: OneClassTask, seed: int) -> Health:
     """Check a task while drawing the progress on the standard error stream."""
+    from panda_core.features.doubtful import check_all  # loads torch, which the list of data sets does not need
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         looking = bar.add_task("Looking at images", total=len(task.train) + len(task.test))
-        return result_of(check_health(task), lambda _: bar.advance(looking))
+
+        def show(event: Event) -> None:
+            if isinstance(event, CacheProgress):
+                what = "Looking at images" if event.split == "health" else "Comparing normal images"
+                bar.update(looking, description=what, completed=event.done, total=event.total)
+
+        return result_of(check_all(task, seed), show)

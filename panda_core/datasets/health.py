@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
@@ -45,6 +45,10 @@ class Health:
     def level(self) -> str:
         """The level of the worst finding, "" if there is none."""
         return self.findings[0].level if self.findings else ""
+
+    def also(self, findings: Iterable[Finding]) -> Health:
+        """Return the same with further findings, worst first."""
+        return dataclasses.replace(self, findings=_worst_first([*self.findings, *findings]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +90,11 @@ def check_health(task: OneClassTask) -> Computing[Health]:
         *_sizes(normals, tested, anomalous),
         *_colours(normals, tested, anomalous),
     ]
-    findings.sort(key=lambda finding: (PROBLEM, WARNING, NOTE).index(finding.level))
-    return Health(len(train), len(test), tuple(findings))
+    return Health(len(train), len(test), _worst_first(findings))
+
+
+def _worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: (PROBLEM, WARNING, NOTE).index(finding.level)))
 
 
 def _look(image: np.ndarray, name: str) -> _Look:

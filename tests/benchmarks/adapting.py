@@ -39,11 +39,11 @@ COMMON: dict[str, Any] = {
     "set": {"cut": "blocks.2"},
 }
 NOTE = (
-    "EfficientNet-Lite0 at each set's default size, `panda-early` after blocks.2 at rate 0.6, at most 300 normal images "
-    "(some held out to calibrate) and 500 test images; mean of classes times 3 seeds. AUROC is that of kNN in the space "
-    "in which the loss is. `gain` is that after 20 steps over none, paired by class and seed, mean and 95 % interval; "
-    "`best` the highest mean among the steps shown, so chosen with test labels; `left` that best minus the whitened "
-    "space without adapting. `seconds` is the training alone, on the machine named above."
+    "EfficientNet-Lite0 at each set's default size, `panda-early` after blocks.2 at rate 0.6, at most 300 normal "
+    "images (some held out to calibrate) and 500 test images; mean of classes times 3 seeds. AUROC is that of kNN in "
+    "the space in which the loss is. `gain` is that after 20 steps over none, paired by class and seed, mean and 95 % "
+    "interval; `best` the highest mean among the steps shown, so chosen with test labels; `left` that best minus the "
+    "whitened space without adapting. `seconds` is the training alone, on the machine named above, which was busy."
 )
 
 
