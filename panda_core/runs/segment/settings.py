@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from panda_core.backbones import find_backbone
-from panda_core.backbones.network import Network
 from panda_core.config import Option, RunConfig
 from panda_core.datasets import OneClassTask
 from panda_core.errors import PandaError, UsageError, unknown_name
@@ -38,6 +38,9 @@ from panda_core.runs.settings import (
 )
 from panda_core.segmentation.calibration import calibrating_images
 from panda_core.segmentation.table import SEGMENTERS
+
+if TYPE_CHECKING:
+    from panda_core.backbones.network import Network
 
 TURNS = (1, 2, 4, 8)
 
