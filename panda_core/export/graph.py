@@ -13,13 +13,15 @@ from panda_core.errors import UsageError
 from panda_core.features.space import FeatureNorm
 from panda_core.linalg import center_of
 from panda_core.methods.deep_svdd import DeepSVDD
+from panda_core.methods.geometric_views import VIEWS, classes, view
+from panda_core.methods.mhrot import CLASSIFY, DIFFERENCE, NEIGHBOURS, MHRot, correct_probability
 from panda_core.methods.outlier_exposure import OutlierExposure
 from panda_core.methods.stopping import SMALLEST_SPREAD
 from panda_core.runs.adapt.opened import Adapted, Checkpoint
-from panda_core.runs.detector import PandaDetector
 from panda_core.scoring.knn import KNNScorer
 from panda_core.scoring.mahalanobis import MahalanobisScorer
 from panda_core.scoring.means import KMeansScorer, MeanScorer
+from panda_core.scoring.ocsvm import FLAT, OneClassSVMScorer
 
 INSTEAD = "Use `--format bundle`, which keeps every run whole."
 
@@ -84,8 +86,41 @@ class Mahalanobis(nn.Module):
         return whitened.square().sum(dim=1).float()
 
 
-class Logit(nn.Module):
-    """Features (B, D) -> (B,): w x + b."""
+class OneClassSVM(nn.Module):
+    """Features (B, D) -> (B,): minus the decision function of a one-class SVM, in float64 as fitted."""
+
+    mean: Tensor
+    components: Tensor
+    vectors: Tensor
+    lengths: Tensor
+    weights: Tensor
+
+    def __init__(self, scorer: OneClassSVMScorer) -> None:
+        super().__init__()
+        svm, double = scorer.svm_, torch.float64
+        dims = len(scorer.mean_)
+        self.contrast, self.reduces = scorer.contrast, scorer.components_ is not None
+        self.gamma, self.intercept = float(svm._gamma), float(svm.intercept_[0])
+        self.register_buffer("mean", _kept(scorer.mean_, double))
+        components = scorer.components_ if scorer.components_ is not None else np.zeros((dims, 0))
+        self.register_buffer("components", _kept(components, double))
+        self.register_buffer("vectors", _kept(svm.support_vectors_, double))
+        self.register_buffer("lengths", self.vectors.square().sum(dim=1))
+        self.register_buffer("weights", _kept(svm.dual_coef_[0], double))
+
+    def forward(self, features: Tensor) -> Tensor:
+        rows = features.double()
+        if self.contrast:
+            rows = rows - rows.mean(dim=1, keepdim=True)
+            rows = rows / rows.abs().mean(dim=1, keepdim=True).clamp(min=FLAT)
+        if self.reduces:
+            rows = (rows - self.mean) @ self.components
+        squares = rows.square().sum(dim=1, keepdim=True) + self.lengths - 2 * rows @ self.vectors.T
+        return -((-self.gamma * squares).exp() @ self.weights + self.intercept).float()
+
+
+class Logits(nn.Module):
+    """Features (B, D) -> (B, K), or (B,) where the weight is (D,): w x + b."""
 
     weight: Tensor
     bias: Tensor
@@ -96,7 +131,7 @@ class Logit(nn.Module):
         self.register_buffer("bias", _kept(bias))
 
     def forward(self, features: Tensor) -> Tensor:
-        return features @ self.weight + self.bias
+        return features @ self.weight.T + self.bias
 
 
 def scoring_of(adapted: Adapted, checkpoint: Checkpoint) -> nn.Module:
@@ -111,9 +146,11 @@ def scoring_of(adapted: Adapted, checkpoint: Checkpoint) -> nn.Module:
     if isinstance(scorer, MahalanobisScorer):
         return Mahalanobis(scorer.mean_, scorer.whitening_)
     if scorer is None and isinstance(adapted.learner, OutlierExposure):
-        return Logit(head["weight"], head["bias"])
+        return Logits(head["weight"], head["bias"])
     if scorer is None and isinstance(adapted.learner, DeepSVDD):
         return Distance(head["center"], float(head["radius"]) ** 2)
+    if isinstance(scorer, OneClassSVMScorer):
+        return OneClassSVM(scorer)
     name = type(adapted.learner if scorer is None else scorer).__name__
     raise UsageError(f"Scores of `{name}` cannot be written as one graph. {INSTEAD}")
 
@@ -130,28 +167,70 @@ class Branch(nn.Module):
         return scores / self.divisor
 
 
-class ScoreGraph(nn.Module):
-    """uint8 RGB pixels (B, S, S, 3) of resized images -> float32 scores (B,), higher = more anomalous.
+class Views(nn.Module):
+    """MHRot: activations (B, C, S, S) -> scores (B,), from the 36 views of each image, by its heads or by galleries."""
 
-    uint8, because a graph of floats would take images of 0 to 1 for images of 0 to 255 without a word.
+    def __init__(self, tail: nn.Module, learner: MHRot, head: dict[str, Tensor]) -> None:
+        super().__init__()
+        way = str(learner.config.options["mhrot_score"])
+        if way == DIFFERENCE:
+            raise UsageError(f"With `mhrot_score={DIFFERENCE}` each view is compared with all 36 galleries. {INSTEAD}")
+        self.tail, self.heads = tail, Logits(head["weight"], head["bias"])
+        galleries = [] if way == CLASSIFY else [gallery.numpy() for gallery in head["galleries"].cpu()]
+        self.galleries = nn.ModuleList(Nearest(rows, min(NEIGHBOURS, len(rows))) for rows in galleries)
+
+    def forward(self, activations: Tensor) -> Tensor:
+        scores = []
+        for number, moves in enumerate(VIEWS):
+            features = self.tail(view(activations, *moves))
+            if self.galleries:
+                scores.append(self.galleries[number](features) / len(VIEWS))
+            else:
+                scores.append(-correct_probability(self.heads(features), classes(*moves)))
+        return torch.stack(scores).sum(dim=0)
+
+
+def branch_of(adapted: Adapted, checkpoint: Checkpoint, tail: nn.Module, divisor: float) -> nn.Module:
+    """Return the module activations (B, C, h, w) -> scores (B,) of a checkpoint whose network ends with `tail`."""
+    if checkpoint.scorer is None and isinstance(adapted.learner, MHRot):
+        return Views(tail, adapted.learner, checkpoint.head)
+    return Branch(tail, adapted.norm, scoring_of(adapted, checkpoint), divisor)
+
+
+class DetectorGraph(nn.Module):
+    """uint8 RGB pixels (B, S, S, 3) of resized images -> float32 `outputs`, higher = more anomalous.
+
+    uint8, because a graph of floats would take images of 0 to 1 for images of 0 to 255 without a word. side: S.
+    preprocessing: how images become as large, outside: no resize of ONNX gives the bits of Pillow's.
     """
 
     mean: Tensor
     std: Tensor
+    outputs: tuple[str, ...] = ("scores",)
 
-    def __init__(
-        self, trunk: nn.Module, preprocessing: Preprocessing, dtype: str, branches: list[Branch], *, averages: bool
-    ) -> None:
+    def __init__(self, side: int, preprocessing: Preprocessing) -> None:
         super().__init__()
-        self.averages = averages
-        self.trunk, self.branches = trunk, nn.ModuleList(branches)
-        self.rounded = dtype == "float16"  # as the cache rounds the activations that the gallery was made from
+        self.side, self.preprocessing = side, preprocessing
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def normalised(self, images: Tensor) -> Tensor:
+        """Return the network's input (B, 3, S, S)."""
         pixels = images.permute(0, 3, 1, 2).to(torch.float32)
-        activations = self.trunk((pixels / 255 - self.mean) / self.std)
+        return (pixels / 255 - self.mean) / self.std
+
+
+class ScoreGraph(DetectorGraph):
+    """A network that was adapted or not, at the checkpoints of its stop rule: scores (B,)."""
+
+    def __init__(self, adapted: Adapted, branches: list[nn.Module]) -> None:
+        super().__init__(adapted.image_size, adapted.network.preprocessing)
+        self.averages = adapted.stop == "alarm"
+        self.trunk, self.branches = copy.deepcopy(adapted.network.trunk), nn.ModuleList(branches)
+        self.rounded = adapted.dtype == "float16"  # as the cache rounds the activations that the gallery was made from
+
+    def forward(self, images: Tensor) -> Tensor:
+        activations = self.trunk(self.normalised(images))
         if self.rounded:
             activations = activations.to(torch.float16).to(torch.float32)
         scores = torch.stack([branch(activations) for branch in self.branches])
@@ -159,13 +238,8 @@ class ScoreGraph(nn.Module):
         return scores.mean(dim=0) if self.averages else scores.amax(dim=0)
 
 
-def score_graph(detector: PandaDetector) -> ScoreGraph:
-    """Return a detector, which lies on the CPU, as a graph; `UsageError` where its scores are no function of one."""
-    adapted = detector.learned_
-    if not isinstance(adapted, Adapted):
-        raise UsageError(
-            f"Recipe `{detector.config.recipe}` compares patches and cannot be written as one graph. {INSTEAD}"
-        )
+def score_graph(adapted: Adapted) -> ScoreGraph:
+    """Return what an adaptation learned, on the CPU, as a graph; `UsageError` where its scores are none."""
     usable = [1.0] * len(adapted.checkpoints)
     if adapted.stop != "last":
         # The rule of `panda_core.methods.stopping`: a collapsed checkpoint takes no part.
@@ -176,13 +250,10 @@ def score_graph(detector: PandaDetector) -> ScoreGraph:
         raise UsageError(
             "Every checkpoint of this run has collapsed: its scores are all 0. Run it with a lower `--lr`."
         )
-    branches = []
+    branches: list[nn.Module] = []
     for checkpoint, divisor in zip(adapted.checkpoints, usable, strict=True):
         if divisor:
             tail = copy.deepcopy(adapted.network.tail)
             tail.load_state_dict(checkpoint.tail, strict=False)
-            branches.append(Branch(tail, adapted.norm, scoring_of(adapted, checkpoint), divisor))
-    network = adapted.network
-    averages = adapted.stop == "alarm"
-    graph = ScoreGraph(copy.deepcopy(network.trunk), network.preprocessing, adapted.dtype, branches, averages=averages)
-    return graph.eval().requires_grad_(False)
+            branches.append(branch_of(adapted, checkpoint, tail, divisor))
+    return ScoreGraph(adapted, branches)

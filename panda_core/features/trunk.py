@@ -25,6 +25,11 @@ _RESAMPLING = {
 }
 
 
+def resampling_of(preprocessing: Preprocessing) -> Image.Resampling:
+    """Return Pillow's filter by which images become as large as a network sees them."""
+    return _RESAMPLING.get(preprocessing.interpolation, Image.Resampling.BICUBIC)
+
+
 def squared(image: np.ndarray, size: int, preprocessing: Preprocessing) -> np.ndarray:
     """Return the uint8 (size, size, 3) view of an image (H, W, 3) that the network sees.
 
@@ -32,8 +37,7 @@ def squared(image: np.ndarray, size: int, preprocessing: Preprocessing) -> np.nd
     side becomes size / crop and the center is cut out, rounded as torchvision rounds. With 1, the image is squeezed
     into the square: nothing of it is lost, at the price of its aspect.
     """
-    picture = Image.fromarray(image)
-    resampling = _RESAMPLING.get(preprocessing.interpolation, Image.Resampling.BICUBIC)
+    picture, resampling = Image.fromarray(image), resampling_of(preprocessing)
     if preprocessing.crop >= 1:
         return np.asarray(picture.resize((size, size), resampling))
     short, (width, height) = round(size / preprocessing.crop), picture.size

@@ -78,8 +78,12 @@ class ResidualModel:
         # A map must lie over all of an image: also networks whose weights came with a center crop see the whole of it.
         preprocessing = dataclasses.replace(self.network.preprocessing, crop=1.0)
         batch = np.stack([squared(image, self.side, preprocessing) for image in images])
-        maps = self.network.stage_maps(network_input(batch, preprocessing).to(self.device), self.levels)
-        return [aligned_patches([level], self.neighbourhood).float().contiguous() for level in maps]
+        features = self.features_of(network_input(batch, preprocessing).to(self.device))
+        return [level.float().contiguous() for level in features]
+
+    def features_of(self, x: Tensor) -> list[Tensor]:
+        """Return features (B, h, w, C) of each level of network input (B, 3, S, S)."""
+        return [aligned_patches([level], self.neighbourhood) for level in self.network.stage_maps(x, self.levels)]
 
     def residuals_to(self, level: int, features: Tensor, references: Sequence[References]) -> Tensor:
         """Return residuals (B, h, w, C) of features to the references of each image's class."""

@@ -40,7 +40,8 @@ class ReferenceScorer:
             nearest = self.references.nearest(level, values, SHOWN)
             matched = self.references.pools[level][nearest.rows]  # (B, h, w, k, C)
             left = residual(self.model.kind, values, matched[..., 0, :])
-            maps.append(anomaly_map(self.model, level, *self.model.level_likelihoods(level, left)))
+            anomaly = anomaly_map(self.model, level, *self.model.level_likelihoods(level, left))
+            maps.append(anomaly.cpu().numpy())
             difference = values[..., None, :] - matched
             distances.append(_padded(difference.norm(dim=-1)).cpu().numpy())
             origins.append(_padded(self.references.origins(level, nearest.rows), -2).cpu().numpy().astype(np.int32))
@@ -64,7 +65,7 @@ class ReferenceScorer:
         return top_mean(self._merged(maps), self.model.top)
 
 
-def anomaly_map(model: ResidualModel, level: int, normal: Tensor, other: Tensor) -> np.ndarray:
+def anomaly_map(model: ResidualModel, level: int, normal: Tensor, other: Tensor) -> Tensor:
     """Return how anomalous the positions of a level are: (B, h, w), from p_n and p_a (B, h, w).
 
     The released code takes 1 - exp(p_n - max p_n), the maximum over the whole test set, so that images are judged by
@@ -75,8 +76,7 @@ def anomaly_map(model: ResidualModel, level: int, normal: Tensor, other: Tensor)
     value = 1 - (normal - measures.ceiling).clamp(max=0).exp()
     if model.kind == "squared":
         value = (value + torch.sigmoid(other - normal)) / 2
-    anomaly: np.ndarray = (value / measures.unit).cpu().numpy()
-    return anomaly
+    return value / measures.unit
 
 
 def calibrate(model: ResidualModel, features: Sequence[Tensor], references: Sequence[References]) -> None:
@@ -87,7 +87,7 @@ def calibrate(model: ResidualModel, features: Sequence[Tensor], references: Sequ
         ordered = normal.flatten().sort().values
         measures.ceiling.copy_(ordered[int(CEILING * (len(ordered) - 1))])
         measures.unit.fill_(1.0)
-        mean = float(anomaly_map(model, level, normal, other).mean())
+        mean = float(anomaly_map(model, level, normal, other).cpu().numpy().mean())
         measures.unit.fill_(max(mean, 1e-6))
 
 

@@ -75,7 +75,7 @@ class Calibration:
         al., "Algorithmic learning in a random world", 2005). With H < 1 / rate - 1 no score is high enough to promise
         that: the largest is taken, and the promise is 1 / (H + 1). None where no image calibrates.
         """
-        return float(self._edges[self._rank(rate) - 1]) if self.images else None
+        return float(self.edges[self._rank(rate) - 1]) if self.images else None
 
     def rejects(self, scores: np.ndarray, rate: float = RATE) -> np.ndarray:
         """Return for scores (M,) whether each is rejected, bool (M,); False everywhere where no image calibrates."""
@@ -90,7 +90,7 @@ class Calibration:
 
     def percentile(self, score: float) -> float | None:
         """Return the percentage of calibrating images that score lower, in [0, 100]; None where there are none."""
-        return 100.0 * float(np.searchsorted(self._edges, score, side="left")) / self.images if self.images else None
+        return 100.0 * float(np.searchsorted(self.edges, score, side="left")) / self.images if self.images else None
 
     def false_alarms(self, rate: float = RATE) -> FalseAlarms | None:
         """Return what the threshold will do to fresh normal images; None where no image calibrates.
@@ -147,8 +147,8 @@ class Calibration:
         return Calibration(np.array(record["scores"], np.float64), str(record["warning"]), low, middle)
 
     @property
-    def _edges(self) -> np.ndarray:
-        """The scores (H,), ascending, each with what counts as no difference from it."""
+    def edges(self) -> np.ndarray:
+        """The scores (H,), ascending, each with what counts as no difference from it: every threshold is one."""
         scores = np.sort(np.asarray(self.scores, np.float64))
         return scores + TIE * np.abs(scores)
 

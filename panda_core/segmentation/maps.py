@@ -66,12 +66,15 @@ def full_map(grid: np.ndarray, size: int, sigma: float) -> np.ndarray:
     code continues it evenly and mirrors the map at the border; such a map is highest on the border row itself wherever
     a defect near the rim lies.
     """
-    whole = max(grid.shape)
-    rows, columns = (
-        drawing_weights(count, max(1, round(size * count / whole)), sigma * size / REFERENCE_SIDE)
-        for count in grid.shape
-    )
+    rows, columns = drawing_matrices((grid.shape[0], grid.shape[1]), size, sigma)
     return np.asarray(rows @ grid.astype(np.float32, copy=False) @ columns.T, np.float32)  # (H, W)
+
+
+def drawing_matrices(shape: tuple[int, int], size: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights of rows (H, h) and columns (W, w) by which `full_map` draws a grid of `shape` (h, w)."""
+    whole, spread = max(shape), sigma * size / REFERENCE_SIDE
+    rows, columns = (drawing_weights(count, max(1, round(size * count / whole)), spread) for count in shape)
+    return rows, columns
 
 
 @lru_cache(maxsize=64)

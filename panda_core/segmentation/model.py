@@ -112,10 +112,16 @@ class PatchModel:
     def patches(self, images: Sequence[np.ndarray], rotations: int = 1) -> Patches:
         """Return the raw patches of `rotations` copies of each decoded image (H, W, 3), those of one image together."""
         # A map must lie over all of an image: also networks whose weights came with a center crop see the whole of it.
-        network, preprocessing = self.network, dataclasses.replace(self.network.preprocessing, crop=1.0)
+        preprocessing = dataclasses.replace(self.network.preprocessing, crop=1.0)
         copies = [rotated(image, rotation, rotations) for image in images for rotation in range(rotations)]
         batch = np.stack([squared(copy, self.side, preprocessing) for copy in copies])
-        x = network_input(batch, preprocessing).to(self.device)  # (B, 3, side, side)
+        groups, pooled = self.patches_of(network_input(batch, preprocessing).to(self.device))
+        found = [group.float().cpu().contiguous().numpy() for group in groups]
+        return Patches(found, None if pooled is None else pooled.float().cpu().numpy())
+
+    def patches_of(self, x: Tensor) -> tuple[list[Tensor], Tensor | None]:
+        """Return raw patches (B, g, g, D) of each group, and pooled features (B, P), of network input (B, 3, S, S)."""
+        network = self.network
         maps = dict(zip(self.levels, network.stage_maps(x, self.levels), strict=True))
         self.widths = [self._widths([maps[level].shape[1] for level in group]) for group in self.groups]
         # Runs from before there was a choice lack the second.
@@ -127,8 +133,7 @@ class PatchModel:
         ]
         if self.merge == "mean":
             groups = [torch.stack(group.split(self.widths[0][0], dim=-1)).mean(dim=0) for group in groups]
-        pooled = network.tail(network.trunk(x)).float().cpu().numpy() if self.method_class.pools else None
-        return Patches([group.float().cpu().contiguous().numpy() for group in groups], pooled)
+        return groups, network.tail(network.trunk(x)) if self.method_class.pools else None
 
     def _widths(self, widths: list[int]) -> tuple[int, ...]:
         """Return how wide the parts of a patch are, of levels of `widths` features."""
@@ -230,18 +235,18 @@ class PatchModel:
             scores = self._outstanding(scores, whole)
         known = [(group.distances, group.origins) for group in compared if group.origins is not None]
         distances, origins = zip(*known, strict=True) if known else ((), ())
-        cells = [self._group_cells(group).shares(self.side) for group in self.groups[: len(known)]]
+        cells = [own.shares(self.side) for own in self.group_cells()[: len(known)]]
         return PatchResult(
             grids, np.asarray(scores, np.float32), whole, distances, origins, np.array(cells).reshape(-1, 3)
         )
 
-    def _group_cells(self, group: tuple[str, ...]) -> Cells:
-        """Return where the patches of a group lie: where the cells of its first level do."""
-        return self.cells[self.levels.index(group[0])]
+    def group_cells(self) -> list[Cells]:
+        """Return where the patches of each group lie: where the cells of its first level do."""
+        return [self.cells[self.levels.index(group[0])] for group in self.groups]
 
     def _fused(self, levels: Sequence[np.ndarray], first: int) -> np.ndarray:
         """Return one map (B, g, g) of those (B, h, w) of the groups from `first` on. It divides the image evenly."""
-        cells = [self._group_cells(group) for group in self.groups[first : first + len(levels)]]
+        cells = self.group_cells()[first : first + len(levels)]
         weights = [float(level.shape[1]) for level in levels]
         return self.method.fused(on_even_grid(levels, cells, self.side), weights)
 

@@ -86,13 +86,18 @@ class PatchSpace:
 
     def __call__(self, patches: np.ndarray) -> np.ndarray:
         """Return patches (B, g, g, D) in this space: float32 (B, g, g, D')."""
-        shape = patches.shape
-        moved = self._moved(torch.from_numpy(patches.reshape(-1, shape[-1]))).numpy().reshape(*shape[:3], -1)
+        return self.in_space(torch.from_numpy(patches)).numpy()
+
+    def in_space(self, patches: Tensor) -> Tensor:
+        """Return patches (B, g, g, D) in this space, (B, g, g, D'), as tensors: what an exported graph computes."""
+        high, wide = int(patches.shape[1]), int(patches.shape[2])
+        moved = self._moved(patches.reshape(-1, patches.shape[-1]))
+        moved = moved.reshape(-1, high, wide, moved.shape[-1])
         if not self.position:
             return moved
-        places = [np.linspace(-0.5, 0.5, side, dtype=np.float32) * self.position for side in shape[1:3]]
-        grid = np.stack(np.meshgrid(*places, indexing="ij"), axis=-1)
-        return np.concatenate([moved, np.broadcast_to(grid, (*shape[:3], 2))], axis=-1)
+        places = [np.linspace(-0.5, 0.5, side, dtype=np.float32) * self.position for side in (high, wide)]
+        grid = torch.from_numpy(np.stack(np.meshgrid(*places, indexing="ij"), axis=-1))  # (g, g, 2)
+        return torch.cat([moved, grid.expand(moved.shape[0], high, wide, 2)], dim=-1)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what was learned, by name."""

@@ -1,0 +1,53 @@
+"""What travels inside an exported graph: how to make its input, how to read its output, and every threshold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx
+import PIL
+import torch
+
+from panda_core.export.graph import DetectorGraph
+from panda_core.features.trunk import resampling_of
+from panda_core.runs.detector import PandaDetector
+
+KEY = "panda_core"  # under which it lies among the metadata of an ONNX file, as JSON
+FORMAT, VERSION = "panda-graph", 1  # raise the version when a reader of before would misread what is written now
+
+
+def description(run_id: str, detector: PandaDetector, graph: DetectorGraph) -> dict[str, Any]:
+    """Return what a user of the file has to know, as JSON."""
+    config, calibration = detector.config, detector.calibration
+    side, crop, resampling = graph.side, graph.preprocessing.crop, resampling_of(graph.preprocessing).name
+    short = round(side / crop) if crop < 1 else None
+    resize = f"the short side becomes {short}, the center {side} x {side} is cut out" if short else "all is squeezed"
+    about: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "run": run_id,
+        "recipe": config.recipe,
+        "backbone": str(config.backbone),
+        "scorer": str(config.scorer),
+        "normal_class": config.normal_class,
+        "classes": ["normal", "anomalous"],
+        "input": f"images: uint8 (B, {side}, {side}, 3), RGB, 0 to 255; normalised inside",
+        "decoding": "the first frame, turned as EXIF says, transparency laid over white, the highest 8 bits of each sample",
+        "side": side,
+        "short": short,
+        "filter": resampling,
+        "resize": f"to {side} x {side} as Pillow's {resampling} does; {resize}",
+        "scores": "float32 (B,), higher = more anomalous",
+        "threshold": calibration.threshold(),
+        "threshold_meaning": f"an image is anomalous whose score is higher. {calibration.sentence()}",
+        "edges": calibration.edges.tolist(),
+        "edges_meaning": "of H ascending edges, number ceil((H + 1)(1 - rate)), or the last, is the threshold for "
+        "a rate of false alarms; the share of edges below a score is its percentile",
+        "calibration": calibration.summary(),
+        "checked_with": {"pillow": PIL.__version__, "torch": torch.__version__, "onnx": onnx.__version__},
+    }
+    if "maps" in graph.outputs:
+        about["maps"] = f"float32 (B, {config.image_size}, {config.image_size}) over the whole image, squeezed into a "
+        about["maps"] += "square; higher = more anomalous; 1 is as far from normal as held-out normal patches are"
+        about["map_low"], about["map_middle"] = calibration.map_low, calibration.map_middle
+    return about
