@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import onnx
 import PIL
 import torch
 
+from panda_core import __version__
 from panda_core.export.graph import DetectorGraph
 from panda_core.features.trunk import resampling_of
 from panda_core.runs.detector import PandaDetector
@@ -32,7 +32,7 @@ def description(run_id: str, detector: PandaDetector, graph: DetectorGraph) -> d
         "normal_class": config.normal_class,
         "classes": ["normal", "anomalous"],
         "input": f"images: uint8 (B, {side}, {side}, 3), RGB, 0 to 255; normalised inside",
-        "decoding": "the first frame, turned as EXIF says, transparency laid over white, the highest 8 bits of each sample",
+        "decoding": "the first frame, turned as EXIF says, over white where transparent, the highest 8 bits a sample",
         "side": side,
         "short": short,
         "filter": resampling,
@@ -44,7 +44,7 @@ def description(run_id: str, detector: PandaDetector, graph: DetectorGraph) -> d
         "edges_meaning": "of H ascending edges, number ceil((H + 1)(1 - rate)), or the last, is the threshold for "
         "a rate of false alarms; the share of edges below a score is its percentile",
         "calibration": calibration.summary(),
-        "checked_with": {"pillow": PIL.__version__, "torch": torch.__version__, "onnx": onnx.__version__},
+        "made_with": {"panda_core": __version__, "pillow": PIL.__version__, "torch": torch.__version__},
     }
     if "maps" in graph.outputs:
         about["maps"] = f"float32 (B, {config.image_size}, {config.image_size}) over the whole image, squeezed into a "

@@ -127,11 +127,11 @@ class Logits(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
-        self.register_buffer("weight", _kept(weight))
+        self.register_buffer("weight", _kept(weight.mT if weight.ndim == 2 else weight))
         self.register_buffer("bias", _kept(bias))
 
     def forward(self, features: Tensor) -> Tensor:
-        return features @ self.weight.T + self.bias
+        return features @ self.weight + self.bias
 
 
 def scoring_of(adapted: Adapted, checkpoint: Checkpoint) -> nn.Module:
@@ -174,7 +174,10 @@ class Views(nn.Module):
         super().__init__()
         way = str(learner.config.options["mhrot_score"])
         if way == DIFFERENCE:
-            raise UsageError(f"With `mhrot_score={DIFFERENCE}` each view is compared with all 36 galleries. {INSTEAD}")
+            raise UsageError(
+                f"With `mhrot_score={DIFFERENCE}` each of 36 views is compared with all 36 galleries, too much for one "
+                f"graph. {INSTEAD}"
+            )
         self.tail, self.heads = tail, Logits(head["weight"], head["bias"])
         galleries = [] if way == CLASSIFY else [gallery.numpy() for gallery in head["galleries"].cpu()]
         self.galleries = nn.ModuleList(Nearest(rows, min(NEIGHBOURS, len(rows))) for rows in galleries)

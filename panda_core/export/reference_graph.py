@@ -4,13 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from panda_core.export.graph import DetectorGraph
 from panda_core.export.map_graph import Fusing, drawing
-from panda_core.export.patch_methods import HighestCosine, merged, top_mean
+from panda_core.export.patch_methods import BLOCK, merged, top_mean
 from panda_core.few_shot.residuals import residual
 from panda_core.few_shot.scorer import ReferenceScorer, anomaly_map
+
+
+class HighestCosine(nn.Module):
+    """Rows (M, D) -> (M, D): of a pool's rows (R, D), the first of the highest cosine, `BLOCK` of them at a time.
+
+    The first, as in `References.nearest`: a feature of only zeros is as near to all, and they differ in length.
+    """
+
+    pool: Tensor
+    directions: Tensor
+
+    def __init__(self, pool: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("pool", pool)
+        self.register_buffer("directions", F.normalize(pool, dim=1))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        best = [(F.normalize(rows, dim=1) @ block.T).max(dim=1) for block in self.directions.split(BLOCK)]
+        cosines = torch.stack([found.values for found in best], dim=1)  # (M, blocks)
+        places = torch.stack([found.indices + number * BLOCK for number, found in enumerate(best)], dim=1)
+        return self.pool[places.gather(1, cosines.argmax(dim=1, keepdim=True))[:, 0]]
 
 
 class ReferenceGraph(DetectorGraph):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,21 +20,22 @@ from panda_core import RunConfig, UsageError, load_bundle, load_run
 from panda_core.errors import PandaError
 from panda_core.export import network_file
 from panda_core.export.bundle import write_bundle
-from panda_core.export.graph import Distance, Mahalanobis, Nearest, ScoreGraph, score_graph
-from panda_core.export.network_file import write_network
+from panda_core.export.description import KEY, description
+from panda_core.export.graph import DetectorGraph, Distance, Mahalanobis, Nearest
+from panda_core.export.network_file import graph_of, write_network
 from panda_core.scoring.knn import nearest
 from panda_core.scoring.table import SCORERS
 
 Tiny = Callable[..., RunConfig]
 Finish = Callable[..., Any]
-AS_ONE_GRAPH = ("knn", "mean", "kmeans", "mahalanobis")
+AS_ONE_GRAPH = ("knn", "mean", "kmeans", "mahalanobis", "ocsvm")
 
 
 def pictures(side: int = 32, count: int = 7) -> list[np.ndarray]:
     return list(np.random.default_rng(3).integers(0, 256, (count, side, side, 3), dtype=np.uint8))
 
 
-def graph_scores(graph: ScoreGraph, images: list[np.ndarray]) -> np.ndarray:
+def graph_scores(graph: DetectorGraph, images: list[np.ndarray]) -> np.ndarray:
     with torch.no_grad():
         return graph(torch.from_numpy(np.stack(images))).numpy()
 
@@ -56,26 +58,26 @@ def test_nearest_rows_far_from_the_origin() -> None:
 @pytest.mark.parametrize("norm", ["none", "l2", "whiten"])
 def test_every_scorers_graph_gives_the_detectors_scores(tiny: Tiny, finish: Finish, scorer: str, norm: str) -> None:
     """Squares, roots, a mean or a number of neighbours that one side has and the other has not."""
-    options = {"knn": {"k": 3}, "kmeans": {"means": 4}}.get(scorer, {})
+    options: Any = {"knn": {"k": 3}, "kmeans": {"means": 4}, "ocsvm": {"svm_contrast": "yes"}}.get(scorer, {})
     folder, _ = finish(tiny(recipe="panda-early", scorer=scorer, feature_norm=norm, set=options))
     detector = load_run(folder.path).detector()
-    found, wanted = graph_scores(score_graph(detector), pictures()), detector.anomaly_scores(pictures())
-    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+    found, wanted = graph_scores(graph_of(detector), pictures()), detector.anomaly_scores(pictures())
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).mean())
 
 
-SAVED = ("frozen", "panda-ewc", "panda-alarm", "panda-oe", "joint", "msc", "deep-svdd")
+SAVED = ("frozen", "panda-ewc", "panda-alarm", "panda-oe", "joint", "msc", "deep-svdd", "ocsvm", "mhrot")
 RECIPES_AND_DTYPES = [(key, "float16") for key in SAVED]
 
 
 @pytest.mark.parametrize(("recipe", "dtype"), [*RECIPES_AND_DTYPES, ("frozen", "float32")])
 def test_every_recipes_graph_gives_the_detectors_scores(tiny: Tiny, finish: Finish, recipe: str, dtype: str) -> None:
     """A head, a radius or the rounding of cached activations that is forgotten."""
-    steps = {"frozen": None}.get(recipe, 6)
+    steps = {"frozen": None, "ocsvm": None}.get(recipe, 6)
     options: dict[str, Any] = {"cache_dtype": dtype}
     options |= {"objective": "soft-boundary", "warm_up": 0.0} if recipe == "deep-svdd" else {}
     folder, _ = finish(tiny(recipe=recipe, steps=steps, set=options))
     detector = load_run(folder.path).detector()
-    found, wanted = graph_scores(score_graph(detector), pictures()), detector.anomaly_scores(pictures())
+    found, wanted = graph_scores(graph_of(detector), pictures()), detector.anomaly_scores(pictures())
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).mean())
 
 
@@ -84,7 +86,7 @@ def test_sample_wise_stopping_is_in_the_graph(tiny: Tiny, finish: Finish, start:
     """The largest score of all checkpoints without their normalisers, or of other checkpoints than the run's."""
     folder, _ = finish(tiny(recipe="panda-ses", lr=0.5, set={"ses_start": start}))
     detector = load_run(folder.path).detector()
-    graph = score_graph(detector)
+    graph = graph_of(detector)
     assert len(graph.branches) == (4 if start == "include" else 3)
     np.testing.assert_allclose(graph_scores(graph, pictures()), detector.anomaly_scores(pictures()), rtol=1e-4)
 
@@ -93,7 +95,7 @@ def test_a_graph_shares_nothing_with_its_detector(tiny: Tiny, finish: Finish) ->
     """Checkpoints that are all the last one, because they are one network."""
     folder, _ = finish(tiny(recipe="panda-ses", lr=0.5))
     detector = load_run(folder.path).detector()
-    graph = score_graph(detector)
+    graph = graph_of(detector)
     before = graph_scores(graph, pictures())
     detector.anomaly_scores(pictures()[:1])
     np.testing.assert_array_equal(graph_scores(graph, pictures()), before)
@@ -101,18 +103,25 @@ def test_a_graph_shares_nothing_with_its_detector(tiny: Tiny, finish: Finish) ->
     assert not torch.equal(tails[0], tails[-1])
 
 
-@pytest.mark.parametrize("what", [{"recipe": "mhrot", "steps": 2}, {"recipe": "ocsvm", "steps": None}])
-def test_what_is_no_graph_is_refused(tiny: Tiny, finish: Finish, tmp_path: Path, what: dict[str, Any]) -> None:
+def test_views_that_are_compared_with_galleries_are_in_the_graph(tiny: Tiny, finish: Finish) -> None:
+    """Distances of another view's gallery, or heads where there are none."""
+    folder, _ = finish(tiny(recipe="mhrot", steps=2, set={"mhrot_score": "knn"}))
+    detector = load_run(folder.path).detector()
+    found, wanted = graph_scores(graph_of(detector), pictures()), detector.anomaly_scores(pictures())
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+
+
+def test_what_is_no_graph_is_refused(tiny: Tiny, finish: Finish, tmp_path: Path) -> None:
     """A score that is left out in silence; an error that does not say what to do instead."""
-    folder, _ = finish(tiny(**what))
-    with pytest.raises(UsageError, match=r"cannot be written as one graph. Use `--format bundle`"):
+    folder, _ = finish(tiny(recipe="mhrot", steps=2, set={"mhrot_score": "knn-difference"}))
+    with pytest.raises(UsageError, match=r"compared with all 36 galleries, .* Use `--format bundle`"):
         write_network(load_run(folder.path), tmp_path / "a.pt", "torchscript")
     assert not (tmp_path / "a.pt").exists()
 
 
-def test_every_scorer_is_either_a_graph_or_refused() -> None:
+def test_every_scorer_is_a_graph() -> None:
     """A new scorer that nobody thought of when exporting."""
-    assert set(SCORERS) == {*AS_ONE_GRAPH, "ocsvm"}
+    assert set(SCORERS) == {*AS_ONE_GRAPH}
 
 
 # files
@@ -138,9 +147,13 @@ def test_onnx_gives_the_scores_at_any_batch(
         (scores,) = session.run(["scores"], {"images": np.stack(images)})
         wanted = detector.anomaly_scores(images)
         np.testing.assert_allclose(scores, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).mean())
-    about = session.get_modelmeta().custom_metadata_map
-    assert about["panda.run"] == loaded.run_id and about["panda.side"] == "32"
-    assert float(about["panda.threshold"]) == detector.threshold(0.05)
+    about = json.loads(session.get_modelmeta().custom_metadata_map[KEY])
+    assert about["run"] == loaded.run_id and about["side"] == 32 and about["normal_class"] == "3"
+    assert about["threshold"] == detector.threshold(0.05)
+    # Any other threshold, by what the file says of its edges.
+    edges = about["edges"]
+    for rate in (0.05, 0.2, 0.5):
+        assert edges[min(math.ceil((len(edges) + 1) * (1 - rate)), len(edges)) - 1] == detector.threshold(rate)
     with pytest.raises(InvalidArgument, match="uint8"):  # images of 0 to 1 are not taken for images of 0 to 255
         session.run(["scores"], {"images": np.stack(pictures()).astype(np.float32) / 255})
 
@@ -160,11 +173,13 @@ def test_a_network_with_a_center_crop_says_so(tiny: Tiny, finish: Finish) -> Non
     """Images squeezed by the user of a file whose network wants their center."""
     folder, _ = finish(tiny(recipe="frozen", steps=None))
     detector = load_run(folder.path).detector()
-    plain = network_file.description("run", detector)
-    assert plain["resize"] == "squeeze the whole image to 32 x 32" and "bilinear" in plain["interpolation"]
+    plain = description("run", detector, graph_of(detector))
+    assert plain["short"] is None and plain["filter"] == "BILINEAR" and "all is squeezed" in plain["resize"]
     seen = detector.learned_.network.preprocessing  # type: ignore[union-attr]
     detector.learned_.network.preprocessing = type(seen)(seen.mean, seen.std, "bicubic", 0.875)  # type: ignore[union-attr]
-    assert network_file.description("run", detector)["resize"] == "short side to 37, then the center 32 x 32"
+    cropped = description("run", detector, graph_of(detector))
+    assert cropped["short"] == 37 and cropped["filter"] == "BICUBIC"
+    assert "the short side becomes 37, the center 32 x 32 is cut out" in cropped["resize"]
 
 
 def test_without_its_data_a_run_is_checked_on_random_images(tiny: Tiny, finish: Finish, tmp_path: Path) -> None:
@@ -193,7 +208,7 @@ def test_a_file_that_scores_otherwise_is_never_there(
     (tmp_path / "a.pt").write_bytes(b"as it was")
     right = Distance.forward
     monkeypatch.setattr(Distance, "forward", lambda self, features: 1.001 * right(self, features))
-    with pytest.raises(PandaError, match=r"differ from the run's by 1\.0e-03, more than 1e-04"):
+    with pytest.raises(PandaError, match=r"differs from the run's by 1\.0e-03, more than 1e-04"):
         write_network(load_run(folder.path), tmp_path / "a.pt", "torchscript")
     assert (tmp_path / "a.pt").read_bytes() == b"as it was"
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["a.pt"]
