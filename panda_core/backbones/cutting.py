@@ -31,10 +31,11 @@ class _StageTracer(fx.Tracer):
         return not self.cut.startswith(module_qualified_name + ".")
 
 
-def split(network: nn.Module, cut: str) -> tuple[nn.Module, nn.Module]:
+def split(network: nn.Module, cut: str, *, channels_last: bool = False) -> tuple[nn.Module, nn.Module]:
     """Return (trunk, tail): the graph of `network` up to and with module `cut`, and the rest; `input`: all is tail.
 
-    tail(trunk(x)) equals forward_head(forward_features(x), pre_logits=True). `UsageError` where `cut` is no
+    tail(trunk(x)) equals forward_head(forward_features(x), pre_logits=True). channels_last: whether `cut` gives
+    (B, h, w, C), as a Swin's stages do; the trunk hands on (B, C, h, w) all the same. `UsageError` where `cut` is no
     module of the pass, or where later stages also use activations from before it.
     """
     whole = _WholeNetwork(network)
@@ -64,8 +65,12 @@ def split(network: nn.Module, cut: str) -> tuple[nn.Module, nn.Module]:
     copied: dict[fx.Node, fx.Node] = {}
     for node in nodes[: end + 1]:
         copied[node] = trunk_graph.node_copy(node, copied.__getitem__)
-    trunk_graph.output(copied[nodes[end]])
-    moved: dict[fx.Node, fx.Node] = {nodes[end]: tail_graph.placeholder("activations")}
+    last, handed_on = copied[nodes[end]], tail_graph.placeholder("activations")
+    if channels_last:
+        last = trunk_graph.call_method("permute", (last, 0, 3, 1, 2))
+    trunk_graph.output(last)
+    own_layout = tail_graph.call_method("permute", (handed_on, 0, 2, 3, 1)) if channels_last else handed_on
+    moved: dict[fx.Node, fx.Node] = {nodes[end]: own_layout}
     for node in nodes[end + 1 :]:
         if node.op == "output":
             tail_graph.output(moved[node.args[0]])

@@ -90,6 +90,10 @@ class Outline:
         """The input side of its pretraining, or the next one below that it takes: 378 of 384 px in patches of 14."""
         return _own_side(self.network)
 
+    def image(self) -> torch.Tensor:
+        """Return an image (1, 3, S, S) without values."""
+        return _image(self.side)
+
     def takes(self, side: int) -> bool:
         """Return whether the network takes images of `side` pixels."""
         return _takes(self.network, side)

@@ -43,11 +43,21 @@ def create(name: str, pretrained: bool) -> Any:
         raise not_here(name, error) from error
 
 
-def split(network: nn.Module, cut: str) -> tuple[nn.Module, nn.Module]:
+def split(network: nn.Module, known: Outline, cut: str) -> tuple[nn.Module, nn.Module]:
     """Return (trunk, tail) of a network after the stage `cut`; see `cutting.split` and `tokens.split`."""
     if cut != INPUT and tokens.is_transformer(network):
         return tokens.split(network, cut)
-    return cutting.split(network, cut)
+    return cutting.split(network, cut, channels_last=cut != INPUT and _channels_last(known, cut))
+
+
+def _channels_last(known: Outline, cut: str) -> bool:
+    """Return whether the module `cut` gives maps (B, h, w, C), as the network says or as its channels tell."""
+    trunk, _ = cutting.split(known.network, cut)
+    with torch.no_grad():
+        shape: tuple[int, ...] = getattr(trunk(known.image()), "shape", ())
+    width = next((stage.width for stage in known.stages if stage.name == cut), None)
+    said = getattr(known.network, "output_fmt", "NCHW") == "NHWC"
+    return len(shape) == 4 and (said or (shape[1] != width and shape[3] == width))
 
 
 def default_cut(known: Outline) -> str:
@@ -61,9 +71,9 @@ def default_cut(known: Outline) -> str:
 
 def width_after(known: Outline, cut: str) -> int:
     """Return how many features a network cut at `cut` gives; `UsageError` where it cannot be cut there."""
-    trunk, tail = split(known.network, cut)
+    trunk, tail = split(known.network, known, cut)
     with torch.no_grad():
-        activations = trunk(torch.zeros(1, 3, known.side, known.side, device="meta"))
+        activations = trunk(known.image())
         if not isinstance(activations, Tensor):
             raise UsageError(f"Stage `{cut}` hands on more than one tensor. Set `--set cut={INPUT}` or another stage.")
         return int(tail(activations).shape[1])
@@ -82,7 +92,7 @@ def load(name: str, cut: str, weights: str = "", pretrained: bool = True) -> Net
     if weights:
         classifies, note = read_into(network, weights, network.pretrained_cfg["classifier"] or ())
         network = freeze(network)
-    trunk, tail = split(network, cut)
+    trunk, tail = split(network, known, cut)
     return Network(
         trunk=freeze(trunk),
         tail=freeze(tail),

@@ -29,7 +29,7 @@ from panda_core.events import CacheProgress, Computing, ImagesSkipped
 from panda_core.features.trunk import compute_trunk
 from panda_core.records import cannot_write, read_json, write_json
 
-LAYOUT = 2  # raise when the meaning of an entry changes: old entries are then never hit
+LAYOUT = 3  # raise when the meaning of an entry changes: old entries are then never hit
 BATCH = 64  # images decoded before their activations are computed: as many uint8 images are in memory
 PROGRESS_LINES = 20  # about so many lines a split in the log
 ABANDONED_AFTER = 24 * 3600.0  # seconds after which a half-filled entry of a killed process is removed
@@ -39,7 +39,7 @@ ABANDONED_AFTER = 24 * 3600.0  # seconds after which a half-filled entry of a ki
 class TrunkActivations:
     """What the trunk makes of a set of images.
 
-    values: (N, ...), maps (C, h, w) or tokens of each image, memory-mapped, float16 or float32.
+    values: (N, C, h, w) or, of transformers, tokens (N, T, C), memory-mapped, float16 or float32.
     image_rows: (N,), which image of the set each row is of; images that could not be decoded have none.
     skipped: (name, reason) of those.
     """

@@ -136,7 +136,6 @@ def test_a_clip_tower_has_no_classifier() -> None:
         # Maps are made at multiples of 32, of which few are multiples of 14.
         ("small_dinov2", "patchcore", 250, "must be 224, the nearest it takes; got 250"),
         ("small_dinov2", "patchcore", 392, "must be 448, the nearest it takes; got 392"),
-        ("inception_v3", "frozen", 72, "must be 75, the nearest it takes; got 72"),
         ("mixer_s32_224", "frozen", 256, "must be 224, the nearest it takes; got 256"),
         ("beit_base_patch16_224", "frozen", 900, "must be 224, the only one it takes; got 900"),
     ],

@@ -35,7 +35,7 @@ def test_trunk_then_tail_is_the_whole_network(name: str, cut: str) -> None:
     torch.manual_seed(0)
     network = timm_loading.create(name, pretrained=False)
     x = torch.randn(2, 3, 224 if "vit" in name else 64, 224 if "vit" in name else 64)
-    trunk, tail = split(network, cut)
+    trunk, tail = split(network, outline(name), cut)
     with torch.no_grad():
         torch.testing.assert_close(tail(trunk(x)), pooled(network, x), rtol=1e-5, atol=1e-6)
     shared = {id(value) for value in trunk.parameters()} & {id(value) for value in tail.parameters()}
@@ -61,7 +61,7 @@ def test_default_cut_is_an_eighth_of_the_input() -> None:
     """A trunk so deep, or so shallow, that its activations or the training cost too much."""
     for name, side in (("convnext_atto", 64), ("mobilenetv3_small_050", 64)):
         network = timm_loading.create(name, pretrained=False)
-        trunk, _ = split(network, outline(name).cut)
+        trunk, _ = split(network, outline(name), outline(name).cut)
         with torch.no_grad():
             assert trunk(torch.zeros(1, 3, side, side)).shape[-1] == side // 8
 
@@ -80,7 +80,7 @@ def test_an_impossible_cut_is_one_sentence(cut: str) -> None:
     """A network cut through a residual block, or a traceback of the tracer."""
     network = timm_loading.create("resnet18", pretrained=False)
     with pytest.raises(UsageError, match=r"--set cut=NAME|--backbone"):
-        split(network, cut)
+        split(network, outline("resnet18"), cut)
 
 
 def test_unknown_names_are_one_sentence() -> None:

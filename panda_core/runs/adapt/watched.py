@@ -41,17 +41,18 @@ def overlap(first: np.ndarray, now: np.ndarray) -> float:
 
 
 def strange_copies(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return `COPIES` strange versions of each of the cached activations (H, C, h, w): (COPIES * H, C, h, w).
+    """Return `COPIES` strange versions of each of the cached activations (H, C, h, w) or (H, T, C): (COPIES * H, ...).
 
     Half of the channels of a copy, drawn for each, are those of another of the images. Each channel then looks as in a
     normal image, and together they never do: what a copy shows is drawn as anomalies are, of parts that are known.
     """
-    copies = np.tile(values, (COPIES, 1, 1, 1))
+    copies = np.concatenate([values] * COPIES)
+    values, by_channel = (np.moveaxis(given, -1, 1) if given.ndim == 3 else given for given in (values, copies))
     count, channels = len(values), values.shape[1]
     for copied in range(len(copies)):
         other = (copied + rng.integers(1, count)) % count
         taken = rng.permutation(channels)[: max(1, channels // 2)]
-        copies[copied, taken] = values[other, taken]
+        by_channel[copied, taken] = values[other, taken]
     return copies
 
 

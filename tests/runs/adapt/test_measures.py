@@ -223,6 +223,16 @@ def test_half_of_a_strange_copy_is_another_image(count: int, channels: int) -> N
     np.testing.assert_array_equal(copies, strange_copies(values, np.random.default_rng(0)))
 
 
+def test_a_strange_copy_of_tokens_mixes_channels() -> None:
+    """Tokens (T, C) of a transformer taken for channels: whole patches of another image, as one would paste them."""
+    values = np.random.default_rng(1).normal(size=(5, 7, 6)).astype(np.float16)  # (H, T, C)
+    copies = strange_copies(values, np.random.default_rng(0))
+    assert copies.shape == (COPIES * 5, 7, 6)
+    for place, copied in enumerate(copies):
+        same = (values == copied).all(axis=1)  # (H, C)
+        assert same.any(axis=0).all() and same[place % 5].sum() == 3
+
+
 def test_the_stand_in_is_told_by_its_neighbours() -> None:
     """An AUROC turned around: copies far from all normal images must count as found."""
     rng = np.random.default_rng(0)
