@@ -219,7 +219,7 @@ SEGMENTERS: dict[str, Segmenter] = {
         about="Every patch is scored by what the main directions of the normal patches leave over of it.",
         source="Lendering et al., CVPR 2026",
         method="subspace",
-        feature_norm="none",
+        feature_norm="l2",
         unwhitened="finds the directions in which normal patches vary",
         options={key: option for key, option in _PATCHES.items() if key != "whiten_dims"}
         | {

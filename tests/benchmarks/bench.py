@@ -271,6 +271,8 @@ SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "top1": (_rows_of("top1", "top1"), IMAGENET),
     "tiles": (_rows_of("tiles"), DATA / "magnetic_tiles"),
     "drawn": (_rows_of("drawn"), None),
+    "patches": (_rows_of("patches", "patches"), None),
+    "textile": (_rows_of("textile", "patches"), None),
     "generalize": (_rows_of("generalize", "generalising"), None),
     "generalize-tiles": (_rows_of("generalize_tiles", "generalising"), DATA / "magnetic_tiles"),
     "generalize-folders": (_rows_of("generalize_folders", "generalising"), CIFAR),

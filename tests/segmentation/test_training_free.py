@@ -132,7 +132,7 @@ def test_patches_that_pass_by_give_what_all_at_once_would(
     run = load_run(folder.path)
     streamed, held_out = run.detector(), run.split.held_out
     task = run.images("train")
-    learner = model("subspace")
+    learner = model("subspace", "l2")
     raw = learner.patches([task.load(row) for row in range(len(run.split.train))])
     whole = result_of(fit_calibrated(learner, raw, len(run.split.train)))
     assert whole.held_out.tolist() == held_out and whole.bank.tolist() == run.split.fitted

@@ -61,7 +61,7 @@ TEXTILE = Dataset(
     about=(
         "Simulated grey images of one woven texture, 250 x 250. Normal: nominal (1,000), 70 % of them, chosen by the "
         "seed, for training. Anomalous: local (500), a speck of about 8 x 12 pixels; global (500), another weave "
-        "everywhere. No masks. Specks are finer than what networks see at 224 pixels: `--image-size 512` shows them."
+        "everywhere. No masks. Specks are finer than what networks see at 224 pixels: `--image-size 448` shows them."
     ),
     source="https://github.com/fmegahed/conformal-clip-data (PyPI: conformal-clip-data)",
     licence="MIT",
