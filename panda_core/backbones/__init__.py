@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from panda_core.backbones.backbone import Backbone, Preprocessing
-from panda_core.backbones.efficientnet_lite import lite_backbone
+from panda_core.backbones.efficientnet_lite import all_lite_backbones, lite_backbone
 from panda_core.backbones.own_networks import OWN_NETWORKS
 from panda_core.backbones.timm_networks import PREFIX, timm_backbone
 from panda_core.errors import unknown_name
@@ -12,6 +12,7 @@ BACKBONES: dict[str, Backbone] = {
     "efficientnet_lite0": lite_backbone(0),
     "efficientnet_lite1": lite_backbone(1),
     "efficientnet_lite2": lite_backbone(2),
+    "efficientnet_lite_all": all_lite_backbones(),
     **OWN_NETWORKS,
 }
 

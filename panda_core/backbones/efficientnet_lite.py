@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from panda_core.backbones.backbone import Backbone
-from panda_core.errors import DataMissing
+from panda_core.backbones.backbone import Backbone, Loader
+from panda_core.errors import DataMissing, UsageError
 
 if TYPE_CHECKING:
     from panda_core.backbones.network import Network
 
+NUMBERS = (0, 1, 2)
 # Adapting blocks.5 and later improves held-out training images of CIFAR-10 as much as adapting blocks.3 and later
 # (cat 81.2 -> 82.2 against 82.3, bird 84.3 -> 84.6 against 84.7), at half the cost of a step.
 CUT = "blocks.4"
@@ -47,11 +49,45 @@ def _load(number: int, cut: str, weights: str = "") -> Network:
     return lite_network.load(number, file, cut, LEVELS, weights)
 
 
+def _missing_of_all() -> str | None:
+    return next(filter(None, map(_missing, NUMBERS)), None)
+
+
+def _load_all(cut: str, weights: str = "") -> Network:
+    from panda_core.backbones.side_by_side import side_by_side
+
+    if weights:
+        raise UsageError(
+            "`weights` has no effect on networks side by side, each of which has its own; got "
+            f"`{weights.split('#')[0]}`. Leave `--set weights=` out, or set `--backbone efficientnet_lite0`."
+        )
+    return side_by_side([_load(number, cut) for number in NUMBERS])
+
+
 def lite_backbone(number: int) -> Backbone:
     """Return the row of EfficientNet-Lite`number`."""
+    return _row(
+        f"efficientnet_lite{number}",
+        f"EfficientNet-Lite{number} (bundled)",
+        partial(_load, number),
+        partial(_missing, number),
+    )
+
+
+def all_lite_backbones() -> Backbone:
+    """Return the row of all three side by side: more accurate than any of them, and as slow as all."""
+    return _row(
+        "efficientnet_lite_all",
+        "EfficientNet-Lite 0, 1 and 2 side by side (bundled)",
+        _load_all,
+        _missing_of_all,
+    )
+
+
+def _row(key: str, title: str, load: Loader, missing: Callable[[], str | None]) -> Backbone:
     return Backbone(
-        key=f"efficientnet_lite{number}",
-        title=f"EfficientNet-Lite{number} (bundled)",
+        key=key,
+        title=title,
         source="Tan & Le, EfficientNet, ICML 2019; Lite variant and weights: tensorflow/tpu",
         licence="Apache-2.0",
         cut=CUT,
@@ -61,6 +97,6 @@ def lite_backbone(number: int) -> Backbone:
         follows_paper=False,
         image_size=None,
         levels=LEVELS,
-        load=partial(_load, number),
-        missing=partial(_missing, number),
+        load=load,
+        missing=missing,
     )

@@ -1,0 +1,49 @@
+"""Networks side by side are each of them, one after the other: features, maps, logits, and at every cut."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from panda_core.backbones import find_backbone
+from panda_core.backbones.network import Network
+from panda_core.errors import UsageError
+
+X = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def alone(cut: str) -> list[Network]:
+    """Return the three networks by themselves."""
+    return [find_backbone(f"efficientnet_lite{number}").load(cut) for number in range(3)]
+
+
+@pytest.mark.parametrize("cut", ["blocks.4", "input"])
+def test_features_are_those_of_each(cut: str) -> None:
+    """Channels that are handed to the neighbour's tail: features of nothing, without an error."""
+    joint, parts = find_backbone("efficientnet_lite_all").load(cut), alone(cut)
+    with torch.no_grad():
+        got = joint.tail(joint.trunk(X))
+        each = [part.tail(part.trunk(X)) for part in parts]
+    heads = [part.level_widths[-1] for part in parts]
+    wanted = [one[:, :-head] for one, head in zip(each, heads, strict=True)]
+    wanted += [one[:, -head:] for one, head in zip(each, heads, strict=True)]
+    assert torch.allclose(got, torch.cat(wanted, dim=1), atol=1e-6)
+    assert sum(joint.level_widths) == got.shape[1]
+    logits = [part.logits(one) for part, one in zip(parts, each, strict=True)]
+    assert torch.allclose(joint.logits(got), torch.stack(logits).mean(dim=0), atol=1e-4)
+
+
+def test_maps_are_those_of_each() -> None:
+    """A level that shows one network alone, while the others are paid for."""
+    joint, parts = find_backbone("efficientnet_lite_all").load("blocks.4"), alone("blocks.4")
+    stages = ["blocks.2", "blocks.5"]
+    with torch.no_grad():
+        got, each = joint.stage_maps(X, stages), [part.stage_maps(X, stages) for part in parts]
+    for place, found in enumerate(got):
+        assert torch.equal(found, torch.cat([maps[place] for maps in each], dim=1))
+
+
+def test_they_take_no_file_of_weights() -> None:
+    """A file of one network's weights that is accepted for three and ignored."""
+    with pytest.raises(UsageError, match="has its own"):
+        find_backbone("efficientnet_lite_all").load("blocks.4", "mine.safetensors#sha256=00")
