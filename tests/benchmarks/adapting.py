@@ -40,10 +40,11 @@ COMMON: dict[str, Any] = {
 }
 NOTE = (
     "EfficientNet-Lite0 at each set's default size, `panda-early` after blocks.2 at rate 1.2, at most 300 normal "
-    "images (some held out to calibrate) and 500 test images; mean of classes times 3 seeds (CIFAR-10: ten classes, 1). AUROC is that of kNN in "
-    "the space in which the loss is. `gain` is that after 10 steps over none, paired by class and seed, mean and 95 % "
-    "interval; `best` the highest mean among the steps shown, so chosen with test labels; `left` that best minus the "
-    "whitened space without adapting. `seconds` is the training alone, on the machine named above, which was busy."
+    "images (some held out to calibrate) and 500 test images; mean of classes times 3 seeds (CIFAR-10: ten classes, "
+    "1 seed). AUROC is that of kNN in the space in which the loss is. `gain` is that after 10 steps over none, paired "
+    "by class and seed, mean and 95 % interval; `best` the highest mean among the steps shown, so chosen with test "
+    "labels; `left` that best minus the whitened space without adapting. `seconds` is the training alone, on the "
+    "machine named above, which was busy."
 )
 
 
