@@ -27,7 +27,7 @@ from panda_core.runs.arrays import MapArrays
 from panda_core.runs.detector import PandaDetector
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.launch import PROGRESS, REFERENCES, RESULT, bundle_answer
-from panda_core.runs.loaded import LoadedRun, load_run
+from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.run import resume, stop_on_signal
 from panda_core.runs.score import ScoredImage, score_files
 from panda_core.segmentation.maps import full_map
@@ -184,7 +184,7 @@ def bundle(run: Path, out: Path) -> int:
     try:
         from panda_core.export.bundle import write_bundle
 
-        write_bundle(load_run(run), out)
+        write_bundle(LoadedRun(RunFolder(run)), out)
     except Exception as error:  # whatever it is, the page that waits must hear of it
         reason = _sentence(error)
     write_json(bundle_answer(out), {"error": reason})

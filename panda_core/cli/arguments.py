@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from panda_core import __version__
 from panda_core.bench.grid import built_in_grids
 from panda_core.bench.workers import BACKENDS
-from panda_core.cli import bench, data, exporting, listing, reporting, running, scoring, serving
+from panda_core.cli import bench, correcting, data, exporting, listing, reporting, running, scoring, serving
 from panda_core.cli.flags import (
     GENERALIZE_HELP,
     HELP,
@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     _add_reading(add)
     _add_score(add("score", scoring.score_command, "Score images or folders with a run, or with a bundle."))
     _add_serve(add("serve", serving.serve_command, "Score images over HTTP: POST /score, on this machine alone."))
+    _add_corrections(add)
     _add_handing_on(add)
     _add_bench(add("bench", bench.bench_command, "Run a grid: data sets, classes, recipes and seeds in one table."))
     return root
@@ -106,6 +107,28 @@ def _add_score(command: argparse.ArgumentParser) -> None:
         help="with --watch: add the lines to this file; after a restart, what it holds is not judged again",
     )
     _add_maps(command)
+
+
+def _add_corrections(add: Add) -> None:
+    """Add the commands that correct a run."""
+    accept = add("accept", correcting.correct_command, "Take images for normal: a run on a folder is learned again.")
+    reject = add("reject", correcting.correct_command, "Take images for anomalies, that measure and are not learned.")
+    for command, accepts in ((accept, True), (reject, False)):
+        add_run(command)
+        command.add_argument("paths", nargs="+", metavar="PATH", help="image files or folders")
+        command.set_defaults(accept=accepts)
+    accept.add_argument(
+        "--undo", action=_InPlaceOfPaths, nargs=0, help="instead of PATH: take the last correction back"
+    )
+
+
+class _InPlaceOfPaths(argparse.Action):
+    """A flag with which no PATH is needed."""
+
+    def __call__(self, parser: argparse.ArgumentParser, parsed: argparse.Namespace, *_: object) -> None:
+        setattr(parsed, self.dest, True)
+        for action in parser._actions:
+            action.required = action.required and action.dest != "paths"
 
 
 def _add_serve(command: argparse.ArgumentParser) -> None:

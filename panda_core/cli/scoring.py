@@ -45,7 +45,7 @@ def score_command(parsed: argparse.Namespace) -> int:
         return watch_command(parsed, opened(parsed))
     if parsed.out:
         raise UsageError(f"`--out` is for `--watch`; got `{parsed.out}`. Leave it out, or send the output into a file.")
-    files = [(shown_name(str(path)), path) for path in _files(parsed.paths)]
+    files = [(shown_name(str(path)), path) for path in given_files(parsed.paths)]
     if parsed.maps:
         check_target(Path(parsed.maps))
     if parsed.report:
@@ -121,7 +121,7 @@ def opened(parsed: argparse.Namespace) -> PandaDetector:
     """Return the detector of a run or of a bundle."""
     from panda_core.export.opening import is_bundle, load_bundle
 
-    references = list(_files(parsed.references or []))
+    references = list(given_files(parsed.references or []))
     if is_bundle(Path(parsed.run)):
         return load_bundle(parsed.run, references=references or None)
     loaded = load_run(parsed.run, parsed.runs_dir)
@@ -140,7 +140,8 @@ def _write_maps(detector: PandaDetector, scoring: Iterator[ScoredImage], target:
     write_maps(target, items, scale, lambda score: calibration.verdict(score, rate))
 
 
-def _files(paths: list[str]) -> Iterator[Path]:
+def given_files(paths: list[str]) -> Iterator[Path]:
+    """Yield the image files that paths of files and folders mean; `UsageError` for a path that is neither."""
     for text in paths:
         path = Path(text)
         if path.is_dir():

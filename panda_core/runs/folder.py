@@ -15,6 +15,7 @@
     momentum/NNNNNN.safetensors      what the optimiser remembers, "slot/parameter"; gone once the run is finished
     space.safetensors       center (D',), axes (D', 2); whitened: mean (D,), projection (D, D')
     fisher.json             layer -> sum of the Fisher diagonal, of EWC     moved.json   layer -> how far it moved
+    corrections.jsonl, corrections/   what was accepted and rejected since, see `panda_core.runs.corrected`
     checks/TOKEN/           looks at new images, for the app     output.log   what its process complained of
     lock, stop              held while a process computes; there where somebody asks it to stop
 

@@ -11,6 +11,7 @@ import numpy as np
 from panda_core.config import default_runs_dir
 from panda_core.datasets import Images, ImageSource, Masks, OneClassTask
 from panda_core.errors import BrokenRun
+from panda_core.runs.corrected import in_force
 from panda_core.runs.data import GIVEN_IMAGES, CheckedImages, CheckedMasks, check_unchanged
 from panda_core.runs.detector import PandaDetector
 from panda_core.runs.folder import RunFolder
@@ -70,5 +71,8 @@ class LoadedRun(RecordedRun):
 
 
 def load_run(run: str | os.PathLike[str], runs_dir: str | None = None) -> LoadedRun:
-    """Return the run at a path, or with an id below `runs_dir` (default: `$PANDA_RUNS`, else `runs`)."""
-    return LoadedRun(RunFolder.open(run, runs_dir or default_runs_dir()))
+    """Return the run at a path, or with an id below `runs_dir` (default: `$PANDA_RUNS`, else `runs`).
+
+    Of a run that was corrected, it is the one learned with its corrections.
+    """
+    return LoadedRun(in_force(RunFolder.open(run, runs_dir or default_runs_dir())))

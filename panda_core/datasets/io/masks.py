@@ -126,6 +126,11 @@ class FileMasks:
         files, images, clean = ([of[row] for row in rows] for of in (self._files, self._images, self._clean))
         return FileMasks(self._folder, files, images, clean)  # type: ignore[arg-type]
 
+    def with_unmarked(self, count: int) -> FileMasks:
+        """Return the masks and, at their end, those of `count` defective images that nobody has marked: None each."""
+        files, images = ((*of, *[nothing] * count) for of, nothing in ((self._files, ()), (self._images, "")))
+        return FileMasks(self._folder, files, images, (*self._clean, *[False] * count))
+
 
 def turn_of_mask(size: tuple[int, int], stored: tuple[int, int], turn: int, name: str) -> int:
     """Return the EXIF orientation by which a mask is to be turned to lie over the upright image; 1 for none.

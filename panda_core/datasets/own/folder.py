@@ -31,6 +31,7 @@ from panda_core.datasets.io.masks import FileMasks
 from panda_core.datasets.io.opening import IMAGE_SUFFIXES
 from panda_core.datasets.io.samples import Levels
 from panda_core.datasets.one_class import Dataset, LabelledSplits, stratified_split
+from panda_core.datasets.own.corrected import corrected_folder, with_corrections
 from panda_core.datasets.own.matching import match_masks, plain, tell_masks
 from panda_core.datasets.own.size import learning_side, typical_file_side
 from panda_core.errors import DataMissing, PandaError, UsageError, unknown_name
@@ -77,6 +78,8 @@ def folder_dataset(path: str | Path, levels: Levels | None = None) -> Dataset:
     that `classes` and `open` raise.
     """
     folder = Path(os.path.expanduser(path))  # noqa: PTH111  pathlib raises for a user it does not know
+    if (corrected := corrected_folder(folder)) is not None:
+        return with_corrections(folder_dataset(corrected, levels), folder, f"{PREFIX}{path}", levels)
 
     def open_splits(root: Path, normal_class: str, seed: int) -> LabelledSplits:
         layout = _understand(folder)
