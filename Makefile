@@ -33,7 +33,7 @@ lint: $(TOOLS)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: setup
+bench: $(TOOLS)
 	$(BIN)/python -m tests.benchmarks.bench
 
 assets: setup

@@ -1,4 +1,4 @@
-"""Draw the README's figure: `python assets/draw_figure.py`. It needs Debian's Chromium.
+"""Draw the README's figure: `python assets/draw_figure.py`. It needs Debian's Chromium and the tools of tests.
 
 Figure 1 of the paper from a recorded run, ships of CIFAR-10: mean squared distances to the center, raw and divided by
 that of the training images, and the AUROC below them.

@@ -1,6 +1,6 @@
 """Take the README's pictures of the app anew: `python assets/take_screenshots.py http://127.0.0.1:8501`.
 
-The app must be running there, with its recorded runs and nothing else in its list. Needs playwright and a Chromium.
+The app must be running there, with its recorded runs and nothing else in its list. Needs a Chromium and tests' tools.
 """
 
 from __future__ import annotations

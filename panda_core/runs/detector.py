@@ -117,7 +117,8 @@ class PandaDetector:
         A tenth is held out to calibrate the threshold. An image that cannot be decoded raises `UnreadableImage`.
         """
         asked = self._asked()
-        if isinstance(images, (str, os.PathLike)) and Path(images).is_dir():
+        # Unlike pathlib, this raises for no name that is too long, and takes no empty one for the current folder.
+        if isinstance(images, (str, os.PathLike)) and os.path.isdir(images):  # noqa: PTH112
             images = normal_files(images, asked.normal_class)
         listed = listed_images(images)
         anomalous = np.zeros(len(listed), bool) if y is None else labels_of(y, len(listed))
@@ -253,8 +254,9 @@ class PandaDetector:
 
         y: labels (M,), 0 normal, 1 anomalous. NaN where one of the two is absent.
         """
-        labels = labels_of(y, len(images))
-        found = auroc(self.anomaly_scores(images), labels)
+        listed = listed_images(images)
+        labels = labels_of(y, len(listed))
+        found = auroc(self.anomaly_scores(listed), labels)
         return float("nan") if found is None else found
 
     def threshold(self, false_alarm_rate: float = RATE) -> float:

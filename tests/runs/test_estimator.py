@@ -268,6 +268,9 @@ def test_a_folder_that_leaves_open_what_is_normal(frozen: PandaDetector, tmp_pat
         frozen.fit(tmp_path / "set")
     frozen.set_params(normal_class="dog").fit(tmp_path / "set")
     assert frozen.anomaly_scores(normals(3)).min() > frozen.anomaly_scores(anomalies(3)).max()
+    for name in ("", "x" * 5000):
+        with pytest.raises(UsageError, match="must be a list of images"):
+            frozen.fit(name)
     (tmp_path / "empty").mkdir()
     with pytest.raises(PandaError, match="holds no images"):
         frozen.fit(tmp_path / "empty")
