@@ -14,6 +14,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages.shared.frame.garbage import leave_modules_alone
 from pages.shared.frame.teaching import take_address
 from pages.shared.frame.wording import sentence
 from panda_core.config import default_runs_dir
@@ -149,6 +150,7 @@ def route() -> None:
         st.error(sentence(str(error)), icon=":material/broken_image:")
     finally:
         _routed.reset(token)
+        leave_modules_alone()
 
 
 def door_of(name: str) -> str:

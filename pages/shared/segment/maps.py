@@ -200,7 +200,7 @@ def _kinds(run_id: str) -> np.ndarray | None:
     return opened(run_id).kinds()
 
 
-@st.cache_data(max_entries=1500, max_size="200MB", show_spinner=False)
+@st.cache_data(max_entries=1500, max_size="40MB", show_spinner=False)
 def _mask(run_id: str, image: int) -> np.ndarray | None:
     masks = _masks(run_id)
     try:
@@ -214,7 +214,7 @@ def _masks(run_id: str) -> Masks | None:
     return opened(run_id).masks()
 
 
-@st.cache_data(max_entries=600, max_size="200MB", show_spinner=False)
+@st.cache_data(max_entries=600, max_size="40MB", show_spinner=False)
 def picture_of(_images: Images, key: str, image: int, side: int) -> np.ndarray | None:
     """Return an image as RGB with its longer side `side`, or None; key: what these images are called in memory."""
     try:
