@@ -199,10 +199,12 @@ def test_a_correction_learns_again(open_page: Any, make_maps: Any, runs_dir: Pat
     (folder.path / "banks").mkdir()
     places = folder.read("split.json")["test"]
     normal = next(row for row, place in enumerate(places) if place.startswith("good/"))
-    at = open_page("own_images", run=folder.run_id, image=str(normal))
+    before = {"own_view": "Photos it knows", "check": "c" * 32}
+    at = open_page("own_images", run=folder.run_id, image=str(normal), **before)
     name = upload.names()[places[normal]]
     at.button(key="own-correct-bad").click().run()
     assert not at.exception and at.query_params["run"] != folder.run_id
+    assert "check" not in at.query_params  # that of the detector before is none of the new one
     corrected = find_upload(upload.token)
     assert corrected is not None and corrected.understood.normals == 8
     assert corrected.names()["anomalous/0000.png"] == name

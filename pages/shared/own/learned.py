@@ -36,14 +36,17 @@ _ICONS: dict[Level, str] = {
 }
 
 
-def show_trust(run: LoadedRun, upload: Upload | None) -> None:
-    """Say in one sentence how far to trust a detector, and what detail it can see."""
+def show_trust(run: LoadedRun) -> None:
+    """Say in one sentence how far to trust a detector."""
     trust = trust_of(run)
     draw = st.success if trust.level in ("good", "some") else st.warning
     draw(f"**How far to trust it:** {trust.sentence}", icon=_ICONS[trust.level])
+
+
+def detail_told(run: LoadedRun, upload: Upload | None) -> str:
+    """Return what detail a detector can see, in words; nothing where the photos are gone."""
     detail = None if upload is None else detail_of_upload(upload, int(run.config.image_size or 0), maps=run.has_maps)
-    if detail is not None:
-        st.caption(detail.sentence(maps=run.has_maps))
+    return "" if detail is None else detail.sentence(maps=run.has_maps)
 
 
 def show_learned(run: LoadedRun, upload: Upload | None, rate: float | None) -> None:

@@ -12,7 +12,7 @@ from pages.shared.frame.thumbnails import enlarged
 from pages.shared.gallery.tiles import Tile, show_tiles, truth_of
 from pages.shared.own.drop import show_left_out
 from pages.shared.own.removal import MESSAGE, show_removal
-from pages.shared.own.steps import STAGE
+from pages.shared.own.steps import CHECK, LEARNED, STAGE, VIEW
 from pages.shared.runs.choice import IMAGE, open_run
 from panda_core.config import RunConfig
 from panda_core.datasets import FileImages
@@ -161,6 +161,7 @@ def start_learning(upload: Upload, recipe: str, image_size: int | None) -> None:
     except PandaError as error:
         st.session_state[MESSAGE] = str(error)
         return
-    for key in (STAGE, IMAGE):
+    for key in (STAGE, IMAGE, CHECK):  # of the run before
         st.query_params.pop(key, None)
+    st.session_state[VIEW] = LEARNED  # the new one shows first what it makes of what it knows
     open_run(folder.run_id)

@@ -12,12 +12,12 @@ from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import ADAPT as ADAPT_PAGE
 from pages.shared.own.drop import show_drop
-from pages.shared.own.learned import show_figures, show_learned, show_trust
+from pages.shared.own.learned import detail_told, show_figures, show_learned, show_trust
 from pages.shared.own.look import show_look
 from pages.shared.own.removal import DONE, MESSAGE, show_removal
 from pages.shared.own.results import show_results
 from pages.shared.own.score import show_score
-from pages.shared.own.steps import CHECK, DROP, LEARN, LOOK, RESULTS, STAGE, show_steps
+from pages.shared.own.steps import CHECK, DROP, LEARN, LEARNED, LOOK, RESULTS, STAGE, VIEW, show_steps
 from pages.shared.paint.page import show_painting
 from pages.shared.runs.choice import PARAMETER, UPLOAD, choose_rate, has_maps, opened_run
 from pages.shared.runs.downloads import can_score, show_use
@@ -30,8 +30,7 @@ from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.owner import upload_of
 from panda_core.runs.uploads import Upload, find_upload
 
-VIEW = "own_view"
-LEARNED, NEW, PAINT, USE = "Photos it knows", "New photos", "Paint a scratch", "Use it elsewhere"
+NEW, PAINT, USE = "New photos", "Paint a scratch", "Use it elsewhere"  # after those it knows
 
 
 def show() -> None:
@@ -112,13 +111,18 @@ def _run(folder: RunFolder, upload: Upload | None) -> None:
 def _results(run: LoadedRun, upload: Upload | None) -> None:
     """Draw what a detector is worth, its threshold, and one of four views of it."""
     if run.kind.key != "few-shot":
-        show_trust(run, upload)
+        show_trust(run)
     with st.container(key="verdicts"):  # stays in sight: see look.css
         slider, words = st.columns([1, 1.8], gap="large", vertical_alignment="center")
         rate = choose_rate(slider, "own_alarms", tip("false_alarms")) if run.calibration.images else None
         with words:
             show_figures(run, rate)
-    st.caption(f"{run.calibration.sentence(rate or RATE)} {run.calibration.warning}")
+    told = f"{run.calibration.sentence(rate or RATE)} {run.calibration.warning}"
+    if run.kind.key == "few-shot":
+        st.caption(told)
+    else:
+        for column, sentence in zip(st.columns(2, gap="large"), (told, detail_told(run, upload)), strict=True):
+            column.caption(sentence)
     views = [LEARNED, NEW, *([PAINT] if run.has_maps else []), USE]
     if run.kind.key == "few-shot":
         views = [NEW, USE]

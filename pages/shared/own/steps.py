@@ -10,6 +10,8 @@ from pages.shared.runs.choice import IMAGE, PARAMETER, UPLOAD
 
 STAGE = "stage"  # query parameter: the step that somebody went back to; else what is there decides
 CHECK = "check"  # query parameter: which look at new photos
+VIEW = "own_view"  # query parameter, and key of the choice: what of a detector is looked at
+LEARNED = "Photos it knows"  # the first of these
 DROP, LOOK, LEARN, RESULTS = STEPS = ("drop", "look", "learn", "results")
 _NAMES = {DROP: "1 Drop", LOOK: "2 Check", LEARN: "3 Learn", RESULTS: "4 Results"}
 
