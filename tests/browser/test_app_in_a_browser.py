@@ -19,7 +19,7 @@ SMALL = "normal_class=9&image_size=32&train_limit=24&test_limit=40&batch_size=8&
     ("path", "heading"),
     [
         ("/adapt?lr=3&recipe=panda-ewc", "Adapt a network to normal images"),
-        ("/examine?run=ses-digits-9", "Examine the images of a run"),
+        ("/examine?run=ses-digits-9", "Sample-wise stopping"),
         ("/segment?map_way=contour", "Where is the defect?"),
         ("/runs", "Runs"),
     ],

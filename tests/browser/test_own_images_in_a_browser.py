@@ -77,7 +77,7 @@ def test_from_home_to_verdicts_and_nothing_left(shared_server: Any, visit: Any, 
     page.get_by_text("Everything of yours is deleted").wait_for(timeout=60_000)
     runs = shared_server.folder / "runs"
     left = " ".join(f"{path} {path.read_bytes()!r}" for path in runs.rglob("*") if path.is_file())
-    assert not [name for name in (*names, "cell", "note.txt") if name in left]
+    assert not [name for name in (*names, "cell0", "note.txt") if name in left]
     seen.check()
 
 
