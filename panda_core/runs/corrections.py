@@ -14,6 +14,8 @@ from panda_core.errors import PandaError, UsageError
 from panda_core.records import cannot_write, write_json
 from panda_core.runs.uploads import ABOUT, Upload, check_free, find_upload
 
+UNMARKED = "unmarked"  # in the folder of an upload: NUMBER/KIND/ for each image that was an anomaly, with its masks
+
 
 def is_normal(place: str) -> bool:
     """Return whether the image at a place of an upload counts as normal."""
@@ -21,9 +23,11 @@ def is_normal(place: str) -> bool:
 
 
 def correct(upload: Upload, place: str, *, is_anomaly: bool) -> Upload:
-    """Return the upload once its image at `place` counts as anomalous, or as normal; its masks then are no more.
+    """Return the upload once its image at `place` counts as anomalous, or as normal.
 
-    Refused while a queued or running run needs the images; a run that is finished no longer fits them: learn again.
+    The masks of an anomaly that is normal now are put aside, and its kind is noted; said to be anomalous again, it has
+    both back. Refused while a queued or running run needs the images; a run that is finished no longer fits them: learn
+    again.
     """
     names = upload.names()
     if place not in names:
@@ -31,17 +35,30 @@ def correct(upload: Upload, place: str, *, is_anomaly: bool) -> Upload:
     check_free(upload.token)
     if is_normal(place) != is_anomaly:
         return upload
-    name = names.pop(place)
-    names[_free_place(names, is_anomaly)] = name
+    aside = upload.path / UNMARKED / Path(place).stem  # of an image that is normal, by its name there
+    kind = next((path.name for path in aside.glob("*")), ANOMALOUS) if is_anomaly else Path(place).parent.name
+    target = _free_place(names, f"{kind}/" if is_anomaly else GOOD)
+    stem = Path(target).stem
+    marked = upload.images / MASKS / kind
     try:
-        target = upload.images / _free_place(upload.names(), is_anomaly)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (upload.images / place).rename(target)
-        for mask in (upload.images / MASKS / Path(place).parent.name).glob(f"{Path(place).stem}_mask*.png"):
-            mask.unlink()
+        (upload.images / target).parent.mkdir(parents=True, exist_ok=True)
+        (upload.images / place).rename(upload.images / target)
+        if is_anomaly:
+            _move_masks(aside / kind, "", marked, stem)
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            _move_masks(marked, Path(place).stem, upload.path / UNMARKED / stem / kind, "")
     except OSError as error:
         raise cannot_write(upload.images, error) from error
+    names[target] = names.pop(place)
     return _recorded(upload, names)
+
+
+def _move_masks(source: Path, old: str, target: Path, new: str) -> None:
+    """Move the masks of the image whose names begin with `old` into another folder, where they begin with `new`."""
+    target.mkdir(parents=True, exist_ok=True)
+    for mask in source.glob(f"{old}_mask*.png"):
+        mask.rename(target / f"{new}{mask.name.removeprefix(old)}")
 
 
 def add(upload: Upload, other: Upload, place: str, *, is_anomaly: bool) -> Upload:
@@ -50,7 +67,7 @@ def add(upload: Upload, other: Upload, place: str, *, is_anomaly: bool) -> Uploa
     if place not in judged:
         raise UsageError(f"There is no image `{place}` in these images. Look at the page again.")
     check_free(upload.token)
-    target = _free_place(names, is_anomaly)
+    target = _free_place(names, f"{ANOMALOUS}/" if is_anomaly else GOOD)
     try:
         (upload.images / target).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(other.images / place, upload.images / target)
@@ -59,9 +76,8 @@ def add(upload: Upload, other: Upload, place: str, *, is_anomaly: bool) -> Uploa
     return _recorded(upload, names | {target: judged[place]})
 
 
-def _free_place(names: dict[str, str], is_anomaly: bool) -> str:
-    """Return a place, that nothing has, for one more image of a kind."""
-    folder = f"{ANOMALOUS}/" if is_anomaly else GOOD
+def _free_place(names: dict[str, str], folder: str) -> str:
+    """Return a place, that nothing has, for one more image in a folder, which ends in a slash."""
     numbers = [int(match[1]) for place in names if (match := re.fullmatch(rf"{re.escape(folder)}(\d+)\.png", place))]
     return f"{folder}{max(numbers, default=-1) + 1:04d}.png"
 

@@ -68,6 +68,32 @@ def test_a_mask_goes_with_its_defect() -> None:
     assert corrected.understood.masks == 0 and places(corrected) == set(corrected.names())
 
 
+def test_a_slip_of_the_finger_costs_no_mask() -> None:
+    """A mask and a kind of defect that are lost for good once somebody has clicked on the wrong image."""
+    masks = []
+    for corner in ([[0, 255], [0, 0]], [[0, 0], [255, 0]]):
+        held = io.BytesIO()
+        Image.fromarray(np.kron(corner, np.ones((8, 8))).astype(np.uint8)).save(held, "PNG")
+        masks.append(held)
+    sources = [("normal", "a.png", png(1)), ("by folder", "good/g.png", png(7))]
+    sources += [("by folder", f"scratch/{name}.png", png(seed)) for seed, name in enumerate("xy", 2)]
+    sources += [("mask", f"scratch/{name}.png", mask) for name, mask in zip("xy", masks, strict=True)]
+    upload = keep_upload(sources)
+    before = {path.name: path.read_bytes() for path in upload.images.rglob("*_mask*.png")}
+    assert upload.understood.masks == 2 and upload.understood.anomalies == {"scratch": 2}
+    first = upload.names()
+    slipped = correct(upload, "scratch/0000.png", is_anomaly=False)
+    assert slipped.understood.masks == 1 and slipped.understood.anomalies == {"scratch": 1}
+    then = slipped.names()
+    (place,) = set(then) - set(first)
+    back = correct(slipped, place, is_anomaly=True)
+    assert back.understood.masks == 2 and back.understood.anomalies == {"scratch": 2}
+    (again,) = set(back.names()) - set(then)
+    kept = (back.images / "ground_truth" / again.replace(".png", "_mask.png")).read_bytes()
+    assert kept == before["0000_mask.png"] and back.names()[again] == first["scratch/0000.png"]
+    assert not list((back.path / "unmarked").glob("*"))  # nothing is given back twice
+
+
 def test_a_photo_that_was_judged_is_learned_from_as_well() -> None:
     """A correction without effect, or one that takes the image away from where it was judged."""
     upload, judged = dropped(("normal", "a.png"), ("normal", "b.png")), dropped(("checked", "c.png"))
