@@ -150,8 +150,9 @@ def check_map(stage: Stage, level: Tensor, x: Tensor) -> None:
     A network that keeps channels last would otherwise have its columns compared as channels, and gives a score.
     """
     batch, width, *grid = level.shape
-    if (batch, width) != (len(x), stage.width) or len(grid) != 2 or grid[0] != grid[1]:
+    count = x.shape[0]  # `len` would write this number of images into a graph that is exported
+    if (batch, width) != (count, stage.width) or len(grid) != 2 or grid[0] != grid[1]:
         raise PandaError(
-            f"Stage `{stage.name}` gives a map of shape {list(level.shape)}, not ({len(x)}, {stage.width}, h, h). "
+            f"Stage `{stage.name}` gives a map of shape {list(level.shape)}, not ({count}, {stage.width}, h, h). "
             "This is a fault of the program; please report it."
         )

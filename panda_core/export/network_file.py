@@ -69,16 +69,17 @@ def write_network(loaded: LoadedRun, target: Path, kind: str) -> NetworkFile:
     with tempfile.TemporaryDirectory(prefix="panda-export-") as folder:
         file = Path(folder) / target.name
         example = torch.from_numpy(_resized(graph, images[:2]))
+        write, opened = _KINDS[kind]
         try:
-            write, opened = _KINDS[kind]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the exporters, about themselves
                 write(graph, example, described, file)
-                outputs = opened(file)
+                difference = _difference(detector, graph, opened(file), images)
+        except PandaError:
+            raise
         except Exception as error:  # each exporter has its own kinds, for each network others
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise PandaError(f"Run `{loaded.run_id}` cannot be written as {kind}: {first} {INSTEAD}") from error
-        difference = _difference(detector, graph, outputs, images)
         if not difference <= TOLERANCE:
             raise PandaError(
                 f"What `{target}` gives differs from the run's by {difference:.1e}, more than {TOLERANCE:.0e} of it; "

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from panda_core import RunConfig, UsageError, load_run
 from panda_core.errors import PandaError
@@ -151,6 +152,20 @@ def test_what_does_not_fit_into_a_file_is_refused_before_any_work(
     folder, _ = finish(spot())
     monkeypatch.setattr(network_file, "LARGEST", 1000)
     with pytest.raises(UsageError, match=r"an ONNX file holds at most .* Use `--format bundle`"):
+        write_network(load_run(folder.path), tmp_path / "a.onnx", "onnx")
+
+
+def test_a_graph_that_knows_one_number_of_images_is_refused_in_a_sentence(
+    spot: Spot, finish: Finish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the runtime's own kind, which no command catches."""
+    folder, _ = finish(spot())
+
+    def fixed(images: np.ndarray) -> tuple[np.ndarray, ...]:
+        raise InvalidArgument("Got: 1 Expected: 2\nPlease fix the model.")
+
+    monkeypatch.setitem(network_file._KINDS, "onnx", (lambda *given: None, lambda file: fixed))
+    with pytest.raises(PandaError, match=r"cannot be written as onnx: Got: 1 Expected: 2 Use `--format bundle`"):
         write_network(load_run(folder.path), tmp_path / "a.onnx", "onnx")
 
 
