@@ -168,7 +168,7 @@ def _add_handing_on(add: Add) -> None:
         "--format",
         choices=tuple(exporting.SUFFIXES),
         default="onnx",
-        help="onnx, torchscript: one graph from pixels to the score; bundle: safetensors and JSON (default: onnx)",
+        help="onnx, torchscript: one graph from pixels to score and map; bundle: safetensors and JSON (default: onnx)",
     )
 
 

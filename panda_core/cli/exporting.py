@@ -33,7 +33,8 @@ def export_command(parsed: argparse.Namespace) -> int:
             )
         file = write_network(loaded, target, parsed.format)
         size, result = file.size, {"difference": file.difference, "checked_on": file.images}
-        summary = f"scores equal the run's to {max(file.difference, 1e-7):.0e} on {file.images}."
+        given = "scores and maps equal" if loaded.has_maps else "scores equal"
+        summary = f"{given} the run's to {max(file.difference, 1e-7):.0e} on {file.images}."
     if parsed.json:
         print_json({"run": loaded.run_id, "format": parsed.format, "file": str(target), "bytes": size, **result})
     else:

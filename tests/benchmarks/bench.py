@@ -279,6 +279,7 @@ SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "alarms": (_rows_of("alarms", "data"), CIFAR),
     "score": (_rows_of("score", "data"), None),
     "photos": (_rows_of("photos", "browser"), None),
+    "export": (_rows_of("export", "exporting"), None),
     "anomalib": (_rows_of("anomalib"), Path(os.environ.get("ANOMALIB_PYTHON") or "nowhere")),
 }
 
