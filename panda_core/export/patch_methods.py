@@ -1,7 +1,7 @@
 """The ways to compare patches in torch alone, for graphs: a module for each row of `SEGMENTERS`, fitted as it is.
 
 A module has the three parts of a `PatchMethod` that new images pass through. Nothing is searched for here but the
-nearest patch, of which a map and a score need the distance alone; distances come through a product, as in faiss.
+nearest patch, of which a map and a score need the distance alone.
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ from panda_core.segmentation.patchcore import PatchCore
 from panda_core.segmentation.spade import Spade
 from panda_core.segmentation.subspace import Subspace, residuals
 
-EIGHT = 8
-BLOCK = 1024  # patches of a bank at a time: the distances of 784 patches of an image to them take 3 MB
-MOST_AT_ONCE = 1 << 21  # distances of an image at a time, where the patches compared with differ by image: 8 MB
+TOGETHER = 8  # rows of a bank of whose products the highest alone is kept; 4 take as long, 16 longer
+BLOCK = 1024  # patches of a bank at a time: the products of 784 patches of an image with them take 3 MB
+MOST_AT_ONCE = 1 << 21  # products of an image at a time, where the patches compared with differ by image: 8 MB
 MOST_STEPS = 64  # of a comparison that is written out step by step
-
 
 Fused = Callable[[Sequence[Tensor], Sequence[float]], Tensor]
 
@@ -52,9 +51,9 @@ class PatchMethodGraph(Protocol):
 
 def in_eights(rows: Tensor) -> Tensor:
     """Return rows (R, ...) as (8, R / 8, ...): row r at (r // (R / 8), r % (R / 8)), the last one repeated."""
-    missing = -len(rows) % EIGHT
+    missing = -len(rows) % TOGETHER
     filled = torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])])
-    return filled.reshape(EIGHT, -1, *rows.shape[1:])
+    return filled.reshape(TOGETHER, -1, *rows.shape[1:])
 
 
 class Nearest(nn.Module):
@@ -73,10 +72,10 @@ class Nearest(nn.Module):
         self.register_buffer("offsets", in_eights(offsets))
 
     def forward(self, queries: Tensor) -> Tensor:
-        best, count = [], BLOCK // EIGHT
+        best, count = [], BLOCK // TOGETHER
         for block, offsets in zip(self.rows.split(count, dim=1), self.offsets.split(count, dim=1), strict=True):
             products = torch.addmm(-offsets.flatten(), queries, block.flatten(0, 1).T)  # (M, 8 b)
-            best.append(products.reshape(-1, EIGHT, block.shape[1]).amax(dim=1))
+            best.append(products.reshape(-1, TOGETHER, block.shape[1]).amax(dim=1))
         return torch.cat(best, dim=1).topk(1, dim=1).indices[:, 0]
 
     def squares(self, queries: Tensor) -> Tensor:
