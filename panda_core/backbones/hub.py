@@ -26,13 +26,14 @@ def check_reachable(name: str, spec: Any) -> None:
     One question, without the five waits of a download that fails (about 25 seconds, a line each).
     """
     import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError
 
     if not spec.hf_hub_id:
         return  # timm has an address of its own for them, which it tries once
     address = huggingface_hub.hf_hub_url(spec.hf_hub_id, spec.hf_hub_filename or FILES[0])
     try:
         huggingface_hub.get_hf_file_metadata(address)
-    except huggingface_hub.errors.EntryNotFoundError:
+    except EntryNotFoundError:
         return  # the server is there; timm has other names to try
     except Exception as error:  # no network, no name server, a proxy, a closed repository: each has its own type
         raise not_here(name, error) from error

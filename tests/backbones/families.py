@@ -7,7 +7,7 @@ from typing import Any
 from panda_core.torchvision_operators import load_timm
 
 timm = load_timm()
-_TOKENS = {"embed_dim": 48, "depth": 6, "num_heads": 2}
+_TOKENS = {"embed_dim": 48, "depth": 4, "num_heads": 2}
 _SCALED = {**_TOKENS, "init_values": 1.0}  # untrained blocks of DINOv2 and DINOv3 add nothing that could be seen
 
 
@@ -21,7 +21,7 @@ def _made(name: str, **smaller: Any) -> Any:
 
 
 # name here -> (function, side in pixels, stage at which it is cut by default, compared stages, activations of an image)
-_CUT, _LEVELS = "blocks.4", ("blocks.2", "blocks.3")
+_CUT, _LEVELS = "blocks.2", ("blocks.1", "blocks.2")
 FAMILIES: dict[str, tuple[Any, int, str, tuple[str, str], tuple[int, ...]]] = {
     "small_resnet": (_made("resnet10t"), 96, "layer2", ("layer2", "layer3"), (128, 12, 12)),
     "small_efficientnet": (_made("test_efficientnet"), 96, "blocks.2", ("blocks.2", "blocks.3"), (32, 12, 12)),
@@ -38,7 +38,7 @@ FAMILIES: dict[str, tuple[Any, int, str, tuple[str, str], tuple[int, ...]]] = {
             img_size=128,
             window_size=4,
             embed_dim=16,
-            depths=(2, 2, 2, 2),
+            depths=(1, 2, 1, 1),
             num_heads=(1, 2, 2, 4),
         ),
         128,

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
+from safetensors.torch import save_file
 from torch import nn
 
 from panda_core.backbones import find_backbone, timm_loading
+from panda_core.backbones.network import digest
 from panda_core.backbones.outline import outline
 from panda_core.backbones.timm_loading import split
 from panda_core.errors import DataMissing, UsageError
@@ -101,11 +107,39 @@ def test_an_unknown_tag_is_one_sentence() -> None:
         find_backbone("timm:resnet18.nope")
 
 
-def test_weights_that_cannot_be_downloaded_are_one_sentence(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A traceback of the downloader where there is no network."""
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(DataMissing, match=r"timm:resnet18\.tv_in1k.*--backbone efficientnet_lite0"):
-        timm_loading.load("resnet18.tv_in1k", "")
+def test_weights_that_cannot_be_downloaded_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A traceback of the downloader, or five lines that say it tries again, where there is no network."""
+    asked: list[str] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            asked.append(self.path)
+            self.send_error(503)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
+        with pytest.raises(DataMissing, match=r"timm:resnet18\.tv_in1k.*--set weights=FILE.*efficientnet_lite0"):
+            timm_loading.load("resnet18.tv_in1k", "")
+        server.shutdown()
+    assert len(asked) == 1 and "Retrying" not in caplog.text
+
+
+def test_weights_in_the_cache_ask_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question to the network, and waits where there is none, for weights that are already here."""
+    torch.manual_seed(3)
+    network = timm_loading.create("resnet18", pretrained=False)
+    save_file(network.state_dict(), tmp_path / "model.safetensors")
+    monkeypatch.setattr(timm_loading, "cached_file", lambda spec: str(tmp_path / "model.safetensors"))
+    monkeypatch.setattr(timm_loading, "check_reachable", lambda *_: pytest.fail("the network was asked"))
+    assert timm_loading.load("resnet18.tv_in1k", "").weights_sha256 == digest(network)
 
 
 def test_torchvision_repair_leaves_a_working_library_alone() -> None:
