@@ -31,7 +31,9 @@ def cosine_distances(patches: Tensor, references: Tensor, k: int) -> tuple[Tenso
     """
     patches = F.normalize(patches, dim=-1)
     rows = (patches @ references.T).topk(k, dim=-1).indices  # (..., k)
-    return (patches.unsqueeze(-2) - references[rows]).square().sum(dim=-1) / 2, rows
+    distances = (patches.unsqueeze(-2) - references[rows]).square().sum(dim=-1) / 2
+    distances, order = distances.sort(dim=-1, stable=True)  # rounding orders cosines otherwise
+    return distances, rows.gather(-1, order)
 
 
 class AnomalyDino:

@@ -42,6 +42,7 @@ def test_a_distance_is_one_minus_the_largest_cosine() -> None:
     unit = [part / np.linalg.norm(part, axis=-1, keepdims=True) for part in (bank.reshape(-1, 5), queries)]
     expected = np.sort(1 - unit[1] @ unit[0].T, axis=-1)[..., :SHOWN]
     np.testing.assert_allclose(found.distances, expected, atol=1e-6)
+    assert (np.diff(found.distances, axis=-1) >= 0).all()
     assert found.origins is not None
     image, turn, row, column = np.moveaxis(found.origins[..., 0, :], -1, 0)
     assert (turn == 0).all()
