@@ -136,7 +136,7 @@ def measurements(config: RunConfig) -> int:
 def checkpoints_kept(config: RunConfig, recipe: Recipe) -> int:
     """Return how many checkpoints a finished cell keeps: those that its stop rule looks at."""
     if recipe.stop == "ses":
-        return max(1, measurements(config) - (config.set.get("ses_start") != "include"))
+        return measurements(config)
     return 2 if recipe.stop == "alarm" else 1
 
 

@@ -64,7 +64,7 @@ def run_grid(
         lock = folder.lock().acquire()
     except Timeout as error:
         raise UsageError(f"Grid `{folder.name}` is being computed by another process. Wait, or stop it.") from error
-    with lock, workers_of(backend, scheduler, jobs, len(cells)) as workers:
+    with lock, workers_of(backend, scheduler, jobs, len(cells), cells[0].config.device) as workers:
         yield from _run(plan, folder, cells, workers, should_stop)
 
 

@@ -19,12 +19,16 @@ MOST_JOBS = 8  # by default: a cell needs about a gigabyte of memory
 
 @dataclasses.dataclass(frozen=True)
 class Workers:
-    """Where cells are computed. deaths: what is raised when a worker dies. config: of `joblib.parallel_config`."""
+    """Where cells are computed. deaths: what is raised when a worker dies. config: of `joblib.parallel_config`.
+
+    gpus: how many GPUs the cells share, one at a time on each; 0 where they compute on processors, or on one GPU named.
+    """
 
     jobs: int
     threads: int | None
     deaths: tuple[type[BaseException], ...]
     config: dict[str, Any]
+    gpus: int = 0
 
     def compute(self, tasks: Iterator[tuple[str, str]], jobs: int) -> Iterator[tuple[str, str]]:
         """Yield (cell id, problem) as cells end, at most `jobs` at a time; a dead worker raises one of `deaths`."""
@@ -33,23 +37,44 @@ class Workers:
         # Two, where one would do, because joblib computes with one in this very process, which must not die.
         with parallel_config(**self.config, n_jobs=max(jobs, 2)):
             parallel = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch=jobs)
-            yield from parallel(delayed(_one)(cell_id, path, self.threads) for cell_id, path in tasks)
+            yield from parallel(delayed(_one)(cell_id, path, self.threads, self.gpus) for cell_id, path in tasks)
 
 
-def _one(cell_id: str, path: str, threads: int | None) -> tuple[str, str]:
-    return cell_id, compute(path, threads)
+def _one(cell_id: str, path: str, threads: int | None, gpus: int) -> tuple[str, str]:
+    return cell_id, compute(path, threads, gpus)
+
+
+def gpus_of(device: str) -> int:
+    """Return how many GPUs cells on `device` share; `cuda:N` names one, which is not chosen here."""
+    import torch
+
+    return torch.cuda.device_count() if device in ("auto", "cuda") and torch.cuda.is_available() else 0
+
+
+def _here(jobs: int | None, cells: int, device: str) -> Workers:
+    """Return processes of this machine: one for each GPU where there are some, else for each processor.
+
+    Two cells on one GPU would take twice as long, and the memory of both.
+    """
+    processors, gpus = os.cpu_count() or 1, gpus_of(device)
+    most = gpus or (1 if device.startswith("cuda:") else min(processors, MOST_JOBS))
+    if gpus and (jobs or 1) > gpus:
+        raise UsageError(f"`jobs` must be at most {gpus}, one cell for each GPU; got {jobs}. Set `--jobs {gpus}`.")
+    jobs = jobs or max(1, min(most, cells))
+    threads = max(1, processors // jobs)
+    return Workers(jobs, threads, (BrokenExecutor,), {"backend": "loky", "inner_max_num_threads": threads}, gpus)
 
 
 @contextlib.contextmanager
-def workers_of(backend: str, scheduler: str | None, jobs: int | None, cells: int) -> Iterator[Workers]:
-    """Give the workers; jobs: how many cells at once, by default one for each processor, or worker of the cluster."""
+def workers_of(backend: str, scheduler: str | None, jobs: int | None, cells: int, device: str) -> Iterator[Workers]:
+    """Give the workers of cells that compute on `device`.
+
+    jobs: how many cells at once, by default one for each GPU, processor, or worker of the cluster.
+    """
     if backend == "loky":
         if scheduler is not None:
             raise UsageError("`--scheduler` belongs to `--backend dask`. Leave it out, or set `--backend dask`.")
-        processors = os.cpu_count() or 1
-        jobs = jobs or max(1, min(processors, cells, MOST_JOBS))
-        threads = max(1, processors // jobs)
-        yield Workers(jobs, threads, (BrokenExecutor,), {"backend": "loky", "inner_max_num_threads": threads})
+        yield _here(jobs, cells, device)
         return
     try:
         from distributed import Client, KilledWorker

@@ -189,7 +189,9 @@ def _add_data(command: argparse.ArgumentParser) -> None:
 def _add_bench(command: argparse.ArgumentParser) -> None:
     known = ", ".join(built_in_grids())
     command.add_argument("grid", metavar="GRID", help=f"{known}, or a TOML or YAML file")
-    command.add_argument("--jobs", type=typed(int), metavar="N", help="cells at once (default: one a processor, to 8)")
+    command.add_argument(
+        "--jobs", type=typed(int), metavar="N", help="cells at once (default: one a GPU, or a processor, to 8)"
+    )
     command.add_argument("--backend", default=BACKENDS[0], help="loky: processes here; dask: a cluster that exists")
     command.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask cluster, for instance tcp://HOST:8786")
     add_runs_dir(command)

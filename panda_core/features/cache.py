@@ -3,7 +3,9 @@
 An entry is a folder `<cache>/<key>/` with `activations.npy` and `entry.json`. It is filled under a temporary name
 and renamed into place, so that a reader sees all of it or nothing, and of two processes that fill the same key one
 wins and the other's work is dropped. The key is a hash of everything the activations depend on. When the folder
-grows past its cap (`PANDA_CACHE_GB`, 10 by default), the entries used longest ago go first.
+grows past its cap (`PANDA_CACHE_GB`, 10 by default), the entries used longest ago go first; one that a process reads
+stays. Where the activations of a run do not fit into the cap, an entry has `images.npy` instead, the images as the
+network sees them, and the trunk runs anew when they are read (`form_that_fits`).
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +29,16 @@ from panda_core.backbones.network import Network
 from panda_core.datasets import Images, split_digest
 from panda_core.errors import PandaError, UnreadableImage, UsageError
 from panda_core.events import CacheProgress, Computing, ImagesSkipped
-from panda_core.features.trunk import compute_trunk
+from panda_core.features.trunk import Activations, KeptImages, compute_trunk, squared
 from panda_core.records import cannot_write, read_json, write_json
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 LAYOUT = 3  # raise when the meaning of an entry changes: old entries are then never hit
+ACTIVATIONS, IMAGES = "activations", "images"  # what is kept of a set, and the file of an entry
 BATCH = 64  # images decoded before their activations are computed: as many uint8 images are in memory
 PROGRESS_LINES = 20  # about so many lines a split in the log
 ABANDONED_AFTER = 24 * 3600.0  # seconds after which a half-filled entry of a killed process is removed
@@ -39,14 +48,17 @@ ABANDONED_AFTER = 24 * 3600.0  # seconds after which a half-filled entry of a ki
 class TrunkActivations:
     """What the trunk makes of a set of images.
 
-    values: (N, C, h, w) or, of transformers, tokens (N, T, C), memory-mapped, float16 or float32.
+    values: (N, C, h, w) or, of transformers, tokens (N, T, C), of float16 or float32: memory-mapped, or computed when
+        they are read.
     image_rows: (N,), which image of the set each row is of; images that could not be decoded have none.
     skipped: (name, reason) of those.
+    held: keeps the entry from being removed as long as it lives.
     """
 
-    values: np.ndarray
+    values: Activations
     image_rows: np.ndarray
     skipped: tuple[tuple[str, str], ...]
+    held: object = None
 
 
 def cache_cap() -> int:
@@ -61,23 +73,45 @@ def cache_cap() -> int:
     return int(cap * 1e9)
 
 
-def cache_key(*, images_sha256: str, network: Network, image_size: int, dtype: str) -> str:
-    """Return the hex key of an entry: a hash of all that its activations depend on.
+def cache_key(*, images_sha256: str, network: Network, image_size: int, dtype: str, form: str = ACTIVATIONS) -> str:
+    """Return the hex key of an entry: a hash of all that its values depend on.
 
-    That is the ordered image contents, the input side, the preprocessing, the weights, the cut, the number format
-    and this layout. The torch version is part of it because another version may round differently.
+    Of activations that is the ordered image contents, the input side, the preprocessing, the weights, the cut, the
+    number format and this layout. The torch version is part of it because another version may round differently.
+    Images, as the network sees them, depend on the first two and on how they are resized.
     """
-    content = {
-        "layout": LAYOUT,
-        "images": images_sha256,
-        "size": image_size,
-        "preprocessing": dataclasses.asdict(network.preprocessing),
-        "weights": network.weights_sha256,
-        "cut": network.cut,
-        "dtype": dtype,
-        "torch": torch.__version__,
-    }
+    prepared = dataclasses.asdict(network.preprocessing)
+    content = {"layout": LAYOUT, "images": images_sha256, "size": image_size}
+    if form == IMAGES:
+        content |= {"form": form, **{name: prepared[name] for name in ("interpolation", "crop")}}
+    else:
+        content |= {
+            "preprocessing": prepared,
+            "weights": network.weights_sha256,
+            "cut": network.cut,
+            "dtype": dtype,
+            "torch": torch.__version__,
+        }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def form_that_fits(
+    network: Network, count: int, *, image_size: int, dtype: str, device: torch.device
+) -> tuple[str, str | None]:
+    """Return what is kept of the `count` images of a run, and a sentence to tell where that is not activations."""
+    with torch.inference_mode():
+        one = network.trunk(torch.zeros(1, 3, image_size, image_size, device=device)).numel() * np.dtype(dtype).itemsize
+    cap, image = cache_cap(), 3 * image_size**2
+    if count * one <= cap or one <= image:
+        return ACTIVATIONS, None
+    told = (
+        f"The activations of {count:,} images need {count * one / 1e9:.1f} GB, and the cache may hold {cap / 1e9:g}: "
+        f"the images are kept instead ({count * image / 1e9:.1f} GB), and the frozen part runs anew for each batch. "
+        f"Set PANDA_CACHE_GB={-(-count * one // 10**9)} to keep activations."
+    )
+    if count * image > cap:
+        told += " They do not fit either: what other runs left there is removed, and the next run finds nothing."
+    return IMAGES, told
 
 
 def trunk_activations(
@@ -89,41 +123,53 @@ def trunk_activations(
     dtype: str,
     device: torch.device,
     cache_dir: Path,
+    form: str = ACTIVATIONS,
 ) -> Computing[TrunkActivations]:
     """Yield progress; return the activations of `images`, from the cache or computed and put there.
 
-    Where it is closed on the way, nothing is left in the cache.
+    form: what is kept of them. Where it is closed on the way, nothing is left in the cache.
     """
-    key = cache_key(images_sha256=split_digest(images), network=network, image_size=image_size, dtype=dtype)
+    key = cache_key(images_sha256=split_digest(images), network=network, image_size=image_size, dtype=dtype, form=form)
     entry = cache_dir / key[:40]
-    activations = _open(entry, images)
+    activations = _open(entry, images, form)
     if activations is None:
+        made = _activations if form == ACTIVATIONS else _images
         with _new_entry(entry) as draft:
-            yield from _fill(draft, images, network, split, image_size, dtype, device)
-            _publish(draft, entry, images)
-        activations = _open(entry, images)
+            yield from _fill(
+                draft, images, split, form, lambda decoded: made(decoded, network, image_size, dtype, device)
+            )
+            _publish(draft, entry, images, form)
+        activations = _open(entry, images, form)
         if activations is None:
             raise PandaError(f"The cache entry `{entry}` cannot be read back. Delete the folder and start again.")
-        _evict(cache_dir, cache_cap(), keep=entry)
+        _evict(cache_dir, cache_cap())
     else:
         for done in _marks(len(images)):  # the same lines as when it was computed: a log does not depend on the cache
             yield CacheProgress(split=split, done=done, total=len(images))
     if activations.skipped:
         names, reasons = map(list, zip(*activations.skipped, strict=True))
         yield ImagesSkipped(split=split, count=len(names), names=names, reasons=reasons)
-    return activations
+    if form == ACTIVATIONS:
+        return activations
+    kept = np.asarray(activations.values)
+    return dataclasses.replace(activations, values=KeptImages(kept, network, dtype=dtype, device=device))
+
+
+def _activations(
+    decoded: list[np.ndarray], network: Network, image_size: int, dtype: str, device: torch.device
+) -> np.ndarray:
+    return compute_trunk(decoded, network, image_size=image_size, dtype=dtype, device=device)
+
+
+def _images(decoded: list[np.ndarray], network: Network, image_size: int, *_: object) -> np.ndarray:
+    """Return images (B, S, S, 3), uint8, as the network sees them."""
+    return np.stack([squared(image, image_size, network.preprocessing) for image in decoded])
 
 
 def _fill(
-    draft: Path,
-    images: Images,
-    network: Network,
-    split: str,
-    image_size: int,
-    dtype: str,
-    device: torch.device,
+    draft: Path, images: Images, split: str, form: str, made: Callable[[list[np.ndarray]], np.ndarray]
 ) -> Computing[None]:
-    """Write the entry into `draft`, yielding progress, or nothing, after every batch."""
+    """Write the entry into `draft`, yielding progress, or nothing, after every batch. made: decoded images -> rows."""
     image_rows: list[int] = []
     skipped: list[tuple[str, str]] = []
     file: np.ndarray | None = None
@@ -138,9 +184,9 @@ def _fill(
             except UnreadableImage as error:
                 skipped.append((images.names[index], str(error)))
         if decoded:
-            values = compute_trunk(decoded, network, image_size=image_size, dtype=dtype, device=device)
+            values = made(decoded)
             if file is None:
-                file = _map_file(draft / "activations.npy", (len(images), *values.shape[1:]), dtype)
+                file = _map_file(draft / f"{form}.npy", (len(images), *values.shape[1:]), str(values.dtype))
             file[len(image_rows) - len(decoded) : len(image_rows)] = values
         done = min(start + BATCH, len(images))
         yield CacheProgress(split=split, done=done, total=len(images)) if done in marks else None
@@ -151,7 +197,7 @@ def _fill(
         )
     file.flush()  # type: ignore[attr-defined]
     # No reasons: they name files, and the next to find this entry may be another user with files of other names.
-    write_json(draft / "entry.json", {"kept": image_rows, "dtype": dtype, "made": time.time()})
+    write_json(draft / "entry.json", {"kept": image_rows, "dtype": str(file.dtype), "made": time.time()})
 
 
 def _marks(total: int) -> list[int]:
@@ -190,14 +236,14 @@ def _new_entry(entry: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _publish(draft: Path, entry: Path, images: Images) -> None:
+def _publish(draft: Path, entry: Path, images: Images, form: str) -> None:
     """Rename `draft` to `entry`; a damaged entry in its place is removed, a whole one of another process stays."""
-    if _open(entry, images) is None:
+    if _open(entry, images, form) is None:
         _remove(entry)
     try:
         draft.rename(entry)
     except OSError as error:
-        if _open(entry, images) is None:
+        if _open(entry, images, form) is None:
             raise cannot_write(entry, error) from error
 
 
@@ -208,11 +254,12 @@ def _remove(entry: Path) -> None:
         entry.unlink(missing_ok=True)
 
 
-def _open(entry: Path, images: Images) -> TrunkActivations | None:
-    """Return the entry, marked as used now, or None if it is absent or damaged."""
+def _open(entry: Path, images: Images, form: str) -> TrunkActivations | None:
+    """Return the entry as it is stored, marked as used now and held, or None if it is absent or damaged."""
     try:
+        held = _Held(entry)
         record = read_json(entry / "entry.json")
-        values = np.load(entry / "activations.npy", mmap_mode="r", allow_pickle=False)
+        values = np.load(entry / f"{form}.npy", mmap_mode="r", allow_pickle=False)
         image_rows = np.asarray(record["kept"], np.int64)
         dtype = str(record.get("dtype", values.dtype))
     except (PandaError, OSError, EOFError, ValueError, KeyError, TypeError):
@@ -225,7 +272,28 @@ def _open(entry: Path, images: Images) -> TrunkActivations | None:
         return None
     with contextlib.suppress(OSError):  # a cache that others own can be read all the same
         os.utime(entry / "entry.json")
-    return TrunkActivations(values[: len(image_rows)], image_rows, skipped)
+    return TrunkActivations(values[: len(image_rows)], image_rows, skipped, held)
+
+
+class _Held:
+    """An open file of an entry: as long as this lives, `_evict` leaves the entry alone, in every process."""
+
+    def __init__(self, entry: Path) -> None:
+        descriptor = os.open(entry / "entry.json", os.O_RDONLY)
+        weakref.finalize(self, os.close, descriptor)
+        if fcntl is not None:  # elsewhere, a file that is mapped cannot be removed
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def _is_read(entry: Path) -> bool:
+    """Return whether a process reads an entry now."""
+    try:
+        with open(entry / "entry.json", "rb") as file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False
 
 
 def _why_unread(images: Images, rows: np.ndarray) -> tuple[tuple[str, str], ...] | None:
@@ -241,8 +309,11 @@ def _why_unread(images: Images, rows: np.ndarray) -> tuple[tuple[str, str], ...]
     return tuple(told)
 
 
-def _evict(cache_dir: Path, cap: int, keep: Path) -> None:
-    """Remove abandoned parts, then the entries used longest ago until the rest fits into `cap` bytes."""
+def _evict(cache_dir: Path, cap: int) -> None:
+    """Remove abandoned parts, then the entries used longest ago until the rest fits into `cap` bytes.
+
+    One that a process reads stays: a run must not lose what it needs to another one.
+    """
     entries = []
     for folder in cache_dir.iterdir():
         try:
@@ -258,6 +329,6 @@ def _evict(cache_dir: Path, cap: int, keep: Path) -> None:
     for _, size, folder in sorted(entries):
         if total <= cap:
             return
-        if folder != keep:
+        if not _is_read(folder):
             shutil.rmtree(folder, ignore_errors=True)
             total -= size

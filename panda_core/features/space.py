@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from panda_core.events import Computing
-from panda_core.features.trunk import activation_batch
+from panda_core.features.trunk import Activations, activation_batch
 from panda_core.linalg import center_of, inverse_roots, principal_components
 
+DEVICE_BATCH = 256  # on a GPU: of a ResNet-152's tail at 224 px about 6 GB without gradients
 BATCH = 64  # larger batches fall out of the processor's cache and are slower on two cores
 RIDGE = 0.3  # of the mean variance, among 0.1, 0.3 and 1; chosen on the curves of BENCHMARKS.md, "space"
 LEARNED = ("mean", "directions", "factors", "rest")
@@ -77,7 +78,9 @@ class FeatureNorm:
         )
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Return features (B, D) in the space: (B, D')."""
+        """Return features (B, D) in the space: (B, D'), in float32 at least."""
+        if features.dtype == torch.bfloat16:
+            features = features.float()
         scaled = _scaled(self.kind, features, self.level_widths)
         if self.mean is None or self.directions is None or self.factors is None:
             return scaled
@@ -110,10 +113,11 @@ def _scaled(kind: str, features: Tensor, level_widths: tuple[int, ...]) -> Tenso
 
 
 def tail_features(
-    tail: nn.Module, values: np.ndarray, device: torch.device, *, batch: int = BATCH
+    tail: nn.Module, values: Activations, device: torch.device, *, batch: int | None = None
 ) -> Computing[Tensor]:
-    """Return the tail's features (N, D) of cached activations (N, C, h, w), on the CPU; yield before every batch."""
+    """Return the tail's features (N, D) of cached activations (N, ...), on the CPU; yield before every batch."""
     features = []
+    batch = batch or (BATCH if device.type == "cpu" else DEVICE_BATCH)
     for start in range(0, len(values), batch):
         yield None
         rows = np.arange(start, min(start + batch, len(values)))
@@ -123,7 +127,7 @@ def tail_features(
 
 
 def space_features(
-    tail: nn.Module, norm: FeatureNorm, values: np.ndarray, device: torch.device, *, batch: int = BATCH
+    tail: nn.Module, norm: FeatureNorm, values: Activations, device: torch.device, *, batch: int | None = None
 ) -> Computing[np.ndarray]:
     """Return features in the space of loss and scores: float32 (N, D'). As `tail_features`."""
     features = yield from tail_features(tail, values, device, batch=batch)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from panda_core.backbones.lenet import EPSILON, FEATURES, LeNet
 from panda_core.backbones.network import start_anew
 from panda_core.events import Computing, progress_at
-from panda_core.features.trunk import activation_batch
+from panda_core.features.trunk import Activations, activation_batch
 from panda_core.methods.learner import Learner, LearnerConfig, TrainingData, batch_rows
 
 NEAREST_TO_ZERO = 0.1  # a smaller component of the center could be reached with weights of 0 (released code)
@@ -63,7 +63,7 @@ class Decoder(nn.Module):
         return torch.sigmoid(last(x))  # (B, 3, 32, 32)
 
 
-def pretrain_autoencoder(tail: LeNet, values: np.ndarray, config: LearnerConfig, epochs: int) -> Computing[None]:
+def pretrain_autoencoder(tail: LeNet, values: Activations, config: LearnerConfig, epochs: int) -> Computing[None]:
     """Train `tail` to encode the normal images `values` (N, 3, 32, 32), yielding after every step."""
     decoder = start_anew(Decoder(bias=tail.last.bias is not None), config.seed + 1).to(config.device)
     parameters = [*tail.parameters(), *decoder.parameters()]
@@ -90,13 +90,14 @@ class DeepSVDD(Learner):
 
     remembered = ("center", "radius")
 
-    def pretrain(self, values: np.ndarray) -> Computing[None]:
+    def pretrain(self, values: Activations, rows: np.ndarray) -> Computing[None]:
         tail = self.config.network.tail
         if not isinstance(tail, LeNet):
             raise TypeError("DeepSVDD trains its own network.")
         start_anew(tail, self.config.seed)
-        tail.fit_range(values)
-        yield from pretrain_autoencoder(tail, values, self.config, int(self.config.options["ae_epochs"]))
+        normals = values[rows]
+        tail.fit_range(normals)
+        yield from pretrain_autoencoder(tail, normals, self.config, int(self.config.options["ae_epochs"]))
 
     def adjusted(self, center: Tensor) -> Tensor:
         return kept_from_zero(center)
@@ -123,7 +124,7 @@ class DeepSVDD(Learner):
     def rate(self, step: int) -> float:
         return 1.0 if 3 * step < self.config.steps else 0.1  # 50 of 150 epochs
 
-    def scores(self, values: np.ndarray, features: np.ndarray) -> Computing[np.ndarray]:
+    def scores(self, values: Activations, features: np.ndarray) -> Computing[np.ndarray]:
         yield None
         center, radius = (self.head[name].cpu().numpy() for name in ("center", "radius"))
         return (np.square(features - center).sum(axis=1) - radius**2).astype(np.float32)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from panda_core.backbones.network import Network
 from panda_core.events import Computing
 from panda_core.features.space import FeatureNorm
-from panda_core.features.trunk import activation_batch
+from panda_core.features.trunk import Activations, activation_batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class AuxiliaryImages:
     labels: (N,) classes of the pretrained classifier, or None for images whose class does not matter.
     """
 
-    values: np.ndarray
+    values: Activations
     labels: np.ndarray | None
 
 
@@ -57,7 +57,7 @@ class TrainingData:
     auxiliary: other images, or None.
     """
 
-    values: np.ndarray
+    values: Activations
     train_rows: np.ndarray
     image: Callable[[int], np.ndarray]
     norm: FeatureNorm
@@ -80,8 +80,8 @@ class Learner:
         self.config = config
         self.head: dict[str, Tensor] = {}
 
-    def pretrain(self, values: np.ndarray) -> Computing[None]:
-        """Prepare the tail before the space is fitted to its features. values: of the train rows."""
+    def pretrain(self, values: Activations, rows: np.ndarray) -> Computing[None]:
+        """Prepare the tail before the space is fitted to its features. rows: of `values`, that are learned from."""
         yield from ()
 
     def adjusted(self, center: Tensor) -> Tensor:
@@ -113,14 +113,14 @@ class Learner:
         """Return the share of the learning rate that step + 1 is made with."""
         return 1.0
 
-    def scores(self, values: np.ndarray, features: np.ndarray) -> Computing[np.ndarray]:
+    def scores(self, values: Activations, features: np.ndarray) -> Computing[np.ndarray]:
         """Return the method's own anomaly scores (M,), higher = more anomalous; recipes with scorer `own` have them.
 
         values: trunk activations (M, C, h, w). features: (M, D') of the same images in the run's space.
         """
         raise NotImplementedError
 
-    def auxiliary_accuracy(self, values: np.ndarray, features: np.ndarray) -> Computing[dict[str, np.ndarray]]:
+    def auxiliary_accuracy(self, values: Activations, features: np.ndarray) -> Computing[dict[str, np.ndarray]]:
         """Return name of an auxiliary task -> share (M,) of correct classes for each image; most learners have none.
 
         Such as telling how an image was turned. values, features: as for `scores`.

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from panda_core.backbones.network import start_anew
 from panda_core.events import Computing
-from panda_core.features.trunk import activation_batch
+from panda_core.features.trunk import Activations, activation_batch
 from panda_core.linalg import center_of
 from panda_core.methods.geometric_views import HEADS, NAMES, STEPS, TURNS, VIEWS, classes, shifted, view
 from panda_core.methods.learner import Learner, TrainingData
@@ -75,9 +75,9 @@ class MHRot(Learner):
 
     remembered = ("galleries",)
     stale = True
-    accuracies: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    accuracies: tuple[tuple[Activations, np.ndarray], ...] = ()
 
-    def pretrain(self, values: np.ndarray) -> Computing[None]:
+    def pretrain(self, values: Activations, rows: np.ndarray) -> Computing[None]:
         if self.config.network.statistics_move:
             start_anew(self.config.network.tail, self.config.seed)
         yield from ()
@@ -109,7 +109,7 @@ class MHRot(Learner):
         return 0.5 * (1 + math.cos(math.pi * step / max(1, self.config.steps)))
 
     @torch.no_grad()
-    def scores(self, values: np.ndarray, features: np.ndarray) -> Computing[np.ndarray]:
+    def scores(self, values: Activations, features: np.ndarray) -> Computing[np.ndarray]:
         way = str(self.config.options["mhrot_score"])
         if way != CLASSIFY:
             yield from self._make_galleries()
@@ -133,7 +133,7 @@ class MHRot(Learner):
             self.accuracies = (*self.accuracies, (values, hits / len(VIEWS)))
         return (totals if way == CLASSIFY else totals / len(VIEWS)).astype(np.float32)
 
-    def auxiliary_accuracy(self, values: np.ndarray, features: np.ndarray) -> Computing[dict[str, np.ndarray]]:
+    def auxiliary_accuracy(self, values: Activations, features: np.ndarray) -> Computing[dict[str, np.ndarray]]:
         if not self.head["weight"].any():  # equal logits: the first class of every head, right in a share of the views
             return {name: np.full(len(values), 1 / size) for name, size in zip(NAMES, HEADS, strict=True)}
         if not any(images is values for images, _ in self.accuracies):
@@ -164,7 +164,7 @@ class MHRot(Learner):
         self.keep(galleries=torch.stack([torch.cat(gallery) for gallery in galleries]))
         self.stale = False
 
-    def _batches(self, values: np.ndarray) -> Iterator[tuple[int, Tensor]]:
+    def _batches(self, values: Activations) -> Iterator[tuple[int, Tensor]]:
         """Yield (row of the first, activations (B, C, S, S)) of all images, batch by batch."""
         for start in range(0, len(values), BATCH):
             rows = np.arange(start, min(start + BATCH, len(values)))

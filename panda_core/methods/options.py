@@ -31,6 +31,14 @@ TRAINING = {
         help="weight decay of SGD, added after the clip",
         plain="How strongly all weights are pulled towards zero at each step.",
     ),
+    "precision": Option(
+        default="float32",
+        choices=("float32", "bfloat16"),
+        help="number format in which the adapted stages are trained; bfloat16 is for GPUs that have it; weights, "
+        "losses and what is measured stay float32: rounding alone would look like a collapse",
+        plain="How precisely the adapted stages compute while they are trained: *bfloat16* is for graphics cards. "
+        "What is measured is always computed in *float32*.",
+    ),
 }
 # Common to all recipes.
 SPACE = {
@@ -95,6 +103,7 @@ L2 = {
 }
 OUTLIERS = {
     "clip": TRAINING["clip"],
+    "precision": TRAINING["precision"],
     "momentum": TRAINING["momentum"],
     "weight_decay": dataclasses.replace(TRAINING["weight_decay"], default=0.0),
     "outliers": Option(
@@ -123,6 +132,7 @@ JOINT = {
     )
 }
 CONTRASTIVE = {
+    "precision": TRAINING["precision"],
     "momentum": dataclasses.replace(TRAINING["momentum"], default=0.0),
     "weight_decay": TRAINING["weight_decay"],
     "temperature": Option(

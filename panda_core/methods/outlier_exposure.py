@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from panda_core.events import Computing
-from panda_core.features.trunk import activation_batch
+from panda_core.features.trunk import Activations, activation_batch
 from panda_core.methods.learner import Learner, TrainingData, batch_rows
 
 OUTLIER_STREAM = 5  # shuffles the outliers apart from the normal images
@@ -46,7 +46,7 @@ class OutlierExposure(Learner):
         outlier_features = self.data.norm(self.config.network.tail(batch))  # (B', D')
         return exposure_loss(self._logits(self.features(rows)), self._logits(outlier_features))
 
-    def scores(self, values: np.ndarray, features: np.ndarray) -> Computing[np.ndarray]:
+    def scores(self, values: Activations, features: np.ndarray) -> Computing[np.ndarray]:
         yield None
         weight, bias = (self.head[name].detach().cpu().numpy() for name in ("weight", "bias"))
         return (features @ weight + bias).astype(np.float32)

@@ -28,7 +28,7 @@ def test_passes_counted_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "kept"), [("panda-early", 1), ("panda-ewc", 1), ("panda-ses", 3), ("panda-alarm", 2), ("frozen", 1)]
+    ("recipe", "kept"), [("panda-early", 1), ("panda-ewc", 1), ("panda-ses", 4), ("panda-alarm", 2), ("frozen", 1)]
 )
 def test_checkpoints_that_a_cell_keeps(recipe: str, kept: int) -> None:
     """Disk promised for one checkpoint where the stop rule looks at all of them."""

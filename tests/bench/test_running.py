@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock, Timeout
 
 from panda_core.bench.running import DEATHS, run_grid
-from panda_core.bench.worker import compute
+from panda_core.bench.worker import a_gpu, compute
+from panda_core.bench.workers import workers_of as local_workers
 from panda_core.errors import UsageError
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.loaded import load_run
@@ -187,3 +189,34 @@ def workers_of(pid: int) -> list[int]:
         except (OSError, ValueError):
             continue  # it has ended
     return found
+
+
+def test_one_cell_a_gpu(tmp_path: Path) -> None:
+    """Eight cells on one GPU, or two on one while another is idle; one that is lost with the worker that had it."""
+    with a_gpu(tmp_path, 2) as first, a_gpu(tmp_path, 2) as second:
+        assert {first, second} == {0, 1}
+        with pytest.raises(Timeout), FileLock(tmp_path / "gpu-0.lock", timeout=0):
+            pass
+    with pytest.raises(KeyError), a_gpu(tmp_path, 1):
+        raise KeyError
+    with a_gpu(tmp_path, 1) as again:
+        assert again == 0
+    with a_gpu(tmp_path, 0) as none:
+        assert none is None
+
+
+def test_as_many_workers_as_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker for each processor of a machine with two GPUs; more asked for than there are, silently."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    for device, jobs, gpus in (("cuda", 2, 2), ("auto", 2, 2), ("cuda:1", 1, 0)):
+        with workers_at(device) as workers:
+            assert (workers.jobs, workers.gpus) == (jobs, gpus)
+    with workers_at("cpu") as workers:
+        assert workers.gpus == 0
+    with pytest.raises(UsageError, match="at most 2, one cell for each GPU; got 3"), workers_at("cuda", 3):
+        pass
+
+
+def workers_at(device: str, jobs: int | None = None) -> Any:
+    return local_workers("loky", None, jobs, 50, device)

@@ -154,7 +154,7 @@ def test_the_autoencoder_learns_to_draw(make: Callable[..., DeepSVDD], monkeypat
     monkeypatch.setattr(deep_svdd, "Decoder", Watched)
     monkeypatch.setattr(deep_svdd, "AE_LR", 2e-3)
     learner, values = make(ae_epochs=15), pictures(8)
-    steps = learner.pretrain(values)
+    steps = learner.pretrain(values, np.arange(len(values)))
     tail = learner.config.network.tail
     x = torch.from_numpy(values.astype(np.float32))
     errors: list[float] = []
@@ -182,4 +182,4 @@ def test_the_decoder_mirrors_the_network() -> None:
 def test_a_last_batch_of_one_image_is_no_fault(make: Callable[..., DeepSVDD]) -> None:
     """A failure of BatchNorm where the number of images leaves a single one over."""
     learner = make(ae_epochs=1)
-    assert len(list(learner.pretrain(pictures(9)))) == 2
+    assert len(list(learner.pretrain(pictures(9), np.arange(9)))) == 2

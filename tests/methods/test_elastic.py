@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from panda_core.backbones import find_backbone
 from panda_core.methods.elastic import ElasticPenalty, fisher_diagonal
 
 
@@ -152,8 +153,11 @@ def softmax_model(make: Callable[..., Any]) -> Any:
     return make(tail=tail, classifier=nn.Identity(), level_widths=(3,))
 
 
-def fisher(network: Any, values: np.ndarray, labels: np.ndarray | None, seed: int = 0) -> dict[str, torch.Tensor]:
-    computing = fisher_diagonal(network, values, labels, rng=torch.Generator().manual_seed(seed), device=CPU)
+def fisher(
+    network: Any, values: np.ndarray, labels: np.ndarray | None, seed: int = 0, together: int | None = None
+) -> dict[str, torch.Tensor]:
+    rng = torch.Generator().manual_seed(seed)
+    computing = fisher_diagonal(network, values, labels, rng=rng, device=CPU, together=together)
     done = []
     while True:
         try:
@@ -203,6 +207,21 @@ def test_it_equals_autograd_on_a_network_with_layers(tiny_network: Callable[...,
     for name, value in expected.items():
         assert found[name].shape == value.shape and (found[name] >= 0).all()
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-10)
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+@pytest.mark.parametrize("key", ["efficientnet_lite0", "tiny"])
+def test_images_together_give_the_same_diagonal(key: str, drawn: bool, tiny_network: Callable[..., Any]) -> None:
+    """Squares of a mean gradient; other labels drawn, or progress told otherwise, where a GPU takes several at once."""
+    network = tiny_network() if key == "tiny" else find_backbone(key).load("blocks.4")
+    network.tail.requires_grad_(True)
+    shape = (4, 7, 7) if key == "tiny" else (112, 4, 4)
+    values = np.abs(np.random.default_rng(1).normal(size=(5, *shape))).astype(np.float16)
+    labels = None if drawn else np.array([9, 0, 4, 4, 1])
+    alone, together = fisher(network, values, labels), fisher(network, values, labels, together=3)
+    assert set(alone) == set(together)
+    for name, value in alone.items():
+        torch.testing.assert_close(together[name], value, rtol=1e-3, atol=float(value.max()) * 1e-4)
 
 
 def test_no_path_means_zero_and_frozen_means_absent(tiny_network: Callable[..., Any]) -> None:

@@ -34,7 +34,7 @@ def make() -> Callable[..., MHRot]:
         defaults = {key: option.default for key, option in find_recipe("mhrot").options.items()}
         config = LearnerConfig(network, {**defaults, **options}, values.shape[-1], 8, steps, seed, CPU)
         learner = MHRot(config)
-        list(learner.pretrain(values))
+        list(learner.pretrain(values, np.arange(len(values))))
         network.tail.requires_grad_(True)
         norm, rows = FeatureNorm("none", network.level_widths), np.arange(len(values))
         data = TrainingData(values, rows, lambda row: values[row], norm, torch.zeros(128), None)

@@ -16,8 +16,8 @@ from panda_core.config import default_cache_dir
 from panda_core.datasets import Images, imagenet_images, split_digest
 from panda_core.datasets.io.smaller import SmallerImages, typical_side
 from panda_core.errors import PandaError
-from panda_core.events import Computing, progress_at
-from panda_core.features.cache import TrunkActivations, cache_key, trunk_activations
+from panda_core.events import Computing, DataNoted, progress_at
+from panda_core.features.cache import TrunkActivations, cache_key, form_that_fits, trunk_activations
 from panda_core.methods.elastic import ElasticPenalty, fisher_diagonal
 from panda_core.methods.learner import AuxiliaryImages
 from panda_core.records import write_atomically
@@ -56,9 +56,12 @@ class Inputs:
 def set_up(plan: AdaptPlan) -> Computing[Inputs]:
     """Yield progress; return the inputs of a run."""
     train_rows, test_rows = yield from original_rows(plan.config.dataset, plan.task)
-    train = yield from _activations(plan, plan.task.train.subset(train_rows), "train")
+    form, told = _form(plan, len(train_rows) + len(test_rows))
+    if told is not None:
+        yield DataNoted(told=told)
+    train = yield from _activations(plan, plan.task.train.subset(train_rows), "train", form)
     train = dataclasses.replace(train, image_rows=train_rows[train.image_rows])
-    test = yield from _activations(plan, plan.task.test.subset(test_rows), "test")
+    test = yield from _activations(plan, plan.task.test.subset(test_rows), "test", form)
     test = dataclasses.replace(test, image_rows=test_rows[test.image_rows])
     reserved = np.isin(train.image_rows, plan.task.reserved)
     (own,) = np.nonzero(~reserved)
@@ -67,7 +70,7 @@ def set_up(plan: AdaptPlan) -> Computing[Inputs]:
     references = own if groups else np.setdiff1d(own, calibrating)
     check_enough(len(references))
     plan.network.tail.requires_grad_(plan.recipe.steps > 0)
-    penalty, source = yield from _penalty(plan, train)
+    penalty, source = yield from _penalty(plan, train, form)
     return Inputs(
         train=train,
         test=test,
@@ -78,24 +81,26 @@ def set_up(plan: AdaptPlan) -> Computing[Inputs]:
         turns=groups,
         penalty=penalty,
         fisher_source=source,
-        auxiliary=None if plan.recipe.auxiliary is None else (yield from _auxiliary(plan)),
+        auxiliary=None if plan.recipe.auxiliary is None else (yield from _auxiliary(plan, form)),
     )
 
 
-def _penalty(plan: AdaptPlan, train: TrunkActivations) -> Computing[tuple[ElasticPenalty | None, str | None]]:
+def _penalty(
+    plan: AdaptPlan, train: TrunkActivations, form: str
+) -> Computing[tuple[ElasticPenalty | None, str | None]]:
     """Return what holds the weights, and where their importance comes from, in words; None, None without a penalty."""
     initial = {name: value for name, value in plan.network.tail.named_parameters() if value.requires_grad}
     implicit = not find_backbone(str(plan.config.backbone)).follows_paper
     if plan.recipe.penalty == "l2":
         return ElasticPenalty(initial, None, strength=float(plan.option("l2_strength")), implicit=implicit), None
     if plan.recipe.penalty == "ewc":
-        importance, source = yield from _fisher(plan, train)
+        importance, source = yield from _fisher(plan, train, form)
         strength = float(plan.option("ewc_strength"))
         return ElasticPenalty(initial, importance, strength=strength, implicit=implicit), source
     return None, None
 
 
-def _auxiliary(plan: AdaptPlan) -> Computing[AuxiliaryImages]:
+def _auxiliary(plan: AdaptPlan, form: str) -> Computing[AuxiliaryImages]:
     """Return the activations of the auxiliary images that the recipe needs."""
     images: Images
     labels: np.ndarray | None = None
@@ -109,11 +114,22 @@ def _auxiliary(plan: AdaptPlan) -> Computing[AuxiliaryImages]:
         side = typical_side(plan.task.train)
         if plan.option("outlier_detail") == "match" and side < int(plan.config.image_size or 0):
             images = SmallerImages(images, side)
-    activations = yield from _activations(plan, images, str(plan.recipe.auxiliary))
+    activations = yield from _activations(plan, images, str(plan.recipe.auxiliary), form)
     return AuxiliaryImages(activations.values, None if labels is None else labels[activations.image_rows])
 
 
-def _activations(plan: AdaptPlan, images: Images, split: str) -> Computing[TrunkActivations]:
+def _form(plan: AdaptPlan, count: int) -> tuple[str, str | None]:
+    """Return what is kept of the `count` images of a run and of those that its penalty needs: see `form_that_fits`."""
+    return form_that_fits(
+        plan.network,
+        count + int(plan.config.set.get("fisher_images", 0)),
+        image_size=int(plan.config.image_size or 0),
+        dtype=str(plan.option("cache_dtype")),
+        device=plan.device,
+    )
+
+
+def _activations(plan: AdaptPlan, images: Images, split: str, form: str) -> Computing[TrunkActivations]:
     return trunk_activations(
         images,
         plan.network,
@@ -122,10 +138,11 @@ def _activations(plan: AdaptPlan, images: Images, split: str) -> Computing[Trunk
         dtype=str(plan.option("cache_dtype")),
         device=plan.device,
         cache_dir=cache_of(plan.config) if split in ("train", "test") else default_cache_dir(),
+        form=form,
     )
 
 
-def _fisher(plan: AdaptPlan, train: TrunkActivations) -> Computing[tuple[dict[str, Tensor], str]]:
+def _fisher(plan: AdaptPlan, train: TrunkActivations, form: str) -> Computing[tuple[dict[str, Tensor], str]]:
     """Return (Fisher diagonal by parameter name, its source in words), from the cache if it is there."""
     limit = int(plan.option("fisher_images"))
     rng = np.random.default_rng([plan.config.seed, 4])
@@ -135,7 +152,7 @@ def _fisher(plan: AdaptPlan, train: TrunkActivations) -> Computing[tuple[dict[st
     if labelled is not None:
         chosen = np.sort(rng.permutation(len(labelled.images))[:limit])
         images, labels = labelled.images.subset(chosen), labelled.labels[chosen]
-        activations = yield from _activations(plan, images, "fisher")
+        activations = yield from _activations(plan, images, "fisher", form)
         values, image_rows = activations.values, activations.image_rows
         labels = labels[image_rows]
         source = f"empirical Fisher of {len(values)} labelled ImageNet images ({labelled.where})"

@@ -5,6 +5,7 @@ It yields events and what is to be saved, and touches no file of the run; `panda
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from panda_core.runs.reading import RecordedRun
 
 STEPS_LOGGED = 200  # `Stepped` is thinned to about so many lines a run
+FLOAT32 = "float32"
+UNCHECKED = 50  # steps at most whose losses nobody has looked at
 Adapting = Generator[Event | Start | Snapshot | Final | None, None, None]
 
 
@@ -50,7 +53,7 @@ def adapt(plan: AdaptPlan, resumed: Resumed | None = None) -> Adapting:
     try:
         if resumed is None:
             if plan.recipe.steps:
-                yield from learner.pretrain(inputs.train.values[inputs.train_rows])
+                yield from learner.pretrain(inputs.train.values, inputs.train_rows)
             space, features = yield from Space.fit(plan, inputs, learner)
             adaptation = Adaptation(plan, inputs, space, learner, features=features)
             yield Start(inputs, space)
@@ -95,6 +98,7 @@ class Adaptation:
     ) -> None:
         self.plan, self.inputs, self.learner, self.features = plan, inputs, learner, features
         self.evaluation = Evaluation(plan, inputs, space, learner)
+        self.losses: list[Tensor] = []  # of the steps since they were last looked at, scalars
         self.history: list[Measured] = list(resumed.history) if resumed else []
         self.step, self.images_seen = (resumed.step, resumed.images_seen) if resumed else (0, 0)
         learner.begin(self._data(space), features.train if features else None)
@@ -126,8 +130,10 @@ class Adaptation:
                 yield from self._evaluate()
             if self.step >= steps or end_reason([row.event for row in self.history], self.plan.recipe.stop):
                 return
-            loss = self._train()
+            self._train()
             logged = self.step % max(1, steps // STEPS_LOGGED) == 0 or self.step == steps
+            if logged or self.step % every == 0 or len(self.losses) >= UNCHECKED:
+                loss = self._checked_loss()
             yield Stepped(step=self.step, images_seen=self.images_seen, loss=loss) if logged else None
 
     def end(self, began: float) -> Adapting:
@@ -166,13 +172,30 @@ class Adaptation:
         yield measured.event
         yield CheckpointSaved(step=self.step, path=step_file(CHECKPOINTS, self.step))
 
-    def _train(self) -> float:
-        """Make one step and return its loss."""
+    def _train(self) -> None:
+        """Make one step."""
         rows = batch_rows(self.inputs.train_rows, self.learner.config.batch_size, self.plan.config.seed, self.step)
         penalty, self.features = self.inputs.penalty, None
         loss = _train_step(self.plan, self.learner, penalty, self.parameters, self.optimiser, rows, self.step)
+        self.losses.append(loss)
         self.step, self.images_seen = self.step + 1, self.images_seen + len(rows)
-        return loss
+
+    def _checked_loss(self) -> float:
+        """Return the loss of the last step; `PandaError` where that of one since the last look is not finite.
+
+        Not at every step: to read a number, the processor waits until a GPU has made all steps before.
+        """
+        losses = torch.stack(self.losses).tolist()
+        first = self.step - len(losses)
+        self.losses.clear()
+        for step, loss in enumerate(losses, first + 1):
+            if not np.isfinite(loss):
+                rate = float(self.plan.config.lr or 0)
+                raise PandaError(
+                    f"The loss is not finite at step {step}: the learning rate of {rate:g} is likely too high. "
+                    f"Everything up to the last checkpoint is kept; start again with `--lr {rate / 10:g}`."
+                )
+        return float(losses[-1])
 
 
 def _trained(tail: torch.nn.Module, learner: Learner) -> dict[str, Tensor]:
@@ -190,44 +213,45 @@ def _train_step(
     optimiser: torch.optim.Optimizer,
     rows: np.ndarray,
     step: int,
-) -> float:
-    """Make one optimiser step and return the loss before it."""
+) -> Tensor:
+    """Make one optimiser step and return the loss before it, a scalar."""
     rate = float(plan.config.lr or 0)
     plan.network.tail.train(plan.network.statistics_move)
-    loss = learner.loss(rows, step)
+    with _computing_in(str(plan.config.set.get("precision", FLOAT32)), plan.device):  # older runs name none
+        loss = learner.loss(rows, step)
     plan.network.tail.eval()
     total = loss if penalty is None else loss + penalty(parameters)
-    value = total.item()
-    if not np.isfinite(value):
-        raise PandaError(
-            f"The loss is not finite at step {step + 1}: the learning rate of {rate:g} is likely too high. "
-            f"Everything up to the last checkpoint is kept; start again with `--lr {rate / 10:g}`."
-        )
     optimiser.zero_grad()
     apart = penalty is not None and penalty.implicit
     (loss if apart else total).backward()
-    shortened = _clip(plan, parameters)
+    norm = _clip(plan, parameters)
     for group in optimiser.param_groups:
         group["lr"] = rate * learner.rate(step)
     optimiser.step()
     if penalty is not None and apart:
         # By as much as the step would move along the penalty's gradient, were it shortened as the loss's: the balance
         # of the two is then the strength's alone. Momentum repeats a gradient 1 / (1 - m) times.
-        momentum = float(plan.config.set.get("momentum", 0.0))
+        momentum, longest = float(plan.config.set.get("momentum", 0.0)), float(plan.option("clip"))
+        shortened = 1.0 if norm is None else min(1.0, longest / max(norm.item(), longest))
         penalty.pull(parameters, rate * learner.rate(step) * shortened / (1 - momentum))
-    return value
+    return total.detach()
 
 
-def _clip(plan: AdaptPlan, parameters: dict[str, Tensor]) -> float:
-    """Shorten the gradient to the recipe's `clip`, if it has one; return by which factor, at most 1.
+def _computing_in(precision: str, device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Return a context in which networks compute in a number format; what must be exact stays in float32 by itself."""
+    if precision == FLOAT32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=getattr(torch, precision))
+
+
+def _clip(plan: AdaptPlan, parameters: dict[str, Tensor]) -> Tensor | None:
+    """Shorten the gradient to the recipe's `clip`, if it has one; return how long it was, a scalar.
 
     The released code clips the global L2 norm of the total loss's gradient; the paper gives the number alone.
     """
     if "clip" not in plan.recipe.options:
-        return 1.0
-    longest = float(plan.option("clip"))
-    norm = torch.nn.utils.clip_grad_norm_(list(parameters.values()), longest)
-    return min(1.0, longest / max(norm.item(), longest))
+        return None
+    return torch.nn.utils.clip_grad_norm_(list(parameters.values()), float(plan.option("clip")))
 
 
 def _state(plan: AdaptPlan, learner: Learner) -> dict[str, Tensor]:
