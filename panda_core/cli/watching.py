@@ -148,12 +148,14 @@ class _Lines:
 
     def __init__(self, path: Path | None, as_csv: bool) -> None:
         self.path, self.as_csv, self.count = path, as_csv, 0
+        self._has_header = False
 
     def append(self, row: dict[str, Any]) -> None:
         """Write a row as one line: after a kill it is whole, or not there."""
         if self.as_csv:
             line = csv_line([plain_cell(str(row[column])) if column == "path" else row[column] for column in COLUMNS])
-            self._put(line if self.count else csv_line(COLUMNS) + line)
+            self._put(line if self._has_header else csv_line(COLUMNS) + line)
+            self._has_header = True
         elif self.path is not None:
             append_line(self.path, row)
         else:
@@ -189,8 +191,9 @@ class _Lines:
         elif path.exists():
             with open(path, newline="", encoding="utf-8", errors="replace") as file:  # a torn end may be no text
                 whole = (line for line in file if line.endswith("\n"))
-                if (header := next(whole, csv_line(COLUMNS))) != csv_line(COLUMNS):
+                if (header := next(whole, "")) not in ("", csv_line(COLUMNS)):
                     raise UsageError(f"The columns are {header.strip()}.")
+                self._has_header = bool(header)
                 for cells in csv.reader(whole, strict=True):
                     row = dict(zip(COLUMNS, cells, strict=True))
                     yield {**row, "path": text_of_cell(row["path"])}
