@@ -48,7 +48,7 @@ class Backbone:
     cuts: the names at which it can be cut; the trunk ends with that stage, `cut` is the default.
     feature_norm, lr, follows_paper: the defaults that measure best for it, or, for networks like the paper's,
     the paper's own. image_size: the input side of its pretraining, or None to use the dataset's.
-    levels: the stages whose maps are compared patch by patch unless the user names others; empty: known once loaded.
+    levels: the stages whose maps are compared patch by patch unless the user names others; empty: it has no maps.
     pretrained: whether it knows other images; one that does not is trained from random numbers and has no maps.
     takes: whether it takes images of a side in pixels.
     """
