@@ -98,9 +98,9 @@ def test_shows_no_raw_values_and_one_word_for_one_thing(page: str, open_page: An
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_image_and_chart_has_a_description(page: str, open_page: Any, make_run: Any) -> None:
+def test_every_image_and_chart_has_a_description(page: str, open_page: Any, make_run: Any, make_maps: Any) -> None:
     """Guards those who cannot see a chart or an image."""
-    folder = make_run()
+    folder = make_maps() if page == "segment" else make_run()
     at = open_page(page, run=folder.run_id)
     assert [kind for kind, pages in PICTURES.items() if page in pages and not at.get(kind)] == []
     for chart in at.get("plotly_chart"):

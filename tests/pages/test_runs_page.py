@@ -205,7 +205,7 @@ def test_runs_on_uploads_are_listed_to_those_alone_who_know_one(
     assert "faces" not in stranger and "hands" not in stranger
     own = {"examine": "scores", "instrument": "scores", "segment": "maps", "runs": kind}.get(page)
     if own == kind:
-        by_run = [{"run": secret.run_id}] if page != "instrument" else []  # it shows that run, and lists none
+        by_run = [{"run": secret.run_id}] if page == "runs" else []  # others show that run, and list none
         for query in (*by_run, {"upload": token}):
             told = listed(open_page(page, **query))
             assert "my faces" in told and "more faces" in told and "hands" not in told, query
