@@ -46,7 +46,8 @@ class Cost:
     """What a cell costs. passes: None where its recipe is not counted in them.
 
     seconds: None where nothing says. how: where they come from, in words. done: it is computed already.
-    kept: bytes of its run folder. cache: bytes of activations that it wants in the cache.
+    kept: bytes of its run folder. cache: bytes of activations that it wants in the cache; where they do not fit, it
+    keeps images there instead.
     """
 
     passes: Passes | None
@@ -180,7 +181,7 @@ def missing_of(plan: Plan) -> dict[str, str]:
             missing[f"data set {config.dataset}"] = command + cell.problem
         elif cell.missing:
             missing[f"images beside the normal ones, of `{config.recipe}`"] = cell.problem
-        weights = _weights(str(config.backbone))
+        weights = None if config.set.get("weights") else _weights(str(config.backbone))
         if weights is not None:
             missing[f"weights of {config.backbone}"] = weights
         recipe = RECIPES.get(config.recipe)

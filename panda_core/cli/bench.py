@@ -134,7 +134,8 @@ def _print_needs(plan: Plan, costs: Mapping[str, Cost], missing: Mapping[str, st
     if most > cache_cap():
         print_text(
             f"The activations of the largest cell are {_gigabytes(most)}, more than the cache may hold "
-            f"({_gigabytes(cache_cap())}). Set PANDA_CACHE_GB={most / 1e9:.0f} where the disk has room."
+            f"({_gigabytes(cache_cap())}): such cells keep images there instead, and run the frozen part of the "
+            f"network anew for each batch. Set PANDA_CACHE_GB={most / 1e9:.0f} where the disk has room for it."
         )
     for what, how in missing.items():
         print_text(f"Missing: {what}. {how}")

@@ -48,7 +48,11 @@ def amplitude(residuals: Tensor) -> Tensor:
 def hypersphere_loss(constrained: Tensor, residuals: Tensor, abnormal: Tensor) -> Tensor:
     """Return ResAD's loss of constrained residuals (N, C), unconstrained ones (N, C) and labels (N,), bool.
 
-    Normals: the mean A, which draws them to the center. Abnormals: the squared distance to what they were before.
+    Normals: the mean A, which draws them to the center. Abnormals: the squared distance to what they were before,
+    summed over the channels, in units in which a whole normal residual has a mean square of 1. The released code takes
+    the mean over channels of residuals as they are. Here that mean, 80 to 192 times lighter, lost 2.9 points of AUROC
+    from monocrystalline to polycrystalline cells and gained 1.2 from cells to magnetic tiles (3 seeds, 128 px), so that
+    the sum stayed.
     """
     normal_part = _mean(amplitude(constrained[~abnormal]))
     return normal_part + _mean((constrained - residuals)[abnormal].square().sum(dim=1))

@@ -25,7 +25,8 @@ class Generaliser:
 GENERALISERS: dict[str, Generaliser] = {
     "resad": Generaliser(
         title="ResAD",
-        about="Learns how features differ from the nearest normal reference, and recognises that in new classes.",
+        about="Learns how features differ from the nearest normal reference, and recognises that in new classes. "
+        "Where it was measured, training adds less than a point of AUROC to the lengths of these differences.",
         source="Yao et al., NeurIPS 2024; ResAD++, arXiv 2509.23741",
         steps=100,
         batch_size=16,
