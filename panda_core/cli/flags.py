@@ -36,7 +36,7 @@ SEGMENT_HELP = {
         for field, about in HELP.items()
         if field not in ("steps", "lr", "eval_every", "scorer", "batch_size")
     },
-    "recipe": "patchcore, spade, anomalydino or subspace (default: patchcore)",
+    "recipe": "patchcore, spade, anomalydino or subspacead (default: patchcore)",
 }
 GENERALIZE_HELP = {
     **{field: about for field, about in HELP.items() if field not in ("eval_every", "scorer", "feature_norm")},

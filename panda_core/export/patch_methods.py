@@ -24,7 +24,7 @@ from panda_core.segmentation.maps import SMALLEST
 from panda_core.segmentation.method import PatchMethod
 from panda_core.segmentation.patchcore import PatchCore
 from panda_core.segmentation.spade import Spade
-from panda_core.segmentation.subspace import Subspace, residuals
+from panda_core.segmentation.subspacead import Subspace, residuals
 
 TOGETHER = 8  # rows of a bank of whose products the highest alone is kept; 4 take as long, 16 longer
 BLOCK = 1024  # patches of a bank at a time: the products of 784 patches of an image with them take 3 MB

@@ -214,11 +214,11 @@ SEGMENTERS: dict[str, Segmenter] = {
             "rotations": dataclasses.replace(_ROTATIONS, default=8),
         },
     ),
-    "subspace": Segmenter(
+    "subspacead": Segmenter(
         title="SubspaceAD",
         about="Every patch is scored by what the main directions of the normal patches leave over of it.",
         source="Lendering et al., CVPR 2026",
-        method="subspace",
+        method="subspacead",
         feature_norm="l2",
         unwhitened="finds the directions in which normal patches vary",
         options={key: option for key, option in _PATCHES.items() if key != "whiten_dims"}

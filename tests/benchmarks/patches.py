@@ -40,7 +40,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "patchcore": {},
     "spade": {"nearest_images": 5},
     "anomalydino": {"rotations": 1},
-    "subspace": {},
+    "subspacead": {},
 }
 SETTINGS = "AnomalyDINO without turned copies, SPADE with the five nearest images; all else by default."
 SETS = (("magnetic_tiles", None), ("synthetic:elpv", "mono"))

@@ -34,7 +34,7 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("patchcore", {"feature_norm": "whiten", "image_size": 40, "set": {"whiten_dims": 3, "rotations": 2}}),
     ("patchcore", {"set": {**ONE_PATCH, "reweight": 4, "bank_rows": 9}}),
     ("spade", {"feature_norm": "whiten", "set": {"nearest_images": 3}}),
-    ("subspace", {"feature_norm": "none", "set": {"variance": 0.5}}),
+    ("subspacead", {"feature_norm": "none", "set": {"variance": 0.5}}),
 ]
 
 

@@ -14,7 +14,7 @@ from panda_core.linalg import Moments
 from panda_core.segmentation.anomalydino import AnomalyDino
 from panda_core.segmentation.bank import SHOWN
 from panda_core.segmentation.maps import top_mean
-from panda_core.segmentation.subspace import Subspace
+from panda_core.segmentation.subspacead import Subspace
 
 Make, Finish = Callable[..., RunConfig], Callable[..., Any]
 
@@ -109,7 +109,7 @@ def test_an_image_scores_the_highest_hundredth_of_its_map(make: Callable[..., An
     assert np.allclose(top_mean(grids, 0.01), np.sort(grids.reshape(3, -1))[:, -4:].mean(axis=1))
 
 
-@pytest.mark.parametrize("recipe", ["anomalydino", "subspace"])
+@pytest.mark.parametrize("recipe", ["anomalydino", "subspacead"])
 @pytest.mark.parametrize("count", [1, 2, 4, 8])
 def test_few_images_are_enough(spot: Make, finish: Finish, recipe: str, count: int) -> None:
     """The one image that is compared with itself: a threshold of 0, and every photo defective."""
@@ -129,11 +129,11 @@ def test_patches_that_pass_by_give_what_all_at_once_would(
     """A fold whose own images are in the subspace that judges them; other folds, another unit, another order."""
     from panda_core.segmentation.calibration import fit_calibrated
 
-    folder, _ = finish(spot(recipe="subspace", train_limit=count, test_limit=4))
+    folder, _ = finish(spot(recipe="subspacead", train_limit=count, test_limit=4))
     run = load_run(folder.path)
     streamed, held_out = run.detector(), run.split.held_out
     task = run.images("train")
-    learner = model("subspace", "l2")
+    learner = model("subspacead", "l2")
     raw = learner.patches([task.load(row) for row in range(len(run.split.train))])
     whole = result_of(fit_calibrated(learner, raw, len(run.split.train)))
     assert whole.held_out.tolist() == held_out and whole.bank.tolist() == run.split.fitted
@@ -143,18 +143,18 @@ def test_patches_that_pass_by_give_what_all_at_once_would(
 
 def test_memory_does_not_grow_with_the_images(model: Callable[..., Any], images: Callable[..., Any]) -> None:
     """A refusal of many images by a method that keeps none, or one that never comes."""
-    learner = model("subspace", rotations=2)
+    learner = model("subspacead", rotations=2)
     few, many = (learner.bytes_for(images(1)[0], count) for count in (2, 2000))
     assert few == many > 0
 
 
 def test_what_does_not_fit_a_subspace_is_refused(spot: Make, finish: Finish) -> None:
     """Whitened patches, which vary equally everywhere; levels of unequal width whose mean does not exist."""
-    with pytest.raises(UsageError, match=r"`subspace`.*--feature-norm none"):
-        finish(spot(recipe="subspace", feature_norm="whiten"))
+    with pytest.raises(UsageError, match=r"`subspacead`.*--feature-norm none"):
+        finish(spot(recipe="subspacead", feature_norm="whiten"))
     with pytest.raises(UsageError, match=r"`merge=mean` needs levels of one width.*4, 8"):
-        finish(spot(recipe="subspace", set={"merge": "mean"}))
-    folder, _ = finish(spot(recipe="subspace", set={"merge": "mean", "levels": "last"}))
+        finish(spot(recipe="subspacead", set={"merge": "mean"}))
+    folder, _ = finish(spot(recipe="subspacead", set={"merge": "mean", "levels": "last"}))
     assert load_run(folder.path).final().scores.shape == (20,)
 
 

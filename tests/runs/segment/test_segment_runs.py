@@ -66,8 +66,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"recipe": "spade", "feature_norm": "l2", "set": {"nearest_images": 4}},
     {"feature_norm": "whiten", "set": {"whiten_dims": 3}},
     {"recipe": "anomalydino", "set": {"bank_rows": 50, "rotations": 2}},
-    {"recipe": "subspace", "train_limit": 60, "set": {"variance": 0.9}},
-    {"recipe": "subspace", "feature_norm": "l2", "set": {"merge": "concat", "rotations": 2}},
+    {"recipe": "subspacead", "train_limit": 60, "set": {"variance": 0.9}},
+    {"recipe": "subspacead", "feature_norm": "l2", "set": {"merge": "concat", "rotations": 2}},
 ]
 
 
