@@ -135,10 +135,10 @@ class Region(NamedTuple):
 
     def scaled(self, across: float, down: float) -> Region:
         """Return the region in a picture that is so many times as wide and as high, in whole pixels, at least one."""
-        sides = (max(1, round(self.width * across)), max(1, round(self.height * down)))
-        return Region(
-            round(self.left * across), round(self.top * down), *sides, max(1, round(self.area * across * down))
-        )
+        left, right = round(self.left * across), round((self.left + self.width) * across)
+        top, bottom = round(self.top * down), round((self.top + self.height) * down)
+        area = round(self.area * across * down)
+        return Region(left, top, max(1, right - left), max(1, bottom - top), max(1, area))
 
 
 def regions(values: np.ndarray, level: float) -> list[Region]:

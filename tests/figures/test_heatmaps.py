@@ -13,6 +13,7 @@ from PIL import Image
 
 from panda_core.figures import MapsAt, followed_figure, legend_figure, map_film, picture_figure
 from panda_core.figures.heatmaps import (
+    Region,
     Scale,
     boxed,
     coloured,
@@ -117,6 +118,19 @@ def test_regions_are_connected_and_sorted() -> None:
     values[0:2, 0:2] = values[2:6, 2:6] = values[8:, 8:] = 1
     assert regions(values, 0.5) == [(0, 0, 6, 6, 20), (8, 8, 2, 2, 4)]
     assert regions(values, 1.0) == []
+
+
+def test_a_region_in_a_larger_picture_stays_within_it() -> None:
+    """A box that reaches beyond the rim of the photo, or one of no pixel."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        side, height, width = (int(value) for value in rng.integers(1, 300, 3))
+        left, top = (int(value) for value in rng.integers(0, side, 2))
+        region = Region(left, top, int(rng.integers(1, side - left + 1)), int(rng.integers(1, side - top + 1)), 1)
+        found = region.scaled(width / side, height / side)
+        assert found.width >= 1 and found.height >= 1 and found.area >= 1
+        if region.width * width >= side and region.height * height >= side:
+            assert found.left + found.width <= width and found.top + found.height <= height
 
 
 def test_truth_of_another_size() -> None:
