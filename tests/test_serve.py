@@ -24,6 +24,7 @@ from PIL import Image
 
 from panda_core import RunConfig, load_run, serve
 from panda_core.cli import main, serving
+from panda_core.datasets.io.decoding import BYTE_CEILING
 from panda_core.runs.detector import PandaDetector
 from panda_core.runs.score import score_files
 
@@ -140,7 +141,7 @@ def test_what_is_refused_is_refused_in_a_sentence(port: int) -> None:
         (415, "must be an image file", image, {"kind": "application/x-www-form-urlencoded"}),
         (415, "must be an image file", image, {"kind": "multipart/form-data; boundary=x"}),
         (415, "content encoding `gzip`", zlib.compress(image), {"Content_Encoding": "gzip"}),
-        (413, "at most 100 MB", image, {"Content_Length": "100000001"}),
+        (413, f"at most {BYTE_CEILING // 1_000_000} MB", image, {"Content_Length": str(BYTE_CEILING + 1)}),
         (400, "`map` must be 0 or 1", image, {"path": "/score?map=yes"}),
         (400, "`threshold` is no parameter", image, {"path": "/score?threshold=0"}),
         (405, "POST /score", None, {}),
