@@ -35,7 +35,6 @@ RESULTS = Path(__file__).parent / "results.json"
 DATA = Path(os.environ.get("PANDA_DATA") or "nowhere")
 CIFAR = DATA / "cifar10_images"
 IMAGENET = DATA / "imagenet_sample"
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PAIRS = 3  # side-by-side repetitions of a speed ratio
 
 Row = dict[str, str]  # cells by the name of their column; under "note" alone, what is said of the rows after it
@@ -186,39 +185,6 @@ def memory() -> Iterator[Row]:
     yield row("peak memory of an adaptation", f"{peak:.2f} GB", "1.5 GB or less", how)
 
 
-def cifar() -> Iterator[Row]:
-    """AUROC on CIFAR-10 from the class folders: frozen on all images, early stopping on 1,000 a class."""
-    with tempfile.TemporaryDirectory() as folder:
-        finals: dict[str, list[dict[str, float]]] = {"frozen": [], "panda-early": []}
-        for name in CLASSES:
-            for recipe, limit in (("frozen", None), ("panda-early", 1000)):
-                config = RunConfig(
-                    dataset="cifar10", normal_class=name, recipe=recipe, train_limit=limit, runs_dir=folder
-                )
-                if recipe != "frozen":
-                    config = config.replace(eval_every=10_000)
-                finals[recipe] += [event.metrics for event in run(config) if isinstance(event, RunFinished)]
-                print(name, recipe, {key: finals[recipe][-1][key] for key in ("unadapted_auroc", "auroc")}, flush=True)
-    frozen = [100 * metrics["auroc"] for metrics in finals["frozen"]]
-    before = [100 * metrics["unadapted_auroc"] for metrics in finals["panda-early"]]
-    after = [100 * metrics["auroc"] for metrics in finals["panda-early"]]
-    per_class = ", ".join(f"{name} {value:.1f}" for name, value in zip(CLASSES, frozen, strict=True))
-    yield row(
-        "CIFAR-10, frozen, defaults, full train, mean AUROC of 10 classes",
-        f"{statistics.mean(frozen):.2f}",
-        "91.0 or better (paper, ResNet-152 at 224 px: 92.5)",
-        f"class folders, 5,000 test images, 128 px, seed 0: {per_class}",
-    )
-    gains = ", ".join(f"{name} {b - a:+.1f}" for name, a, b in zip(CLASSES, before, after, strict=True))
-    yield row(
-        "CIFAR-10, panda-early, defaults, 1,000 train images a class",
-        f"{statistics.mean(after):.2f} against {statistics.mean(before):.2f} frozen "
-        f"({statistics.mean(after) - statistics.mean(before):+.2f})",
-        "better than frozen on the mean",
-        f"as above, the default number of steps; by class: {gains}",
-    )
-
-
 def cache() -> Iterator[Row]:
     """float16 against float32 in the trunk cache: AUROC, size and time of an evaluation."""
     values: dict[str, tuple[float, float, float]] = {}
@@ -261,9 +227,7 @@ SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "memory": (memory, CIFAR),
     "space": (_rows_of("space", "space"), None),
     "sizes": (_rows_of("sizes", "space"), None),
-    "cifar": (cifar, CIFAR),
     "recipes": (_rows_of("recipes", "recipes"), IMAGENET),
-    "outliers": (_rows_of("outliers", "recipes"), IMAGENET),
     "adapting": (_rows_of("adapting", "adapting"), None),
     "elastic": (_rows_of("elastic", "elastic"), CIFAR),
     "collapse-alarm": (_rows_of("alarm", "alarm"), CIFAR),
