@@ -73,7 +73,8 @@ class Nearest(nn.Module):
 
     def forward(self, queries: Tensor) -> Tensor:
         best, count = [], BLOCK // TOGETHER
-        for block, offsets in zip(self.rows.split(count, dim=1), self.offsets.split(count, dim=1), strict=True):
+        for start in range(0, self.rows.shape[1], count):
+            block, offsets = (part[:, start : start + count] for part in (self.rows, self.offsets))
             products = torch.addmm(-offsets.flatten(), queries, block.flatten(0, 1).T)  # (M, 8 b)
             best.append(products.reshape(-1, TOGETHER, block.shape[1]).amax(dim=1))
         return torch.cat(best, dim=1).topk(1, dim=1).indices[:, 0]
@@ -238,8 +239,9 @@ class _Stored(nn.Module):
 
     def forward(self, patches: Tensor, retrieved: Tensor) -> Tensor:
         moved, count = patches.flatten(1, 2) - self.center, self.patches.shape[1]  # (B, P, D)
-        steps, best = retrieved.split(self.together, dim=1), []
-        for rows in steps:  # (B, m)
+        starts, best = range(0, retrieved.shape[1], self.together), []
+        steps = [retrieved[:, start : start + self.together] for start in starts]  # (B, m) of each
+        for rows in steps:
             products = moved @ self.patches[rows].flatten(1, 2).transpose(1, 2) - self.offsets[rows].flatten(1)[:, None]
             best.append(products.reshape(-1, count, rows.shape[1], count).amax(dim=2))  # (B, P, P)
         place = torch.stack(best).amax(dim=0).topk(1, dim=2).indices  # (B, P, 1)

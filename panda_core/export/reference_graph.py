@@ -30,7 +30,9 @@ class HighestCosine(nn.Module):
         self.register_buffer("directions", F.normalize(pool, dim=1))
 
     def forward(self, rows: Tensor) -> Tensor:
-        best = [(F.normalize(rows, dim=1) @ block.T).max(dim=1) for block in self.directions.split(BLOCK)]
+        starts = range(0, self.directions.shape[0], BLOCK)
+        blocks = [self.directions[start : start + BLOCK] for start in starts]
+        best = [(F.normalize(rows, dim=1) @ block.T).max(dim=1) for block in blocks]
         cosines = torch.stack([found.values for found in best], dim=1)  # (M, blocks)
         places = torch.stack([found.indices + number * BLOCK for number, found in enumerate(best)], dim=1)
         return self.pool[places.gather(1, cosines.argmax(dim=1, keepdim=True))[:, 0]]

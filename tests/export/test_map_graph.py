@@ -67,7 +67,7 @@ def test_onnx_gives_scores_and_maps_at_any_batch(
     spot: Spot, tiny: Spot, finish: Finish, tmp_path: Path, recipe: str
 ) -> None:
     """A graph that knows one number of images, or in which an image's map depends on those beside it."""
-    few_shot = {"seen": "4@digits,5@digits", "seen_limit": 8, "blocks": 1, "position_width": 8}
+    few_shot = {"seen": "4@digits,5@digits", "seen_limit": 8, "blocks": 1, "position_width": 8, "levels": "last"}
     config = (
         spot(recipe=recipe) if recipe in SEGMENTERS else tiny(recipe=recipe, eval_every=None, steps=2, set=few_shot)
     )
