@@ -31,7 +31,7 @@ def main() -> None:
     charts = []
     for title, draw in zip(TITLES, (distances_figure, ratios_figure, auroc_figure), strict=True):
         figure = draw(curve).update_layout(width=400, height=310, paper_bgcolor="white", plot_bgcolor="white")
-        figure.update_layout(title={"text": title, "font": {"size": 15}, "y": 0.98}, margin={"t": 78})
+        figure.update_layout(title={"text": title, "font": {"size": 15}, "y": 0.98}, margin={"t": 40})
         charts.append(figure.to_html(full_html=False, include_plotlyjs=not charts, config={"displayModeBar": False}))
     page = f'<body style="margin:0;background:white;display:flex;width:1200px">{"".join(charts)}</body>'
     target = ROOT / "assets" / "screenshots" / "collapse.png"
