@@ -129,14 +129,14 @@ SMALL = """() => {
 }"""
 
 
-@pytest.mark.parametrize("address", ["?", "examine?run=ses-digits-9&"], ids=["film", "chart"])
+@pytest.mark.parametrize("address", ["?", "examine?run=ses-digits-9&", "elastic?"], ids=["film", "chart", "names"])
 def test_large_type_can_be_read_from_the_back_of_a_room(address: str, shared_server: Any, visit: Any) -> None:
     """Guards a projector: type that grows while charts, and what a component draws, stay as small as they were."""
     seen = visit(reduced_motion="reduce")
     seen.page.set_viewport_size({"width": 1920, "height": 1080})
     seen.page.goto(f"{shared_server.url}/{address}large=yes")
     seen.settle()
-    if "examine" in address:
+    if address != "?":
         seen.page.locator(".js-plotly-plot text").first.wait_for(timeout=60_000)
     assert seen.page.evaluate(SMALL) == []
     seen.check()
