@@ -20,6 +20,7 @@ from panda_core.config import RunConfig
 from panda_core.datasets import DATASETS
 from panda_core.datasets.sets.imagenet import missing_imagenet
 from panda_core.errors import UsageError
+from panda_core.features.cache import cache_cap
 from panda_core.methods.options import OWN
 from panda_core.methods.table import RECIPES, Recipe
 from panda_core.torchvision_operators import load_timm
@@ -93,6 +94,8 @@ def _cost(cell: Cell, took: float | None, alike: list[float]) -> Cost:
         return Cost(None, took, "finished" if took else "", took is not None, None, None)
     passes = passes_of(config, *counts)
     kept, cache = _bytes(config, *counts)
+    if passes is not None and cache > cache_cap():  # images are kept, and their activations computed at every look
+        passes = dataclasses.replace(passes, trunk=passes.trunk + passes.forward + passes.training)
     if took is not None:
         return Cost(passes, took, "finished", True, kept, cache)
     if alike:

@@ -48,3 +48,16 @@ def test_finished_cells_tell_how_long_the_others_take(make_plan: Any) -> None:
     assert costs[first.id].done and costs[first.id].seconds == 1.0
     assert not costs[second.id].done and costs[second.id].seconds == 1.0
     assert "finished cells like it" in costs[second.id].how
+
+
+def test_a_cell_too_large_for_the_cache_runs_the_trunk_at_every_look(
+    make_plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A forecast for a network whose activations fit, of one whose do not."""
+    plan, folder = make_plan(classes=["3"])
+    (cell,) = plan.cells
+    fits = costs_of(plan, folder)[cell].passes
+    monkeypatch.setenv("PANDA_CACHE_GB", "0.000001")
+    anew = costs_of(plan, folder)[cell].passes
+    assert fits is not None and anew is not None
+    assert anew == Passes(fits.trunk + fits.forward + fits.training, fits.forward, fits.training)
