@@ -126,8 +126,15 @@ def _print_needs(plan: Plan, costs: Mapping[str, Cost], missing: Mapping[str, st
     """Print sums, where the times come from, and what has to be fetched."""
     seconds, kept = total(costs)
     unknown = sum(cost.seconds is None for cost in costs.values())
-    also = f", and {unknown} cells whose time nobody knows yet" if unknown else ""
-    print_text(f"All cells, one after the other: {_duration(seconds)}{also}; they keep {_gigabytes(kept)}.")
+    known = [_duration(seconds)] if unknown < len(costs) else []
+    known += [f"{unknown} cells whose time nobody knows yet"] if unknown else []
+    print_text(f"All cells, one after the other: {', and '.join(known)}; they keep {_gigabytes(kept)}.")
+    left = [cost.passes for cost in costs.values() if cost.passes is not None and not cost.done]
+    print_text(
+        f"They send {sum(one.trunk for one in left):,} images through frozen parts, and "
+        f"{sum(one.forward for one in left):,} forward and {sum(one.training for one in left):,} forward and backward "
+        "through the rest."
+    )
     for how, cost in {cost.how: cost for cost in costs.values() if cost.how and not cost.done}.items():
         print_text(f"{'No time' if cost.seconds is None else 'Times'} {how}.")
     most = max((cost.cache or 0 for cost in costs.values()), default=0)
