@@ -85,7 +85,7 @@ def _told(view: MapView, style: MapStyle, value: float) -> str:
         measured = f"is **{value:.2f}** times as unusual as held-out normal patches of the seen classes are on average."
     nearest = " Beside it are the normal patches nearest to it."
     if not view.maps.distances:
-        nearest = " Which normal patches are nearest to it was not kept with this run."
+        nearest = " There are no nearest patches to show: its method compares with none, or its run kept none."
     return f"This patch {measured}{judged}{nearest}"
 
 
