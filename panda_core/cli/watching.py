@@ -102,7 +102,7 @@ class _Watcher:
         """Write the map of an image, then its line: a line proves its map."""
         stem, values = "", map_of(self.detector, scored)
         if self.maps is not None and values is not None and scored.image is not None:
-            stem = f"{self.lines.count:06d}"
+            stem = str(self.lines.count).zfill(6)
             write_map(self.maps / stem, scored.image, values, self.scale)
         warning = self.drift.add(scored.verdict == ANOMALOUS) if scored.verdict in JUDGED else ""
         row = {

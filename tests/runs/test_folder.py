@@ -211,7 +211,8 @@ def test_the_files_of_a_run_are_spelled_in_one_place() -> None:
 
 def test_only_what_drives_a_computation_knows_of_stopping() -> None:
     """A question that is handed through every function again, and forgotten in one."""
-    drivers = {"runs/run.py", "bench/running.py", "cli/running.py", "cli/bench.py", "worker.py"}
+    drivers = {"runs/run.py", "runs/watch.py", "runs/corrected.py", "bench/running.py", "worker.py"}
+    drivers |= {f"cli/{name}.py" for name in ("running", "bench", "watching", "correcting")}
     assert {path for path, text in sources() if "should_stop" in text} == drivers
 
 
