@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ def side_by_side(networks: Sequence[Network]) -> Network:
         preprocessing=first.preprocessing,
         cut=first.cut,
         weights_sha256=hashlib.sha256("".join(network.weights_sha256 for network in networks).encode()).hexdigest(),
-        stage_maps=lambda x, stages: _joined_maps(networks, x, stages),
+        stage_maps=partial(_joined_maps, networks),  # no closure: those can be neither pickled nor copied deeply
         stages=first.stages,
         levels=first.levels,
     )

@@ -55,9 +55,9 @@ def pinned(text: str) -> str:
 def read_into(network: nn.Module, text: str, classifier: str | Sequence[str]) -> tuple[bool, str]:
     """Load the file of "PATH#sha256=HEX" into `network`; return (whether the classifier's were in it, what to tell).
 
-    Every tensor of the network must be there by name, of its shape, of real numbers all finite, and no other. Only the
-    classifier (the name, or names, of its module) may be missing or of other classes; it is left out then. Half and
-    double precision is converted to float32, which is told. `UsageError` for anything else.
+    Every tensor of the network must be there by name, of its shape, of real numbers all finite in float32, and no
+    other. Only the classifier (the name, or names, of its module) may be missing or of other classes; it is left out
+    then. Half and double precision is converted to float32, which is told. `UsageError` for anything else.
     """
     path = pinned(text).partition(MARK)[0]
     given = _read(Path(path))
@@ -117,5 +117,5 @@ def _check_values(path: str, given: Mapping[str, Tensor], wanted: Mapping[str, T
                 f"`{name}` in `{path}` is {str(value.dtype).removeprefix('torch.')}, which is no number of a network "
                 "here: float32, float16, bfloat16 and float64 are. Convert it first."
             )
-        if value.is_floating_point() and not bool(value.isfinite().all()):
+        if not bool(value.to(wanted[name].dtype).isfinite().all()):  # float64 reaches further than float32
             raise UsageError(f"`{name}` in `{path}` is not finite everywhere. Get the file anew.")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 
@@ -41,6 +44,19 @@ def test_maps_are_those_of_each() -> None:
         got, each = joint.stage_maps(X, stages), [part.stage_maps(X, stages) for part in parts]
     for place, found in enumerate(got):
         assert torch.equal(found, torch.cat([maps[place] for maps in each], dim=1))
+
+
+def test_copies_are_whole_and_their_own() -> None:
+    """A detector that cannot be pickled, or a copy whose maps are those of the network that it was copied from."""
+    joint = find_backbone("efficientnet_lite_all").load("blocks.4")
+    for copied in (pickle.loads(pickle.dumps(joint)), copy.deepcopy(joint)):
+        with torch.no_grad():
+            before = joint.stage_maps(X, ["blocks.6"])[0]
+            assert torch.equal(copied.stage_maps(X, ["blocks.6"])[0], before)
+            for value in copied.tail.parameters():
+                value.zero_()
+            assert not torch.equal(copied.stage_maps(X, ["blocks.6"])[0], before)
+            assert torch.equal(joint.stage_maps(X, ["blocks.6"])[0], before)
 
 
 def test_they_take_no_file_of_weights() -> None:

@@ -127,6 +127,9 @@ def damaged(kind: str, tensors: dict[str, torch.Tensor], file: Path) -> Path:
     if kind in ("nan", "inf"):
         given["conv_stem.weight"] = given["conv_stem.weight"].clone()
         given["conv_stem.weight"][0, 0, 0, 0] = float(kind)
+    if kind == "too large":
+        given["conv_stem.weight"] = given["conv_stem.weight"].double()
+        given["conv_stem.weight"][0, 0, 0, 0] = 1e300  # infinite in float32, which computes
     if kind == "int8":
         given["conv_stem.weight"] = given["conv_stem.weight"].to(torch.int8)
     if kind == "other":
@@ -150,6 +153,7 @@ def damaged(kind: str, tensors: dict[str, torch.Tensor], file: Path) -> Path:
         ("other", "another network: it lacks `blocks.0.0.bn1.bias` and "),
         ("nan", "`conv_stem.weight` in"),
         ("inf", "is not finite everywhere. Get the file anew."),
+        ("too large", "is not finite everywhere. Get the file anew."),
         ("int8", "is int8, which is no number of a network here"),
         ("truncated", "is no whole safetensors file"),
         ("pickle", "is no whole safetensors file"),
