@@ -119,3 +119,5 @@ def _check_values(path: str, given: Mapping[str, Tensor], wanted: Mapping[str, T
             )
         if not bool(value.to(wanted[name].dtype).isfinite().all()):  # float64 reaches further than float32
             raise UsageError(f"`{name}` in `{path}` is not finite everywhere. Get the file anew.")
+        if name.endswith("running_var") and bool((value < 0).any()):  # its root is NaN, and so are all scores
+            raise UsageError(f"`{name}` in `{path}` is a variance that is negative somewhere. Get the file anew.")

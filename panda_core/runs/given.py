@@ -35,8 +35,7 @@ def listed_images(images: Any) -> GivenImages:
     image, however it is given, is no list of images: its rows would be taken for images.
     """
     if isinstance(images, (str, bytes, os.PathLike, Image.Image)):
-        kind = "the path of one" if isinstance(images, (str, os.PathLike)) else "one image"
-        raise UsageError(f"`images` must be {_ACCEPTED}; got {kind}. Pass `[image]`.")
+        raise UsageError(f"`images` must be {_ACCEPTED}; got {_told_of_one(images)}")
     if isinstance(images, np.ndarray):
         return _of_array(images)
     table = isinstance(images, dict) or hasattr(images, "columns")
@@ -45,6 +44,18 @@ def listed_images(images: Any) -> GivenImages:
     if hasattr(images, "iloc"):  # a pandas series: `series[3]` is what is labelled 3, wherever it stands
         return list(images)
     return images
+
+
+def _told_of_one(image: Any) -> str:
+    """Return what one image or path is, that was given for a list, and what to do."""
+    if not isinstance(image, (str, os.PathLike)):
+        return "one image. Pass `[image]`."
+    # Unlike pathlib, these raise for no name that is too long, and take no empty one for the current folder.
+    if os.path.isdir(image):  # noqa: PTH112
+        return f"the folder `{image!s}`, which `fit` alone takes. Pass the paths of its images."
+    if not os.path.exists(image):  # noqa: PTH110
+        return f"`{image!s}`, where there is no file and no folder. Check the path."
+    return "the path of one. Pass `[image]`."
 
 
 def _of_array(images: np.ndarray) -> GivenImages:

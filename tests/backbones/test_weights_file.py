@@ -130,6 +130,8 @@ def damaged(kind: str, tensors: dict[str, torch.Tensor], file: Path) -> Path:
     if kind == "too large":
         given["conv_stem.weight"] = given["conv_stem.weight"].double()
         given["conv_stem.weight"][0, 0, 0, 0] = 1e300  # infinite in float32, which computes
+    if kind == "negative":
+        given["bn1.running_var"] = -given["bn1.running_var"]
     if kind == "int8":
         given["conv_stem.weight"] = given["conv_stem.weight"].to(torch.int8)
     if kind == "other":
@@ -154,6 +156,7 @@ def damaged(kind: str, tensors: dict[str, torch.Tensor], file: Path) -> Path:
         ("nan", "`conv_stem.weight` in"),
         ("inf", "is not finite everywhere. Get the file anew."),
         ("too large", "is not finite everywhere. Get the file anew."),
+        ("negative", "is a variance that is negative somewhere."),
         ("int8", "is int8, which is no number of a network here"),
         ("truncated", "is no whole safetensors file"),
         ("pickle", "is no whole safetensors file"),
