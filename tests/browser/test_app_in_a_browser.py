@@ -162,7 +162,7 @@ def test_all_lessons_can_be_finished_with_a_mouse(shared_server: Any, visit: Any
 
 def collapse_the_toy(page: Any) -> None:
     """Pull until nobody can find the odd point: first it must stand out more than at the start. Then drag it away."""
-    toy = page.locator(".toy")
+    toy = page.locator(".toy[data-ratio]")  # it is there before it has drawn
     toy.wait_for(timeout=60_000)
     ratios = [float(toy.get_attribute("data-ratio"))]
     for _ in range(14):
