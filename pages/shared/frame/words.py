@@ -18,6 +18,10 @@ WORDS: dict[str, str] = {
         "How far an image lies from normal ones. Higher is more anomalous. On the pages 1 is what a typical held-out "
         "normal image scores."
     ),
+    "AnomalyDINO": (
+        "Compares the patches of one deep level with those of normal images, and of turned copies of these. A few "
+        "images are enough."
+    ),
     "AUROC": TERMS["auroc"],
     "Center": "The mean of the features of the training images in the unadapted network. It stays where it is.",
     "Collapse": (
@@ -46,6 +50,9 @@ WORDS: dict[str, str] = {
     ),
     "Normal class": TERMS["class"],
     "Patch": "A small square of an image. Maps compare patches, each with those of normal images.",
+    "PatchCore": (
+        "Remembers normal patches, as few as cover the others. A patch scores its distance to the nearest of them."
+    ),
     "Recipe": TERMS["recipe"],
     "Run": "One computation with its settings, measurements and results. It has a page of its own.",
     "Sample-wise stopping (SES)": (
@@ -53,6 +60,9 @@ WORDS: dict[str, str] = {
     ),
     "Spread": "The mean squared distance of the training images to the center: the loss of adapting.",
     "Step": "One change of the weights, after a look at one batch of normal images. Step 0 is the unadapted network.",
+    "SubspaceAD": (
+        "Remembers no patch, only the directions in which normal ones vary. A patch scores what lies outside of them."
+    ),
     "Threshold": (
         "The score above which an image is rejected. Held-out normal images set it, for the share of false alarms "
         "that you allow."
