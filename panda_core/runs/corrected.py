@@ -11,6 +11,7 @@ What was rejected measures, and is never learned from. The last correction that 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import shutil
@@ -20,11 +21,12 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from panda_core.datasets import IMAGE_SUFFIXES, decode_image
+from panda_core.datasets import IMAGE_SUFFIXES, OneClassTask, decode_image
+from panda_core.datasets.copies import fingerprint
 from panda_core.datasets.io.listing import shown_name
 from panda_core.datasets.own.corrected import ACCEPTED, REJECTED, note_corrected
 from panda_core.datasets.own.folder import PREFIX
-from panda_core.errors import BrokenRun, UsageError
+from panda_core.errors import BrokenRun, UnreadableImage, UsageError
 from panda_core.events import Event, RunFinished, RunStarted
 from panda_core.records import append_line, cannot_write, read_lines
 from panda_core.runs.data import check_unchanged
@@ -87,10 +89,9 @@ def correct_run(
     Refused for runs on anything but a folder of one's own, and where its images have changed. A file that cannot be
     decoded raises `UnreadableImage`. Whatever is refused, fails or is stopped, nothing has changed.
     """
-    _check_correctable(folder)
+    task = _correctable(folder)
     levels = levels_of_config(folder.config())
-    for file in files:
-        decode_image(file, str(file), levels)
+    given_pixels = {fingerprint(decode_image(file, str(file), levels)).digest for file in files}
     try:
         lock = folder.lock().acquire(timeout=0)
     except Timeout as error:
@@ -101,7 +102,7 @@ def correct_run(
         number = 1 + max((int(path.name) for path in (folder.path / FOLDER).glob("[0-9]*")), default=0)
         place = folder.path / FOLDER / f"{number:04d}"
         kind = ACCEPTED if accept else REJECTED
-        _write_images(folder, place / IMAGES, before, files, kind)
+        _write_images(folder, place / IMAGES, before, files, kind, _copies(task, given_pixels))
         run_id, finished = "", False
         config = folder.config()
         config = config.replace(dataset=f"{PREFIX}{place / IMAGES}", runs_dir=str(place))
@@ -125,8 +126,8 @@ def undo(folder: RunFolder) -> Correction:
     return corrections[-1]
 
 
-def _check_correctable(folder: RunFolder) -> None:
-    """Raise `UsageError` or `BrokenRun` for a run that cannot be learned again with corrections."""
+def _correctable(folder: RunFolder) -> OneClassTask:
+    """Return the images of a run; `UsageError` or `BrokenRun` where it cannot be learned again with corrections."""
     config = folder.config()
     if not config.dataset.startswith(PREFIX):
         raise UsageError(
@@ -142,7 +143,20 @@ def _check_correctable(folder: RunFolder) -> None:
         )
     if folder.state().state != "finished":
         raise UsageError(f"Run `{folder.run_id}` is not finished. `python -m panda_core resume` continues it.")
-    check_unchanged(folder.run_id, folder.split(), open_task(config))
+    task = open_task(config)
+    check_unchanged(folder.run_id, folder.split(), task)
+    return task
+
+
+def _copies(task: OneClassTask, pixels: set[bytes]) -> list[str]:
+    """Return the hex digests of the files of a task's images that show one of these pixels, by `fingerprint`."""
+    found = []
+    for images in (task.train, task.test):
+        for row in range(len(images)):
+            with contextlib.suppress(UnreadableImage):  # named where the split is read
+                if fingerprint(images.load(row)).digest in pixels:
+                    found.append(images.digest(row).hex())
+    return found
 
 
 def _remove_unfinished(folder: RunFolder) -> None:
@@ -154,15 +168,23 @@ def _remove_unfinished(folder: RunFolder) -> None:
 
 
 def _write_images(
-    folder: RunFolder, images: Path, before: Sequence[Correction], files: Sequence[Path], kind: str
+    folder: RunFolder,
+    images: Path,
+    before: Sequence[Correction],
+    files: Sequence[Path],
+    kind: str,
+    copies: Sequence[str],
 ) -> None:
-    """Fill a folder with the corrections in force and further ones; what is said last of an image counts."""
+    """Fill a folder with the corrections in force and further ones; what is said last of an image counts.
+
+    copies: see `note_corrected`.
+    """
     try:
         if before:
             shutil.copytree((folder.path / before[-1].run).parent / IMAGES, images)
         for name in (ACCEPTED, REJECTED):
             (images / name).mkdir(parents=True, exist_ok=True)
-        note_corrected(images, folder.config().dataset.removeprefix(PREFIX))
+        note_corrected(images, folder.config().dataset.removeprefix(PREFIX), copies)
         for file in files:
             digest, name = _stored_name(file)
             for earlier in images.glob(f"*/{digest}*"):

@@ -118,6 +118,21 @@ def test_the_last_word_on_an_image_counts(learn: Callable[..., RunFolder], parts
     assert len(anomalous) == 2 and sum(name.startswith("accepted/") for name in train) == 2
 
 
+def test_a_copy_saved_anew_is_the_same_image(learn: Callable[..., RunFolder], parts: Path, tmp_path: Path) -> None:
+    """A bad image that is rejected, and is still learned from, since it was handed over in another format."""
+    folder = learn()
+    anew = tmp_path / "anew.bmp"
+    Image.open(parts / "good" / "03.png").save(anew)
+    correct(folder, anew, accept=False)
+    train, anomalous = kinds(folder)
+    assert "good/03.png" not in train and len(anomalous) == 4
+    correct(folder, picture(tmp_path / "further.png", 70, 150))
+    assert "good/03.png" not in kinds(folder)[0]
+    undo(folder)
+    undo(folder)
+    assert "good/03.png" in kinds(folder)[0]
+
+
 def test_a_correction_is_taken_back(learn: Callable[..., RunFolder], tmp_path: Path) -> None:
     """An undo that leaves something of the correction, or that takes back more than the last one."""
     folder = learn()

@@ -1,17 +1,18 @@
 """A folder of one's own with corrections: images that are normal after all, and images that are bad after all.
 
-    corrections.json      {"folder": the folder that is corrected}
+    corrections.json      {"folder": the folder that is corrected, "copies": digests of files in it}
     accepted/  rejected/  copies of images: learned from as normal; measured with as anomalies, and never learned from
 
 `folder:PATH` of such a folder is the data set of the folder that it names, corrected. What was accepted or rejected
-counts as that alone: where the same file is among the images of the folder, on either side, it is left out there.
+counts as that alone: where the same file, or a copy with the same pixels, is among the images of the folder, on either
+side, it is left out there.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,16 @@ ABOUT = "corrections.json"
 ACCEPTED, REJECTED = "accepted", "rejected"
 
 
-def note_corrected(folder: Path, corrected: str) -> None:
-    """Write down that `folder` holds the corrections of the images in folder `corrected`."""
-    write_json(folder / ABOUT, {"folder": corrected})
+def note_corrected(folder: Path, corrected: str, copies: Iterable[str] = ()) -> None:
+    """Write down that `folder` holds the corrections of the images in folder `corrected`.
+
+    copies: hex digests of the files there that show the same pixels as corrected ones; those written before stay.
+    """
+    write_json(folder / ABOUT, {"folder": corrected, "copies": sorted({*copies, *_copies_in(folder)})})
+
+
+def _copies_in(folder: Path) -> list[str]:
+    return list(read_json(folder / ABOUT).get("copies", ())) if (folder / ABOUT).is_file() else []
 
 
 def corrected_folder(folder: Path) -> str | None:
@@ -51,6 +59,7 @@ def with_corrections(dataset: Dataset, folder: Path, key: str, levels: Levels | 
         splits = dataset.open(root, normal_class, seed)
         accepted, rejected = (_below(folder, name, levels) for name in (ACCEPTED, REJECTED))
         corrected = {images.digest(row) for images in (accepted, rejected) for row in range(len(images))}
+        corrected |= set(map(bytes.fromhex, _copies_in(folder)))
         train, test = (_rows_without(images, corrected) for images in (splits.train, splits.test))
         bad = np.full(len(rejected), f"{REJECTED} " if splits.normal_label == REJECTED else REJECTED)
         marked = splits.test_masks
