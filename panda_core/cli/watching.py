@@ -93,10 +93,17 @@ class _Watcher:
 
     def read_back(self) -> Iterator[Key]:
         """Yield what was judged before; the shares of rejects go on with the verdicts of the same threshold."""
+        others = 0
         for row in self.lines.read():
             yield row.key
             if row.verdict in JUDGED and row.threshold == self.threshold:
                 self.drift.add(row.verdict == ANOMALOUS)
+            others += row.verdict in JUDGED and row.threshold != self.threshold
+        if others:
+            told(
+                f"{others:,} of the images judged before were judged at another threshold, perhaps by another run; they "
+                "are not judged again. Name another `--out` to judge them anew."
+            )
 
     def write(self, file: Seen, scored: ScoredImage) -> None:
         """Write the map of an image, then its line: a line proves its map."""

@@ -105,6 +105,17 @@ def test_each_image_has_one_line_and_its_map(
     assert watched(0, *command) == 0 and rows_of(out) == rows
 
 
+def test_lines_of_another_threshold_are_told(
+    the_run: Path, photos: Path, tmp_path: Path, watched: Callable[..., int], capsys: Capture
+) -> None:
+    """The file of another run, whose verdicts stand for those of this one without a word."""
+    command = [str(the_run), "--watch", str(photos), "--out", str(tmp_path / "judged.jsonl")]
+    assert watched(3, *command) == 0 and watched(0, *command) == 0
+    assert "another threshold" not in capsys.readouterr().err
+    assert watched(0, *command, "--false-alarm-rate", "0.4") == 0
+    assert "at another threshold" in capsys.readouterr().err
+
+
 def test_lines_on_the_standard_output(
     the_run: Path, photos: Path, watched: Callable[..., int], capsys: Capture
 ) -> None:
