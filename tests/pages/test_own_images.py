@@ -17,9 +17,10 @@ from PIL import Image
 
 from panda_core.datasets.io.decoding import BYTE_CEILING
 from panda_core.records import write_arrays, write_json
+from panda_core.runs.arrays import FinalArrays
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.uploads import Upload, find_upload, keep_upload
-from tests.pages.conftest import tiles
+from tests.pages.conftest import component_data, tiles
 
 USE = "use it elsewhere"
 
@@ -207,6 +208,31 @@ def test_a_correction_learns_again(open_page: Any, make_maps: Any, runs_dir: Pat
     assert "check" not in at.query_params  # that of the detector before is none of the new one
     corrected = find_upload(upload.token)
     assert corrected is not None and corrected.understood.normals == 8
+    assert corrected.names()["anomalous/0000.png"] == name
+
+
+def test_the_good_photo_least_like_the_others_can_be_called_bad(open_page: Any, make_maps: Any, runs_dir: Path) -> None:
+    """A bad photo among the good ones that nobody is shown, or another one that is called bad in its place."""
+    members = {f"good/{row}.png": png(row) for row in range(12)} | {"bent/a.png": png(30)}
+    upload = keep_upload([("by folder", "all.zip", io.BytesIO(zipped(members)))])
+    folder = make_maps(dataset=f"folder:{upload.images}", normal_class="good", test_limit=None, train_limit=None)
+    (folder.path / "banks").mkdir()
+    split = folder.read("split.json")
+    count, odd = len(split["train"]), 2
+    write_json(folder.path / "split.json", {**split, "held_out": list(range(count))})
+    scores = np.ones(count, np.float32)
+    scores[odd] = 5.0
+    test = LoadedRun(folder).patch_arrays(0).scores
+    FinalArrays(scores=test, held_out_scores=scores, step=np.zeros(len(test), np.int64)).write(
+        folder.arrays_file("final")
+    )
+    at = open_page("own_images", run=folder.run_id, own_view="Photos it knows")
+    shown = component_data(at, "panda_gallery")[-1]["tiles"]
+    name = upload.names()[split["train"][odd]]
+    assert not at.exception and shown[0]["name"] == name and len({tile["name"] for tile in shown}) == 6
+    at.button(key="own-doubt-bad").click().run()
+    corrected = find_upload(upload.token)
+    assert not at.exception and corrected is not None
     assert corrected.names()["anomalous/0000.png"] == name
 
 

@@ -85,10 +85,12 @@ def final_scores(run: LoadedRun, rate: float) -> StepScores:
     return scores_of(run, run.segmented[-1].step if run.has_maps else FINAL, rate)
 
 
-def show_correction(run: LoadedRun, upload: Upload, place: str, judged: Upload | None = None) -> None:
+def show_correction(
+    run: LoadedRun, upload: Upload, place: str, judged: Upload | None = None, key: str = "own-correct"
+) -> None:
     """Draw the button that says the truth of a photo is another, and learns once more.
 
-    judged: the upload that the photo is in, where that is not the one that was learned from.
+    judged: the upload that the photo is in, where that is not the one that was learned from. key: how the keys begin.
     """
     st.markdown("**Wrong?**" if judged is None else "**What is it in truth?**", help=tip("own_correct"))
     truths = (True, False) if judged is not None else (is_normal(place),)
@@ -97,7 +99,7 @@ def show_correction(run: LoadedRun, upload: Upload, place: str, judged: Upload |
             st.button(
                 "It is bad: learn again" if bad else "It is good: learn again",
                 icon=":material/edit:",
-                key=f"own-correct-{'bad' if bad else 'good'}",
+                key=f"{key}-{'bad' if bad else 'good'}",
                 help=tip("own_correct"),
                 on_click=_correct,
                 args=(run, upload, place, bad, judged),

@@ -11,6 +11,7 @@ import streamlit as st
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import ADAPT as ADAPT_PAGE
+from pages.shared.own.doubtful import show_doubtful
 from pages.shared.own.drop import show_drop
 from pages.shared.own.learned import detail_told, show_figures, show_learned, show_trust
 from pages.shared.own.look import show_look
@@ -146,6 +147,8 @@ def _results(run: LoadedRun, upload: Upload | None) -> None:
         show_use(run.folder, maps=run.has_maps)
     else:
         show_learned(run, upload, rate)
+        if upload is not None and rate is not None:
+            show_doubtful(run, upload, rate)
     owned = upload_of(run.config)
     if owned:
         with st.container(horizontal=True, vertical_alignment="center"):
