@@ -199,7 +199,7 @@ def test_a_recorded_run_comes_with_its_maps(open_page: Any) -> None:
     data = machine_data(run, LoadedRun(maps))
     assert all(data["heat"]["maps"]) and all(data["heat"]["pictures"]) and len(data["twelve"]) == 12
     at = open_page("segment", run=maps.run_id)
-    assert not at.error and any("not kept with this run" in text.value for text in at.markdown)
+    assert not at.error and any("no nearest patches" in text.value for text in at.markdown)
 
 
 @pytest.mark.parametrize(
