@@ -101,8 +101,8 @@ class _Watcher:
             others += row.verdict in JUDGED and row.threshold != self.threshold
         if others:
             told(
-                f"{others:,} of the images judged before were judged at another threshold, perhaps by another run; they "
-                "are not judged again. Name another `--out` to judge them anew."
+                f"{others:,} of the images judged before were judged at another threshold, perhaps by another run; "
+                "they are not judged again. Name another `--out` to judge them anew."
             )
 
     def write(self, file: Seen, scored: ScoredImage) -> None:
