@@ -37,8 +37,8 @@ PHOTO_TERMS: dict[str, str] = {
     "own_few": "A model that was trained on other things judges new photos beside them. Nothing is learned.",
     "own_view": "The photos it was tested with, new ones, a brush to try it, or the detector as a file.",
     "own_doubtful": (
-        "Each was compared with the other good photos; 1 is a typical one. A bad one among them raises the threshold "
-        "and hides others of its kind: call it bad, and what is learned is learned without it."
+        "Each was compared with other good photos. A bad one among them raises the threshold and hides others of its "
+        "kind: call it bad, and what is learned is learned without it."
     ),
     "own_correct": "Changes what this photo counts as and learns once more, with the same settings.",
     "paint": "Draw a defect with the mouse and see at once what a detector makes of it.",

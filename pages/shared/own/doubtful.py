@@ -13,8 +13,8 @@ from pages.shared.own.look import pictures_of
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.uploads import Upload
 
-SHOWN = 6
-FEWEST = 8  # good photos; of fewer, each looks unlike the others
+SHOWN = 4
+FEWEST = 6  # photos; of fewer, each looks unlike the others
 CHOSEN = "own-doubtful-chosen"  # in the session: which of them
 
 
@@ -33,6 +33,7 @@ def show_doubtful(run: LoadedRun, upload: Upload, rate: float) -> None:
     if any(place not in names for place in places):  # corrected since: learning again is under way
         return
     st.subheader("Good photos that look least like the others", anchor=False, help=tip("own_doubtful"))
+    st.caption(f"Of the {len(held_out)} that set the threshold. 1 is a typical one of them.")
     chosen = min(int(st.session_state.get(CHOSEN, 0)), len(places) - 1)
     show_tiles(
         [
