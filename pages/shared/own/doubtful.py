@@ -33,7 +33,7 @@ def show_doubtful(run: LoadedRun, upload: Upload, rate: float) -> None:
     if any(place not in names for place in places):  # corrected since: learning again is under way
         return
     st.subheader("Good photos that look least like the others", anchor=False, help=tip("own_doubtful"))
-    st.caption(f"Of the {len(held_out)} that set the threshold. 1 is a typical one of them.")
+    st.caption(f"Of the {len(held_out)} that set the threshold, with their scores.")
     chosen = min(int(st.session_state.get(CHOSEN, 0)), len(places) - 1)
     show_tiles(
         [
