@@ -47,7 +47,10 @@ def _exported(recipe: str, folder: str) -> Iterator[Figures]:
         f"{written.images}; file of {written.size / 1e6:.0f} MB, written and checked in {took:.0f} s",
     )
     detector = loaded.detector()
-    graph, session = graph_of(detector), onnxruntime.InferenceSession(str(written.path))
+    waiting = onnxruntime.SessionOptions()
+    # Threads that spin between two calls would take the processor from PyTorch's turn.
+    waiting.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    graph, session = graph_of(detector), onnxruntime.InferenceSession(str(written.path), waiting)
     images = [loaded.images("test").load(row) for row in range(TOGETHER)]
     for count in (1, TOGETHER):
         given = images[:count]
