@@ -111,10 +111,10 @@ def _watched(scoring: Iterator[ScoredImage], total: int, *, quiet: bool) -> Iter
 
 
 class _Speed(ProgressColumn):
-    """Images a second."""
+    """Images a second since the start: rich's own speed is that within a batch, whose images come all at once."""
 
     def render(self, task: Task) -> Text:
-        return Text("" if task.speed is None else f"{task.speed:.0f}/s")
+        return Text(f"{task.completed / task.elapsed:.0f}/s" if task.completed and task.elapsed else "")
 
 
 def opened(parsed: argparse.Namespace) -> PandaDetector:
