@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import filecmp
 import re
 import shutil
 from collections import Counter
@@ -62,11 +63,22 @@ def _move_masks(source: Path, old: str, target: Path, new: str) -> None:
 
 
 def add(upload: Upload, other: Upload, place: str, *, is_anomaly: bool) -> Upload:
-    """Return the upload once it holds the image at `place` of another one as well, as an anomaly or as normal."""
+    """Return the upload once it holds the image at `place` of another one as well, as an anomaly or as normal.
+
+    Where it holds the same picture already, that one is corrected: an anomaly that is a copy of a normal image would be
+    left out, and the normal one be learned from. Dropped pictures are all written alike: the same are equal files.
+    """
     judged, names = other.names(), upload.names()
     if place not in judged:
         raise UsageError(f"There is no image `{place}` in these images. Look at the page again.")
     check_free(upload.token)
+    try:
+        files = ((known, upload.images / known) for known in names)
+        twin = next((known for known, file in files if filecmp.cmp(file, other.images / place, shallow=False)), None)
+    except OSError as error:
+        raise cannot_write(upload.images, error) from error
+    if twin is not None:
+        return correct(upload, twin, is_anomaly=is_anomaly)
     target = _free_place(names, f"{ANOMALOUS}/" if is_anomaly else GOOD)
     try:
         (upload.images / target).parent.mkdir(parents=True, exist_ok=True)

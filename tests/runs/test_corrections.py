@@ -96,7 +96,8 @@ def test_a_slip_of_the_finger_costs_no_mask() -> None:
 
 def test_a_photo_that_was_judged_is_learned_from_as_well() -> None:
     """A correction without effect, or one that takes the image away from where it was judged."""
-    upload, judged = dropped(("normal", "a.png"), ("normal", "b.png")), dropped(("checked", "c.png"))
+    upload = dropped(("normal", "a.png"), ("normal", "b.png"))
+    judged = keep_upload([("checked", "c.png", png(9))])
     wiser = add(upload, judged, "0000.png", is_anomaly=False)
     assert wiser.names()["good/0002.png"] == "c.png" and wiser.understood.normals == 3
     assert (judged.images / "0000.png").is_file() and places(wiser) == set(wiser.names())
@@ -118,3 +119,18 @@ def test_nothing_moves_under_a_run(runs_dir: Path) -> None:
     RunFolder.create(RunConfig(dataset=f"folder:{upload.images}", runs_dir=str(runs_dir))).write_state("queued")
     with pytest.raises(UsageError, match="Stop it first"):
         correct(upload, "good/0000.png", is_anomaly=True)
+
+
+def test_a_picture_that_is_there_already_is_corrected_and_not_added() -> None:
+    """A bad photo that is dropped again, in another format, called bad, and still learned from."""
+    upload = dropped(*[("normal", f"{row}.png") for row in range(6)])
+    anew = io.BytesIO()
+    Image.open(png(2)).save(anew, "BMP")
+    judged = keep_upload([("checked", "again.bmp", io.BytesIO(anew.getvalue()))])
+    (place,) = judged.names()
+    wiser = add(upload, judged, place, is_anomaly=True)
+    assert wiser.understood.normals == 5 and wiser.understood.anomalies == {"anomalous": 1}
+    assert wiser.names()["anomalous/0000.png"] == "2.png" and places(wiser) == set(wiser.names())
+    other = keep_upload([("checked", "new.png", png(77))])
+    (place,) = other.names()
+    assert add(wiser, other, place, is_anomaly=True).understood.anomalies == {"anomalous": 2}
