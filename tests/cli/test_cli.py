@@ -15,14 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from rich.progress import Progress
 
 from panda_core import load_run
 from panda_core.backbones import BACKBONES
 from panda_core.cli import main
 from panda_core.cli.arguments import parser
 from panda_core.cli.progress import show_progress
-from panda_core.cli.scoring import _Speed
 from panda_core.datasets import DATASETS
 from panda_core.events import DataNoted, ImagesSkipped
 from panda_core.few_shot.table import GENERALISERS
@@ -343,15 +341,3 @@ def test_the_guard_against_the_network_works() -> None:
         socket.socket().connect(("192.0.2.1", 80))
     with pytest.raises(OSError, match="tried to look up"):
         socket.getaddrinfo("example.org", 80)
-
-
-def test_the_speed_of_scoring_is_that_since_the_start() -> None:
-    """Seventy thousand images a second: those of a batch, which come all at once after seconds of computing."""
-    now = [0.0]
-    bar = Progress(get_time=lambda: now[0])
-    task = bar.add_task("Scoring", total=18)
-    assert _Speed().render(bar.tasks[0]).plain == ""
-    now[0] = 2.0
-    for _ in range(18):
-        bar.advance(task)
-    assert _Speed().render(bar.tasks[0]).plain == "9/s"
