@@ -13,7 +13,7 @@ from panda_core.few_shot.model import ResidualModel
 from panda_core.few_shot.residuals import References, residual
 from panda_core.segmentation.geometry import on_even_grid
 from panda_core.segmentation.maps import merged, top_mean
-from panda_core.segmentation.model import PatchResult
+from panda_core.segmentation.results import PatchResult
 
 SHOWN = 3  # nearest reference patches that are kept for a person to look at
 CEILING = 0.99  # quantile of normal log-likelihoods that counts as wholly normal

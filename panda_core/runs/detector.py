@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sklearn.utils import Tags
 
     from panda_core.runs.segment.opened import Patchwise
-    from panda_core.segmentation.model import PatchResult
+    from panda_core.segmentation.results import PatchResult
 
 BATCH = 64
 
@@ -207,7 +207,7 @@ class PandaDetector:
 
     def segment(self, images: GivenImages) -> PatchResult:
         """Return grids, scores and nearest normal patches of new images; segmentation runs alone have them."""
-        from panda_core.segmentation.model import PatchResult
+        from panda_core.segmentation.results import PatchResult
 
         learned, given = self._patchwise(), listed_images(images)
         if not len(given):

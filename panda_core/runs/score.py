@@ -18,7 +18,7 @@ from panda_core.runs.detector import PandaDetector
 from panda_core.segmentation.maps import full_map
 
 if TYPE_CHECKING:
-    from panda_core.segmentation.model import PatchResult
+    from panda_core.segmentation.results import PatchResult
 
 BATCH = 64
 BATCH_PIXELS = 16_000_000  # of decoded images at once: 64 of 500 x 500, or one photo

@@ -10,7 +10,8 @@ import numpy as np
 from panda_core.events import Computing
 
 if TYPE_CHECKING:
-    from panda_core.segmentation.model import Patches, PatchModel, PatchResult
+    from panda_core.segmentation.model import PatchModel
+    from panda_core.segmentation.results import Patches, PatchResult
 
 ENOUGH = 50  # normal images from which on a tenth of them is held out for good
 SHARE = 0.1

@@ -47,7 +47,8 @@ from panda_core.runs.segment.loop import joined
 from panda_core.runs.segment.settings import prepare
 from panda_core.segmentation.calibration import fit_calibrated
 from panda_core.segmentation.maps import full_map
-from panda_core.segmentation.model import Patches, PatchModel
+from panda_core.segmentation.model import PatchModel
+from panda_core.segmentation.results import Patches
 from panda_core.torchvision_operators import load_timm
 
 SIZE = 224

@@ -38,7 +38,7 @@ from panda_core.runs.segment.loop import Mapping, Tested, record_step
 from panda_core.runs.segment.reading import BATCH, ReadRows
 from panda_core.runs.tensors import REFERENCES
 from panda_core.segmentation.geometry import side_note
-from panda_core.segmentation.model import PatchResult
+from panda_core.segmentation.results import PatchResult
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,8 @@ from panda_core.runs.segment.reading import ReadRows, read_batches
 from panda_core.runs.segment.settings import SegmentPlan
 from panda_core.segmentation.calibration import ENOUGH, CalibratedBank, fit_calibrated, folds_of
 from panda_core.segmentation.method import Compared
-from panda_core.segmentation.model import Patches, PatchModel, PatchResult
+from panda_core.segmentation.model import PatchModel
+from panda_core.segmentation.results import Patches, PatchResult
 
 
 def learn(

@@ -30,7 +30,8 @@ from panda_core.runs.settings import Plan
 from panda_core.runs.tensors import read_tail, write_tensors
 from panda_core.segmentation.geometry import side_note
 from panda_core.segmentation.maps import highest
-from panda_core.segmentation.model import PatchModel, PatchResult
+from panda_core.segmentation.model import PatchModel
+from panda_core.segmentation.results import PatchResult
 
 Mapping = Generator[Event | Saved | None, None, None]
 

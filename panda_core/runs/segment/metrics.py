@@ -16,7 +16,7 @@ from panda_core.metrics import auroc, auroc_interval
 from panda_core.pixel_metrics import PixelMetrics, pixel_metrics
 from panda_core.runs.segment.settings import SegmentPlan
 from panda_core.segmentation.maps import full_map
-from panda_core.segmentation.model import PatchResult
+from panda_core.segmentation.results import PatchResult
 
 
 def find_marked(

@@ -14,7 +14,8 @@ from panda_core.runs.segment.settings import compared_levels, tail_file
 from panda_core.runs.settings import choose_device, load_network
 from panda_core.runs.tensors import read_tail, read_tensors
 from panda_core.segmentation.maps import highest
-from panda_core.segmentation.model import PatchModel, PatchResult
+from panda_core.segmentation.model import PatchModel
+from panda_core.segmentation.results import PatchResult
 
 if TYPE_CHECKING:
     from panda_core.runs.reading import RecordedRun

@@ -1,0 +1,66 @@
+"""What a model that compares patches takes and gives: the patches of some images, and what it says of these images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Patches:
+    """Patches of some images, raw. groups: (B, g, g, D) for each group of levels. pooled: (B, P), or None."""
+
+    groups: list[np.ndarray]
+    pooled: np.ndarray | None
+
+    def rows(self, rows: np.ndarray) -> Patches:
+        """Return those of the images at `rows`."""
+        return Patches([group[rows] for group in self.groups], None if self.pooled is None else self.pooled[rows])
+
+    @staticmethod
+    def joined(batches: Sequence[Patches]) -> Patches:
+        """Return the patches of all batches, in order."""
+        groups = [np.concatenate(same) for same in zip(*(batch.groups for batch in batches), strict=True)]
+        pooled = [batch.pooled for batch in batches if batch.pooled is not None]
+        return Patches(groups, np.concatenate(pooled) if pooled else None)
+
+
+@dataclasses.dataclass(frozen=True)
+class PatchResult:
+    """What a model says of B images. Higher = more anomalous.
+
+    grids: (B, g, g), evenly over the image; 1 is as far from normal patches as held-out normal ones lie on average.
+    scores: (B,), from the deepest groups of levels, see `PatchMethod.deepest`.
+    whole: (B,), the mean over all patches of these groups.
+    distances: for each group, (B, h, w, k) to the nearest normal patches; empty where the method knows none.
+    origins: for each group, (B, h, w, k, 4), image, rotation, row and column of those; empty likewise.
+    cells: (groups, 3), where the patches of each group lie, see `Cells.shares`; (0, 3) likewise.
+    """
+
+    grids: np.ndarray
+    scores: np.ndarray
+    whole: np.ndarray
+    distances: tuple[np.ndarray, ...]
+    origins: tuple[np.ndarray, ...]
+    cells: np.ndarray
+
+    @staticmethod
+    def joined(results: Sequence[PatchResult]) -> PatchResult:
+        """Return the results of several batches as one."""
+        groups = range(len(results[0].distances))
+        return PatchResult(
+            np.concatenate([result.grids for result in results]),
+            np.concatenate([result.scores for result in results]),
+            np.concatenate([result.whole for result in results]),
+            tuple(np.concatenate([result.distances[group] for result in results]) for group in groups),
+            tuple(np.concatenate([result.origins[group] for result in results]) for group in groups),
+            results[0].cells,
+        )
+
+    def row(self, row: int) -> PatchResult:
+        """Return the result of one image, as of a batch of one."""
+        one = slice(row, row + 1)
+        distances, origins = (tuple(group[one] for group in groups) for groups in (self.distances, self.origins))
+        return PatchResult(self.grids[one], self.scores[one], self.whole[one], distances, origins, self.cells)
