@@ -185,7 +185,7 @@ def test_results_end_in_pictures_and_a_sentence_on_trust(
     folder = make_maps() if kind == "maps" else make_run()
     (folder.path / ("banks" if kind == "maps" else "checkpoints")).mkdir(exist_ok=True)
     at = open_page("own_images", run=folder.run_id)
-    assert any("How far to trust it:" in box.value for box in (*at.success, *at.warning))
+    assert any("How far to trust it:" in text.value for text in at.markdown)
     shown = tiles(at)
     bad = [tile for tile in shown if tile["truth"] == "anomalous"]
     assert bad and all(tile["picture"] and tile["verdict"] for tile in shown)
@@ -266,7 +266,7 @@ def test_verdicts_follow_the_threshold(kind: str, open_page: Any, make_maps: Any
     at = open_page("own_images", run=folder.run_id, check=out.name)
     table = at.dataframe[0].value
     assert list(table["Image"]) == ["=high().png", "*low*.png"] and list(table["Verdict"]) == ["anomalous", "normal"]
-    assert "1 of 2 images" in words(at) and "b.txt" in words(at)
+    assert "1 of 2 photos rejected" in at.subheader[0].value and "b.txt" in words(at)
     held_out = 20 if kind == "maps" else 2
     assert f"with {held_out} to judge by" in words(at) and "between" in words(at)
     assert ("19 are needed to promise" in words(at)) == (held_out < 19)

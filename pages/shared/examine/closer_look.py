@@ -1,10 +1,13 @@
-"""One test image: its score, its verdict, and the normal images it was compared with."""
+"""The test images of a run, and one of them closely: its score, its verdict, the normal images it was compared with."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import streamlit as st
 
+from pages.shared.examine.gallery import show_gallery
 from pages.shared.examine.scores import StepScores
 from pages.shared.examine.stopping_view import show_over_checkpoints, stops_by_sample
 from pages.shared.frame import wording
@@ -14,33 +17,60 @@ from pages.shared.runs.images import find_images, tile
 from panda_core.errors import PandaError
 from panda_core.runs.loaded import LoadedRun
 
-SIDE = 240  # pixels
+SIDE = 420  # pixels
 SMALL = 96
 
 
-def show_image(run: LoadedRun, scored: StepScores) -> None:
-    """Draw the chosen image; before one is chosen, that with the highest score."""
-    image = chosen_image(len(scored.scores))
+def show_viewer(run: LoadedRun, scored: StepScores, beside: Callable[[int], None] = lambda image: None) -> None:
+    """Draw the gallery, the chosen image in large with the normal images it was compared with, and its score.
+
+    Before one is chosen, that with the highest score is. beside: draws what else there is to do about it.
+    """
+    with st.container(key="viewer"):  # on a phone, the second column comes first: see look.css
+        gallery, large, facts = st.columns([1.25, 1.1, 0.9], gap="medium")
     if not len(scored.scores):
         return
-    if image is None:
-        image = int(np.argmax(scored.scores))
-    kind = "anomalous" if scored.is_anomaly[image] else "normal"
-    with st.container(border=True):
-        st.markdown(f"**{wording.sentence(scored.names[image])}**")
-        if find_images(run, "test")[0] is not None:
-            picture = tile(run, "test", image, SIDE)
-            if picture is not None:
-                st.image(picture, alt=f"Test image {scored.names[image]}, {kind}")
-        st.markdown(f"In truth **{kind}**. Score **{wording.amount(scored.scores[image])}**.", help=tip("score"))
-        percentile = scored.percentile(image)
-        if percentile is not None:
-            verdict = scored.calibration.verdict(float(scored.scores[image]), scored.rate)
-            judged = "right" if verdict == kind else "wrong"
-            st.markdown(f"Verdict: **{verdict}**, {judged}.", help=tip("verdict"))
-            st.markdown(f"Above **{percentile:.0f} %** of held-out normals.", help=tip("percentile"))
-        show_over_checkpoints(run, image)
+    asked = chosen_image(len(scored.scores))
+    image = int(np.argmax(scored.scores)) if asked is None else asked
+    with gallery:
+        show_gallery(run, scored, image)
+    with large:
+        _large(run, scored, image)
         _neighbours(run, scored, image)
+    with facts:
+        _facts(scored, image)
+        beside(image)
+        show_over_checkpoints(run, image)
+
+
+def _large(run: LoadedRun, scored: StepScores, image: int) -> None:
+    name = scored.names[image]
+    st.markdown(f"**{wording.sentence(name)}**")
+    picture = tile(run, "test", image, SIDE) if find_images(run, "test")[0] is not None else None
+    if picture is not None:
+        st.image(picture, width="stretch", alt=f"Test image {name}, {_kind(scored, image)}")
+
+
+def _kind(scored: StepScores, image: int) -> str:
+    return "anomalous" if scored.is_anomaly[image] else "normal"
+
+
+def _facts(scored: StepScores, image: int) -> None:
+    """Say what the image is, and what the run says of it."""
+    kind, score = _kind(scored, image), float(scored.scores[image])
+    st.markdown(f"In truth **{kind}**.")
+    percentile = scored.percentile(image)
+    if percentile is None or scored.threshold is None:
+        st.markdown(f"Score **{wording.amount(score)}**.", help=tip("score"))
+        return
+    rejected = bool(scored.rejected[image])
+    judged = "rightly" if rejected == (kind == "anomalous") else "wrongly"
+    verdict, sign = ("Rejected", ">") if rejected else ("Accepted", "≤")
+    st.markdown(
+        f"**{verdict}**, {judged}: score {wording.amount(score)} {sign} {wording.amount(scored.threshold)}.",
+        help=f"{tip('score')} {tip('verdict')}",
+    )
+    st.caption(f"Above {percentile:.0f} % of held-out normals.", help=tip("percentile"))
 
 
 def _neighbours(run: LoadedRun, scored: StepScores, image: int) -> None:

@@ -10,15 +10,15 @@ from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.thumbnails import embedded
 from pages.shared.gallery.tiles import SIDE, Tile, show_tiles, truth_of, verdict_of
-from pages.shared.runs.choice import choose_image, chosen_image
+from pages.shared.runs.choice import choose_image
 from pages.shared.runs.images import find_images, tile
 from panda_core.runs.loaded import LoadedRun
 
 PER_PAGE = 18
 
 
-def show_gallery(run: LoadedRun, scored: StepScores) -> None:
-    """Draw the choice of an order, and one page of images; a click chooses one."""
+def show_gallery(run: LoadedRun, scored: StepScores, chosen: int) -> None:
+    """Draw the choice of an order, and one page of images; a click chooses another than `chosen`, which is marked."""
     orders = [name for name in ORDERS if name not in ("false alarms", "missed") or len(scored.order(name))]
     take_older_address("order", orders)
     name = st.segmented_control(
@@ -39,7 +39,6 @@ def show_gallery(run: LoadedRun, scored: StepScores) -> None:
     pages = max(1, -(-len(order) // PER_PAGE))
     # A key of its own for each order: another order starts at its first page.
     page = st.pagination(pages, key=f"page-{name}", width="stretch") if pages > 1 else 1
-    selected = chosen_image(len(scored.scores))
     show_tiles(
         [
             _tile(run, scored, int(image), shown=images is not None)
@@ -48,7 +47,7 @@ def show_gallery(run: LoadedRun, scored: StepScores) -> None:
         key="gallery",
         label=f"Test images, {name or orders[0]}",
         on_click=choose_image,
-        chosen=selected,
+        chosen=chosen,
         side=92,
     )
 

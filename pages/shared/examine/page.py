@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from pages.shared.examine.closer_look import show_image
-from pages.shared.examine.gallery import show_gallery
+from pages.shared.examine.closer_look import show_viewer
 from pages.shared.examine.histogram import show_histogram
 from pages.shared.examine.scores import FINAL, StepScores, scores_of
 from pages.shared.examine.stopping_view import show_chosen
 from pages.shared.frame import wording
 from pages.shared.frame.charts import show as show_figure
-from pages.shared.frame.figures import Figure, show_figures
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import ADAPT, SEGMENT
 from pages.shared.run.heading import show_title
@@ -59,54 +58,67 @@ def _run(run: LoadedRun) -> None:
     if not steps:
         st.info("This run has no scores yet: they come with its first evaluation.", icon=":material/hourglass_empty:")
         return
-    scored = _scores(run, steps)
-    _answers(run)
-    with st.container(key="viewer"):  # on a phone, the second column comes first: see look.css
-        left, right = st.columns([1.7, 1], gap="large")
-    with left:
-        show_gallery(run, scored)
-    with right:
-        show_image(run, scored)
+    scored, step = _scores(run, steps)
+    show_viewer(run, scored)
+    show_histogram(scored)
+    if scored.threshold is not None:
+        st.caption(f"{scored.calibration.sentence(scored.rate)} {scored.calibration.warning}")
+    more = st.expander("Directions the features use", icon=":material/bar_chart:", on_change="rerun", key="spectrum")
+    if more.open:
+        with more:
+            _spectrum(run, step)
     show_chosen(run)
+    _answers(run)
 
 
-def _step(steps: list[int | str]) -> int | str:
+def _scores(run: LoadedRun, steps: list[int | str]) -> tuple[StepScores, int | str]:
+    """Draw the choice of a step and of the threshold, beside the figures they change; return the scores and the step.
+
+    They stay in sight over the images: see look.css.
+    """
+    with st.container(key="verdicts"):
+        sliders = st.columns([1, 1, 1.7], gap="large", vertical_alignment="center")
+        step = _step(sliders[0], steps)
+        rate = choose_rate(sliders[1], "false_alarms", tip("false_alarms"))
+        scored = scores_of(run, step, rate)
+        with sliders[2]:
+            st.markdown("; ".join(_figures(scored)), help=_explained(scored))
+    return scored, step
+
+
+def _step(place: DeltaGenerator, steps: list[int | str]) -> int | str:
     """Draw the slider over steps and return the chosen one; it starts at the final scores."""
     names = [str(step) for step in steps]
     if len(names) == 1:
-        st.markdown("Scores at step " + names[0], help=tip("step"))
+        place.markdown("Scores at step " + names[0], help=tip("step"))
         return steps[0]
-    chosen = st.select_slider(
+    chosen = place.select_slider(
         "Scores at step", names, value=names[-1], key="step", help=tip("step"), bind="query-params"
     )
     return steps[names.index(chosen)] if chosen in names else steps[-1]
 
 
-def _scores(run: LoadedRun, steps: list[int | str]) -> StepScores:
-    """Draw the scores at a step and the threshold, beside the figures they change; return them as it judges them."""
-    chart, numbers = st.columns([1.7, 1], gap="large")
-    with numbers:
-        step = _step(steps)
-    rate = choose_rate(numbers, "false_alarms", tip("false_alarms"))
-    scored = scores_of(run, step, rate)
-    with chart:
-        show_histogram(scored)
-    with numbers:
-        value = scored.auroc()
-        undefined = "" if value is not None else f" {tip('undefined')}"
-        figures = [("AUROC", wording.auroc(value), "", tip("auroc") + undefined)]
-        if scored.threshold is None:
-            show_figures(figures)
-            st.caption("No normal images were held out of this run, so it has no threshold and gives no verdicts.")
-        else:
-            figures += [_count(scored, 0, "Normal rejected", "rejected"), _count(scored, 1, "Anomalies found", "found")]
-            show_figures(figures)
-            st.caption(f"{scored.calibration.sentence(scored.rate)} {scored.calibration.warning}")
-    more = st.expander("Directions the features use", icon=":material/bar_chart:", on_change="rerun", key="spectrum")
-    if more.open:
-        with more:
-            _spectrum(run, step)
-    return scored
+def _figures(scored: StepScores) -> list[str]:
+    """Return what the scores are worth: the AUROC, and what the threshold does to each kind of image."""
+    figures = [f"AUROC **{wording.auroc(scored.auroc())}**"]
+    if scored.threshold is None:
+        return [*figures, "no normal image was held out, so there is no threshold and no verdict"]
+    for label, words in ((0, "normal rejected"), (1, "anomalies found")):
+        above, among = scored.above(label)
+        if among:
+            figures.append(f"**{above} of {among}** {words}")
+    return [*figures, f"threshold {wording.amount(scored.threshold)}"]
+
+
+def _explained(scored: StepScores) -> str:
+    """Return what the figures mean, and what the threshold promises."""
+    undefined = "" if scored.auroc() is not None else f" {tip('undefined')}"
+    told = (
+        ""
+        if scored.threshold is None
+        else f"{scored.calibration.sentence(scored.rate)} {tip('rejected')} {tip('found')} "
+    )
+    return f"{told}{tip('auroc')}{undefined}"
 
 
 def _answers(run: LoadedRun) -> None:
@@ -123,12 +135,6 @@ def _answers(run: LoadedRun) -> None:
     if "oracle_grid_auroc" in metrics:
         value = wording.auroc(metrics["oracle_grid_auroc"])
         st.caption(f"The best setting of the grid, chosen with the labels of these images, has an AUROC of {value}.")
-
-
-def _count(scored: StepScores, label: int, title: str, term: str) -> Figure:
-    above, among = scored.above(label)
-    value = f"{above} of {among}" if among else wording.NONE
-    return title, value, f"{100 * above / among:.1f} %" if among else "there are none", tip(term)
 
 
 def _spectrum(run: LoadedRun, step: int | str) -> None:

@@ -25,6 +25,10 @@ PHOTO_TERMS: dict[str, str] = {
         "lie above it then follows a Beta distribution, whatever the values; more normal images make it narrower. "
         "It holds for images taken as those were."
     ),
+    "own_trust": (
+        "From the photos that were held back to test with: the AUROC, the chance that a bad one scores higher than a "
+        "good one (0.5 is guessing, 1 is perfect), and the interval in which it lies for other photos of the kind."
+    ),
     "own_way": "Where the photos to score come from.",
     "own_camera": "A photo from the camera of this device, which the browser asks you to allow.",
     "own_others": "Photos of the same kind, good or bad, taken as the good ones were. They are scored at once.",

@@ -6,18 +6,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from pages.shared.examine.closer_look import show_image
-from pages.shared.examine.gallery import show_gallery
+from pages.shared.examine.closer_look import show_viewer as show_scored
 from pages.shared.examine.histogram import show_histogram
 from pages.shared.examine.scores import FINAL, StepScores, scores_of
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.own.look import detail_of_upload, start_learning
 from pages.shared.own.removal import MESSAGE
-from pages.shared.runs.choice import chosen_image
 from pages.shared.segment.map_style import choose_style
 from pages.shared.segment.maps import view_of
 from pages.shared.segment.viewer import show_viewer
@@ -28,19 +26,19 @@ from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.trust import Level, trust_of
 from panda_core.runs.uploads import Upload
 
-_ICONS: dict[Level, str] = {
-    "good": ":material/verified:",
-    "some": ":material/thumb_up:",
-    "none": ":material/warning:",
-    "unknown": ":material/help:",
+_SIGNS: dict[Level, tuple[str, str]] = {  # icon and colour
+    "good": (":material/verified:", "green"),
+    "some": (":material/thumb_up:", "green"),
+    "none": (":material/warning:", "orange"),
+    "unknown": (":material/help:", "orange"),
 }
 
 
 def show_trust(run: LoadedRun) -> None:
     """Say in one sentence how far to trust a detector."""
     trust = trust_of(run)
-    draw = st.success if trust.level in ("good", "some") else st.warning
-    draw(f"**How far to trust it:** {trust.sentence}", icon=_ICONS[trust.level])
+    icon, colour = _SIGNS[trust.level]
+    st.markdown(f":{colour}[{icon} **How far to trust it:**] {trust.sentence}", help=tip("own_trust"))
 
 
 def detail_told(run: LoadedRun, upload: Upload | None) -> str:
@@ -49,8 +47,13 @@ def detail_told(run: LoadedRun, upload: Upload | None) -> str:
     return "" if detail is None else detail.sentence(maps=run.has_maps)
 
 
-def show_learned(run: LoadedRun, upload: Upload | None, rate: float | None) -> None:
-    """Draw the photos that were held back to test with: histogram, verdicts, and one closely."""
+def show_learned(
+    run: LoadedRun, upload: Upload | None, rate: float | None, drawing: tuple[DeltaGenerator, DeltaGenerator]
+) -> None:
+    """Draw the photos that were held back to test with: verdicts, one closely, and a histogram.
+
+    drawing: the places for the choice of how maps are drawn.
+    """
     names = {} if upload is None else upload.names()
     places = list(run.split.test)
     shown = [names.get(place, place) for place in places]
@@ -62,17 +65,14 @@ def show_learned(run: LoadedRun, upload: Upload | None, rate: float | None) -> N
         step = run.segmented[-1].step
         view = view_of(run, step, rate or RATE)
         view = dataclasses.replace(view, maps=dataclasses.replace(view.maps, names=shown))
-        style = choose_style(view.maps, *st.columns([2, 1], vertical_alignment="bottom"))
+        style = choose_style(view.maps, *drawing)
         show_viewer(view, style, step, [step], _correcting(run, upload, places))
     else:
-        left, right = st.columns([1.7, 1], gap="large")
-        with left:
-            show_gallery(run, scored)
-        with right:
-            show_image(run, scored)
-            asked = chosen_image(len(places))
-            _correcting(run, upload, places)(int(np.argmax(scored.scores)) if asked is None else asked)
+        show_scored(run, scored, _correcting(run, upload, places))
     show_histogram(scored)
+    st.caption(calibrated(run, rate or RATE))
+    if told := detail_told(run, upload):
+        st.caption(told)
 
 
 def _correcting(run: LoadedRun, upload: Upload | None, places: Sequence[str]) -> Callable[[int], None]:
@@ -119,7 +119,7 @@ def _correct(run: LoadedRun, upload: Upload, place: str, bad: bool, judged: Uplo
 
 
 def show_figures(run: LoadedRun, rate: float | None) -> None:
-    """Say what the threshold does to photos whose truth is known."""
+    """Say what the threshold does to photos whose truth is known, and what it promises for others."""
     if rate is None:
         st.markdown("No normal photo was held out: there are scores, but no threshold.")
         return
@@ -130,4 +130,12 @@ def show_figures(run: LoadedRun, rate: float | None) -> None:
         if among:
             parts.append(f"**{above} of {among}** {kind} {done}")
     parts.append(f"threshold {wording.amount(scored.threshold)}")
-    st.markdown("; ".join(parts), help=tip("own_interval"))
+    alarms = run.calibration.false_alarms(rate)
+    if alarms is not None:
+        parts.append(f"false alarms to expect: **{100 * alarms.expected:.1f} %**")
+    st.markdown("; ".join(parts), help=f"{calibrated(run, rate)} {tip('own_interval')}")
+
+
+def calibrated(run: LoadedRun, rate: float) -> str:
+    """Return what the threshold will do to fresh good photos, and whether there were enough to set it."""
+    return f"{run.calibration.sentence(rate)} {run.calibration.warning}".strip()

@@ -13,7 +13,7 @@ from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import ADAPT as ADAPT_PAGE
 from pages.shared.own.doubtful import show_doubtful
 from pages.shared.own.drop import show_drop
-from pages.shared.own.learned import detail_told, show_figures, show_learned, show_trust
+from pages.shared.own.learned import show_figures, show_learned, show_trust
 from pages.shared.own.look import show_look
 from pages.shared.own.removal import DONE, MESSAGE, show_removal
 from pages.shared.own.results import show_results
@@ -25,7 +25,6 @@ from pages.shared.runs.downloads import can_score, show_use
 from pages.shared.runs.live import show_computing, show_ending
 from panda_core.errors import PandaError
 from panda_core.runs import launch as launching
-from panda_core.runs.calibration import RATE
 from panda_core.runs.folder import ENDED, RunFolder
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.owner import upload_of
@@ -111,23 +110,19 @@ def _run(folder: RunFolder, upload: Upload | None) -> None:
 
 def _results(run: LoadedRun, upload: Upload | None) -> None:
     """Draw what a detector is worth, its threshold, and one of four views of it."""
-    if run.kind.key != "few-shot":
-        show_trust(run)
     with st.container(key="verdicts"):  # stays in sight: see look.css
-        slider, words = st.columns([1, 1.8], gap="large", vertical_alignment="center")
+        slider, words, trust = st.columns([0.9, 1.3, 1.5], gap="medium", vertical_alignment="center")
         rate = choose_rate(slider, "own_alarms", tip("false_alarms")) if run.calibration.images else None
         with words:
             show_figures(run, rate)
-    told = f"{run.calibration.sentence(rate or RATE)} {run.calibration.warning}"
-    if run.kind.key == "few-shot":
-        st.caption(told)
-    else:
-        for column, sentence in zip(st.columns(2, gap="large"), (told, detail_told(run, upload)), strict=True):
-            column.caption(sentence)
+        if run.kind.key != "few-shot":
+            with trust:
+                show_trust(run)
     views = [LEARNED, NEW, *([PAINT] if run.has_maps else []), USE]
     if run.kind.key == "few-shot":
         views = [NEW, USE]
-    view = st.segmented_control(
+    choice, way, rest = st.columns([1.6, 1.1, 0.8], gap="medium", vertical_alignment="bottom")
+    view = choice.segmented_control(
         "What to look at",
         views,
         default=NEW if CHECK in st.query_params else views[0],
@@ -140,13 +135,13 @@ def _results(run: LoadedRun, upload: Upload | None) -> None:
     if view == NEW:
         show_score(run.folder)
         if token := st.query_params.get(CHECK, ""):
-            show_results(run, token, rate, upload)
+            show_results(run, token, rate, upload, (way, rest))
     elif view == PAINT:
         show_painting(run, rate)
     elif view == USE:
         show_use(run.folder, maps=run.has_maps)
     else:
-        show_learned(run, upload, rate)
+        show_learned(run, upload, rate, (way, rest))
         if upload is not None and rate is not None:
             show_doubtful(run, upload, rate)
     owned = upload_of(run.config)

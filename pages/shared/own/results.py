@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.gallery.tiles import SIDE, Tile, show_tiles, verdict_of
 from pages.shared.own.drop import show_left_out
 from pages.shared.own.files import show_downloads
-from pages.shared.own.learned import final_scores, show_correction
+from pages.shared.own.learned import calibrated, final_scores, show_correction
 from pages.shared.own.look import pictures_of
 from pages.shared.runs.choice import choose_image, chosen_image
 from pages.shared.runs.live import LOOK_EVERY
@@ -40,10 +41,17 @@ SHOWN = 24  # pictures of the highest scores
 Row = dict[str, Any]
 
 
-def show_results(run: LoadedRun, token: str, rate: float | None, learned: Upload | None = None) -> None:
+def show_results(
+    run: LoadedRun,
+    token: str,
+    rate: float | None,
+    learned: Upload | None,
+    drawing: tuple[DeltaGenerator, DeltaGenerator],
+) -> None:
     """Draw what a check found at the threshold of `rate`; until it has ended, how far it is.
 
-    learned: the upload that the run learned from, which photos can be added to.
+    learned: the upload that the run learned from, which photos can be added to. drawing: the places for the choice of
+    how maps are drawn.
     """
     output = check_of(run, token)
     if output is None:
@@ -58,7 +66,7 @@ def show_results(run: LoadedRun, token: str, rate: float | None, learned: Upload
             st.error(wording.sentence(str(result["error"])), icon=":material/error:")
             return
         upload = find_upload(uploads_of_check(output).get("upload", ""))
-        _show_verdicts(run, output, (upload, learned), judged(run, result["rows"], upload, rate), rate)
+        _show_verdicts(run, output, (upload, learned), judged(run, result["rows"], upload, rate), rate, drawing)
     except (PandaError, KeyError, TypeError, IndexError) as error:
         words = str(error) if isinstance(error, PandaError) else "The result of this check is damaged. Score again."
         st.error(wording.sentence(words), icon=":material/broken_image:")
@@ -102,16 +110,20 @@ def judged(run: LoadedRun, rows: list[Row], upload: Upload | None, rate: float |
 
 
 def _show_verdicts(
-    run: LoadedRun, output: Path, uploads: tuple[Upload | None, Upload | None], rows: list[Row], rate: float | None
+    run: LoadedRun,
+    output: Path,
+    uploads: tuple[Upload | None, Upload | None],
+    rows: list[Row],
+    rate: float | None,
+    drawing: tuple[DeltaGenerator, DeltaGenerator],
 ) -> None:
     """Draw verdicts and photos. uploads: the photos that were judged, and those that were learned from."""
     upload, learned = uploads
-    st.subheader("What was found")
     scored = [row for row in rows if row["score"] is not None]
     rejected = sum(row["verdict"] == "anomalous" for row in scored)
     unit = 1.0 if run.kind.key == "few-shot" else final_scores(run, rate or RATE).unit
-    if rate is not None:
-        st.markdown(f"**{rejected} of {wording.count(len(scored), 'image')}** rejected.")
+    found = "" if rate is None else f": {rejected} of {wording.count(len(scored), 'photo')} rejected"
+    st.subheader(f"What was found{found}", anchor=False)
     for dropped in (upload, _references_of(output)):
         if dropped is not None:
             show_left_out(dropped.understood)
@@ -126,10 +138,11 @@ def _show_verdicts(
     elif scored and run.has_maps:
         mapped = [row for row in scored if row["map_row"] is not None]
         view = _view(run, output, upload, mapped, rate)
-        style = choose_style(view.maps, *st.columns([2, 1], vertical_alignment="bottom"))
+        style = choose_style(view.maps, *drawing)
         show_viewer(view, style, 0, [0], lambda image: correcting(str(mapped[image]["path"])))
     elif scored:
         correcting(_pictures(output, upload, scored, unit))
+    st.caption(calibrated(run, rate or RATE))
     _table(run, rows, unit)
     show_downloads(output.name, rows, view)
 

@@ -38,8 +38,8 @@ def show_viewer(
         _large(view, style, image)
     with facts:
         _facts(view, image)
-        _truth(view, image, view.truth(image))
         beside(image)
+        _truth(view, image, view.truth(image))
     show_neighbours(view, style, image)
     if len(steps) > 1 and view.key == view.run.run_id:
         _followed(view, image, step, steps)
