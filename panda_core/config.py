@@ -32,6 +32,18 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("PANDA_CACHE_DIR") or Path("~/.cache/panda_core/cache").expanduser())
 
 
+def cache_cap() -> int:
+    """Return the cap of the cache in bytes, from `PANDA_CACHE_GB` (10)."""
+    text = os.environ.get("PANDA_CACHE_GB") or "10"
+    try:
+        cap = float(text)
+    except ValueError:
+        cap = -1.0
+    if not 0 < cap < 1e6:
+        raise UsageError(f"`PANDA_CACHE_GB` must be a number of gigabytes above 0; got `{text}`. Set it to 10.")
+    return int(cap * 1e9)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Option:
     """One `--set key=value` that a recipe, scorer or backbone understands.

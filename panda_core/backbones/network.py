@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from panda_core.backbones.backbone import Preprocessing
 from panda_core.errors import UsageError
 
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 INPUT = "input"  # the cut before the first layer: the trunk hands the prepared image on, the tail is all of the network
 
 
@@ -57,7 +59,7 @@ class Network:
         return self
 
 
-def freeze(module: nn.Module) -> nn.Module:
+def freeze(module: AnyModule) -> AnyModule:
     """Return `module` in evaluation mode with no trainable parameter."""
     return module.eval().requires_grad_(False)
 

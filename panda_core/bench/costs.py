@@ -16,11 +16,10 @@ from panda_core.backbones.timm_networks import PREFIX
 from panda_core.bench.cells import Cell, Plan
 from panda_core.bench.counts import image_counts
 from panda_core.bench.folder import GridFolder
-from panda_core.config import RunConfig
+from panda_core.config import RunConfig, cache_cap
 from panda_core.datasets import DATASETS
 from panda_core.datasets.sets.imagenet import missing_imagenet
 from panda_core.errors import UsageError
-from panda_core.features.cache import cache_cap
 from panda_core.methods.options import OWN
 from panda_core.methods.table import RECIPES, Recipe
 from panda_core.torchvision_operators import load_timm

@@ -18,8 +18,7 @@ from panda_core.bench.running import CellEnded, run_grid
 from panda_core.bench.summary import Reader, Results
 from panda_core.bench.writing import FILES, interval, percent, row
 from panda_core.cli.output import print_json, print_table, print_text
-from panda_core.config import flag
-from panda_core.features.cache import cache_cap
+from panda_core.config import cache_cap, flag
 from panda_core.runs.run import stop_on_signal
 
 

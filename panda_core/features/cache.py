@@ -26,8 +26,9 @@ import numpy as np
 import torch
 
 from panda_core.backbones.network import Network
+from panda_core.config import cache_cap
 from panda_core.datasets import Images, split_digest
-from panda_core.errors import PandaError, UnreadableImage, UsageError
+from panda_core.errors import PandaError, UnreadableImage
 from panda_core.events import CacheProgress, Computing, ImagesSkipped
 from panda_core.features.trunk import Activations, KeptImages, compute_trunk, squared
 from panda_core.records import cannot_write, read_json, write_json
@@ -59,18 +60,6 @@ class TrunkActivations:
     image_rows: np.ndarray
     skipped: tuple[tuple[str, str], ...]
     held: object = None
-
-
-def cache_cap() -> int:
-    """Return the cap in bytes, from `PANDA_CACHE_GB` (10)."""
-    text = os.environ.get("PANDA_CACHE_GB") or "10"
-    try:
-        cap = float(text)
-    except ValueError:
-        cap = -1.0
-    if not 0 < cap < 1e6:
-        raise UsageError(f"`PANDA_CACHE_GB` must be a number of gigabytes above 0; got `{text}`. Set it to 10.")
-    return int(cap * 1e9)
 
 
 def cache_key(*, images_sha256: str, network: Network, image_size: int, dtype: str, form: str = ACTIVATIONS) -> str:

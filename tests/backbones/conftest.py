@@ -13,16 +13,9 @@ import torch
 @pytest.fixture(scope="session")
 def whole() -> Callable[[int], Any]:
     """Return a function (0, 1 or 2) -> timm's own network with the bundled weights. Shared: do not train it."""
-    from panda_core.backbones.efficientnet_lite import weights_file
-    from panda_core.backbones.lite_network import whole_network
+    from tests.backbones.timms_lite import timms_lite
 
-    @cache
-    def load(number: int) -> Any:
-        file = weights_file(number)
-        assert file is not None
-        return whole_network(number, file)[0]
-
-    return load
+    return cache(timms_lite)
 
 
 @pytest.fixture

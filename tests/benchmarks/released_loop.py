@@ -20,8 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from panda_core.backbones.efficientnet_lite import weights_file
-from panda_core.backbones.lite_network import whole_network
+from tests.backbones.timms_lite import timms_lite
 
 
 class Pictures(Dataset[Tensor]):
@@ -42,9 +41,7 @@ class ReleasedLoop:
     """One epoch of adaptation, and one evaluation, of EfficientNet-Lite0. first: first trained stage."""
 
     def __init__(self, train: list[str], test: list[str], size: int, first: int) -> None:
-        file = weights_file(0)
-        assert file is not None
-        self.network, _ = whole_network(0, file)
+        self.network = timms_lite(0)
         self.trained: list[nn.Parameter] = []
         for part in (*self.network.blocks[first:], self.network.conv_head, self.network.bn2):
             self.trained += list(part.requires_grad_(True).parameters())

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 
 from panda_core.backbones.backbone import Preprocessing
-from panda_core.backbones.efficientnet_lite import weights_file
-from panda_core.backbones.lite_network import whole_network
 from panda_core.datasets import imagenet_images
 from panda_core.features.trunk import network_input, squared
+from tests.backbones.timms_lite import timms_lite
 
 BATCH = 50
 DATA = Path(os.environ.get("PANDA_DATA") or "nowhere")
@@ -25,9 +24,9 @@ def accuracy(number: int, data: Path, count: int | None = None) -> float:
 
     Input side, crop and interpolation are those of the network's release.
     """
-    file, labelled = weights_file(number), imagenet_images(data)
-    assert file is not None and labelled is not None
-    network, _ = whole_network(number, file)
+    labelled = imagenet_images(data)
+    assert labelled is not None
+    network = timms_lite(number)
     network.to(memory_format=torch.channels_last)
     spec = network.pretrained_cfg
     release = Preprocessing(tuple(spec["mean"]), tuple(spec["std"]), spec["interpolation"], spec["crop_pct"])

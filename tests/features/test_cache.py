@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from panda_core.backbones import Preprocessing
-from panda_core.config import default_cache_dir
+from panda_core.config import cache_cap, default_cache_dir
 from panda_core.datasets import split_digest
 from panda_core.errors import PandaError, UsageError
 from panda_core.events import CacheProgress, ImagesSkipped
@@ -315,7 +315,7 @@ def test_a_bad_cap_is_one_sentence(monkeypatch: pytest.MonkeyPatch, text: str) -
     """A cap that is not understood and deletes everything, or nothing."""
     monkeypatch.setenv("PANDA_CACHE_GB", text)
     with pytest.raises(UsageError, match="`PANDA_CACHE_GB` must be a number of gigabytes above 0"):
-        cache.cache_cap()
+        cache_cap()
 
 
 def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,8 +14,6 @@ import torch
 
 from panda_core import RunConfig
 from panda_core.backbones import BACKBONES, find_backbone
-from panda_core.backbones.efficientnet_lite import weights_file
-from panda_core.backbones.lite_network import whole_network
 from panda_core.bench.grid import load_grid
 from panda_core.events import Evaluated, Event, RunFinished, Stepped
 from panda_core.features.trunk import network_input, squared
@@ -23,6 +21,7 @@ from panda_core.methods.learner import batch_rows
 from panda_core.runs.adapt.loop import adapt
 from panda_core.runs.kinds import prepare
 from panda_core.runs.tensors import read_tensors
+from tests.backbones.timms_lite import timms_lite
 
 CUT = 4  # stages blocks.0 ... blocks.4 and the stem stay frozen
 
@@ -32,9 +31,7 @@ class ReleasedModel(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        file = weights_file(0)
-        assert file is not None
-        self.network: Any = whole_network(0, file)[0]
+        self.network: Any = timms_lite(0)
         for stage in range(CUT + 1, 7):
             self.network.blocks[stage].requires_grad_(True)
         self.network.conv_head.requires_grad_(True)

@@ -1,0 +1,26 @@
+"""Commands that compute nothing start without what computes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "timm", "torchvision", "sklearn", "scipy", "faiss", "pandas", "streamlit")
+LIGHT = (["--help"], ["list"], ["recipes"], ["scorers"], ["backbones"], ["bench", "--help"], ["score", "--help"])
+
+
+@pytest.mark.parametrize("arguments", LIGHT, ids=" ".join)
+def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    """A module of the command line that imports, at its top, one that computes: every command then waits for torch."""
+    code = (
+        "import sys\nfrom panda_core.cli import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        f"sys.exit(' '.join(name for name in {HEAVY!r} if name in sys.modules) or None)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], check=False, capture_output=True, text=True, cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PANDA_RUNS": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
