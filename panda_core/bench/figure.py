@@ -52,15 +52,34 @@ def means_figure(lines: Sequence[Result]) -> go.Figure:
                 hovertemplate="%{y}: %{x:.1f} %<extra>published</extra>",
             )
     style.layout(figure, height=ROW * len(names) + 100)
+    _name_points(figure, names)
     lowest = min(
         (value for line in lines for value in (line.mean, line.low, line.published) if value is not None), default=0.5
     )
     figure.update_layout(hovermode="closest", margin={"l": 10})
     figure.update_xaxes(title="%", range=[min(50, 10 * int(10 * lowest)) - 1, 101], autorange=False)
     figure.update_yaxes(
-        categoryorder="array", categoryarray=names[::-1], automargin=True, range=[-0.6, len(names) - 0.4]
+        categoryorder="array", categoryarray=names[::-1], automargin=True, range=[-0.8, len(names) - 0.2]
     )
     return figure
+
+
+def _name_points(figure: go.Figure, names: Sequence[str]) -> None:
+    """Write the name of each kind of point beside its first one: above what was measured, below what was published."""
+    for trace in figure.data:
+        if not len(trace.x):
+            continue
+        first = min(range(len(trace.x)), key=lambda place: names.index(trace.y[place]))
+        right = trace.x[first] > 75
+        figure.add_annotation(
+            x=trace.x[first],
+            y=trace.y[first],
+            text=trace.name,
+            showarrow=False,
+            xanchor="right" if right else "left",
+            yshift=15 if trace.error_x.array is not None else -15,
+            font={"size": 12},
+        )
 
 
 def described(lines: Sequence[Result]) -> str:

@@ -75,7 +75,7 @@ def auroc_figure(curve: Curve) -> go.Figure:
     if known:
         steps, lows, highs = zip(*known, strict=True)
         band = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
-        figure.add_scatter(x=steps, y=lows, showlegend=False, **band)
+        figure.add_scatter(x=steps, y=lows, **band)
         figure.add_scatter(
             x=steps, y=highs, name="95 % interval", fill="tonexty", fillcolor="rgba(28, 131, 194, 0.2)", **band
         )
@@ -107,7 +107,7 @@ def auroc_range(curves: list[Curve]) -> list[float]:
 
 def _over_steps(figure: go.Figure, curve: Curve, span: list[float], *, named: bool = True) -> go.Figure:
     """Put the axes in place. The name of the vertical one is left to the heading above the chart: width is dear."""
-    style.layout(figure, legend=False)
+    style.layout(figure)
     figure.update_xaxes(**style.step_axis(curve.last_step))
     figure.update_yaxes(range=span, autorange=False)
     if curve.steps:
@@ -148,7 +148,7 @@ def _gauge_figure(
         line={"color": style.MARK, "dash": "dot", "width": 1.5},
         hovertemplate=f"%{{y:{number}}}",
     )
-    style.layout(figure, height=260, legend=False)
+    style.layout(figure, height=260)
     figure.update_xaxes(**style.step_axis(last_step))
     figure.update_yaxes(range=[0, 1.05 * unit], autorange=False)
     style.add_unadapted(figure)
@@ -179,7 +179,7 @@ def compare_figure(curves: Sequence[Curve], what: Literal["auroc", "ratio"]) -> 
                 number=".3f" if what == "auroc" else ".2f",
             )
         )
-    style.layout(figure, height=320, legend=False)
+    style.layout(figure, height=320)
     figure.update_xaxes(**style.step_axis(max((curve.last_step for curve in curves), default=1)))
     if what == "auroc":
         figure.update_yaxes(title="AUROC", range=auroc_range(list(curves)), autorange=False)

@@ -34,7 +34,7 @@ def strengths_figure(curves: Sequence[Curve], chosen: int, measure: str) -> go.F
     front = curves[chosen]
     shown = _measured(front, measure)
     figure.add_trace(style.line(front.steps, shown, name=front.label, colour=style.ANOMALOUS, symbol="square"))
-    style.layout(figure, height=300, legend=False)
+    style.layout(figure, height=300)
     figure.update_xaxes(**style.step_axis(max(curve.last_step for curve in curves)))
     ratios = [value for curve in curves for value in curve.anomalous_ratio]
     span = auroc_range(list(curves)) if measure == "auroc" else [0, style.ceiling([*ratios, 1.2], room=1.05)]
@@ -68,8 +68,16 @@ def moved_figure(names: Sequence[str], free: Sequence[float | None], held: Seque
 
 def _bars(names: Sequence[str], rows: Sequence[_Bars], title: str) -> go.Figure:
     figure = go.Figure()
+    taken = -1  # the bar of the group before that bears its name: names of bars side by side would meet
     for name, values, colour, pattern in rows:
+        known = {place: value for place, value in enumerate(values) if value is not None}
+        free = {place: value for place, value in known.items() if place != taken} or known
+        taken = max(free, key=free.__getitem__, default=-1)
         figure.add_bar(
+            text=[name if len(rows) > 1 and place == taken else "" for place in range(len(names))],
+            textposition="outside",
+            constraintext="none",
+            cliponaxis=False,
             x=values,
             y=list(names),
             orientation="h",
@@ -77,9 +85,11 @@ def _bars(names: Sequence[str], rows: Sequence[_Bars], title: str) -> go.Figure:
             marker={"color": colour, "pattern": style.hatched(pattern)},
             hovertemplate=f"%{{y}}: %{{x:.3g}} %, {name}<extra></extra>",
         )
-    known = [value for _, values, _, _ in rows for value in values if value is not None]
-    style.layout(figure, height=90 + 26 * len(names), legend=len(rows) > 1)
+    highest = [value for _, values, _, _ in rows for value in values if value is not None]
+    style.layout(figure, height=90 + 26 * len(names))
     figure.update_layout(barmode="group", hovermode="closest", bargap=0.25, margin={"l": 78})
-    figure.update_xaxes(title=title, range=[0, style.ceiling(known, room=1.02)], autorange=False)
+    figure.update_xaxes(
+        title=title, range=[0, style.ceiling(highest, room=1.02 if len(rows) < 2 else 1.3)], autorange=False
+    )
     figure.update_yaxes(autorange="reversed", type="category", gridcolor=style.CLEAR)
     return figure

@@ -36,7 +36,7 @@ def picture_figure(picture: np.ndarray, grid: np.ndarray, chosen: tuple[int, int
         selected={"marker": {"opacity": 0.01}},
         unselected={"marker": {"opacity": 0.01}},
     )
-    style.layout(figure, height=PICTURE_HEIGHT, legend=False)
+    style.layout(figure, height=PICTURE_HEIGHT)
     figure.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 0}, hovermode="closest", clickmode="event+select")
     figure.add_layout_image(
         source=data_url(picture),
@@ -82,7 +82,7 @@ def legend_figure(scale: Scale, peak: float | None = None) -> go.Figure:
         showscale=False,
         hovertemplate="%{x:.2f}<extra></extra>",
     )
-    style.layout(figure, height=86, legend=False)
+    style.layout(figure, height=86)
     figure.update_layout(margin={"l": 24, "r": 28, "t": 22, "b": 34}, hovermode="closest")
     ticks = [scale.low, scale.middle, scale.high] if scale.calibrated else [scale.low, scale.high]
     words = [f"{value:.2f}" for value in ticks]
@@ -133,7 +133,7 @@ def followed_figure(
             steps, middles, name="normal maps end", colour=style.MARK, dash="dash", symbol="line-ew-open", number=".2f"
         )
     )
-    style.layout(figure, height=200, legend=False)
+    style.layout(figure, height=200)
     figure.update_xaxes(**style.step_axis(max(steps)))
     known = [*peaks, *(value for value in middles if value is not None)]
     figure.update_yaxes(title="highest map value", range=[0, style.ceiling(known)], autorange=False)

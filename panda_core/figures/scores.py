@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,18 +32,20 @@ def histogram_figure(
         ("normal", scores[is_anomaly == 0], style.NORMAL, ""),
         ("anomalous", scores[is_anomaly == 1], style.ANOMALOUS, "/"),
     )
-    figure, tallest = go.Figure(), 0.0
+    figure, peaks = go.Figure(), []
     for name, members, colour, pattern in groups:
         if not len(members):
             continue
         counts, _ = np.histogram(np.clip(members, low, high), bins=edges)
         share = 100 * counts / len(members)
-        tallest = max(tallest, float(share.max()))
+        peak = int(share.argmax())
+        place = (peak + 0.5) / BINS
+        peaks.append(style.Peak(f"{name} ({len(members)})", colour, middles[peak], place, float(share[peak])))
         figure.add_bar(
             x=middles,
             y=share,
             width=width,
-            name=f"{name} ({len(members)})",
+            name=name,
             marker={
                 "color": colour,
                 "opacity": 0.65,
@@ -52,9 +55,9 @@ def histogram_figure(
             hovertemplate=f"{name}: %{{y:.1f}} % at score %{{x:.3g}}<extra></extra>",
         )
     style.layout(figure, height=300)
-    figure.update_layout(barmode="overlay", hovermode="closest", bargap=0)
+    figure.update_layout(barmode="overlay", hovermode="closest", bargap=0, margin={"t": 26})
     figure.update_xaxes(title="anomaly score", range=[low, high], autorange=False, exponentformat="power")
-    figure.update_yaxes(title="share of the group, %", range=[0, style.ceiling([tallest], room=1.05)], autorange=False)
+    _over_bars(figure, peaks, "share of the group, %")
     if threshold is not None:
         shown = min(max(threshold, low), high)
         right = shown > (low + high) / 2
@@ -66,11 +69,17 @@ def histogram_figure(
             text="threshold",
             showarrow=False,
             xanchor="right" if right else "left",
-            yanchor="top",
-            xshift=-4 if right else 4,
+            yanchor="bottom",
             font={"size": 11, "color": style.MARK},
         )
     return figure
+
+
+def _over_bars(figure: go.Figure, peaks: Sequence[style.Peak], title: str) -> None:
+    """Put the upright axis of bars in place, and names over the highest ones, whose heights are values of that axis."""
+    top = style.ceiling([peak.height for peak in peaks], room=1.2)
+    figure.update_yaxes(title=title, range=[0, top], autorange=False)
+    style.name_peaks(figure, [dataclasses.replace(peak, height=peak.height / top) for peak in peaks])
 
 
 def spectrum_figure(singular_values: np.ndarray, unadapted: np.ndarray | None = None) -> go.Figure:
@@ -96,7 +105,7 @@ def spectrum_figure(singular_values: np.ndarray, unadapted: np.ndarray | None = 
             marker={"color": colour, "symbol": symbol, "size": 5},
             hovertemplate="direction %{x}: %{y:.1f} %<extra></extra>",
         )
-    style.layout(figure, height=300, legend=False)
+    style.layout(figure, height=300)
     figure.update_layout(hovermode="closest")
     last = max(8, len(singular_values)) + 1
     figure.update_xaxes(title="direction, strongest first", autorange=False, range=[0, last])
@@ -116,24 +125,26 @@ def chosen_figure(steps: Sequence[int], chosen: np.ndarray, is_anomaly: np.ndarr
 
     steps: all that could be chosen; chosen: (M,) the step behind each image's score; is_anomaly: (M,).
     """
-    figure, tallest = go.Figure(), 1.0
+    figure, peaks = go.Figure(), []
     for label, name, colour, pattern in ((0, "normal", style.NORMAL, ""), (1, "anomalous", style.ANOMALOUS, "/")):
         members = chosen[is_anomaly == label]
         if not len(members):
             continue
         shares = [100 * float((members == step).mean()) for step in steps]
-        tallest = max(tallest, *shares)
+        peak = int(np.argmax(shares))
+        place = (peak + 0.5) / len(steps)
+        peaks.append(style.Peak(f"{name} ({len(members)})", colour, peak, place, shares[peak]))
         figure.add_bar(
             x=[str(step) for step in steps],
             y=shares,
-            name=f"{name} ({len(members)})",
+            name=name,
             marker={"color": colour, "pattern": style.hatched(pattern)},
             hovertemplate=f"step %{{x}}: %{{y:.1f}} % of the {name} images<extra></extra>",
         )
     style.layout(figure, height=260)
     figure.update_layout(barmode="group", hovermode="closest", bargap=0.25)
     figure.update_xaxes(title="step of the chosen checkpoint", type="category")
-    figure.update_yaxes(title="share of the kind, %", range=[0, style.ceiling([tallest], room=1.05)], autorange=False)
+    _over_bars(figure, peaks, "share of the kind, %")
     return figure
 
 
@@ -152,6 +163,17 @@ def normalised_figure(
         value = relative[list(steps).index(chosen)]
         ring = {"size": 16, "symbol": "circle-open", "color": style.ANOMALOUS, "line": {"width": 3}}
         figure.add_scatter(x=[chosen], y=[value], mode="markers", name="chosen", marker=ring, hoverinfo="skip")
+        late = chosen > last_step / 2
+        figure.add_annotation(
+            x=chosen,
+            y=value,
+            text="chosen",
+            showarrow=False,
+            xanchor="right" if late else "left",
+            xshift=-12 if late else 12,
+            yshift=12,
+            font={"size": 12},
+        )
     style.layout(figure, height=230)
     figure.update_xaxes(**style.step_axis(last_step))
     figure.update_yaxes(

@@ -6,6 +6,8 @@ of at least 3 on a white and on a nearly black page. A colour never stands alone
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -26,15 +28,14 @@ CLEAR = "rgba(0, 0, 0, 0)"  # the page's own background shows, light or dark
 HEIGHT = 270
 
 
-def layout(figure: go.Figure, *, height: int = HEIGHT, legend: bool = True) -> go.Figure:
-    """Return `figure` with the margins, the legend and the hover label of every chart."""
+def layout(figure: go.Figure, *, height: int = HEIGHT) -> go.Figure:
+    """Return `figure` with the margins and the hover label of every chart; none has a legend: see `name_lines`."""
     figure.update_layout(
         height=height,
-        margin={"l": 40, "r": 10, "t": 30 if legend else 12, "b": 40},
+        margin={"l": 40, "r": 10, "t": 12, "b": 40},
         paper_bgcolor=CLEAR,
         plot_bgcolor=CLEAR,
-        showlegend=legend,
-        legend={"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom", "font": {"size": 12}},
+        showlegend=False,
         hovermode="x unified",
         dragmode=False,
         transition={"duration": 0},
@@ -113,7 +114,7 @@ def name_lines(figure: go.Figure) -> None:
     ends = []
     for trace in figure.data:
         known = [(x, y) for x, y in zip(trace.x or (), trace.y or (), strict=True) if y is not None]
-        if trace.showlegend is not False and trace.name and known:
+        if trace.name and known:
             ends.append((trace, known[-1][0], (min(max(known[-1][1], low), high) - low) / (high - low)))
     names = ["<br>".join(textwrap.wrap(trace.name, NAME_WIDTH)[:3]) for trace, _, _ in ends]
     sizes = [NAME_LINE * (name.count("<br>") + 1) / tall for name in names]
@@ -141,7 +142,48 @@ def name_lines(figure: go.Figure) -> None:
             font={"size": 12},
         )
     longest = max((len(line) for name in names for line in name.split("<br>")), default=0)
-    figure.update_layout(showlegend=False, margin={"r": 24 + NAME_CHARACTER * longest})
+    figure.update_layout(margin={"r": 24 + NAME_CHARACTER * longest})
+
+
+@dataclasses.dataclass(frozen=True)
+class Peak:
+    """The highest bar of a group, where the group's name stands. place, height: in [0, 1] of the axes."""
+
+    name: str
+    colour: str
+    x: Any
+    place: float
+    height: float
+
+
+NEAR = 0.35  # of the axis: names of peaks that are nearer may meet
+EDGE = 0.2  # of the axis: a name this near to its end is written inwards
+
+
+def name_peaks(figure: go.Figure, peaks: Sequence[Peak]) -> None:
+    """Write the name of each group of upright bars above its highest one, in place of a legend, away from the others'.
+
+    Call it last: the figure has a layout, and both axes have their ranges, the upright one with room for a line.
+    """
+    layout = figure.layout
+    size = NAME_LINE / (layout.height - layout.margin.t - layout.margin.b)
+    heights = [peak.height + 0.7 * size for peak in peaks]
+    if any(abs(one.place - two.place) < NEAR for one, two in itertools.combinations(peaks, 2)):
+        heights = spread(heights, [size] * len(peaks))
+    middle = sum(peak.place for peak in peaks) / max(len(peaks), 1)
+    for peak, height in zip(peaks, heights, strict=True):
+        outwards = peak.place < middle
+        leftwards = peak.place > 1 - EDGE or (outwards and peak.place > EDGE)
+        figure.add_annotation(
+            text=f'<span style="color:{peak.colour}">■</span> {peak.name}',
+            x=peak.x,
+            y=height,
+            yref="y domain",
+            showarrow=False,
+            xanchor="right" if leftwards else "left",
+            yanchor="middle",
+            font={"size": 12},
+        )
 
 
 def spread(wanted: Sequence[float], sizes: Sequence[float]) -> list[float]:

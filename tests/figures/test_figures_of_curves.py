@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import re
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
 from panda_core.errors import UsageError
@@ -128,7 +130,6 @@ def test_lines_are_named_at_their_ends_and_no_name_covers_another() -> None:
     runs = [short_curve(f"run {name}, sample-wise stopping", (0.9, 0.8 + name / 1000)) for name in range(4)]
     runs[3] = short_curve("run 3, which still computes", (0.9,))
     for figure in (compare_figure(runs, "auroc"), compare_figure(runs, "ratio"), strengths_figure(runs, 1, "auroc")):
-        assert not figure.layout.showlegend
         notes = [note for note in figure.layout.annotations if note.xref == "paper"]
         assert sorted(note.text.replace("<br>", " ") for note in notes) == [run.label for run in runs]
         tall = figure.layout.height - figure.layout.margin.t - figure.layout.margin.b
@@ -137,6 +138,40 @@ def test_lines_are_named_at_their_ends_and_no_name_covers_another() -> None:
         assert len(figure.layout.shapes) == 4
         starts = sorted(shape.x0 for shape in figure.layout.shapes)
         assert starts[0] < 0.1 < 0.9 < starts[1]  # each where its line ends
+
+
+def names_in(figure: go.Figure) -> list[str]:
+    """Return what is written in a figure, without tags: notes, and texts at bars."""
+    texts = [note.text for note in figure.layout.annotations]
+    texts += [text for trace in figure.data for text in (trace.text if isinstance(trace.text, tuple) else ())]
+    return [re.sub("<[^>]*>", " ", text) for text in texts]
+
+
+def test_groups_of_bars_are_named_over_their_highest_and_no_name_covers_another() -> None:
+    """A legend to go back and forth to; names of two groups that are the highest at one place."""
+    scores, labels = np.r_[np.linspace(0, 9, 20), 4.0, 4.0, 4.1, 4.1], np.r_[np.tile([0, 1], 10), 0, 0, 1, 1]
+    near = histogram_figure(scores, labels, threshold=4.0)
+    apart = histogram_figure(np.r_[np.zeros(4), np.ones(16)], np.r_[np.zeros(4), np.ones(16)])
+    chosen = chosen_figure([5, 10, 20], np.array([20, 20, 20, 20, 5]), np.array([0, 0, 1, 1, 1]))
+    for figure, peaks in ((near, None), (apart, [0.0125, 0.9875]), (chosen, [2, 2])):
+        named = [note for note in figure.layout.annotations if "■" in note.text]
+        assert [text.split("(")[0].split()[-1] for text in names_in(figure)][: len(named)] == ["normal", "anomalous"]
+        tall = figure.layout.height - figure.layout.margin.t - figure.layout.margin.b
+        first, second = sorted(note.y * tall for note in named)
+        assert peaks == [0.0125, 0.9875] or second - first >= 18
+        assert second + 9 <= tall
+    low, high = apart.layout.xaxis.range
+    assert [(note.x - low) / (high - low) for note in apart.layout.annotations] == pytest.approx([0.0125, 0.9875])
+    assert [note.xanchor for note in apart.layout.annotations] == ["left", "right"]  # inwards, at the edges
+    assert [note.x for note in chosen.layout.annotations] == [2, 2]
+
+
+def test_what_tells_traces_apart_is_written_at_them() -> None:
+    """Two bars a layer, or a ring on a curve, of which nothing says what they are."""
+    moved = moved_figure(["a", "b", "c"], [0.02, None, 0.03], [0.01, 0.04, 0.035])
+    assert [list(trace.text) for trace in moved.data] == [["", "this run", ""], ["", "", "strength 0"]]
+    assert list(moved_figure(["a"], [None], [0.01]).data[0].text) == [""]
+    assert "chosen" in names_in(normalised_figure([0, 5, 10], [1.0, 4.0, 2.0], 5, 10))
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,14 @@ def test_every_image_and_chart_has_a_description(page: str, open_page: Any, make
     assert [kind for kind, pages in PICTURES.items() if page in pages and not at.get(kind)] == []
     for chart in at.get("plotly_chart"):
         assert len(chart.proto.alt) > 20
+        drawn = json.loads(chart.proto.spec)
+        assert drawn["layout"].get("showlegend") is False
+        named = {trace["name"] for trace in drawn["data"] if trace.get("name")}
+        written = [note["text"] for note in drawn["layout"].get("annotations", [])]
+        written += [text for trace in drawn["data"] if isinstance(trace.get("text"), list) for text in trace["text"]]
+        written = [re.sub("<[^>]*>", " ", text) for text in written]
+        # What a chart is about stands above it; whatever else it draws is named in it.
+        assert len([name for name in named if not any(name in text for text in written)]) <= 1, named
     for element in at.get("image"):
         assert all(image.alt for image in element.proto.imgs)
     for frame in at.get("dataframe"):

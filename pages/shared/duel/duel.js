@@ -39,13 +39,16 @@ class Duel extends Player {
   // A number line and a cloud for each run.
   build() {
     const { data } = this;
+    const finals = data.runs.map((run) => run.final);
+    this.best = finals.length > 1 && !finals.includes(null) ? Math.max(...finals) : null; // known once all have ended
     this.scores = data.runs.map((run, i) => {
       const item = document.createElement("li");
       const mark = document.createElement("span");
       mark.className = "swatch" + (i % 2 ? " odd" : "");
       mark.style.background = run.colour;
-      const text = document.createElement("span");
-      item.append(mark, text);
+      const [name, now, end] = ["name", "now", "end"].map((kind) => Object.assign(document.createElement("span"), { className: kind }));
+      name.textContent = run.label;
+      item.append(mark, name, now, end);
       return item;
     });
     this.find("scores").replaceChildren(...this.scores);
@@ -80,11 +83,11 @@ class Duel extends Player {
     for (const [, , cloud] of this.clouds) cloud.prepare();
     const lines = (key) => data.runs.map((run, i) => ({
       values: data.steps.map((_, place) => (place <= run.until ? run[key][run.at[place]] : null)),
-      colour: run.colour, dash: ["", "7 4", "2 3", "8 3 2 3"][i], shape: SHAPES[i], name: "",
+      colour: run.colour, dash: ["", "7 4", "2 3", "8 3 2 3"][i], shape: SHAPES[i], name: run.label,
     }));
     this.charts = [
-      new Chart(this.find("auroc"), data, "AUROC (needs labels)", data.auroc_range, 2, lines("auroc")),
-      new Chart(this.find("ratios"), data, "Anomalous distance, training = 1", data.ratio_range, 1, lines("anomalous_ratio")),
+      new Chart(this.find("auroc"), data, "AUROC (needs labels)", data.auroc_range, 2, lines("auroc"), [], true),
+      new Chart(this.find("ratios"), data, "Anomalous distance, training = 1", data.ratio_range, 1, lines("anomalous_ratio"), [], true),
     ];
   }
 
@@ -93,10 +96,14 @@ class Duel extends Player {
     const place = Math.min(Math.round(this.position), this.last);
     data.runs.forEach((run, i) => {
       const own = run.at[place];
-      const text = `${run.label}: ${number(run.auroc[0])} → ${number(run.auroc[own])}, ${run.words[own].phase}` +
-        (run.final === null ? ` (${run.state})` : `. Final AUROC ${number(run.final)}, ${run.rule}`);
-      const element = this.scores[i].lastChild;
-      if (element.textContent !== text) element.textContent = text;
+      const told = {
+        now: `AUROC ${number(run.auroc[0])} → ${number(run.auroc[own])}, ${run.words[own].phase}`,
+        end: run.final === null ? run.state : `final ${number(run.final)}${run.final === this.best ? ", the highest" : ""}: ${run.rule}`,
+      };
+      for (const [kind, text] of Object.entries(told)) {
+        const element = this.scores[i].querySelector("." + kind);
+        if (element.textContent !== text) element.textContent = text;
+      }
     });
     this.find("step").textContent = this.told(place);
     this.find("play").textContent = this.playing ? "Pause" : "Play";
@@ -105,8 +112,11 @@ class Duel extends Player {
     for (const chart of this.charts) chart.draw(this.position);
     this.clouds.forEach(([told, , cloud], i) => {
       cloud.draw(this.position, place, { autoscale: false, refit: false });
-      const { words, at, note } = data.runs[i];
-      const text = [words[at[place]].caption, note].filter(Boolean).join(" ");
+      const { words, at, note, anomalous_ratio: ratio } = data.runs[i];
+      const own = at[place];
+      const far = ratio[own] === null || own === 0 ? "" :
+        `Anomalies lie ${ratio[own].toFixed(2)} times as far from the center as training images; it was ${ratio[0].toFixed(2)}.`;
+      const text = [words[own].caption, far, note].filter(Boolean).join(" ");
       if (told.textContent !== text) told.textContent = text;
     });
   }

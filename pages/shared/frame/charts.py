@@ -26,7 +26,6 @@ def enlarged(figure: go.Figure) -> go.Figure:
     times = TYPE / USUAL
     margin = {side: times * (getattr(figure.layout.margin, side) or 0) for side in ("l", "r", "t", "b")}
     large.update_layout(height=times * (figure.layout.height or 450), margin=margin, font_size=0.85 * TYPE)
-    large.update_layout(legend_font_size=0.85 * TYPE)
     for axes in (large.update_xaxes, large.update_yaxes):
         axes(tickfont_size=0.85 * TYPE, title_font_size=0.85 * TYPE)
     large.for_each_annotation(lambda note: note.update(font_size=0.85 * TYPE))

@@ -22,15 +22,30 @@ function grid(box, ticks, y, digits) {
     `<text class="faint" x="${box.left - 6}" y="${y(tick) + 4 * box.k}" text-anchor="end">${tick.toFixed(places)}</text>`).join("");
 }
 
+// Text that stands inside of markup: a run may be called anything.
+const plain = (text) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
+
+// A name in lines of about sixteen letters, at most three.
+function wrapped(name) {
+  const lines = [""];
+  for (const word of name.split(" ")) {
+    const last = lines[lines.length - 1];
+    if (last && last.length + word.length > 16 && lines.length < 3) lines.push(word);
+    else lines[lines.length - 1] = last ? last + " " + word : word;
+  }
+  return lines;
+}
+
 class Chart {
-  constructor(svg, data, title, range, digits, lines, marks = []) {
+  constructor(svg, data, title, range, digits, lines, marks = [], atEnds = lines.length > 2) {
     Object.assign(this, { svg, data, lines: lines.filter((line) => line.values.some((value) => value !== null)) });
     for (const line of this.lines) line.until = line.values.findLastIndex((value) => value !== null);
     const box = axes(svg, title + " over optimiser steps");
     this.k = box.k;
     const end = data.end || 1; // the newest step; while a run computes, the last one that is planned
-    const named = this.lines.length > 2 && this.lines[0].name; // names that follow three lines would cover one another
-    if (named) box.right -= 84 * box.k;
+    const named = atEnds && this.lines.length && this.lines[0].name; // names that follow three lines would cover one another
+    for (const line of named ? this.lines : []) line.words = wrapped(line.name);
+    if (named) box.right -= (26 + 7 * Math.max(...this.lines.flatMap((line) => line.words.map((words) => words.length)))) * box.k;
     this.bottom = box.bottom;
     this.x = (step) => box.left + ((box.right - box.left) * step) / end;
     this.y = (value) => box.bottom - ((box.bottom - box.top) * (Math.min(Math.max(value, range[0]), range[1]) - range[0])) / (range[1] - range[0]);
@@ -60,18 +75,24 @@ class Chart {
     });
     if (named) markup += this.names(box);
     if (!this.lines.length) markup += `<text class="faint" x="${box.left + 8}" y="${box.top + 18 * box.k}">undefined without both kinds of test images</text>`;
-    svg.innerHTML = markup; // built of numbers and fixed words alone
+    svg.innerHTML = markup; // built of numbers, fixed words, and names made plain
     this.here = svg.querySelector(".here");
     this.parts = this.lines.map((_, index) => ["past", "dot", "name"].map((name) => svg.querySelector("." + name + index)));
   }
 
   // The name of each line at its end, below those that end higher.
   names(box) {
+    const tall = (end) => 14 * box.k * end.line.words.length;
     const ends = this.lines.map((line) => ({ line, y: this.y(line.values[line.until]) + 4 * box.k })).sort((a, b) => a.y - b.y);
-    ends.forEach((end, i) => { if (i) end.y = Math.max(end.y, ends[i - 1].y + 14 * box.k); });
-    const over = Math.max(ends[ends.length - 1].y - box.bottom, 0);
-    [...ends].reverse().forEach((end, i, all) => { end.y = Math.min(end.y, i ? all[i - 1].y - 14 * box.k : end.y - over); });
-    return ends.map(({ line, y }) => `<text x="${box.right + 6}" y="${y}"><tspan fill="${line.colour}">${line.shape === "square" ? "■" : "●"}</tspan> <tspan class="faint">${line.name}</tspan></text>`).join("");
+    ends.forEach((end, i) => { if (i) end.y = Math.max(end.y, ends[i - 1].y + tall(ends[i - 1])); });
+    let lowest = box.height;
+    for (const end of [...ends].reverse()) {
+      end.y = Math.min(end.y, lowest - tall(end) + 10 * box.k);
+      lowest = end.y - 10 * box.k;
+    }
+    const x = box.right + 6;
+    return ends.map(({ line, y }) => `<text x="${x}" y="${y}"><tspan fill="${line.colour}">${line.shape === "square" ? "■" : "●"}</tspan> ` +
+      line.words.map((words, i) => `<tspan class="faint"${i ? ` x="${x + 14 * box.k}" dy="${14 * box.k}"` : ""}>${plain(words)}</tspan>`).join("") + "</text>").join("");
   }
 
   band(line) {
@@ -127,8 +148,29 @@ class Histogram {
       `<line class="grid" x1="${box.left}" x2="${box.right}" y1="${box.bottom}" y2="${box.bottom}"/>` +
       bars("normal", `fill="${data.colours.normal}" opacity="0.65"`) + bars("anomalous", `fill="${data.colours.anomalous}" opacity="0.65"`) +
       bars("overlap", "") + `<line class="mark limit" stroke-dasharray="6 3" y1="${box.top + 14 * box.k}" y2="${box.bottom}"/><text class="faint named" y="${box.top + 24 * box.k}">threshold</text>` +
+      ["normal", "anomalous"].map((name) => `<text class="group ${name}"><tspan fill="${data.colours[name]}">■</tspan> <tspan class="faint">${name}</tspan></text>`).join("") +
       `<text class="faint low" x="${box.left}" y="${box.height - 5}"></text><text class="faint high" x="${box.right}" y="${box.height - 5}" text-anchor="end"></text>`;
     this.bars = Object.fromEntries(["normal", "anomalous", "overlap"].map((name) => [name, [...svg.querySelectorAll("rect." + name)]]));
+  }
+
+  // The name of each group above its highest bar, away from the other's; names that would meet stand one above the other.
+  name(groups, tallest, wide) {
+    const { box, svg } = this;
+    const peaks = groups.map(([heights, members]) => {
+      const at = heights.indexOf(Math.max(...heights));
+      return { known: members.length > 0, x: box.left + (at + 0.5) * wide, y: box.bottom - ((box.bottom - box.top - 30 * box.k) * heights[at]) / tallest - 5 };
+    });
+    const near = peaks.every((peak) => peak.known) && Math.abs(peaks[0].x - peaks[1].x) < 150 * box.k && Math.abs(peaks[0].y - peaks[1].y) < 15 * box.k;
+    const [upper, lower] = peaks[0].y <= peaks[1].y ? peaks : [...peaks].reverse();
+    if (near) upper.y = lower.y - 15 * box.k;
+    peaks.forEach((peak, i) => {
+      const text = svg.querySelector(".group." + (i ? "anomalous" : "normal"));
+      text.style.display = peak.known ? "" : "none";
+      const leftwards = peak.x - box.left > 90 * box.k && (peak.x < peaks[1 - i].x || box.right - peak.x < 90 * box.k);
+      text.setAttribute("text-anchor", leftwards ? "end" : "start");
+      text.setAttribute("x", peak.x + (leftwards ? wide / 2 : -wide / 2));
+      text.setAttribute("y", Math.max(peak.y, box.top + 10 * box.k));
+    });
   }
 
   draw(_, place, { autoscale }) {
@@ -145,7 +187,7 @@ class Histogram {
     const heights = { normal: a, anomalous: b, overlap: a.map((value, i) => Math.min(value, b[i])) };
     for (const [name, values] of Object.entries(heights)) {
       values.forEach((value, i) => {
-        const tall = ((box.bottom - box.top - 16 * box.k) * value) / tallest;
+        const tall = ((box.bottom - box.top - 30 * box.k) * value) / tallest;
         const bar = this.bars[name][i];
         bar.setAttribute("x", box.left + i * wide);
         bar.setAttribute("y", box.bottom - tall);
@@ -153,6 +195,7 @@ class Histogram {
         bar.setAttribute("height", tall);
       });
     }
+    this.name([[a, normal], [b, anomalous]], tallest, wide);
     const overlap = both(normal, anomalous, span);
     svg.querySelector(".overlapped").textContent = overlap === null ? "" : `overlap ${Math.round(100 * overlap)} %`;
     svg.querySelector(".low").textContent = low.toPrecision(2);
