@@ -2,8 +2,8 @@
 
 `panda_core.runs.launch` starts it as `python -m panda_core.worker`. A job is a line of JSON, a list of a name of `JOBS`
 and its arguments; an end of input instead means that whoever started it is gone: it ends too. Once it computes, it
-depends on nobody. It is an entry point like `__main__`, and stands here because it writes bundles, which runs know
-nothing of.
+depends on nobody. It is an entry point like `__main__`, and stands here because it writes detectors as files, of
+which runs know nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from panda_core.records import read_json, write_arrays, write_json
 from panda_core.runs.arrays import MapArrays
 from panda_core.runs.detector import PandaDetector
 from panda_core.runs.folder import RunFolder
-from panda_core.runs.launch import PROGRESS, REFERENCES, RESULT, bundle_answer
+from panda_core.runs.launch import PROGRESS, REFERENCES, RESULT, export_answer
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.run import resume, stop_on_signal
 from panda_core.runs.score import ScoredImage, score_files
@@ -180,14 +180,25 @@ def _next_line() -> str:
 
 def bundle(run: Path, out: Path) -> int:
     """Write the bundle of a run to `out`, a .zip; return 0, or 1 where a sentence beside it says why not."""
+    from panda_core.export.bundle import write_bundle
+
+    return _exported(out, lambda: write_bundle(LoadedRun(RunFolder(run)), out))
+
+
+def onnx(run: Path, out: Path) -> int:
+    """Write the detector of a run to `out`, an .onnx; return 0, or 1 where a sentence beside it says why not."""
+    from panda_core.export.network_file import write_network
+
+    return _exported(out, lambda: write_network(LoadedRun(RunFolder(run)), out, "onnx"))
+
+
+def _exported(out: Path, write: Callable[[], object]) -> int:
     reason = ""
     try:
-        from panda_core.export.bundle import write_bundle
-
-        write_bundle(LoadedRun(RunFolder(run)), out)
+        write()
     except Exception as error:  # whatever it is, the page that waits must hear of it
         reason = _sentence(error)
-    write_json(bundle_answer(out), {"error": reason})
+    write_json(export_answer(out), {"error": reason})
     return 1 if reason else 0
 
 
@@ -195,7 +206,13 @@ def _sentence(error: Exception) -> str:
     return str(error) if isinstance(error, PandaError) else f"{type(error).__name__}: {error}"
 
 
-JOBS: dict[str, Callable[..., int]] = {"run": compute, "check": check, "compare": compare, "bundle": bundle}
+JOBS: dict[str, Callable[..., int]] = {
+    "run": compute,
+    "check": check,
+    "compare": compare,
+    "bundle": bundle,
+    "onnx": onnx,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -13,6 +13,7 @@ from pages.shared.frame import wording
 from pages.shared.frame.charts import show as show_figure
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import ADAPT, EXAMINE, INSTRUMENT, OWN, SEGMENT, SETTINGS
+from pages.shared.run.heading import show_corrections
 from pages.shared.runs.choice import all_runs, has_maps, is_recorded
 from pages.shared.runs.downloads import can_score, download_detector, zipped
 from pages.shared.runs.table import Row, differing_settings, row_of
@@ -164,6 +165,7 @@ def _one(good: dict[str, Row]) -> None:
         if not is_recorded(row.folder):
             _rename(row)
             _delete(row.folder, "Delete", row.label)
+    show_corrections(row.folder)
 
 
 def _choose() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +20,7 @@ from panda_core.errors import PandaError, UsageError, unknown_name
 from panda_core.events import Event, RunFinished, RunStarted
 from panda_core.figures.heatmaps import fixed_scale
 from panda_core.runs.calibration import Calibration
-from panda_core.runs.corrected import corrections_of
+from panda_core.runs.corrected import corrections_of, counted
 from panda_core.runs.folder import RunFolder, list_runs
 from panda_core.runs.kinds import KINDS, recompute, resolve
 from panda_core.runs.loaded import LoadedRun, load_run
@@ -188,9 +187,8 @@ def show_command(parsed: argparse.Namespace) -> int:
     print_text(f"{loaded.run_id}  {state.state}  {state.reason}".rstrip())
     print_text(loaded.config.to_command())
     if corrections:
-        counts = Counter(kind for one in corrections for kind in [one.kind] * len(one.images))
-        told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-        print_text(f"Learned again with corrections: {told}. `accept {parsed.run} --undo` takes the last one back.")
+        undone = f"`accept {parsed.run} --undo` takes the last one back."
+        print_text(f"Learned again with corrections: {counted(corrections)}. {undone}")
     if environment.get("fisher"):
         print_text(f"Elastic weights from the {environment['fisher']}.")
     for told in loaded.notes:

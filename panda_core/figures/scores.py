@@ -126,14 +126,17 @@ def chosen_figure(steps: Sequence[int], chosen: np.ndarray, is_anomaly: np.ndarr
     steps: all that could be chosen; chosen: (M,) the step behind each image's score; is_anomaly: (M,).
     """
     figure, peaks = go.Figure(), []
-    for label, name, colour, pattern in ((0, "normal", style.NORMAL, ""), (1, "anomalous", style.ANOMALOUS, "/")):
-        members = chosen[is_anomaly == label]
-        if not len(members):
-            continue
-        shares = [100 * float((members == step).mean()) for step in steps]
-        peak = int(np.argmax(shares))
-        place = (peak + 0.5) / len(steps)
-        peaks.append(style.Peak(f"{name} ({len(members)})", colour, peak, place, shares[peak]))
+    groups = [
+        (label, name, colour, pattern)
+        for label, name, colour, pattern in ((0, "normal", style.NORMAL, ""), (1, "anomalous", style.ANOMALOUS, "/"))
+        if (is_anomaly == label).any()
+    ]
+    table = [[100 * float((chosen[is_anomaly == group[0]] == step).mean()) for step in steps] for group in groups]
+    for (label, name, colour, pattern), shares in zip(groups, table, strict=True):
+        peak, wide = int(np.argmax(shares)), -(-len(steps) // 5)  # a name takes up to a fifth of the chart
+        under = max(max(row[max(peak - wide, 0) : peak + wide + 1]) for row in table)
+        count = int((is_anomaly == label).sum())
+        peaks.append(style.Peak(f"{name} ({count})", colour, peak, (peak + 0.5) / len(steps), under))
         figure.add_bar(
             x=[str(step) for step in steps],
             y=shares,

@@ -16,6 +16,7 @@ import dataclasses
 import hashlib
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -79,6 +80,12 @@ def in_force(folder: RunFolder) -> RunFolder:
             f"correction back with `python -m panda_core accept {folder.run_id} --undo`."
         )
     return learned
+
+
+def counted(corrections: Sequence[Correction]) -> str:
+    """Return how many images corrections accepted and rejected, in words: "3 accepted, 1 rejected"."""
+    counts = Counter(kind for one in corrections for kind in [one.kind] * len(one.images))
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items())
 
 
 def correct_run(

@@ -149,31 +149,35 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-def bundle(folder: RunFolder, out: Path, patience: float = 120.0) -> None:
-    """Have a process write the bundle of a finished run to `out`, a .zip, and wait for it.
+# Kinds of files that a detector can be taken away as -> the name of one, and how many seconds writing may take: an ONNX
+# file is traced, written, and compared with the run.
+EXPORTS = {"bundle": ("detector.zip", 120.0), "onnx": ("detector.onnx", 300.0)}
+
+
+def export(folder: RunFolder, out: Path, kind: str, patience: float | None = None) -> None:
+    """Have a process write the detector of a finished run to `out`, as one of `EXPORTS`, and wait for it.
 
     `PandaError` says why there is none: what the process said, or that it ended, or took over `patience` seconds.
     """
-    process = _hand_over("bundle", folder.path, out)
+    name, usual = EXPORTS[kind]
+    longest = usual if patience is None else patience
+    by_hand = f"Write it in a terminal: `python -m panda_core export {folder.run_id} {name} --format {kind}`."
+    process = _hand_over(kind, folder.path, out)
     try:
-        code = process.wait(timeout=patience)
+        code = process.wait(timeout=longest)
     except subprocess.TimeoutExpired as error:
         process.kill()
-        raise PandaError(f"The bundle took over {patience:g} s. {_by_hand(folder)}") from error
-    answer = bundle_answer(out)
+        raise PandaError(f"Writing `{name}` took over {longest:g} s. {by_hand}") from error
+    answer = export_answer(out)
     if not answer.is_file():
-        raise PandaError(f"The process that wrote the bundle ended with code {code}. {_by_hand(folder)}")
+        raise PandaError(f"The process that wrote `{name}` ended with code {code}. {by_hand}")
     if reason := read_json(answer)["error"]:
         raise PandaError(str(reason))
 
 
-def bundle_answer(out: Path) -> Path:
-    """Return the file in which the process that writes a bundle to `out` says how that went."""
+def export_answer(out: Path) -> Path:
+    """Return the file in which the process that writes a detector to `out` says how that went."""
     return out.with_name(f"{out.name}.json")
-
-
-def _by_hand(folder: RunFolder) -> str:
-    return f"Write it in a terminal: `python -m panda_core export {folder.run_id} detector.zip --format bundle`."
 
 
 def how_check_ended(out: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from panda_core.events import CacheProgress, Evaluated, RunStarted, Stepped
+from panda_core.records import append_line
 from panda_core.runs.folder import RunFolder
 from tests.pages.conftest import component_data
 
@@ -38,6 +39,22 @@ def test_finished_run_shows_its_figures(open_page: Any, make_run: Any) -> None:
     }
     assert not at.get("progress")
     assert any("1 file left out" in expander.label for expander in at.expander)
+
+
+def test_a_correction_made_in_a_terminal_is_told(open_page: Any, make_run: Any) -> None:
+    """Figures of a run that was learned again since, without a word; one that was taken back, told as if in force."""
+    folder = make_run()
+    (folder.path / "checkpoints").mkdir()
+    pages = ("instrument", "examine", "settings", "own_images")
+    for number, (kind, images) in enumerate((("accepted", ["a.png", "b.png"]), ("rejected", ["c.png"])), 1):
+        record = {"number": number, "time": 1.0, "kind": kind, "images": images, "run": f"corrections/{number:04d}/x"}
+        append_line(folder.path / "corrections.jsonl", record)
+    for page in pages:
+        (told,) = [box.value for box in open_page(page, run=folder.run_id).info if "Corrected" in box.value]
+        assert "2 accepted, 1 rejected" in told and "as it was before" in told
+    for number in (2, 1):
+        append_line(folder.path / "corrections.jsonl", {"undone": number, "time": 2.0})
+    assert not [box for box in open_page("instrument", run=folder.run_id).info if "Corrected" in box.value]
 
 
 @pytest.mark.parametrize("state", ["stopped", "failed", "interrupted"])

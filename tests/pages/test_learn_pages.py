@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from pages.shared.frame.teaching import PANELS
+from pages.shared.frame.wording import run_title
 from pages.shared.lessons.glossary_page import matching
 from pages.shared.lessons.links_page import LOCKS, NAMES, targets
 
@@ -33,6 +34,24 @@ def test_a_prepared_link_opens_what_it_says(kind: str, open_page: Any) -> None:
     at = open_page(kind, **query)
     if kind == "adapt":
         assert at.number_input(key="lr").disabled and not [b for b in at.button if b.key.startswith("preset-")]
+
+
+def test_the_way_from_a_step_or_a_run_leads_to_its_link(open_page: Any, make_run: Any) -> None:
+    """A teacher at step 2 of a lesson, or at a run, who is then asked to find it in a list; a run that is not in it."""
+    folder = make_run()
+    places = {
+        "lessons?lesson=collapse&step=2": open_page("lessons", lesson="collapse", step="2"),
+        f"instrument?run={folder.run_id}": open_page("instrument", run=folder.run_id),
+    }
+    for address, at in places.items():
+        (link,) = [
+            link.proto for link in at.get("page_link") if link.proto.page.endswith("links") and link.proto.query_string
+        ]
+        builder = open_page("links", **dict(parse_qsl(link.query_string)))
+        assert builder.code[0].value.endswith(address)
+        builder.selectbox(key="opens").set_value("race").run()
+        assert not builder.exception and builder.code[0].value.endswith("/duel")
+    assert f"Film: {run_title(folder.config())}" in builder.selectbox(key="opens").options
 
 
 def test_a_link_for_a_projector_can_be_tried(open_page: Any) -> None:

@@ -69,57 +69,66 @@ def test_the_detector_can_be_taken_away(kind: str, open_page: Any, make_maps: An
     (folder.path / ("banks" if kind == "maps" else "checkpoints")).mkdir(exist_ok=True)
     at = open_page("own_images", run=folder.run_id, own_view=USE)
     assert not at.button(key="detector").disabled
-    terminal, python = (block.value for block in at.code)
+    terminal, python, graph = (block.value for block in at.code)
     command = terminal.partition(" > ")[0].split()[3:]
     parsed = parser().parse_args(command)
     assert parsed.run == f"{folder.run_id}-detector.zip" and (parsed.maps is not None) == (kind == "maps")
     assert "load_bundle" in python and ("anomaly_maps" in python) == (kind == "maps")
     compile(python, "shown", "exec")
+    _, script, file, _ = graph.split()
+    assert (Path(__file__).parents[2] / script).is_file() and file == f"{folder.run_id}-detector.onnx"
 
 
+KINDS = {"bundle": ("detector", "detector"), "onnx": ("detector-onnx", "ONNX file")}  # kind -> key and name
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_detector_is_written_and_then_downloaded(
-    open_page: Any, make_run: Any, monkeypatch: pytest.MonkeyPatch
+    kind: str, open_page: Any, make_run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A click that shows nothing for half a minute; a file of each click that stays on the server's disk."""
     from panda_core.runs import launch
 
-    folder, written, goes_on = make_run(), list[Path](), threading.Event()
+    (key, name), folder, written, goes_on = KINDS[kind], make_run(), list[Path](), threading.Event()
     (folder.path / "checkpoints").mkdir()
 
-    def write(folder: Any, out: Path) -> None:
+    def write(folder: Any, out: Path, asked: str) -> None:
         goes_on.wait(30)
-        out.write_bytes(b"bundle")
+        out.write_bytes(asked.encode())
         written.append(out)
 
-    monkeypatch.setattr(launch, "bundle", write)
+    monkeypatch.setattr(launch, "export", write)
     at = open_page("own_images", run=folder.run_id, own_view=USE)
-    at.button(key="detector").click().run()
-    assert at.button(key="detector").disabled and at.button(key="detector").label.startswith("Starting")
+    at.button(key=key).click().run()
+    assert at.button(key=key).disabled and at.button(key=key).label == f"Starting: writes the {name}"
     goes_on.set()
-    writing = at.session_state[f"detector-of-{folder.run_id}"]
+    writing = at.session_state[f"{kind}-of-{folder.run_id}"]
     writing.ended.result(30)
     at.run()
-    assert [one.proto.label for one in at.get("download_button")] == ["Download detector"]
-    assert writing.file.read_bytes() == b"bundle"
+    assert [one.proto.label for one in at.get("download_button")] == [f"Download {name}"]
+    assert writing.file.read_bytes() == kind.encode()
     writing.folder.cleanup()  # as the end of the session does
     assert not written[0].parent.exists()
 
 
-def test_why_there_is_no_detector_is_told(open_page: Any, make_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A download that fails in silence while something computes."""
+@pytest.mark.parametrize("kind", KINDS)
+def test_why_there_is_no_detector_is_told(
+    kind: str, open_page: Any, make_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A download that fails in silence: while something computes, or of a run that is no single graph."""
     from panda_core.errors import PandaError
     from panda_core.runs import launch
 
-    def fail(folder: Any, out: Path) -> None:
-        raise PandaError("The bundle took over 120 s.")
+    def fail(folder: Any, out: Path, asked: str) -> None:
+        raise PandaError("It cannot be one graph.")
 
-    monkeypatch.setattr(launch, "bundle", fail)
-    folder = make_run()
+    monkeypatch.setattr(launch, "export", fail)
+    (key, name), folder = KINDS[kind], make_run()
     (folder.path / "checkpoints").mkdir()
     at = open_page("own_images", run=folder.run_id, own_view=USE)
-    at.button(key="detector").click().run()
+    at.button(key=key).click().run()
     with contextlib.suppress(PandaError):
-        at.session_state[f"detector-of-{folder.run_id}"].ended.result(30)
+        at.session_state[f"{kind}-of-{folder.run_id}"].ended.result(30)
     at.run()
-    assert any("The bundle took over 120 s" in error.value for error in at.error)
-    assert not at.button(key="detector").disabled
+    assert any(f"There is no {name}. It cannot be one graph" in error.value for error in at.error)
+    assert not at.button(key=key).disabled

@@ -95,8 +95,11 @@ def test_the_job_reaches_the_checking_process(
     assert seen == [tuple(path.resolve() for path in (folder.path, images, out))]
 
 
-def test_a_bundle_is_written_by_a_process(folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An order for a bundle that arrives as a check or as a run; a reason that nobody hears."""
+@pytest.mark.parametrize("kind", ["bundle", "onnx"])
+def test_a_detector_is_written_by_a_process(
+    kind: str, folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order for a file that arrives as one for another; a reason that nobody hears."""
     jobs: list[tuple[Any, ...]] = []
 
     def hand_over(job: str, *paths: Path) -> SimpleNamespace:
@@ -105,9 +108,9 @@ def test_a_bundle_is_written_by_a_process(folder: RunFolder, tmp_path: Path, mon
 
     monkeypatch.setattr(launch, "_hand_over", hand_over)
     with pytest.raises(PandaError, match="has no checkpoint yet"):
-        launch.bundle(folder, tmp_path / "detector.zip")
-    assert jobs == [("bundle", folder.path, tmp_path / "detector.zip")]
-    assert not (tmp_path / "detector.zip").exists()
+        launch.export(folder, tmp_path / "detector", kind)
+    assert jobs == [(kind, folder.path, tmp_path / "detector")]
+    assert not (tmp_path / "detector").exists()
 
 
 @pytest.mark.parametrize("code, words", [("raise SystemExit(3)", "ended with code 3"), ("input()", "took over 1 s")])
@@ -117,7 +120,7 @@ def test_a_bundle_that_never_comes_is_told(
     """A download that waits for a process which is dead, or for ever."""
     spawned(monkeypatch, f"input(); {code}" if "exit" in code.lower() else "import time; time.sleep(60)")
     with pytest.raises(PandaError, match=f"{words}.*--format bundle"):
-        launch.bundle(folder, tmp_path / "detector.zip", patience=1.0 if "over" in words else 20.0)
+        launch.export(folder, tmp_path / "detector.zip", "bundle", patience=1.0 if "over" in words else 20.0)
 
 
 ANSWERS = """

@@ -148,6 +148,7 @@ TERMS: dict[str, str] = _PARTS | {
     "lesson_next": "Opens the next step of this lesson.",
     "lesson_back": "Opens the step before this one. Guesses are kept.",
     "lesson_all": "Opens the list of lessons.",
+    "lesson_link": "For teachers: prepares an address that opens this step, with large type or for a projector.",
     "lesson_text": "The whole lesson on one page, with all answers.",
     "share": "The address of this page holds the run and, where you stopped the film, the step.",
     "spectrum": (
@@ -183,8 +184,13 @@ TERMS: dict[str, str] = _PARTS | {
         "All that scores new images, as one file: weights or patches, and threshold. No code, and no images. "
         "`python -m panda_core score FILE IMAGES` uses it, and `panda_core.load_bundle` in Python."
     ),
+    "detector_onnx": (
+        "The network, its scores and its threshold as one graph, for ONNX Runtime and what else reads that format. It "
+        "takes about a minute: what the file says of test images is compared with the run."
+    ),
     "detector_too_large": (
-        "More than 400 MB: write it in a terminal, with `python -m panda_core export RUN detector.zip --format bundle`."
+        "More than 400 MB: write it in a terminal, with `python -m panda_core export RUN OUT`, and `--format bundle` "
+        "for the detector."
     ),
     "delete": "Removes the run's folder from this machine. For ten seconds you can undo it.",
     "undo": "Brings the run back as it was.",

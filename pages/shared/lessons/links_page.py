@@ -11,11 +11,15 @@ from pages.shared.forms.presets import PRESETS, query_of
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.teaching import PANELS
-from pages.shared.lessons.content import all_lessons
-from pages.shared.runs.choice import has_maps, recorded_runs
+from pages.shared.lessons.content import Lesson, all_lessons
+from pages.shared.runs.choice import OPENS, PARAMETER, find_run, is_recorded, recorded_runs
 from panda_core.runs.folder import list_runs
+from panda_core.runs.kinds import kind_of
 
 Target = tuple[str, dict[str, str]]  # name of a page, and its query
+# Kind of run -> what a link to it opens, in a word, and on which page.
+VIEWS = {"adapt": ("Film", "instrument"), "segment": ("Maps", "segment"), "few-shot": ("Verdicts", "new_classes")}
+_ASKED = "links_run"  # in the session: a run of one's own, which stays among the choices
 LOCKS = {"": "Nothing", "seed,lr,steps": "Learning rate, steps and seed", "all": "All settings"}
 # Panel -> what it is called here.
 NAMES = {
@@ -33,17 +37,26 @@ NAMES = {
 }
 
 
-def targets() -> dict[str, tuple[str, Target]]:
-    """Return key -> what a link can open, in words, and where that is: steps of lessons, films, cards, a race."""
+def step_key(lesson: Lesson, place: int) -> str:
+    """Return the key of a step of a lesson among the targets; place: 1 for the first."""
+    return f"{lesson.key}-{place}"
+
+
+def targets(asked: str = "") -> dict[str, tuple[str, Target]]:
+    """Return key -> what a link can open, in words, and where that is: steps of lessons, films, cards, a race.
+
+    asked: the id of a run that is offered as well, whosever it is: to whoever knows its id.
+    """
     found: dict[str, tuple[str, Target]] = {}
     for number, lesson in enumerate(all_lessons(), 1):
         for place, step in enumerate(lesson.steps, 1):
             query = {"lesson": lesson.key, "step": str(place)}
-            found[f"{lesson.key}-{place}"] = (f"Lesson {number}, step {place}: {step.title}", ("lessons", query))
-    for folder in list_runs(recorded_runs()):
-        if not has_maps(folder):
-            name = f"Film: {wording.run_title(folder.config())}"
-            found[folder.run_id] = (name, ("instrument", {"run": folder.run_id}))
+            found[step_key(lesson, place)] = (f"Lesson {number}, step {place}: {step.title}", ("lessons", query))
+    own = find_run(asked) if asked else None
+    listed = list_runs(recorded_runs())
+    for folder in [own, *listed] if own is not None and not is_recorded(own) else listed:
+        word, page = VIEWS[kind_of(folder.config()).key]
+        found[folder.run_id] = (f"{word}: {wording.run_title(folder.config())}", (page, {PARAMETER: folder.run_id}))
     for preset in PRESETS:
         found[f"card-{preset.key}"] = (f"Lab: {preset.title}", ("adapt", query_of(preset)))
     found["race"] = ("Race of the recorded runs", ("duel", {}))
@@ -63,11 +76,14 @@ def show() -> None:
     """Draw the page."""
     st.title("Prepare a link for a class")
     st.markdown("Choose what it opens and how. Whoever follows the link sees exactly that; nothing is kept of it.")
-    known = targets()
+    asked = st.query_params.get(OPENS, "")
+    if asked and find_run(asked) is not None:
+        st.session_state[_ASKED] = asked
+    known = targets(st.session_state.get(_ASKED, ""))
     left, right = st.columns([1, 1], gap="large")
     with left:
         names = {key: words for key, (words, _) in known.items()}
-        opened = choose_named("It opens", names, "opens", next(iter(names)), tip("link_opens"))
+        opened = choose_named("It opens", names, OPENS, next(iter(names)), tip("link_opens"))
         hidden = choose_several(
             "Leave out",
             {panel: NAMES[panel] for panel in PANELS},
@@ -84,7 +100,7 @@ def show() -> None:
     page, query = link_of(known[opened][1], hidden, lock, large=large, projector=projector)
     with right, st.container(border=True):
         st.markdown("**The link**")
-        address = f"{_origin()}/{page}?{urlencode(query)}"
+        address = f"{_origin()}/{page}" + (f"?{urlencode(query)}" if query else "")
         st.code(address, language=None, wrap_lines=True)
         # In a tab of its own, where what it hides ends with it; a page link would refuse a projector's `embed`.
         st.link_button("Try it", address, icon=":material/open_in_new:", type="tertiary", help=tip("link_try"))

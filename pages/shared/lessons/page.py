@@ -10,13 +10,14 @@ import streamlit as st
 from pages.shared.forms.presets import PRESETS, query_of
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
-from pages.shared.frame.router import page_path
+from pages.shared.frame.router import LINKS, page_path
 from pages.shared.frame.teaching import PANELS
 from pages.shared.lessons.content import Lesson, Link, Question, Step, all_lessons
+from pages.shared.lessons.links_page import step_key
 from pages.shared.lessons.recorded_numbers import at_moment, filled, number_of
 from pages.shared.lessons.toy import show_toy
 from pages.shared.player.time_machine import show_time_machine
-from pages.shared.runs.choice import find_run
+from pages.shared.runs.choice import OPENS, find_run
 from panda_core.errors import PandaError
 from panda_core.runs.loaded import LoadedRun
 
@@ -94,6 +95,14 @@ def _one(lesson: Lesson, index: int, lessons: list[Lesson]) -> None:
             title = f"Next lesson: {lessons[following].title}"
             _go(lessons[following], "1", title, ":material/arrow_forward:", tip("lesson_begin"))
         _go(None, "", "All lessons", ":material/school:", tip("lesson_all"))
+        if not st.context.is_embedded:  # who follows a projector's link prepares none
+            st.page_link(
+                LINKS,
+                label="Link to this step for a class",
+                icon=":material/link:",
+                query_params={OPENS: step_key(lesson, index + 1)},
+                help=tip("lesson_link"),
+            )
     if index + 1 == len(lesson.steps):
         _guesses()
 

@@ -20,6 +20,7 @@ from pages.shared.own.results import show_results
 from pages.shared.own.score import show_score
 from pages.shared.own.steps import CHECK, DROP, LEARN, LEARNED, LOOK, RESULTS, STAGE, VIEW, show_steps
 from pages.shared.paint.page import show_painting
+from pages.shared.run.heading import show_corrections
 from pages.shared.runs.choice import PARAMETER, UPLOAD, choose_rate, has_maps, opened_run
 from pages.shared.runs.downloads import can_score, show_use
 from pages.shared.runs.live import show_computing, show_ending
@@ -110,6 +111,7 @@ def _run(folder: RunFolder, upload: Upload | None) -> None:
 
 def _results(run: LoadedRun, upload: Upload | None) -> None:
     """Draw what a detector is worth, its threshold, and one of four views of it."""
+    show_corrections(run.folder)
     with st.container(key="verdicts"):  # stays in sight: see look.css
         slider, words, trust = st.columns([0.9, 1.3, 1.5], gap="medium", vertical_alignment="center")
         rate = choose_rate(slider, "own_alarms", tip("false_alarms")) if run.calibration.images else None

@@ -8,8 +8,9 @@ from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import EXAMINE, INSTRUMENT, LINKS, NEW_CLASSES, SEGMENT, SETTINGS
 from pages.shared.player.time_machine_maps import find_maps
-from pages.shared.runs.choice import PARAMETER, is_recorded
+from pages.shared.runs.choice import OPENS, PARAMETER, is_recorded
 from panda_core.errors import PandaError
+from panda_core.runs.corrected import corrections_of, counted
 from panda_core.runs.folder import ENDED, RunFolder
 from panda_core.runs.loaded import LoadedRun
 
@@ -42,7 +43,28 @@ def show_heading(folder: RunFolder) -> None:
             st.page_link(page, label=label, icon=f":material/{sign}:", query_params={PARAMETER: run_id})
         with st.popover("Share", icon=":material/link:", help=tip("share"), type="tertiary"):
             st.markdown("The address of this page leads here again: copy it from the browser.")
-            st.page_link(LINKS, label="Prepare a link for a class", icon=":material/school:")
+            st.page_link(
+                LINKS,
+                label="Prepare a link for a class",
+                icon=":material/school:",
+                query_params={OPENS: run.run_id},
+            )
+    show_corrections(folder)
+
+
+def show_corrections(folder: RunFolder) -> None:
+    """Say what was corrected of a run in a terminal, and that the pages show it as it was before; else nothing."""
+    try:
+        corrections = corrections_of(folder)
+    except PandaError as error:
+        st.error(wording.sentence(str(error)), icon=":material/broken_image:")
+        return
+    if corrections:
+        st.info(
+            f"Corrected in a terminal: {counted(corrections)}. Everything here is the run as it was before; the "
+            f"commands, such as `score {folder.run_id}`, use the one that was learned again.",
+            icon=":material/edit_note:",
+        )
 
 
 def views_of(run: LoadedRun, *, computing: bool) -> list[Link]:

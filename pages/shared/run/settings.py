@@ -12,10 +12,10 @@ from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import ADAPT, RUNS
 from pages.shared.run.heading import show_heading
 from pages.shared.runs.choice import opened_run
-from pages.shared.runs.downloads import zipped
+from pages.shared.runs.downloads import can_score, download_detector, zipped
 from panda_core.config import RunConfig
 from panda_core.errors import PandaError
-from panda_core.runs.folder import RunFolder
+from panda_core.runs.folder import ENDED, RunFolder
 from panda_core.runs.loaded import LoadedRun
 
 HERE_ALONE = ("name", "runs_dir", "data_root", "set")  # fields that are no settings of the method
@@ -53,7 +53,10 @@ def _show(run: LoadedRun) -> None:
                 query_params=address_of_run(run.config),
                 help=tip("again"),
             )
-        _download(run.folder)
+        with st.container(horizontal=True):
+            _download(run.folder)
+            if can_score(run.folder) and run.folder.state().state in ENDED:
+                download_detector(run.folder)
         st.subheader("The same run elsewhere", anchor=False)
         show_as_code(run.config)
         st.markdown(f"Id: {wording.sentence(run.run_id)}")

@@ -27,6 +27,7 @@ from panda_core.runs.recorded import unpacked
 RECORDED = ASSETS / "recorded"  # an archive for each run that comes with the program
 PARAMETER, UPLOAD = "run", "upload"  # query parameters
 RACE = "duel"  # query parameter: ids of the runs of a race, with commas
+OPENS = "opens"  # query parameter of the page that prepares links: a step of a lesson, a run
 IMAGE = "image"  # query parameter: the index of the chosen image among those that a page shows
 _KNOWN = "known_uploads"  # in the session: tokens of uploads whose runs may be listed to it
 

@@ -21,7 +21,6 @@ from panda_core.runs.folder import RunFolder
 LARGE_FOLDERS = ("checkpoints", "galleries", "banks")  # folders of a run that make up most of a bundle
 MOST_DETECTOR_BYTES = 400_000_000  # the server holds a download in memory
 LOOK_EVERY = 0.5  # seconds
-DETECTOR = "detector.zip"
 # Large, and made again by running the same settings.
 LEFT_OUT = ("checkpoints", "galleries", "momentum", "banks", "checks")
 MOST_RUN_BYTES = 200_000_000
@@ -62,106 +61,132 @@ def can_score(folder: RunFolder) -> bool:
     return not is_recorded(folder) and any((folder.path / name).is_dir() for name in ("banks", "checkpoints"))
 
 
-def file_name(folder: RunFolder) -> str:
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """A kind of file that a detector is taken away as.
+
+    name: on the buttons. ending, mime: of the file. about: the term that explains it.
+    """
+
+    name: str
+    ending: str
+    mime: str
+    about: str
+
+
+FORMS = {  # by kind of `launching.EXPORTS`
+    "bundle": Form("detector", "zip", "application/zip", "detector"),
+    "onnx": Form("ONNX file", "onnx", "application/octet-stream", "detector_onnx"),
+}
+
+
+def file_name(folder: RunFolder, kind: str = "bundle") -> str:
     """Return what the file is called when it is downloaded."""
-    return f"{folder.run_id}-detector.zip"
+    return f"{folder.run_id}-detector.{FORMS[kind].ending}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Writing:
-    """A bundle that a process writes for one session.
+    """A file that a process writes for one session.
 
-    folder: where; it vanishes with the session.
-    ended: done once the process has ended, with its `PandaError` if there is no bundle.
+    folder: where; it vanishes with the session. file: in it.
+    ended: done once the process has ended, with its `PandaError` if there is no file.
     """
 
     folder: tempfile.TemporaryDirectory[str]
+    file: Path
     ended: Future[None]
-
-    @property
-    def file(self) -> Path:
-        return Path(self.folder.name) / DETECTOR
 
 
 def download_detector(folder: RunFolder) -> None:
-    """Draw the button that has the bundle of a run written, by a process of its own, and then the one to download it.
+    """Draw for each kind of file the button that has it written, by a process of its own, and then the one to download.
 
     Two buttons, because a browser says nothing while a file is made after a click, nor why there is none: beside a run
     that computes, that is half a minute.
     """
-    pending = _pending(folder)
-    st.fragment(_detector, run_every=LOOK_EVERY if pending else None)(folder, pending)
+    for kind in FORMS:
+        pending = _pending(folder, kind)
+        st.fragment(_detector, run_every=LOOK_EVERY if pending else None)(folder, kind, pending)
 
 
-def _detector(folder: RunFolder, looks_again: bool) -> None:
-    pending = _pending(folder)
+def _detector(folder: RunFolder, kind: str, looks_again: bool) -> None:
+    form, pending = FORMS[kind], _pending(folder, kind)
     if pending != looks_again:
         st.rerun()  # the whole page, which then looks again, or no longer does
+    key = "detector" if kind == "bundle" else f"detector-{kind}"
     if pending:
-        st.button("Starting: writes the detector", icon="spinner", key="detector", disabled=True, help=tip("detector"))
+        st.button(f"Starting: writes the {form.name}", icon="spinner", key=key, disabled=True, help=tip(form.about))
         return
-    writing: Writing | None = st.session_state.get(_key(folder))
+    writing: Writing | None = st.session_state.get(_key(folder, kind))
     problem = None if writing is None else writing.ended.exception()
     if writing is not None and problem is None:
         st.download_button(
-            "Download detector",
+            f"Download {form.name}",
             data=writing.file.read_bytes,
-            file_name=file_name(folder),
-            mime="application/zip",
+            file_name=file_name(folder, kind),
+            mime=form.mime,
             icon=":material/download:",
             on_click="ignore",
-            key="detector-file",
-            help=tip("detector"),
+            key=f"{key}-file",
+            help=tip(form.about),
         )
         return
     if problem is not None:
-        st.error(wording.sentence(f"There is no detector. {problem}"), icon=":material/error:")
+        st.error(wording.sentence(f"There is no {form.name}. {problem}"), icon=":material/error:")
     files = (path for name in LARGE_FOLDERS for path in (folder.path / name).glob("*"))
     large = sum(path.stat().st_size for path in files) > MOST_DETECTOR_BYTES
     if st.button(
-        "Write detector",
+        f"Write {form.name}",
         icon=":material/deployed_code:",
         disabled=large,
-        key="detector",
-        help=tip("detector_too_large" if large else "detector"),
+        key=key,
+        help=tip("detector_too_large" if large else form.about),
     ):
         target = tempfile.TemporaryDirectory(prefix="panda-detector-")
-        ended = _writers().submit(launching.bundle, folder, Path(target.name) / DETECTOR)
-        st.session_state[_key(folder)] = Writing(target, ended)
+        file = Path(target.name) / launching.EXPORTS[kind][0]
+        st.session_state[_key(folder, kind)] = Writing(
+            target, file, _writers().submit(launching.export, folder, file, kind)
+        )
         st.rerun()
 
 
-def _pending(folder: RunFolder) -> bool:
-    """Return whether the bundle of a run is being written for this session."""
-    writing: Writing | None = st.session_state.get(_key(folder))
+def _pending(folder: RunFolder, kind: str) -> bool:
+    """Return whether a file of a run is being written for this session."""
+    writing: Writing | None = st.session_state.get(_key(folder, kind))
     return writing is not None and not writing.ended.done()
 
 
-def _key(folder: RunFolder) -> str:
-    return f"detector-of-{folder.run_id}"
+def _key(folder: RunFolder, kind: str) -> str:
+    return f"{kind}-of-{folder.run_id}"
 
 
 @st.cache_resource(show_spinner=False)
 def _writers() -> ThreadPoolExecutor:
-    """Return the threads that wait for processes which write bundles."""
+    """Return the threads that wait for processes which write detectors."""
     return ThreadPoolExecutor(max_workers=4, thread_name_prefix="detector")
 
 
 def show_use(folder: RunFolder, *, maps: bool) -> None:
-    """Draw the detector's file and what to do with it."""
+    """Draw the detector's files and what to do with them."""
     st.subheader("Use the detector elsewhere")
     st.markdown(
-        "One file with the adapted weights or the bank of normal patches, and the threshold: safetensors and JSON, "
-        "each with its hash, no code and none of your images. It is checked against this run before you get it."
+        "**The detector**: one file with the adapted weights or the bank of normal patches, and the threshold. "
+        "Safetensors and JSON, each with its hash, no code and none of your images.  \n"
+        "**The ONNX file**: one graph from pixels to the score"
+        + (" and the map" if maps else "")
+        + ", for machines without this program. Each is checked against this run before you get it."
     )
-    download_detector(folder)
+    with st.container(horizontal=True):
+        download_detector(folder)
     name = file_name(folder)
-    terminal, python = st.tabs(["In a terminal", "In Python"])
+    terminal, python, graph = st.tabs(["In a terminal", "In Python", "With ONNX Runtime"])
     more = " --maps maps.zip" if maps else ""
     terminal.code(
         f"python -m panda_core score {name} FOLDER --csv{more} > verdicts.csv", language="bash", wrap_lines=True
     )
     python.code(_PYTHON.format(name=name, more=_MAPS if maps else ""), language="python", wrap_lines=True)
+    graph.code(_GRAPH.format(name=file_name(folder, "onnx")), language="bash", wrap_lines=True)
+    graph.caption("The script comes with this program and needs `onnxruntime`, `numpy` and `pillow` alone.")
 
 
 _PYTHON = """from panda_core import load_bundle
@@ -170,4 +195,5 @@ detector = load_bundle("{name}")
 detector.anomaly_scores(["new.jpg"])  # higher = more anomalous
 detector.predict(["new.jpg"], false_alarm_rate=0.05)  # 1 anomalous, 0 normal{more}
 """
+_GRAPH = "python assets/examples/score_with_onnx.py {name} new.jpg"
 _MAPS = '\ndetector.anomaly_maps(["new.jpg"])  # (1, S, S)'
