@@ -106,7 +106,8 @@ def whiten_dims(default: int) -> Option:
 class RunConfig:
     """A run, wholly described. `None` means "the default of the chosen recipe, backbone or dataset".
 
-    `panda_core.runs.kinds` replaces every None but those of the limits, where it means "all". `set` holds what `--set`
+    `panda_core.runs.kinds` replaces every None but those of the limits, where it means "all". `roi` is the image file
+    of a region of interest, white where pictures count; resolved, it has the region's SHA-256. `set` holds what `--set`
     sets: options of the recipe, the scorer and the backbone (`python -m panda_core recipes --json` lists them).
     """
 
@@ -127,11 +128,12 @@ class RunConfig:
     data_root: str = dataclasses.field(default_factory=default_data_root)
     runs_dir: str = dataclasses.field(default_factory=default_runs_dir)
     name: str = ""
+    roi: str = ""
     device: str = "auto"
     set: Mapping[str, int | float | str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for key in ("dataset", "recipe", "scorer", "backbone", "data_root", "runs_dir", "name", "device"):
+        for key in ("dataset", "recipe", "scorer", "backbone", "data_root", "runs_dir", "name", "roi", "device"):
             value = getattr(self, key)
             if not isinstance(value, str) and not (value is None and key in ("scorer", "backbone")):
                 raise UsageError(f"`{key}` must be text; got {getattr(self, key)!r}. Set `{flag(key)}`.")

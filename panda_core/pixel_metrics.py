@@ -72,23 +72,24 @@ class PixelCounts:
         return _ratio(self.defects_hit, self.defects)
 
 
-def pixel_metrics(pairs: Pairs, *, fpr_limit: float = 0.3) -> PixelMetrics:
+def pixel_metrics(pairs: Pairs, *, fpr_limit: float = 0.3, counted: np.ndarray | None = None) -> PixelMetrics:
     """Return the exact metrics of all (map, mask) of `pairs`, which is called twice.
 
     AUROC counts ties half. AUPRO: Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021: the area under
     the mean recall of the connected defects (8-connectivity, all of equal weight) over the pixels' false-positive
     rate, up to `fpr_limit` in (0, 1], divided by it; linear between the points of distinct scores, so a constant map
-    scores fpr_limit / 2. Average precision as scikit-learn defines it. Memory: about 16 bytes for each defective
+    scores fpr_limit / 2. Average precision as scikit-learn defines it. counted: which pixels (H, W) of every map count,
+    bool; None: all. Memory: about 16 bytes for each defective
     pixel of float32 maps, whatever the number of normal ones.
     """
     if not 0 < fpr_limit <= 1:
         raise UsageError(f"`fpr_limit` must be in (0, 1]; got {fpr_limit}. The usual value is 0.3.")
-    groups, normals = _defective_scores(pairs)
+    groups, normals = _defective_scores(pairs, counted)
     if not groups or not normals:
         return PixelMetrics(None, None, None, None, None)
     ordered = np.concatenate([scores for scores, _ in groups])
     ordered.sort()
-    above, tied = _count_normals(pairs, ordered, normals)
+    above, tied = _count_normals(pairs, ordered, normals, counted)
     total, components = len(ordered), sum(len(sizes) for _, sizes in groups)
     area = pro = precision_sum = 0.0
     best = (-1.0, 0.0)
@@ -113,18 +114,21 @@ def pixel_metrics(pairs: Pairs, *, fpr_limit: float = 0.3) -> PixelMetrics:
     )
 
 
-def at_threshold(pairs: Pairs, threshold: float) -> PixelCounts:
-    """Return what is right and wrong where the pixels with a score > `threshold` are called defective; one pass."""
+def at_threshold(pairs: Pairs, threshold: float, counted: np.ndarray | None = None) -> PixelCounts:
+    """Return what is right and wrong where the pixels with a score > `threshold` are called defective; one pass.
+
+    counted: see `pixel_metrics`.
+    """
     hits = false_alarms = defective = pixels = defects = defects_hit = 0
-    for scores, mask in _checked(pairs):
+    for scores, mask, normal in _checked(pairs, counted):
         flagged = scores > threshold
         count, components = _components(mask)
         defects += count
         defects_hit += len(np.unique(components[flagged & mask]))
         hits += int(np.count_nonzero(flagged & mask))
-        false_alarms += int(np.count_nonzero(flagged & ~mask))
+        false_alarms += int(np.count_nonzero(flagged & normal))
         defective += int(np.count_nonzero(mask))
-        pixels += mask.size
+        pixels += int(np.count_nonzero(mask | normal))
     return PixelCounts(
         true_positives=hits,
         false_positives=false_alarms,
@@ -135,14 +139,14 @@ def at_threshold(pairs: Pairs, threshold: float) -> PixelCounts:
     )
 
 
-def _defective_scores(pairs: Pairs) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
+def _defective_scores(pairs: Pairs, counted: np.ndarray | None) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
     """Return, of each image with a defect, its defective scores, component by component, and the components' sizes.
 
     The second value is the number of normal pixels of all images.
     """
     groups, normals = [], 0
-    for scores, mask in _checked(pairs):
-        normals += int(np.count_nonzero(~mask))
+    for scores, mask, normal in _checked(pairs, counted):
+        normals += int(np.count_nonzero(normal))
         if mask.any():
             components = _components(mask)[1][mask]
             order = np.argsort(components, kind="stable")
@@ -150,7 +154,9 @@ def _defective_scores(pairs: Pairs) -> tuple[list[tuple[np.ndarray, np.ndarray]]
     return groups, normals
 
 
-def _count_normals(pairs: Pairs, ordered: np.ndarray, normals: int) -> tuple[np.ndarray, np.ndarray]:
+def _count_normals(
+    pairs: Pairs, ordered: np.ndarray, normals: int, counted: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return how many normal pixels score above, and exactly, ordered[i], at the first i of each run of ties.
 
     ordered: (P,) ascending. Nobody looks at the other places of a run.
@@ -158,8 +164,8 @@ def _count_normals(pairs: Pairs, ordered: np.ndarray, normals: int) -> tuple[np.
     kind = np.uint32 if normals < 2**32 else np.uint64
     below, tied = np.zeros(len(ordered) + 1, kind), np.zeros(len(ordered), kind)
     seen = 0
-    for scores, mask in _checked(pairs):
-        found = np.sort(scores[~mask])  # neighbours in order are looked up several times faster
+    for scores, _, normal in _checked(pairs, counted):
+        found = np.sort(scores[normal])  # neighbours in order are looked up several times faster
         seen += len(found)
         place = np.searchsorted(ordered, found)
         is_tie = ordered[np.minimum(place, len(ordered) - 1)] == found
@@ -191,7 +197,8 @@ def _components(mask: np.ndarray) -> tuple[int, np.ndarray]:
     return count - 1, components
 
 
-def _checked(pairs: Pairs) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _checked(pairs: Pairs, counted: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield each map, which of its pixels are defective, and which are normal, among those that count."""
     for place, (scores, mask) in enumerate(pairs()):
         if scores.ndim != 2 or scores.shape != mask.shape:
             raise UsageError(
@@ -205,7 +212,7 @@ def _checked(pairs: Pairs) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         if not np.isfinite(scores).all():
             bad = np.count_nonzero(~np.isfinite(scores))
             raise UsageError(f"The scores of a map must be finite; {bad} of {scores.size} of image {place} are not.")
-        yield scores, mask
+        yield (scores, mask, ~mask) if counted is None else (scores, mask & counted, ~mask & counted)
 
 
 def _ratio(part: int, whole: int) -> float | None:

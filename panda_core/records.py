@@ -18,6 +18,8 @@ import numpy as np
 
 from panda_core.errors import PandaError
 
+MARK = "#sha256="  # between a path in a config and the digest of what a run was computed with
+
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Create or replace `path` with what `write` puts into the open binary file; all of it or nothing."""

@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -25,7 +24,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from panda_core.datasets.io.decoding import BYTE_CEILING, decode_image
+from panda_core.datasets.io.decoding import BYTE_CEILING
 from panda_core.errors import UnreadableImage, UsageError
 from panda_core.figures.heatmaps import fixed_scale, heated, png_of, shrunk
 from panda_core.records import plain
@@ -95,7 +94,7 @@ class _Scorer:
         self.scale = fixed_scale(detector.calibration.map_low, detector.calibration.map_middle)
         self.waiting = 0
         self._thread = ThreadPoolExecutor(1)
-        detector.anomaly_scores([np.zeros((64, 64, 3), np.uint8)])  # what is loaded late is loaded before anybody asks
+        detector.anomaly_scores([detector.blank])  # what is loaded late is loaded before anybody asks
 
     async def health(self, request: Request) -> Response:
         """Answer that the server is there, and how many requests wait."""
@@ -135,7 +134,7 @@ class _Scorer:
     def _judge(self, body: bytes, wants_map: bool) -> dict[str, Any]:
         """Return the answer to the bytes of an image file."""
         try:
-            image = decode_image(body, "the body", self.detector.levels)
+            image = self.detector.decode(body, "the body")
         except UnreadableImage as error:
             raise _Refused(422, str(error)) from None
         (scored,) = score_decoded(self.detector, [("the body", image)], self.rate)

@@ -105,7 +105,7 @@ def _check(run: LoadedRun, images: Path, out: Path) -> list[dict[str, Any]]:
         row = scored.row()
         if detector.has_maps:
             grid = None if scored.result is None else scored.result.grids[0]
-            row["peak"] = None if grid is None else float(full_map(grid, size, sigma).max())
+            row["peak"] = None if grid is None else float(full_map(grid, size, sigma, detector.region).max())
             keeps = grid is not None and len(mapped) < MOST_MAPS
             row["map_row"] = len(mapped) if keeps else None
             mapped += [scored] if keeps else []
@@ -139,8 +139,9 @@ def compare(run: Path) -> int:
     """
     said, unopened = None, ""
     try:
-        said = _said_by(LoadedRun(RunFolder(run)).detector())
-        said(np.zeros((64, 64, 3), np.uint8))  # the first image takes longest: it is not somebody's
+        detector = LoadedRun(RunFolder(run)).detector()
+        said = _said_by(detector)
+        said(detector.blank)  # the first image takes longest: it is not somebody's
     except Exception as error:  # whatever it is, the page that asks must hear of it
         unopened = _sentence(error)
     while line := _next_line():

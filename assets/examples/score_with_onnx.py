@@ -1,5 +1,7 @@
 """Score images with an exported detector, without panda_core: `python score_with_onnx.py DETECTOR.onnx IMAGE...`"""
 
+import base64
+import io
 import json
 import sys
 from pathlib import Path
@@ -21,6 +23,13 @@ for path in map(Path, sys.argv[2:]):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    if "region_png" in about:  # a part of the picture counts, and what lies outside is painted over
+        counts = Image.open(io.BytesIO(base64.b64decode(about["region_png"])))
+        pairs = list(zip(*sorted((image.size, counts.size)), strict=True))
+        if max((n - 1) / m for n, m in pairs) >= min((n + 1) / m for n, m in pairs):
+            sys.exit(f"{path}: not in the shape of the region of interest, {counts.size} pixels.")
+        paint = Image.new("RGB", image.size, tuple(about["region_paint"]))
+        image = Image.composite(image.convert("RGB"), paint, counts.resize(image.size, Image.Resampling.NEAREST))
     scaled = [max(short, int(short * n / min(image.size))) if short else side for n in image.size]
     box = [(round((m - side) / 2) + end) * n / m for end in (0, side) for n, m in zip(image.size, scaled, strict=True)]
     seen = np.asarray(image.convert("RGB").resize((side, side), resampling, box))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from panda_core.config import Option
+from panda_core.region import Region
 
 if TYPE_CHECKING:
     from panda_core.backbones.network import Network
@@ -17,13 +18,15 @@ class Preprocessing:
     """How an image becomes the network's input; it belongs to the weights.
 
     mean, std: of the three channels in [0, 1]. crop: the side of the center crop over the side before it; with 1
-    the whole image is squeezed into the square and nothing is cut off.
+    the whole image is squeezed into the square and nothing is cut off. region: of the run that the network is loaded
+    for, what of an image counts; None: all of it.
     """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str
     crop: float
+    region: Region | None = None
 
 
 WEIGHTS = Option(

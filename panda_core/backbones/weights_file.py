@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from panda_core.errors import DataMissing, UsageError
-from panda_core.records import absolute
+from panda_core.records import MARK, absolute
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 ENDING = ".safetensors"
-MARK = "#sha256="
 CONVERT = (
     '`python -c "import torch; from safetensors.torch import save_file; '
     "save_file(torch.load('{0}', weights_only=True), '{1}')\"`"

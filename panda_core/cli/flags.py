@@ -27,6 +27,7 @@ HELP = {
     "data_root": "folder with the data sets (default: $PANDA_DATA, else ~/.cache/panda_core/data)",
     "runs_dir": "folder for run folders (default: $PANDA_RUNS, else runs)",
     "name": "a name for people",
+    "roi": "image file of the region of interest, white where pictures count (default: all of them counts)",
     "device": "one of " + ", ".join(DEVICES) + ", or cuda:N for one of several",
 }
 # What adapting and scoring whole features needs, and patches do not.
@@ -39,7 +40,7 @@ SEGMENT_HELP = {
     "recipe": "patchcore, spade, anomalydino or subspacead (default: patchcore)",
 }
 GENERALIZE_HELP = {
-    **{field: about for field, about in HELP.items() if field not in ("eval_every", "scorer", "feature_norm")},
+    **{field: about for field, about in HELP.items() if field not in ("eval_every", "scorer", "feature_norm", "roi")},
     "dataset": "key of the data set of the new class (see `datasets`), or folder:PATH",
     "normal_class": "name or index of the new class, which is not trained on (default: the first)",
     "recipe": "resad (default: resad)",

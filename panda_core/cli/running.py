@@ -89,7 +89,7 @@ def _write_test_maps(folder: RunFolder, target: Path) -> None:
     size, sigma = int(loaded.config.image_size or 0), float(loaded.config.set["sigma"])
     scale = fixed_scale(loaded.calibration.map_low, loaded.calibration.map_middle, maps.grids)
     items = (
-        (images.names[row], images.load(row), full_map(grid, size, sigma), float(scores[row]))
+        (images.names[row], images.load(row), full_map(grid, size, sigma, loaded.region), float(scores[row]))
         for row, grid in enumerate(maps.grids)
     )
     write_maps(target, items, scale, loaded.calibration.verdict)

@@ -11,6 +11,7 @@ from panda_core.datasets.io.headers import facts_of
 from panda_core.datasets.io.images import FileImages, JoinedImages
 from panda_core.datasets.io.masks import FileMasks
 from panda_core.datasets.io.ranges import used_range
+from panda_core.datasets.io.regions import RegionImages
 from panda_core.datasets.one_class import Images, OneClassTask
 from panda_core.errors import UnreadableImage, UsageError
 
@@ -37,6 +38,8 @@ def notes_of(task: OneClassTask) -> list[str]:
 
 def _files(images: Images) -> list[FileImages]:
     """Return the sets of image files in `images`."""
+    if isinstance(images, RegionImages):
+        return _files(images.images)
     if isinstance(images, JoinedImages):
         return [files for part in images.sets for files in _files(part)]
     return [images] if isinstance(images, FileImages) else []

@@ -2,7 +2,7 @@
 
     manifest.json  config.json  events.jsonl  space.safetensors  calibration.json
     checkpoints/NNNNNN.safetensors   galleries/NNNNNN.safetensors   banks/NNNNNN.safetensors
-    arrays/NNNNNN.safetensors   adapted/config.json   adapted/checkpoints/NNNNNN.safetensors
+    arrays/NNNNNN.safetensors   roi.png   adapted/config.json   adapted/checkpoints/NNNNNN.safetensors
 
 It has the shape of a run folder. Images, their names, their labels and the paths of the machine stay behind; so do the
 pretrained weights, which come with their own package: the manifest holds their hash.
@@ -92,7 +92,7 @@ def write_bundle(loaded: LoadedRun, target: Path) -> Bundle:
 def _copy(loaded: LoadedRun, detector: PandaDetector, folder: Path) -> None:
     """Copy into `folder` what `Kind.open` reads."""
     config = loaded.config
-    write_json(RunFolder(folder).config_file, impersonal(config).to_json())
+    RunFolder(folder).write_config(impersonal(config))
     for event in loaded.events():
         if isinstance(event, (Evaluated, SegmentationEvaluated, RunFinished)):
             append_line(RunFolder(folder).log_file, event.to_json())
@@ -128,7 +128,7 @@ def _copy_adapted(config: RunConfig, step: int, folder: Path) -> None:
     if other is not None and tail is not None:
         copy = RunFolder(folder / "adapted")
         copy.checkpoint(step).parent.mkdir(parents=True)
-        copy.write_config(impersonal(other.config()))
+        copy.write_config(impersonal(other.config().replace(roi="")))  # the network is taken, not what it looked at
         shutil.copyfile(tail, copy.checkpoint(step))
 
 
@@ -173,7 +173,8 @@ def _check(loaded: LoadedRun, detector: PandaDetector, folder: Path) -> None:
     """Raise `PandaError` unless the bundle's detector gives the scores and the held-out scores of the run's."""
     side = int(loaded.config.image_size or 0)
     rng = np.random.default_rng(0)
-    probes = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in range(PROBES)]
+    shape = (side, side) if detector.region is None else detector.region.shape
+    probes = [rng.integers(0, 256, (*shape, 3), dtype=np.uint8) for _ in range(PROBES)]
     opened = load_bundle(folder, device="cpu")
     same = opened.calibration.to_json() == detector.calibration.to_json()
     if not same or not np.array_equal(opened.anomaly_scores(probes), detector.anomaly_scores(probes)):

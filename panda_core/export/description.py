@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from typing import Any
 
 import PIL
 import torch
+from PIL import Image
 
 from panda_core import __version__
 from panda_core.export.graph import DetectorGraph
 from panda_core.features.trunk import resampling_of
+from panda_core.region import PAINT, Region
 from panda_core.runs.detector import PandaDetector
 
 KEY = "panda_core"  # under which it lies among the metadata of an ONNX file, as JSON
@@ -46,8 +50,22 @@ def description(run_id: str, detector: PandaDetector, graph: DetectorGraph) -> d
         "calibration": calibration.summary(),
         "made_with": {"panda_core": __version__, "pillow": PIL.__version__, "torch": torch.__version__},
     }
+    if (region := graph.preprocessing.region) is not None:
+        about["region"] = (
+            f"a part of each image counts ({100 * region.marked.mean():.1f} %), the rest is painted over inside. The "
+            f"region has {region.shape[1]} x {region.shape[0]} pixels, and images must be in that shape; those whose "
+            f"shorter side has fewer than {side} pixels have to be painted over outside of it before they are resized"
+        )
+        about |= {"region_png": _png_of(region), "region_paint": PAINT, "region_sha256": region.sha256}
     if "maps" in graph.outputs:
         about["maps"] = f"float32 (B, {config.image_size}, {config.image_size}) over the whole image, squeezed into a "
         about["maps"] += "square; higher = more anomalous; 1 is as far from normal as held-out normal patches are"
         about["map_low"], about["map_middle"] = calibration.map_low, calibration.map_middle
     return about
+
+
+def _png_of(region: Region) -> str:
+    """Return a region as PNG in base64, white where pictures count."""
+    file = io.BytesIO()
+    Image.fromarray(region.marked).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from panda_core.backbones import Preprocessing
 from panda_core.errors import UsageError
 from panda_core.features.space import FeatureNorm
+from panda_core.features.trunk import counted
 from panda_core.linalg import center_of
 from panda_core.methods.deep_svdd import DeepSVDD
 from panda_core.methods.geometric_views import VIEWS, classes, view
 from panda_core.methods.mhrot import CLASSIFY, DIFFERENCE, NEIGHBOURS, MHRot, correct_probability
 from panda_core.methods.outlier_exposure import OutlierExposure
 from panda_core.methods.stopping import SMALLEST_SPREAD
+from panda_core.region import PAINT
 from panda_core.runs.adapt.opened import Adapted, Checkpoint
 from panda_core.scoring.knn import KNNScorer
 from panda_core.scoring.mahalanobis import MahalanobisScorer
@@ -204,11 +206,14 @@ class DetectorGraph(nn.Module):
     """uint8 RGB pixels (B, S, S, 3) of resized images -> float32 `outputs`, higher = more anomalous.
 
     uint8, because a graph of floats would take images of 0 to 1 for images of 0 to 255 without a word. side: S.
-    preprocessing: how images become as large, outside: no resize of ONNX gives the bits of Pillow's.
+    preprocessing: how images become as large, outside: no resize of ONNX gives the bits of Pillow's. What lies outside
+    of its region is painted over inside the graph.
     """
 
     mean: Tensor
     std: Tensor
+    counts: Tensor | None
+    paint: Tensor | None
     outputs: tuple[str, ...] = ("scores",)
 
     def __init__(self, side: int, preprocessing: Preprocessing) -> None:
@@ -216,10 +221,18 @@ class DetectorGraph(nn.Module):
         self.side, self.preprocessing = side, preprocessing
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1))
+        counts = counted(side, preprocessing)
+        inside = None if counts is None else torch.from_numpy(counts.astype(np.float32)).view(1, 1, side, side)
+        self.register_buffer("counts", inside)
+        self.register_buffer(
+            "paint", None if inside is None else (1 - inside) * _kept(np.array(PAINT)).view(1, 3, 1, 1)
+        )
 
     def normalised(self, images: Tensor) -> Tensor:
         """Return the network's input (B, 3, S, S)."""
         pixels = images.permute(0, 3, 1, 2).to(torch.float32)
+        if self.counts is not None and self.paint is not None:
+            pixels = pixels * self.counts + self.paint
         return (pixels / 255 - self.mean) / self.std
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from panda_core.export.graph import DetectorGraph
+from panda_core.export.inside_graph import InsideGraph
 from panda_core.export.patch_methods import Fused, graph_of_method
 from panda_core.segmentation.geometry import Cells, reading_matrices
 from panda_core.segmentation.maps import drawing_matrices
@@ -70,6 +71,19 @@ class MapGraph(DetectorGraph):
         self.fuse_deep = Fusing(self.method.fused, shapes[self.first :], cells[self.first :], model.side)
         self.draw = drawing(self.fuse.side, model.image_size, float(model.options["sigma"]))
         self.scales = [float(scale) for scale in model.scales]
+        inside = model.inside([np.zeros((1, *shape)) for shape in shapes])
+        self.inside = (
+            None
+            if model.region is None or inside is None
+            else InsideGraph(
+                model.region,
+                inside,
+                self.fuse.side,
+                self.fuse_deep.side,
+                model.image_size,
+                float(model.options["sigma"]),
+            )
+        )
         self.views = None if model.normal_views is None else model.normal_views.tolist()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,10 +93,19 @@ class MapGraph(DetectorGraph):
             pooled = self.model.pooled_norm(pooled)
         distances = self.method.compare(groups, pooled)  # (B, h, w) of each group
         levels = [nearest / scale for nearest, scale in zip(distances, self.scales, strict=True)]
-        deep = levels[self.first :]
-        scores = self.method.image_scores(self.fuse_deep(deep), distances[self.first :], groups[self.first :], pooled)
+        means = [level.mean(dim=(1, 2)) for level in levels]
+        if self.inside is not None:
+            means, levels = self.inside.means(levels), self.inside.filled(levels)
+            distances = self.inside.alone(distances)
+        deep = self.fuse_deep(levels[self.first :])
+        if self.inside is not None:
+            deep = self.inside.scored(deep)
+        scores = self.method.image_scores(deep, distances[self.first :], groups[self.first :], pooled)
         if self.views is not None:
             (part, whole), (part_spread, whole_spread) = self.views
-            mean = torch.stack([level.mean(dim=(1, 2)) for level in deep]).mean(dim=0)
+            mean = torch.stack(means[self.first :]).mean(dim=0)
             scores = torch.maximum((scores - part) / part_spread, (mean - whole) / whole_spread)
-        return scores, self.draw(self.fuse(levels))
+        grids = self.fuse(levels)
+        if self.inside is None:
+            return scores, self.draw(grids)
+        return scores, self.inside.cut(self.draw(self.inside.marked(grids)))

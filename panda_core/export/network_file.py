@@ -65,7 +65,7 @@ def write_network(loaded: LoadedRun, target: Path, kind: str) -> NetworkFile:
             f"most {LARGEST / 1e9:.1f}. {INSTEAD}"
         )
     described = description(loaded.run_id, detector, graph)
-    images, which = _pictures(loaded, int(detector.config.image_size or 0))
+    images, which = _pictures(loaded, detector)
     with tempfile.TemporaryDirectory(prefix="panda-export-") as folder:
         file = Path(folder) / target.name
         example = torch.from_numpy(_resized(graph, images[:2]))
@@ -160,19 +160,27 @@ _KINDS: dict[
 }
 
 
-def _pictures(loaded: LoadedRun, side: int) -> tuple[list[np.ndarray], str]:
+def _pictures(loaded: LoadedRun, detector: PandaDetector) -> tuple[list[np.ndarray], str]:
     """Return six decoded images and where they are from: the run's test images, or noise where its data is gone."""
     try:
         found = loaded.images("test")
         rows = np.linspace(0, len(found) - 1, sum(BATCHES)).round().astype(int)
         return [found.load(int(row)) for row in rows], "test images of the run"
     except (PandaError, OSError):
-        rng = np.random.default_rng(0)
-        return [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in range(sum(BATCHES))], "random images"
+        rng, side = np.random.default_rng(0), int(detector.config.image_size or 0)
+        shape = (side, side) if detector.region is None else detector.region.shape
+        return [rng.integers(0, 256, (*shape, 3), dtype=np.uint8) for _ in range(sum(BATCHES))], "random images"
 
 
 def _resized(graph: DetectorGraph, images: list[np.ndarray]) -> np.ndarray:
-    return np.stack([squared(image, graph.side, graph.preprocessing) for image in images])
+    """Return images as the description of a graph says that it gets them: (B, S, S, 3)."""
+    region, resized = graph.preprocessing.region, []
+    for image in images:
+        if region is not None and min(image.shape[:2]) < graph.side:
+            image = region.painted(image)
+        # What is painted over once they are resized is painted over by the graph.
+        resized.append(squared(image, graph.side, dataclasses.replace(graph.preprocessing, region=None)))
+    return np.stack(resized)
 
 
 def _difference(detector: PandaDetector, graph: DetectorGraph, outputs: Outputs, images: list[np.ndarray]) -> float:

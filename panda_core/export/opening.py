@@ -26,6 +26,7 @@ from panda_core.few_shot.scorer import ReferenceScorer
 from panda_core.runs.adapt.opened import Adapted
 from panda_core.runs.detector import PandaDetector
 from panda_core.runs.folder import RunFolder
+from panda_core.runs.given import GIVEN_REGION
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.segment.opened import Patchwise
 
@@ -35,7 +36,7 @@ LARGEST_MANIFEST = 4 << 20
 LARGEST = 16 << 30  # bytes of all files, unpacked
 # Whatever else a bundle names, nothing but these is read or written: no name can lead out of the folder.
 _NAME = re.compile(
-    r"(adapted/)?config\.json|events\.jsonl|calibration\.json|space\.safetensors"
+    r"(adapted/)?config\.json|events\.jsonl|calibration\.json|space\.safetensors|roi\.png"
     r"|(checkpoints|galleries|banks|arrays|adapted/checkpoints)/[0-9]{6,7}\.safetensors"
 )
 
@@ -99,6 +100,9 @@ def load_bundle(
         )
     if detector.config.set.get("adapted"):  # its place is gone with the unpacked files
         detector.config = detector.config.replace(set={**detector.config.set, "adapted": "adapted"})
+    if detector.region is not None:  # so is the file of the region
+        detector.roi = detector.region.marked
+        detector.config = detector.config.replace(roi=GIVEN_REGION)
     return detector
 
 

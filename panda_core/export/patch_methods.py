@@ -199,7 +199,10 @@ class SpadeGraph(nn.Module):
         self.register_buffer("moved", self.known - self.center)
         self.register_buffer("offsets", self.moved.square().sum(dim=1) / 2)
         self.nearest_images = min(method.nearest_images, len(self.known))
-        self.stored = nn.ModuleList(_Stored(patches, self.nearest_images) for patches in method.groups_)
+        self.stored = nn.ModuleList(
+            _Stored(patches[:, counts], self.nearest_images)
+            for patches, counts in zip(method.groups_, method.counted_, strict=True)
+        )
 
     def _retrieve(self, pooled: Tensor) -> Tensor:
         """Return the rows (B, k) of the nearest normal images, nearest first."""
@@ -230,7 +233,7 @@ class _Stored(nn.Module):
 
     def __init__(self, patches: np.ndarray, retrieved: int) -> None:
         super().__init__()
-        stored = torch.from_numpy(patches).flatten(1, 2)  # (N, P, D)
+        stored = torch.from_numpy(np.ascontiguousarray(patches))  # (N, P, D)
         self.register_buffer("center", center_of(stored.flatten(0, 1)))
         self.register_buffer("patches", stored - self.center)
         self.register_buffer("offsets", self.patches.square().sum(dim=2) / 2)  # (N, P)

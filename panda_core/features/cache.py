@@ -67,10 +67,14 @@ def cache_key(*, images_sha256: str, network: Network, image_size: int, dtype: s
 
     Of activations that is the ordered image contents, the input side, the preprocessing, the weights, the cut, the
     number format and this layout. The torch version is part of it because another version may round differently.
-    Images, as the network sees them, depend on the first two and on how they are resized.
+    Images, as the network sees them, depend on the first two and on how they are resized. Both depend on the region.
     """
-    prepared = dataclasses.asdict(network.preprocessing)
+    region = network.preprocessing.region
+    prepared = dataclasses.asdict(dataclasses.replace(network.preprocessing, region=None))
+    del prepared["region"]  # keys from before there were regions stay what they are
     content = {"layout": LAYOUT, "images": images_sha256, "size": image_size}
+    if region is not None:
+        content["region"] = region.sha256
     if form == IMAGES:
         content |= {"form": form, **{name: prepared[name] for name in ("interpolation", "crop")}}
     else:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from panda_core.backbones import Preprocessing
 from panda_core.backbones.network import Network
+from panda_core.region import PAINT
 
 # Pixels that go through the trunk together on a processor: 4 images of 224 px. The activations of more leave the
 # processor's cache, and are so large that the C library asks the system for fresh pages each time: 16 images took 1.6
@@ -23,6 +24,8 @@ _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+# How far, in pixels of the result, Pillow's filters reach where an image becomes smaller.
+_REACH = {Image.Resampling.NEAREST: 0.0, Image.Resampling.BILINEAR: 1.0, Image.Resampling.LANCZOS: 3.0}
 
 
 def resampling_of(preprocessing: Preprocessing) -> Image.Resampling:
@@ -35,17 +38,36 @@ def squared(image: np.ndarray, size: int, preprocessing: Preprocessing) -> np.nd
 
     With a crop under 1 (the paper, Sec. 1.1 of its supplement: short side to 256, center crop of 224), the short
     side becomes size / crop and the center is cut out, rounded as torchvision rounds. With 1, the image is squeezed
-    into the square: nothing of it is lost, at the price of its aspect.
+    into the square: nothing of it is lost, at the price of its aspect. What `counted` says does not count is painted
+    over.
     """
-    picture, resampling = Image.fromarray(image), resampling_of(preprocessing)
+    picture, counts = Image.fromarray(image), counted(size, preprocessing)
+    box = _kept_part(size, preprocessing, picture.size)
+    seen = np.asarray(picture.resize((size, size), resampling_of(preprocessing), box=box))
+    return seen if counts is None else np.where(counts[:, :, None], seen, np.array(PAINT, np.uint8))
+
+
+def counted(size: int, preprocessing: Preprocessing) -> np.ndarray | None:
+    """Return which pixels (size, size) of the view are made of pixels of the region alone; None without a region."""
+    region = preprocessing.region
+    if region is None:
+        return None
+    high, wide = region.shape
+    left, top, right, bottom = _kept_part(size, preprocessing, (wide, high))
+    box = (left / wide, top / high, right / wide, bottom / high)
+    return region.whole(size, _REACH.get(resampling_of(preprocessing), 2.0), box)
+
+
+def _kept_part(size: int, preprocessing: Preprocessing, shape: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return which part (left, top, right, bottom) of an image of `shape` (width, height) becomes the view."""
+    width, height = shape
     if preprocessing.crop >= 1:
-        return np.asarray(picture.resize((size, size), resampling))
-    short, (width, height) = round(size / preprocessing.crop), picture.size
+        return 0.0, 0.0, float(width), float(height)
+    short = round(size / preprocessing.crop)
     wide, high = (max(short, int(short * side / min(width, height))) for side in (width, height))
     left, top = round((wide - size) / 2), round((high - size) / 2)
     # Only the part that stays is computed: a long strip of an image would otherwise grow to gigabytes.
-    box = (left * width / wide, top * height / high, (left + size) * width / wide, (top + size) * height / high)
-    return np.asarray(picture.resize((size, size), resampling, box=box))
+    return left * width / wide, top * height / high, (left + size) * width / wide, (top + size) * height / high
 
 
 def network_input(images: np.ndarray, preprocessing: Preprocessing) -> Tensor:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from panda_core.figures.style import ANOMALOUS
+from panda_core.figures.style import ANOMALOUS, MARK
 
 # Position on the scale, colour and opacity: blue and see-through where all is normal, pale in the middle, vermilion
 # and then dark red above it. Blue against vermilion is told apart by the colour-blind, and lightness falls both ways.
@@ -29,6 +29,8 @@ _STOPS = (
 )
 _POSITIONS = np.array([stop[0] for stop in _STOPS])
 _CHANNELS = np.array([[*colour, 255 * opacity] for _, colour, opacity in _STOPS])  # RGBA, each in [0, 255]
+PALE = 0.6  # how much of what does not count is white
+FADED = "What is pale lies outside of the region of interest and does not count."
 NO_GRIDS = np.zeros((0, 1, 1))
 OUTLINE = (0, 158, 115)  # of what people marked: Okabe and Ito's green, on a white rim
 
@@ -161,6 +163,12 @@ def marked(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return `image` with the outline of what people marked as defective: mask (h, w) bool, of any size."""
     fitting = cv2.resize(mask.astype(np.uint8), image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     return _outlined(image, fitting > 0, OUTLINE)
+
+
+def faded(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Return `image` (H, W, 3) as it is inside (H, W) the region of interest; elsewhere, which does not count, pale."""
+    pale = (image.mean(axis=2, keepdims=True) * (1 - PALE) + 255 * PALE).round().astype(np.uint8)
+    return _outlined(np.where(inside[:, :, None], image, pale), inside, _rgb(MARK))
 
 
 def framed(

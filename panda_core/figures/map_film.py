@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from panda_core.figures.heatmaps import Scale, coloured, fixed_scale
+from panda_core.region import Region
 from panda_core.segmentation.maps import full_map
 
 MOST_SIDE = 32  # values on a side of a map: more are not seen in a picture of two hundred pixels
@@ -33,15 +34,17 @@ class MapsAt:
     middle: float | None = None
 
 
-def map_film(moments: Sequence[MapsAt | None], *, size: int, sigma: float) -> dict[str, Any]:
+def map_film(
+    moments: Sequence[MapsAt | None], *, size: int, sigma: float, region: Region | None = None
+) -> dict[str, Any]:
     """Return the maps of every step as plain JSON; None for a step that has no maps, {} where none has any.
 
     Features shrink as they collapse, and distances with them: every value is divided by what a patch of a held-out
     normal image scores on average at its step. On that scale one choice of colours serves the whole film: from the
     lower end over the middle, both of the first step with maps, to the film's highest value.
     `maps`: for each step, uint8 (N, side, side) in base64, each byte a position on the scale; they are full maps,
-    blurred, at the centers of the patches. `peaks`: highest values. `colours`: RGBA of each byte. size, sigma: of a
-    full map, see `panda_core.segmentation.maps.full_map`.
+    blurred, at the centers of the patches. `peaks`: highest values. `colours`: RGBA of each byte. size, sigma,
+    region: of a full map, see `panda_core.segmentation.maps.full_map`.
     """
     first = next((moment for moment in moments if moment is not None), None)
     if first is None:
@@ -49,7 +52,9 @@ def map_film(moments: Sequence[MapsAt | None], *, size: int, sigma: float) -> di
     side = min(first.grids.shape[-1], MOST_SIDE)
     peaks = np.concatenate([moment.peaks / unit_of(moment) for moment in moments if moment is not None])
     scale = _scale(first, float(peaks[np.isfinite(peaks)].max(initial=0)))
-    positions = [None if moment is None else scale.positions(_sampled(moment, side, size, sigma)) for moment in moments]
+    positions = [
+        None if moment is None else scale.positions(_sampled(moment, side, size, sigma, region)) for moment in moments
+    ]
     return {
         "side": side,
         "maps": [None if found is None else _bytes((LEVELS - 1) * found) for found in positions],
@@ -77,9 +82,9 @@ def _scale(first: MapsAt, highest: float) -> Scale:
     return dataclasses.replace(scale, high=max(scale.high, highest))
 
 
-def _sampled(moment: MapsAt, side: int, size: int, sigma: float) -> np.ndarray:
+def _sampled(moment: MapsAt, side: int, size: int, sigma: float, region: Region | None) -> np.ndarray:
     """Return the full maps at the centers of `side` by `side` squares: what a browser enlarges again."""
-    full = [full_map(grid.astype(np.float32), size, sigma) for grid in moment.grids]
+    full = [full_map(grid.astype(np.float32), size, sigma, region) for grid in moment.grids]
     small = [cv2.resize(one, (side, side), interpolation=cv2.INTER_LINEAR) for one in full]  # samples, not means
     return np.nan_to_num(np.reshape(small, (len(small), side, side)) / unit_of(moment))
 

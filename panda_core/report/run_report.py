@@ -9,7 +9,7 @@ import numpy as np
 
 from panda_core.errors import BrokenRun, DataMissing, PandaError, UnreadableImage
 from panda_core.figures import auroc_figure, curve_of, distances_figure, histogram_figure, rank_figure, ratios_figure
-from panda_core.figures.heatmaps import fixed_scale, heated
+from panda_core.figures.heatmaps import FADED, faded, fixed_scale, heated
 from panda_core.methods.table import RECIPES
 from panda_core.report.page import Html, chart, document, element, picture, table
 from panda_core.runs.adapt.results import answered
@@ -148,7 +148,7 @@ def _images(run: LoadedRun, scores: np.ndarray, step: int) -> Iterator[Html]:
         yield element("p", f"{why}: {error}")
         return
     is_anomaly = np.array(run.split.is_anomaly)
-    show = _maps(run, step) if run.has_maps else lambda _row, image: image
+    show = _maps(run, step) if run.has_maps else lambda _row, image: _pale(run, image)
     order = np.argsort(scores, kind="stable")
     groups = (
         ("Most anomalous", order[::-1]),
@@ -157,6 +157,8 @@ def _images(run: LoadedRun, scores: np.ndarray, step: int) -> Iterator[Html]:
         ("Anomalies with the lowest scores", order[is_anomaly[order] == 1]),
     )
     yield element("p", "A dashed frame marks an anomaly, a solid one a normal image.", class_="faint")
+    if run.region is not None:
+        yield element("p", FADED, class_="faint")
     for title, rows in groups:
         tiles = []
         for row in rows[:SHOWN]:
@@ -178,7 +180,12 @@ def _maps(run: LoadedRun, step: int) -> Callable[[int, np.ndarray], np.ndarray]:
     maps = run.maps(step)
     scale = fixed_scale(run.calibration.map_low, run.calibration.map_middle, maps.grids)
     size, sigma = int(run.config.image_size or 0), float(run.config.set["sigma"])
-    return lambda row, image: heated(image, full_map(maps.grids[row], size, sigma), scale)
+    return lambda row, image: heated(_pale(run, image), full_map(maps.grids[row], size, sigma, run.region), scale)
+
+
+def _pale(run: LoadedRun, image: np.ndarray) -> np.ndarray:
+    """Return an image with what lies outside of the run's region of interest pale, if it has one."""
+    return image if run.region is None else faded(image, run.region.inside((image.shape[0], image.shape[1])))
 
 
 def _settings(run: LoadedRun) -> Iterator[Html]:

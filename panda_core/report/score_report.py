@@ -17,7 +17,7 @@ from datetime import datetime
 
 import numpy as np
 
-from panda_core.figures.heatmaps import Region, fixed_scale, framed, heated, regions, shrunk
+from panda_core.figures.heatmaps import FADED, Region, faded, fixed_scale, framed, heated, regions, shrunk
 from panda_core.records import plain_cell
 from panda_core.report.page import Html, document, element, picture, table
 from panda_core.runs.calibration import ANOMALOUS, NORMAL, RATE
@@ -137,6 +137,8 @@ class ScoreReport:
                 "are in pixels of the photo. An image is rejected by its score alone."
             )
             yield element("p", told, class_="faint")
+        if self.detector.region is not None:
+            yield element("p", FADED, class_="faint")
         yield element("div", *map(self._picture, worst), class_="images large")
         rejected = [(row.score, row) for row in self._rows if row.verdict == ANOMALOUS and row.score is not None]
         rest = [row for _, row in sorted(rejected, key=lambda item: -item[0])[len(worst) :]]
@@ -148,6 +150,8 @@ class ScoreReport:
 
     def _picture(self, reject: _Reject) -> Html:
         drawn = reject.small
+        if (counts := self.detector.region) is not None:
+            drawn = faded(drawn, counts.inside((drawn.shape[0], drawn.shape[1])))
         if reject.values is not None:
             calibration = self.detector.calibration
             drawn = heated(drawn, reject.values, fixed_scale(calibration.map_low, calibration.map_middle))

@@ -20,6 +20,7 @@ import numpy as np
 from panda_core.datasets import OneClassTask
 from panda_core.datasets.io.images import JoinedImages
 from panda_core.errors import BrokenRun, UsageError
+from panda_core.region import Region
 from panda_core.segmentation.maps import full_map
 
 if TYPE_CHECKING:
@@ -182,20 +183,29 @@ def calibration_at(loaded: RecordedRun, step: int | str | None) -> Calibration:
     if not loaded.has_maps:
         return calibrated(scores, warning)
     size, sigma = int(loaded.config.image_size or 0), float(loaded.config.set["sigma"])
-    return calibrated(scores, warning, grids=loaded.maps(int(step)).held_out_grids, size=size, sigma=sigma)
+    grids = loaded.maps(int(step)).held_out_grids
+    return calibrated(scores, warning, grids=grids, size=size, sigma=sigma, region=loaded.region)
 
 
 def calibrated(
-    scores: np.ndarray, warning: str = "", *, grids: np.ndarray | None = None, size: int = 0, sigma: float = 0.0
+    scores: np.ndarray,
+    warning: str = "",
+    *,
+    grids: np.ndarray | None = None,
+    size: int = 0,
+    sigma: float = 0.0,
+    region: Region | None = None,
 ) -> Calibration:
     """Return the calibration that scores (H,) of calibrating images give, and the grids (H, g, g) of their maps.
 
-    size, sigma: of a full map, see `panda_core.segmentation.maps.full_map`.
+    size, sigma, region: of a full map, see `panda_core.segmentation.maps.full_map`.
     """
     values = np.asarray(scores, np.float64)
     if grids is None or not grids.size:
         return Calibration(values, warning)
-    maps = np.stack([full_map(np.asarray(grid, np.float32), size, sigma) for grid in grids])
+    maps = np.stack([full_map(np.asarray(grid, np.float32), size, sigma, region) for grid in grids])
+    if region is not None:
+        maps = maps[:, region.inside((maps.shape[1], maps.shape[2]))]
     low, middle = np.nanquantile(maps, [0.5, MAP_MIDDLE])
     return Calibration(values, warning, float(low), float(middle))
 

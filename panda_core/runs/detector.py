@@ -2,49 +2,59 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from panda_core.config import RunConfig
-from panda_core.datasets import ArrayImages, FileImages, OneClassTask
-from panda_core.datasets.io.ranges import DATA, levels_of_range
+from panda_core.datasets import ArrayImages, ImageSource, OneClassTask, decode_image
+from panda_core.datasets.io.regions import write_region
 from panda_core.datasets.io.samples import Levels
 from panda_core.datasets.own.folder import normal_files
-from panda_core.errors import UsageError, unknown_name
+from panda_core.errors import UsageError
 from panda_core.events import RunStarted
 from panda_core.metrics import auroc
+from panda_core.region import Region
 from panda_core.runs.calibration import RATE, Calibration, count_held_out, held_out_rows
 from panda_core.runs.data import GIVEN_IMAGES
-from panda_core.runs.folder import RunFolder
-from panda_core.runs.given import GivenImages, decode_given, image_of, labels_of, listed_images, name_of_given
+from panda_core.runs.estimator import PARAMETERS, Estimator
+from panda_core.runs.folder import ROI, RunFolder
+from panda_core.runs.given import (
+    GivenImages,
+    decode_given,
+    image_of,
+    in_known_range,
+    labels_of,
+    listed_images,
+    name_of_given,
+    named_region,
+    region_given,
+)
 from panda_core.runs.kinds import Learned, kind_of
 from panda_core.runs.reading import RecordedRun
 from panda_core.runs.run import run
 from panda_core.runs.segment.settings import adapted_run
-from panda_core.runs.settings import RANGE, levels_of_config
+from panda_core.runs.settings import levels_of_config
 from panda_core.segmentation.maps import full_map
 from panda_core.segmentation.table import SEGMENTERS
 
 if TYPE_CHECKING:
-    from sklearn.utils import Tags
-
     from panda_core.runs.segment.opened import Patchwise
     from panda_core.segmentation.results import PatchResult
 
 BATCH = 64
 
 
-class PandaDetector:
+class PandaDetector(Estimator):
     """Anomaly scores for new images. Higher = more anomalous.
 
     PandaDetector(recipe="panda-ses", steps=64).fit(images) learns from normal images alone; the arguments are
     fields of `RunConfig`, None means its default. `load_run(run).detector()` gives the detector of a finished run.
+    roi: the region of interest, an image file, white where pictures count, or a bool array (H, W) in their shape.
 
     It is an estimator of scikit-learn's kind: `clone`, pipelines, cross-validation and grid search take it. Labels are
     0 normal and 1 anomalous in `predict`, `fit` and `score`. `decision_function` and `score_samples` alone have the
@@ -52,6 +62,7 @@ class PandaDetector:
     """
 
     learned_: Learned | None = None
+    _region: Region | None = None
     _config: RunConfig | None = None  # with every default written out; of what was learned, not of what is set now
 
     def __init__(
@@ -73,6 +84,7 @@ class PandaDetector:
         data_root: str | None = None,
         runs_dir: str | None = None,
         name: str = RunConfig.name,
+        roi: str | os.PathLike[str] | np.ndarray | None = None,
         device: str = RunConfig.device,
         set: Mapping[str, int | float | str] | None = None,
     ) -> None:
@@ -93,20 +105,9 @@ class PandaDetector:
         self.data_root = data_root
         self.runs_dir = runs_dir
         self.name = name
+        self.roi = roi
         self.device = device
         self.set = set
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the arguments of the constructor by name, as given. deep: for scikit-learn; nothing lies deeper."""
-        return {name: getattr(self, name) for name in PARAMETERS}
-
-    def set_params(self, **params: Any) -> PandaDetector:
-        """Change arguments of the constructor, for the next `fit`. Returns self."""
-        for name, value in params.items():
-            if name not in PARAMETERS:
-                raise unknown_name("argument of PandaDetector", name, PARAMETERS, "set_params")
-            setattr(self, name, value)
-        return self
 
     def fit(self, images: GivenImages | str | os.PathLike[str], y: object = None) -> PandaDetector:
         """Learn from normal images: paths, PIL images or uint8 (H, W, 3) arrays. Returns self.
@@ -126,23 +127,28 @@ class PandaDetector:
         if len(given) < 2:
             raise UsageError(f"At least 2 normal images are needed; got {len(given)}. Add images.")
         names = [f"{index}: {name_of_given(image, index)}" for index, image in enumerate(given)]
-        config = _in_known_range(asked, given, names)
-        train = ArrayImages(decode_given(given, levels=levels_of_config(config)), names)
+        config, region = in_known_range(asked, given, names), region_given(self.roi)
+        decoded = decode_given(given, levels=levels_of_config(config), region=region)
+        train = ArrayImages(decoded, names)
         held_out = held_out_rows(len(train), config.seed) if count_held_out(len(train)) else np.arange(1)
         # The curves need a test set; without labelled images it is the held-out normals, and AUROC is undefined.
         task = OneClassTask(train, train.subset(held_out), np.zeros(len(held_out), np.uint8))
         adapted = {"adapted": str(found.path.resolve())} if (found := adapted_run(config)) else {}
         with tempfile.TemporaryDirectory(prefix="panda-") as folder:
             config = config.replace(runs_dir=folder, set={**config.set, **adapted})
+            if region is not None:
+                config = config.replace(roi=str(Path(folder) / ROI))
+                write_region(region, Path(config.roi))
             (run_id,) = {event.run_id for event in run(config, task=task) if isinstance(event, RunStarted)}
             fitted = PandaDetector.of(RecordedRun(RunFolder(Path(folder) / run_id)))
-        self.config, self.learned_ = fitted.config.replace(runs_dir=asked.runs_dir), fitted.learned_
+        self.config = fitted.config.replace(runs_dir=asked.runs_dir, roi=asked.roi)
+        self.learned_, self._region = fitted.learned_, region
         return self
 
     def _asked(self) -> RunConfig:
         """Return the config that the arguments ask for; `UsageError` where one cannot be used."""
         given = {name: value for name, value in self.get_params().items() if value is not None}
-        return RunConfig(**given, dataset=GIVEN_IMAGES)
+        return RunConfig(**{**given, "roi": named_region(self.roi)}, dataset=GIVEN_IMAGES)
 
     @property
     def config(self) -> RunConfig:
@@ -152,6 +158,11 @@ class PandaDetector:
     @config.setter
     def config(self, config: RunConfig) -> None:
         self._config = config
+
+    @property
+    def region(self) -> Region | None:
+        """What of an image counts, of what was learned; None: all of it."""
+        return self._region
 
     @property
     def levels(self) -> Levels | None:
@@ -166,7 +177,7 @@ class PandaDetector:
         """Return the detector of a run, or, of a run of `generalize`, that of the class of `references`."""
         kind, fields = kind_of(recorded.config), recorded.config.to_json()
         detector = PandaDetector(**{name: fields[name] for name in PARAMETERS})
-        detector.config = recorded.config
+        detector.config, detector._region = recorded.config, recorded.region
         if references is None:
             detector.learned_ = kind.open(recorded)
         else:
@@ -193,7 +204,7 @@ class PandaDetector:
         scores = np.empty(len(given), np.float32)
         for start in range(0, len(given), BATCH):
             rows = range(start, min(start + BATCH, len(given)))
-            scores[start : start + BATCH] = learned.scores(decode_given(given, rows, self.levels))
+            scores[start : start + BATCH] = learned.scores(self._looked_at(given, rows))
         return scores
 
     @property
@@ -213,14 +224,14 @@ class PandaDetector:
         if not len(given):
             raise UsageError("`images` must hold at least one image; got none. Add images.")
         batches = [range(start, min(start + BATCH, len(given))) for start in range(0, len(given), BATCH)]
-        return PatchResult.joined([learned.segment(decode_given(given, rows, self.levels)) for rows in batches])
+        return PatchResult.joined([learned.segment(self._looked_at(given, rows)) for rows in batches])
 
     def anomaly_maps(self, images: GivenImages) -> np.ndarray:
         """Return float32 (M, S, S), higher = more anomalous; S is the run's `image_size`.
 
         A map lies over the whole image, squeezed into a square as the network sees it: at the multiple of 32 pixels
-        nearest to S. 1 is as far from normal as held-out normal patches are on average. An image's map does not depend
-        on the other images.
+        nearest to S. 1 is as far from normal as held-out normal patches are on average. It is 0 outside of the region
+        of interest. An image's map does not depend on the other images.
         """
         size = int(self.config.image_size or 0)
         self.check_maps()
@@ -228,7 +239,7 @@ class PandaDetector:
         grids = self.segment(given).grids if len(given) else np.empty((0, 1, 1), np.float32)
         maps = np.empty((len(grids), size, size), np.float32)
         for row, grid in enumerate(grids):
-            maps[row] = full_map(grid, size, float(self.config.set["sigma"]))
+            maps[row] = full_map(grid, size, float(self.config.set["sigma"]), self.region)
         return maps
 
     def predict(self, images: GivenImages, *, false_alarm_rate: float = RATE) -> np.ndarray:
@@ -280,21 +291,24 @@ class PandaDetector:
     def __sklearn_is_fitted__(self) -> bool:
         return self.learned_ is not None
 
-    def __sklearn_tags__(self) -> Tags:
-        """Say to scikit-learn what this takes. It is no outlier detector of its kind: those predict 1 for normal."""
-        from sklearn.utils import InputTags, Tags, TargetTags
+    def decode(self, source: ImageSource, name: str) -> np.ndarray:
+        """Return an image as it is scored by this detector, uint8 (H, W, 3), nothing of it painted over.
 
-        return Tags(
-            estimator_type=None,
-            target_tags=TargetTags(required=False),
-            input_tags=InputTags(two_d_array=False),
-            no_validation=True,
-        )
+        `UnreadableImage`, by `name`, for one that cannot be decoded or is not in the shape of the region of interest.
+        """
+        image = decode_image(source, name, self.levels)
+        if self.region is not None:
+            self.region.check_fits(image, name)
+        return image
 
-    def __repr__(self) -> str:
-        default = PandaDetector().get_params()
-        changed = [f"{name}={value!r}" for name, value in self.get_params().items() if value != default[name]]
-        return f"PandaDetector({', '.join(changed)})"
+    @property
+    def blank(self) -> np.ndarray:
+        """A black image (H, W, 3) that the detector takes: what is asked first, so that all is loaded."""
+        return np.zeros((*((64, 64) if self.region is None else self.region.shape), 3), np.uint8)
+
+    def _looked_at(self, images: GivenImages, rows: range) -> list[np.ndarray]:
+        """Return some of the images as uint8 (H, W, 3), with what does not count painted over."""
+        return decode_given(images, rows, self.levels, self.region)
 
     def _learned(self) -> Learned:
         if self.learned_ is None:
@@ -311,17 +325,3 @@ class PandaDetector:
                 f"Use a segmentation run: `--recipe {next(iter(SEGMENTERS))}`."
             )
         return cast("Patchwise", learned)
-
-
-# What `get_params` returns and `set_params` takes: the fields of a config, but for the data set.
-PARAMETERS = tuple(field.name for field in dataclasses.fields(RunConfig) if field.name != "dataset")
-
-
-def _in_known_range(config: RunConfig, given: Sequence[Any], names: Sequence[str]) -> RunConfig:
-    """Return the config with its `range` in numbers; `data` needs image files."""
-    if config.set.get(RANGE) != DATA:
-        return config
-    paths = [image for image in given if isinstance(image, (str, os.PathLike))]
-    if len(paths) != len(given):
-        raise UsageError("`range=data` needs paths of image files; got images of another kind. Give LOW-HIGH.")
-    return config.replace(set={**config.set, RANGE: str(levels_of_range(DATA, FileImages(paths, names)))})

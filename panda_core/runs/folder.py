@@ -4,6 +4,7 @@
     environment.json        versions, hardware, sha256 of weights and splits, where the Fisher diagonal comes from
     split.json              `RunSplit`: which images take part, by name and row
     events.jsonl            one line an event, appended after the files it refers to: a line proves its files
+    roi.png                 the region of interest, white where images count, of runs with one
     state.json              queued | running | finished | stopped | failed | interrupted, since when and why
     calibration.json        `Calibration`: calibrating scores, threshold, middle of the maps
     arrays/NNNNNN.npz       `StepArrays` at step NNNNNN          arrays/final.npz   `FinalArrays`
@@ -38,12 +39,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from panda_core.config import RunConfig
+from panda_core.datasets.io.regions import read_region, write_region
 from panda_core.errors import BrokenRun, PandaError, UsageError
 from panda_core.events import Event
-from panda_core.records import absolute, append_line, cannot_write, read_json, read_lines, write_json
+from panda_core.records import MARK, absolute, append_line, cannot_write, read_json, read_lines, write_json
 from panda_core.runs.arrays import AdaptArrays, FinalArrays, MapArrays, PatchArrays, RunSplit, StepArrays
 
 FINAL = "final"
+ROI = "roi.png"
 CHECKPOINTS, GALLERIES, BANKS, MOMENTUM, MAPS = "checkpoints", "galleries", "banks", "momentum", "maps"
 STATES = ("queued", "running", "finished", "stopped", "failed", "interrupted")
 ENDED = ("finished", "stopped", "failed", "interrupted")
@@ -160,6 +163,12 @@ class RunFolder(ComputedFolder):
     # config, environment, split
 
     def write_config(self, config: RunConfig) -> None:
+        """Write the config and, with it, a copy of its region of interest: the file that was named may vanish."""
+        if config.roi:
+            region = read_region(config.roi)
+            if config.roi.partition(MARK)[0] != str(self.path / ROI):
+                write_region(region, self.path / ROI)
+            config = config.replace(roi=f"{ROI}{MARK}{region.sha256}")
         write_json(self.config_file, config.to_json())
 
     def is_run(self) -> bool:
@@ -168,9 +177,10 @@ class RunFolder(ComputedFolder):
 
     def config(self) -> RunConfig:
         try:
-            return RunConfig.from_json(read_json(self.config_file))
+            config = RunConfig.from_json(read_json(self.config_file))
         except (PandaError, TypeError) as error:
             raise BrokenRun(f"Run `{self.run_id}` has no readable config: {error}") from error
+        return config.replace(roi=str(self.path / config.roi)) if config.roi else config
 
     def read(self, name: str) -> Any:
         """Return a JSON file of the run, or None if it is not there yet."""

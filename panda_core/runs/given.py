@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
+from panda_core.config import RunConfig
+from panda_core.datasets import FileImages
 from panda_core.datasets.io.decoding import decode_image
+from panda_core.datasets.io.ranges import DATA, levels_of_range
+from panda_core.datasets.io.regions import pinned_region, read_region, region_of_pixels
 from panda_core.datasets.io.samples import Levels
 from panda_core.errors import UsageError
+from panda_core.region import Region
+from panda_core.runs.settings import RANGE
 
+GIVEN_REGION = "(array)"  # the `roi` of a detector whose region was handed over in Python
 _ACCEPTED = "a list of images (paths, PIL images or uint8 arrays of shape (H, W, 3)), or a uint8 array (N, H, W, 3)"
 _TENSOR = "Leave `ToTensor` out: the detector prepares images itself."
 
@@ -96,10 +104,13 @@ def name_of_given(image: object, index: int) -> str:
     return str(image) if isinstance(image, (str, os.PathLike)) else f"image {index}"
 
 
-def decode_given(images: GivenImages, rows: range | None = None, levels: Levels | None = None) -> list[np.ndarray]:
+def decode_given(
+    images: GivenImages, rows: range | None = None, levels: Levels | None = None, region: Region | None = None
+) -> list[np.ndarray]:
     """Return images as uint8 arrays (H, W, 3). rows: which of them, else all. levels: see `decode_image`.
 
-    One that cannot be decoded raises `UnreadableImage`; one that is no image at all raises `UsageError`.
+    region: what of them counts; the rest is painted over. One that cannot be decoded, or is not in the region's shape,
+    raises `UnreadableImage`; one that is no image at all raises `UsageError`.
     """
     decoded = []
     for index in range(len(images)) if rows is None else rows:  # not every Dataset can be iterated or sliced
@@ -110,5 +121,36 @@ def decode_given(images: GivenImages, rows: range | None = None, levels: Levels 
                 f"Image {index} must be a path, a PIL image or a uint8 array; got {kind}. "
                 f"{_TENSOR if kind == 'Tensor' else 'Convert it.'}"
             )
-        decoded.append(decode_image(image, name_of_given(image, index), levels))
+        name = name_of_given(image, index)
+        pixels = decode_image(image, name, levels)
+        if region is not None:
+            region.check_fits(pixels, name)
+            pixels = region.painted(pixels)
+        decoded.append(pixels)
     return decoded
+
+
+def in_known_range(config: RunConfig, given: Sequence[Any], names: Sequence[str]) -> RunConfig:
+    """Return the config with its `range` in numbers; `data` needs image files."""
+    if config.set.get(RANGE) != DATA:
+        return config
+    if config.roi:
+        raise UsageError(
+            "`range=data` looks at whole images, and `roi` says that a part of them counts. Give LOW-HIGH."
+        )
+    paths = [image for image in given if isinstance(image, (str, os.PathLike))]
+    if len(paths) != len(given):
+        raise UsageError("`range=data` needs paths of image files; got images of another kind. Give LOW-HIGH.")
+    return config.replace(set={**config.set, RANGE: str(levels_of_range(DATA, FileImages(paths, names)))})
+
+
+def region_given(roi: str | os.PathLike[str] | np.ndarray | None) -> Region | None:
+    """Return the region of interest of an image file or a bool array (H, W); `UsageError` for what is none."""
+    if isinstance(roi, np.ndarray):
+        return region_of_pixels(roi)
+    return read_region(pinned_region(os.fspath(roi))) if roi else None
+
+
+def named_region(roi: str | os.PathLike[str] | np.ndarray | None) -> str:
+    """Return what stands for it in a config and in text: an array is as long as it is large."""
+    return GIVEN_REGION if isinstance(roi, np.ndarray) else os.fspath(roi or "")

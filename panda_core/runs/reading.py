@@ -11,10 +11,12 @@ import numpy as np
 from panda_core.config import RunConfig
 from panda_core.errors import BrokenRun
 from panda_core.events import MASKS, DataNoted, Evaluated, Event, ImagesSkipped, RunFinished, SegmentationEvaluated
+from panda_core.region import Region
 from panda_core.runs.arrays import AdaptArrays, FinalArrays, MapArrays, PatchArrays, RunSplit, StepArrays
 from panda_core.runs.calibration import Calibration, calibration_of
 from panda_core.runs.folder import RunFolder, State
 from panda_core.runs.kinds import Kind, kind_of
+from panda_core.runs.settings import region_of
 from panda_core.segmentation.geometry import network_side, side_note
 
 
@@ -31,6 +33,11 @@ class RecordedRun:
     @cached_property
     def config(self) -> RunConfig:
         return self.folder.config()
+
+    @cached_property
+    def region(self) -> Region | None:
+        """What of its images counts; None: all of them. An exception says where the run's copy of it is damaged."""
+        return region_of(self.config)
 
     def state(self) -> State:
         return self.folder.state()

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from panda_core.datasets import decode_image
-from panda_core.datasets.io.samples import Levels
 from panda_core.errors import UnreadableImage
 from panda_core.runs.calibration import RATE
 from panda_core.runs.detector import PandaDetector
@@ -60,12 +58,12 @@ def score_files(
     Files that cannot be decoded are named, and end nothing. While a batch is scored, the next one is decoded; no more
     than two are held, so that memory does not grow with the number of files.
     """
-    for decoded in _decoded(files, batch, detector.levels):
+    for decoded in _decoded(detector, files, batch):
         yield from score_decoded(detector, decoded, rate)
 
 
-def _decoded(files: Sequence[tuple[str, Path]], batch: int, levels: Levels | None) -> Iterator[Batch]:
-    """Yield batches of (name, decoded image, or why there is none). levels: see `PandaDetector.levels`."""
+def _decoded(detector: PandaDetector, files: Sequence[tuple[str, Path]], batch: int) -> Iterator[Batch]:
+    """Yield batches of (name, decoded image, or why there is none)."""
     remaining = iter(files)
 
     def following() -> Batch:
@@ -73,7 +71,7 @@ def _decoded(files: Sequence[tuple[str, Path]], batch: int, levels: Levels | Non
         pixels = 0
         for name, path in remaining:
             try:
-                image = decode_image(path, name, levels)
+                image = detector.decode(path, name)
                 decoded.append((name, image))
                 pixels += image.shape[0] * image.shape[1]
             except UnreadableImage as error:
@@ -109,4 +107,5 @@ def map_of(detector: PandaDetector, scored: ScoredImage) -> np.ndarray | None:
     """Return the map (S, S) of a scored image, higher = more anomalous; None where it has none."""
     if scored.result is None:
         return None
-    return full_map(scored.result.grids[0], int(detector.config.image_size or 0), float(detector.config.set["sigma"]))
+    size, sigma = int(detector.config.image_size or 0), float(detector.config.set["sigma"])
+    return full_map(scored.result.grids[0], size, sigma, detector.region)

@@ -18,11 +18,13 @@ from panda_core.config import Option, RunConfig, flag
 from panda_core.datasets import DATASETS, OneClassTask, absolute_key, find_class, find_dataset, one_class_task
 from panda_core.datasets.io.images import FileImages
 from panda_core.datasets.io.ranges import DATA, FULL, levels_of_range
+from panda_core.datasets.io.regions import RegionImages, pinned_region, read_region
 from panda_core.datasets.io.samples import Levels
 from panda_core.datasets.own.folder import PREFIX
 from panda_core.datasets.sets.synthetic import PREFIX as SYNTHETIC
 from panda_core.errors import DataMissing, UsageError, unknown_name
 from panda_core.records import absolute
+from panda_core.region import Region
 from panda_core.runs.calibration import with_reserved
 from panda_core.runs.data import GIVEN_IMAGES
 from panda_core.segmentation.geometry import network_side
@@ -62,6 +64,7 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
         dataset=absolute_key(config.dataset),
         data_root=absolute(config.data_root),
         runs_dir=absolute(config.runs_dir),
+        roi=pinned_region(config.roi),
         set={**config.set, "outliers": absolute(outliers)} if is_folder else config.set,
     )
 
@@ -224,6 +227,10 @@ def with_known_range(config: RunConfig) -> RunConfig:
     """Return a resolved config whose `range` is in numbers: what `data` means is decided once, by the normal images."""
     if config.set.get(RANGE) != DATA:
         return config
+    if config.roi:
+        raise UsageError(
+            f"`range={DATA}` looks at whole images, and `--roi` says that a part of them counts. Give LOW-HIGH."
+        )
     train = open_images(config.replace(set={**config.set, RANGE: FULL})).train
     return config.replace(
         set={**config.set, RANGE: str(levels_of_range(DATA, train if isinstance(train, FileImages) else None))}
@@ -253,7 +260,23 @@ def load_network(config: RunConfig, device: torch.device) -> tuple[RunConfig, Ne
     """
     backbone = find_backbone(str(config.backbone))
     network = backbone.load(str(config.set["cut"]), str(config.set.get(WEIGHTS, ""))).to(device)
+    if config.roi:
+        prepared = dataclasses.replace(network.preprocessing, region=region_of(config))
+        network = dataclasses.replace(network, preprocessing=prepared)
     return config.replace(set={**config.set, "cut": network.cut}), network
+
+
+def region_of(config: RunConfig) -> Region | None:
+    """Return what of the images of a config counts; None: all. `UsageError` or `DataMissing` for what is no region."""
+    return read_region(config.roi) if config.roi else None
+
+
+def within_region(task: OneClassTask, config: RunConfig) -> OneClassTask:
+    """Return a task as a run looks at it: what lies outside of the config's region is painted over."""
+    region = region_of(config)
+    if region is None:
+        return task
+    return dataclasses.replace(task, train=RegionImages(task.train, region), test=RegionImages(task.test, region))
 
 
 def open_images(config: RunConfig) -> OneClassTask:

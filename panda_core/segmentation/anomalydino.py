@@ -20,7 +20,7 @@ from torch import Tensor
 from panda_core.events import Computing
 from panda_core.segmentation.bank import SHOWN, origins_of
 from panda_core.segmentation.maps import merged, top_mean
-from panda_core.segmentation.method import Compared
+from panda_core.segmentation.method import Compared, Counted, counting
 
 
 def cosine_distances(patches: Tensor, references: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -55,7 +55,13 @@ class AnomalyDino:
         """Return an unfitted one as the options of its row say."""
         return cls(seed=seed, bank_rows=int(options["bank_rows"]), top=float(options["top"]), rotations=rotations)
 
-    def fit(self, groups: Sequence[np.ndarray], images: np.ndarray, pooled: np.ndarray | None) -> Computing[None]:
+    def fit(
+        self,
+        groups: Sequence[np.ndarray],
+        images: np.ndarray,
+        pooled: np.ndarray | None,
+        counted: Counted = None,
+    ) -> Computing[None]:
         """Learn from patches (N * rotations, g, g, D) of each group; images (N,): the number of each image.
 
         The paper keeps all patches; of more than `bank_rows`, so many are drawn at random.
@@ -64,10 +70,10 @@ class AnomalyDino:
         for group, patches in enumerate(groups):
             yield None
             flat = patches.reshape(-1, patches.shape[-1])
-            rows = np.arange(len(flat))
-            if len(flat) > self.bank_rows:
+            rows = counting(group, patches, counted)
+            if len(rows) > self.bank_rows:
                 rng = np.random.default_rng([self.seed, 5, group])
-                rows = np.sort(rng.choice(len(flat), self.bank_rows, replace=False))
+                rows = np.sort(rng.choice(rows, self.bank_rows, replace=False))
             self.references.append(F.normalize(torch.from_numpy(flat[rows]), dim=-1))
             self.origins.append(origins_of(images, self.rotations, (patches.shape[1], patches.shape[2]))[rows])
 

@@ -8,10 +8,12 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from panda_core.region import Region
 from panda_core.segmentation.geometry import Cells, reading_weights
 
 REFERENCE_SIDE = 224  # the side of the input for which the papers give the blur
 SMALLEST = 1e-6  # a distance of 0, of a patch that is in the bank, would divide by zero
+FAINTEST = 1e-3  # of a pixel of a map: what less of it comes from cells that count is nothing but rounding
 BLUR_REACH = 4  # spreads of a Gaussian beyond which it is cut off; less than 1e-4 of it lies there
 
 
@@ -57,17 +59,57 @@ def _weighted(
     return total
 
 
-def full_map(grid: np.ndarray, size: int, sigma: float) -> np.ndarray:
+def full_map(grid: np.ndarray, size: int, sigma: float, region: Region | None = None) -> np.ndarray:
     """Return the map (H, W) of one image from its grid (h, w): enlarged bilinearly, then blurred.
 
     size: its longer side; the shorter one is in proportion to the grid, so that the map of a square grid is square.
     sigma: of the Gaussian, in pixels where `size` is 224 (SPADE and PatchCore: 4), scaled with `size`. Beyond the
     centers of its outermost patches the grid is mirrored at them, so that a constant map stays constant. The papers'
     code continues it evenly and mirrors the map at the border; such a map is highest on the border row itself wherever
-    a defect near the rim lies.
+    a defect near the rim lies. region: what of the image counts; the map is 0 elsewhere, and what is elsewhere in the
+    grid has no part in it.
     """
     rows, columns = drawing_matrices((grid.shape[0], grid.shape[1]), size, sigma)
-    return np.asarray(rows @ grid.astype(np.float32, copy=False) @ columns.T, np.float32)  # (H, W)
+    values = grid.astype(np.float32, copy=False)
+    if region is None:
+        return np.asarray(rows @ values @ columns.T, np.float32)  # (H, W)
+    counts = counted_cells(region, values.shape)
+    return np.asarray(rows @ (values * counts) @ columns.T, np.float32) * drawn_share(region, values.shape, size, sigma)
+
+
+@lru_cache(maxsize=16)
+def drawn_share(region: Region, shape: tuple[int, ...], size: int, sigma: float) -> np.ndarray:
+    """Return what to multiply a drawn map (H, W) with, of a grid of `shape` (h, w) that is 0 where nothing counts.
+
+    Pixels of the region get the mean of the cells that count alone, weighted as they are drawn; all others 0.
+    """
+    rows, columns = drawing_matrices((shape[0], shape[1]), size, sigma)
+    weights = rows @ counted_cells(region, shape).astype(np.float32) @ columns.T
+    counts = region.inside(weights.shape) & (weights > FAINTEST)
+    return np.where(counts, 1 / np.maximum(weights, FAINTEST), 0).astype(np.float32)
+
+
+@lru_cache(maxsize=16)
+def counted_cells(region: Region, shape: tuple[int, ...]) -> np.ndarray:
+    """Return which cells of a grid (h, w) over the image count: bool, at least one."""
+    centers = [(np.arange(count) + 0.5) / count for count in shape]
+    return counted_places(region, centers[0], centers[1])
+
+
+def counted_places(region: Region, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return which cells with centers at `rows` (h,) and `columns` (w,), in shares of the image, count: bool (h, w).
+
+    Those whose centers do. Of a region between all centers it is the cell nearest to the middle of it.
+    """
+    counts = region.at(rows, columns)
+    if not counts.any():
+        middle = [
+            (places.mean() + 0.5) / count for places, count in zip(np.nonzero(region.marked), region.shape, strict=True)
+        ]
+        row, column = (int(np.abs(at - own).argmin()) for at, own in zip((rows, columns), middle, strict=True))
+        counts = np.zeros_like(counts)
+        counts[row, column] = True
+    return counts
 
 
 def drawing_matrices(shape: tuple[int, int], size: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
@@ -102,9 +144,9 @@ def _mirrored(places: np.ndarray, count: int) -> np.ndarray:
     return np.minimum(folded, 2 * (count - 1) - folded)
 
 
-def highest(grids: np.ndarray, size: int, sigma: float) -> np.ndarray:
+def highest(grids: np.ndarray, size: int, sigma: float, region: Region | None = None) -> np.ndarray:
     """Return the highest value (B,) of the full map of each grid (B, g, g)."""
-    return np.array([full_map(grid, size, sigma).max() for grid in grids], np.float32)
+    return np.array([full_map(grid, size, sigma, region).max() for grid in grids], np.float32)
 
 
 def top_mean(grids: np.ndarray, top: float) -> np.ndarray:

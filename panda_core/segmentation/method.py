@@ -12,6 +12,14 @@ from torch import Tensor
 from panda_core.events import Computing
 from panda_core.linalg import Moments
 
+# Of each group, which patches (N * rotations, g, g) lie in the region of interest, bool; None where all count.
+Counted = Sequence[np.ndarray] | None
+
+
+def counting(group: int, patches: np.ndarray, counted: Counted) -> np.ndarray:
+    """Return the rows, ascending, of the patches (N, g, g, D) of a group, as a list of patches, that count."""
+    return np.arange(patches[..., 0].size) if counted is None else np.flatnonzero(counted[group])
+
 
 @dataclasses.dataclass(frozen=True)
 class Compared:
@@ -41,7 +49,13 @@ class PatchMethod(Protocol):
     def from_options(cls, options: Mapping[str, Any], *, seed: int, rotations: int) -> PatchMethod:
         """Return an unfitted one as the options of its row say. rotations: copies of each normal image, turned."""
 
-    def fit(self, groups: Sequence[np.ndarray], images: np.ndarray, pooled: np.ndarray | None) -> Computing[None]:
+    def fit(
+        self,
+        groups: Sequence[np.ndarray],
+        images: np.ndarray,
+        pooled: np.ndarray | None,
+        counted: Counted = None,
+    ) -> Computing[None]:
         """Learn from patches (N * rotations, g, g, D) of each group. images: (N,), the number of each image."""
 
     def compare(self, groups: Sequence[np.ndarray], pooled: np.ndarray | None) -> list[Compared]:
@@ -53,7 +67,10 @@ class PatchMethod(Protocol):
     def image_scores(
         self, grids: np.ndarray, compared: Sequence[Compared], groups: Sequence[np.ndarray], pooled: np.ndarray | None
     ) -> np.ndarray:
-        """Return the score (B,) of each image from the map (B, g, g) of its last groups, of which the rest is given."""
+        """Return the score (B,) of each image from the map (B, g, g) of its last groups, of which the rest is given.
+
+        With a region of interest the map is (B, n), of the cells that count; distances of others are negative.
+        """
 
     def width(self, group: int) -> int:
         """Return the number of features of a patch of a group."""

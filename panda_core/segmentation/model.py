@@ -19,7 +19,8 @@ from panda_core.features.trunk import network_input, squared
 from panda_core.linalg import Moments
 from panda_core.segmentation.calibration import FOLDS
 from panda_core.segmentation.geometry import Cells, network_side, on_even_grid
-from panda_core.segmentation.maps import rotated
+from panda_core.segmentation.inside import Inside, counted_in_copies, inside_of, turned_region
+from panda_core.segmentation.maps import counted_cells, rotated
 from panda_core.segmentation.method import Compared, PatchMethod, StreamedMethod
 from panda_core.segmentation.patches import PatchSpace, aligned_patches
 from panda_core.segmentation.probing import CELLS, cells_of, cells_tensor, find_cells
@@ -35,6 +36,7 @@ class PatchModel:
     def __init__(self, config: RunConfig, network: Network, levels: tuple[str, ...], device: torch.device) -> None:
         options: Mapping[str, Any] = config.set
         self.network, self.levels, self.options, self.device = network, levels, options, device
+        self.region = network.preprocessing.region
         self.method_class = find_method(config.recipe)
         self.feature_norm, self.seed = str(config.feature_norm), config.seed
         self.image_size = int(config.image_size or 0)  # pixels of a map
@@ -56,11 +58,34 @@ class PatchModel:
         """Return the raw patches of `rotations` copies of each decoded image (H, W, 3), those of one image together."""
         # A map must lie over all of an image: also networks whose weights came with a center crop see the whole of it.
         preprocessing = dataclasses.replace(self.network.preprocessing, crop=1.0)
-        copies = [rotated(image, rotation, rotations) for image in images for rotation in range(rotations)]
-        batch = np.stack([squared(copy, self.side, preprocessing) for copy in copies])
+        views = [
+            preprocessing
+            if self.region is None
+            else dataclasses.replace(preprocessing, region=turned_region(self.region, rotation, rotations))
+            for rotation in range(rotations)
+        ]
+        batch = np.stack(
+            [
+                squared(rotated(image, rotation, rotations), self.side, view)
+                for image in images
+                for rotation, view in enumerate(views)
+            ]
+        )
         groups, pooled = self.patches_of(network_input(batch, preprocessing).to(self.device))
         found = [group.float().cpu().contiguous().numpy() for group in groups]
-        return Patches(found, None if pooled is None else pooled.float().cpu().numpy())
+        counted = self._counted(found, len(images), rotations)
+        return Patches(found, None if pooled is None else pooled.float().cpu().numpy(), counted)
+
+    def _counted(self, groups: Sequence[np.ndarray], count: int, rotations: int) -> list[np.ndarray] | None:
+        """Return which patches of `rotations` copies of so many images count, of each group; None where all do."""
+        if self.region is None:
+            return None
+        places = zip(groups, self.group_cells(), strict=True)
+        own = [
+            counted_in_copies(self.region, rotations, cells, self.side, (group.shape[1], group.shape[2]))
+            for group, cells in places
+        ]
+        return [np.tile(copies, (count, 1, 1)) for copies in own]
 
     def patches_of(self, x: Tensor) -> tuple[list[Tensor], Tensor | None]:
         """Return raw patches (B, g, g, D) of each group, and pooled features (B, P), of network input (B, 3, S, S)."""
@@ -114,14 +139,14 @@ class PatchModel:
         self.spaces = [
             PatchSpace.fit(
                 self.feature_norm,
-                patches,
+                raw.listed(group),
                 widths,
                 dims,
                 position,
                 self.seed,
                 keep_length=group == 0,  # the finest: deeper ones find fewer defects with it
             )
-            for group, (patches, widths) in enumerate(zip(raw.groups, self.widths, strict=True))
+            for group, widths in enumerate(self.widths)
         ]
         if raw.pooled is not None:
             pooled = torch.from_numpy(raw.pooled)
@@ -133,7 +158,7 @@ class PatchModel:
         pooled = raw.pooled
         if pooled is not None and self.pooled_norm is not None:
             pooled = self.pooled_norm(torch.from_numpy(pooled)).numpy()
-        return Patches(groups, pooled)
+        return Patches(groups, pooled, raw.counted)
 
     def fit(self, normal: Patches, images: np.ndarray, rotations: int | None = None) -> Computing[None]:
         """Fit the method to patches, in space, of the turned copies of the normal images numbered `images`.
@@ -141,7 +166,7 @@ class PatchModel:
         rotations: how many copies of each these are; None: as many as the options say.
         """
         method = self._method(rotations)
-        yield from method.fit(normal.groups, images, normal.pooled)
+        yield from method.fit(normal.groups, images, normal.pooled, normal.counted)
         self.method = method
 
     def fit_moments(self, groups: Sequence[Sequence[Moments]]) -> None:
@@ -156,10 +181,13 @@ class PatchModel:
 
     def set_scales(self, held_out: Sequence[Sequence[Compared]]) -> None:
         """Take the mean distance of held-out normal patches, of some batches, as the unit of each group of levels."""
-        means = [
-            float(np.concatenate([group.distances[..., 0] for group in groups]).mean())
-            for groups in zip(*held_out, strict=True)
+        found = [
+            np.concatenate([group.distances[..., 0] for group in groups]) for groups in zip(*held_out, strict=True)
         ]
+        inside = self.inside(found)
+        if inside is not None:
+            found = [distances[:, own.counts] for distances, own in zip(found, inside, strict=True)]
+        means = [float(distances.mean()) for distances in found]
         self.scales = np.maximum(np.array(means, np.float32), NO_DISTANCE)
 
     def segment(self, patches: Patches) -> PatchResult:
@@ -170,10 +198,21 @@ class PatchModel:
         """Return maps and scores of patches in space, of which `compared` is known."""
         nearest = [group.distances[..., 0] for group in compared]  # (B, h, w)
         levels = [distances / scale for distances, scale in zip(nearest, self.scales, strict=True)]
-        first = max(0, len(levels) - (self.method_class.deepest or len(levels)))
-        whole = np.mean([level.mean(axis=(1, 2)) for level in levels[first:]], axis=0)
+        first, inside = max(0, len(levels) - (self.method_class.deepest or len(levels))), self.inside(levels)
+        if inside is None:
+            whole = np.mean([level.mean(axis=(1, 2)) for level in levels[first:]], axis=0)
+            judging = compared
+        else:
+            whole = np.mean(
+                [own.mean(level) for level, own in zip(levels[first:], inside[first:], strict=True)], axis=0
+            )
+            levels = [own.filled(level) for level, own in zip(levels, inside, strict=True)]
+            judging = [own.alone(group) for group, own in zip(compared, inside, strict=True)]
         grids, deep = self._fused(levels, 0), self._fused(levels[first:], first)
-        scores = self.method.image_scores(deep, compared[first:], patches.groups[first:], patches.pooled)
+        if self.region is not None:
+            grids = grids * counted_cells(self.region, grids.shape[1:])
+            deep = deep[:, counted_cells(self.region, deep.shape[1:])]
+        scores = self.method.image_scores(deep, judging[first:], patches.groups[first:], patches.pooled)
         if self.normal_views is not None:
             scores = self._outstanding(scores, whole)
         known = [(group.distances, group.origins) for group in compared if group.origins is not None]
@@ -182,6 +221,15 @@ class PatchModel:
         return PatchResult(
             grids, np.asarray(scores, np.float32), whole, distances, origins, np.array(cells).reshape(-1, 3)
         )
+
+    def inside(self, maps: Sequence[np.ndarray]) -> list[Inside] | None:
+        """Return what counts of maps (B, h, w) of each group; None where all of the image does."""
+        if self.region is None:
+            return None
+        return [
+            inside_of(self.region, cells, self.side, (own.shape[1], own.shape[2]))
+            for own, cells in zip(maps, self.group_cells(), strict=True)
+        ]
 
     def group_cells(self) -> list[Cells]:
         """Return where the patches of each group lie: where the cells of its first level do."""

@@ -12,7 +12,7 @@ from panda_core.events import Computing
 from panda_core.segmentation.bank import Bank, origins_of
 from panda_core.segmentation.coreset import k_centers
 from panda_core.segmentation.maps import agreed, top_mean
-from panda_core.segmentation.method import Compared
+from panda_core.segmentation.method import Compared, Counted, counting
 
 
 class PatchCore:
@@ -53,7 +53,13 @@ class PatchCore:
             rotations=rotations,
         )
 
-    def fit(self, groups: Sequence[np.ndarray], images: np.ndarray, pooled: np.ndarray | None) -> Computing[None]:
+    def fit(
+        self,
+        groups: Sequence[np.ndarray],
+        images: np.ndarray,
+        pooled: np.ndarray | None,
+        counted: Counted = None,
+    ) -> Computing[None]:
         """Learn from patches (N * rotations, g, g, D) of each group; images (N,): the number of each image.
 
         The share `coreset` of all patches is kept, at most `bank_rows`, chosen among at most `candidates` drawn at
@@ -63,10 +69,10 @@ class PatchCore:
         for group, patches in enumerate(groups):
             rng = np.random.default_rng([self.seed, 5, group])
             flat = patches.reshape(-1, patches.shape[-1])
-            count = min(self.bank_rows, max(1, round(self.coreset * len(flat))))
-            drawn = np.arange(len(flat))
-            if len(flat) > max(count, self.candidates):
-                drawn = np.sort(rng.choice(len(flat), max(count, self.candidates), replace=False))
+            drawn = counting(group, patches, counted)
+            count = min(self.bank_rows, max(1, round(self.coreset * len(drawn))))
+            if len(drawn) > max(count, self.candidates):
+                drawn = np.sort(rng.choice(drawn, max(count, self.candidates), replace=False))
             chosen = yield from k_centers(flat[drawn], count, rng=rng)
             rows = drawn[chosen]
             origins = origins_of(images, self.rotations, (patches.shape[1], patches.shape[2]))[rows]

@@ -10,28 +10,47 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Patches:
-    """Patches of some images, raw. groups: (B, g, g, D) for each group of levels. pooled: (B, P), or None."""
+    """Patches of some images, raw. groups: (B, g, g, D) for each group of levels. pooled: (B, P), or None.
+
+    counted: of each group, which lie in the region of interest, bool (B, g, g); None where all count.
+    """
 
     groups: list[np.ndarray]
     pooled: np.ndarray | None
+    counted: list[np.ndarray] | None = None
 
     def rows(self, rows: np.ndarray) -> Patches:
         """Return those of the images at `rows`."""
-        return Patches([group[rows] for group in self.groups], None if self.pooled is None else self.pooled[rows])
+        return Patches(
+            [group[rows] for group in self.groups],
+            None if self.pooled is None else self.pooled[rows],
+            None if self.counted is None else [counts[rows] for counts in self.counted],
+        )
+
+    def listed(self, group: int) -> np.ndarray:
+        """Return those of a group that count, in a row: (M, 1, 1, D); where all count, they are as they are."""
+        patches = self.groups[group]
+        return patches if self.counted is None else patches[self.counted[group]][:, None, None]
 
     @staticmethod
     def joined(batches: Sequence[Patches]) -> Patches:
         """Return the patches of all batches, in order."""
         groups = [np.concatenate(same) for same in zip(*(batch.groups for batch in batches), strict=True)]
         pooled = [batch.pooled for batch in batches if batch.pooled is not None]
-        return Patches(groups, np.concatenate(pooled) if pooled else None)
+        counted = [batch.counted for batch in batches if batch.counted is not None]
+        return Patches(
+            groups,
+            np.concatenate(pooled) if pooled else None,
+            [np.concatenate(same) for same in zip(*counted, strict=True)] if counted else None,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class PatchResult:
     """What a model says of B images. Higher = more anomalous.
 
-    grids: (B, g, g), evenly over the image; 1 is as far from normal patches as held-out normal ones lie on average.
+    grids: (B, g, g), evenly over the image; 1 is as far from normal patches as held-out normal ones lie on average. 0
+        where nothing counts, outside of the region of interest.
     scores: (B,), from the deepest groups of levels, see `PatchMethod.deepest`.
     whole: (B,), the mean over all patches of these groups.
     distances: for each group, (B, h, w, k) to the nearest normal patches; empty where the method knows none.

@@ -16,7 +16,7 @@ from torch import Tensor
 from panda_core.events import Computing
 from panda_core.segmentation.bank import SHOWN, Bank, origins_of
 from panda_core.segmentation.maps import merged
-from panda_core.segmentation.method import Compared
+from panda_core.segmentation.method import Compared, Counted
 
 
 class Spade:
@@ -36,14 +36,25 @@ class Spade:
         """Return an unfitted one as the options of its row say; it knows no turned copies."""
         return cls(seed=seed, nearest_images=int(options["nearest_images"]))
 
-    def fit(self, groups: Sequence[np.ndarray], images: np.ndarray, pooled: np.ndarray | None) -> Computing[None]:
+    def fit(
+        self,
+        groups: Sequence[np.ndarray],
+        images: np.ndarray,
+        pooled: np.ndarray | None,
+        counted: Counted = None,
+    ) -> Computing[None]:
         """Learn from patches of each group, the number of each image (N,) and pooled features (N, P)."""
         yield None  # all of it is short: nothing is chosen, everything is kept
         if pooled is None:
             raise ValueError("SPADE needs pooled features.")
-        self._keep(groups, images, pooled)
+        # Without turned copies, the same patches count in all images.
+        all_of_them = [np.ones(patches.shape[1:3], bool) for patches in groups]
+        self._keep(groups, images, pooled, all_of_them if counted is None else [mask[0] for mask in counted])
 
-    def _keep(self, groups: Sequence[np.ndarray], images: np.ndarray, pooled: np.ndarray) -> None:
+    def _keep(
+        self, groups: Sequence[np.ndarray], images: np.ndarray, pooled: np.ndarray, counted: Sequence[np.ndarray]
+    ) -> None:
+        self.counted_ = list(counted)  # of each group (g, g), bool
         self.groups_, self.images_ = [np.ascontiguousarray(patches, np.float32) for patches in groups], images
         self.pooled_ = Bank(pooled, np.zeros((len(pooled), 4)), exact_rows=len(pooled), seed=self.seed)
 
@@ -51,13 +62,14 @@ class Spade:
         """Return how far patches (B, g, g, D) of each group lie from those of the nearest images."""
         _, retrieved = self._retrieve(pooled)
         compared = []
-        for stored, patches in zip(self.groups_, groups, strict=True):
+        for stored, counts, patches in zip(self.groups_, self.counted_, groups, strict=True):
             side = (patches.shape[1], patches.shape[2])
             distances = np.empty((*patches.shape[:3], SHOWN), np.float32)
             origins = np.empty((*patches.shape[:3], SHOWN, 4), np.int32)
             for image, rows in enumerate(retrieved):
-                flat = stored[rows].reshape(-1, stored.shape[-1])
-                bank = Bank(flat, origins_of(self.images_[rows], 1, side), exact_rows=len(flat), seed=self.seed)
+                flat, known = stored[rows].reshape(-1, stored.shape[-1]), np.tile(counts.ravel(), len(rows))
+                places = origins_of(self.images_[rows], 1, side)
+                bank = Bank(flat[known], places[known], exact_rows=len(flat), seed=self.seed)
                 distances[image], nearest = bank.nearest(patches[image])
                 origins[image] = bank.origins[nearest]
             compared.append(Compared(distances, origins))
@@ -81,12 +93,18 @@ class Spade:
     def tensors(self) -> dict[str, Tensor]:
         """Return patches, image numbers and pooled features by name, for saving."""
         stored = {f"{group}.patches": torch.from_numpy(patches) for group, patches in enumerate(self.groups_)}
-        return {**stored, "images": torch.from_numpy(self.images_), "pooled": torch.from_numpy(self.pooled_.features)}
+        counted = {f"{group}.counted": torch.from_numpy(counts) for group, counts in enumerate(self.counted_)}
+        known = {"images": torch.from_numpy(self.images_), "pooled": torch.from_numpy(self.pooled_.features)}
+        return {**stored, **({} if all(counts.all() for counts in self.counted_) else counted), **known}
 
     def load(self, tensors: Mapping[str, Tensor], groups: int) -> Spade:
         """Take what `tensors()` returned."""
         stored = [tensors[f"{group}.patches"].numpy() for group in range(groups)]
-        self._keep(stored, tensors["images"].numpy(), tensors["pooled"].numpy())
+        counted = [
+            tensors[f"{group}.counted"].numpy() if f"{group}.counted" in tensors else np.ones(patches.shape[1:3], bool)
+            for group, patches in enumerate(stored)
+        ]
+        self._keep(stored, tensors["images"].numpy(), tensors["pooled"].numpy(), counted)
         return self
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from panda_core.events import Computing
 from panda_core.linalg import Moments
 from panda_core.segmentation.maps import merged, top_mean
-from panda_core.segmentation.method import Compared
+from panda_core.segmentation.method import Compared, Counted, counting
 
 
 def residuals(patches: Tensor, mean: Tensor, directions: Tensor) -> Tensor:
@@ -49,12 +49,18 @@ class Subspace:
         """Return an unfitted one as the options of its row say; turned copies are images like others."""
         return cls(variance=float(options["variance"]), top=float(options["top"]))
 
-    def fit(self, groups: Sequence[np.ndarray], images: np.ndarray, pooled: np.ndarray | None) -> Computing[None]:
+    def fit(
+        self,
+        groups: Sequence[np.ndarray],
+        images: np.ndarray,
+        pooled: np.ndarray | None,
+        counted: Counted = None,
+    ) -> Computing[None]:
         """Learn from patches (N, g, g, D) of each group."""
         yield None
         seen = [Moments(patches.shape[-1]) for patches in groups]
-        for moments, patches in zip(seen, groups, strict=True):
-            moments.add(patches.reshape(-1, patches.shape[-1]))
+        for group, (moments, patches) in enumerate(zip(seen, groups, strict=True)):
+            moments.add(patches.reshape(-1, patches.shape[-1])[counting(group, patches, counted)])
         self.fit_moments(seen)
 
     def fit_moments(self, groups: Sequence[Moments]) -> None:

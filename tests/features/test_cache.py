@@ -24,6 +24,7 @@ from panda_core.errors import PandaError, UsageError
 from panda_core.events import CacheProgress, ImagesSkipped
 from panda_core.features import cache
 from panda_core.features.trunk import compute_trunk
+from panda_core.region import Region
 
 
 def entries(folder: Path) -> list[Path]:
@@ -55,11 +56,15 @@ def test_key_depends_on_every_ingredient(tiny_network: Callable[..., Any], make_
         key(network=prepared(std=(0.5, 0.5, 0.4))),
         key(network=prepared(interpolation="bicubic")),
         key(network=prepared(crop=0.875)),
+        key(network=prepared(region=Region(np.eye(4, dtype=bool)))),
+        key(network=prepared(region=Region(np.eye(5, dtype=bool)))),
+        key(form=cache.IMAGES),
+        key(form=cache.IMAGES, network=prepared(region=Region(np.eye(4, dtype=bool)))),
     ]
     assert len(set(keys)) == len(keys)
     assert key() == keys[0]
     covered = {field.name for field in dataclasses.fields(Preprocessing)}
-    assert covered == {"mean", "std", "interpolation", "crop"}, "a new field needs a line above"
+    assert covered == {"mean", "std", "interpolation", "crop", "region"}, "a new field needs a line above"
 
 
 def test_key_depends_on_torch_and_layout(tiny_network: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

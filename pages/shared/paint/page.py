@@ -120,7 +120,7 @@ def _heat(run: LoadedRun, grid: np.ndarray, scale: Scale) -> str:
     if not grid.size:
         return ""
     side = int(run.config.image_size or 0)
-    colours = coloured(full_map(grid, side, float(run.config.set.get("sigma", 0))), scale)
+    colours = coloured(full_map(grid, side, float(run.config.set.get("sigma", 0)), run.region), scale)
     colours[..., 3] = (OPACITY * colours[..., 3]).astype(np.uint8)
     return embedded(colours)
 

@@ -86,6 +86,7 @@ def film_of(run: LoadedRun, maps: LoadedRun, steps: Sequence[int], rows: Sequenc
         moments,
         size=int(config.image_size or MAP_SIZE),
         sigma=float(config.set.get("sigma", 0)),
+        region=maps.region,
     )
     return film and {**film, "run": maps.run_id, "pictures": [_picture(run, row) for row in rows]}
 

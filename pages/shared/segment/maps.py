@@ -13,7 +13,8 @@ from pages.shared.runs.choice import find_run
 from pages.shared.runs.images import find_images
 from panda_core.datasets import FileImages, Images, Masks
 from panda_core.errors import BrokenRun, PandaError, UnreadableImage
-from panda_core.figures.heatmaps import Scale, fixed_scale
+from panda_core.figures.heatmaps import Scale, faded, fixed_scale
+from panda_core.region import Region
 from panda_core.runs.arrays import MapArrays
 from panda_core.runs.calibration import RATE, Calibration, calibration_at
 from panda_core.runs.loaded import LoadedRun
@@ -37,6 +38,7 @@ class Maps:
     calibration: of the network that made the maps.
     size: the side of a full map, in pixels.
     sigma: its blur, in pixels of an input of side 224.
+    region: what of the images counts; None: all.
     """
 
     names: list[str]
@@ -49,10 +51,11 @@ class Maps:
     calibration: Calibration
     size: int
     sigma: float
+    region: Region | None = None
 
     def full(self, image: int) -> np.ndarray:
         """Return the map (size, size) of one image."""
-        return full_map(self.grids[image], self.size, self.sigma)
+        return full_map(self.grids[image], self.size, self.sigma, self.region)
 
     @cached_property
     def scale(self) -> Scale:
@@ -105,8 +108,14 @@ class MapView:
         return self.maps.calibration.rejects(self.maps.scores, self.rate)
 
     def picture(self, image: int, side: int = LARGE) -> np.ndarray | None:
-        """Return an image as RGB with its longer side `side`, or None if it cannot be read."""
-        return None if self.images is None else picture_of(self.images, self.key, image, side)
+        """Return an image as RGB with its longer side `side`, what does not count pale; None if it cannot be read."""
+        found, region = (
+            None if self.images is None else picture_of(self.images, self.key, image, side),
+            self.maps.region,
+        )
+        return (
+            found if found is None or region is None else faded(found, region.inside((found.shape[0], found.shape[1])))
+        )
 
     def mask(self, image: int) -> np.ndarray | None:
         """Return which pixels are defective, bool of any size, or None where nobody knows."""
@@ -177,6 +186,7 @@ def joined(
         calibration=calibration,
         size=int(run.config.image_size or 224),
         sigma=float(run.config.set.get("sigma", 0)),
+        region=run.region,
     )
 
 

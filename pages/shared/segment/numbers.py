@@ -75,7 +75,8 @@ def _counts(run_id: str, step: int, level: float) -> PixelCounts:
                     cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0,
                 )
 
-    return at_threshold(pairs, level)
+    region = view.maps.region
+    return at_threshold(pairs, level, None if region is None else region.inside((view.maps.size, view.maps.size)))
 
 
 def show_unused_masks(view: MapView) -> None:

@@ -33,9 +33,16 @@ NEXT = "save it with the defect white and all else black"
 def read_mask(source: ImageSource, name: str = "") -> np.ndarray:
     """Return which pixels are marked: bool (H, W), upright by the file's own EXIF turn; all False for a black one.
 
-    `UnreadableImage` says why a file is unclear as a mask, or cannot be read.
+    `UnreadableImage` says why a file is unclear as a mask of defects, or cannot be read.
     """
     name = name or name_of(source)
+    marked = read_marked(source, name)
+    _check_share(marked, name)
+    return marked
+
+
+def read_marked(source: ImageSource, name: str) -> np.ndarray:
+    """Return the same of a mask of anything: it may mark most of the picture."""
     stored = open_stored(source, name)
     frames = stored.frames if isinstance(stored, Samples) else getattr(stored, "n_frames", 1)
     if frames > 1:
@@ -44,9 +51,7 @@ def read_mask(source: ImageSource, name: str = "") -> np.ndarray:
     values = _brightness(stored, name)
     if not np.isfinite(values).all() or values.min() < 0:
         raise _unclear(name, f"some of its values are below 0 or no numbers; {NEXT}")
-    marked = _lossy(values, name) if lossy else _lossless(values)
-    _check_share(marked, name)
-    return marked
+    return _lossy(values, name) if lossy else _lossless(values)
 
 
 def _unclear(name: str, reason: str) -> UnreadableImage:

@@ -14,6 +14,7 @@ from panda_core.datasets.io.listing import shown_name
 from panda_core.datasets.io.mask_pixels import read_mask
 from panda_core.datasets.io.samples import turned
 from panda_core.errors import PandaError, UnreadableImage
+from panda_core.region import same_shape
 
 
 class Masks(Protocol):
@@ -143,19 +144,11 @@ def turn_of_mask(size: tuple[int, int], stored: tuple[int, int], turn: int, name
     shown = stored[::-1] if turn >= 5 else stored
     if size == shown:
         return 1
-    if turn >= 5 and (size == stored or (_same_shape(size, stored) and not _same_shape(size, shown))):
+    if turn >= 5 and (size == stored or (same_shape(size, stored) and not same_shape(size, shown))):
         return turn
-    if _same_shape(size, shown):
+    if same_shape(size, shown):
         return 1
     raise UnreadableImage(
         f"`{name}` has {size[0]} x {size[1]} pixels, its image {shown[0]} x {shown[1]}: not the same shape, so it is "
         "not stretched. Save it in the size of its image."
     )
-
-
-def _same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Return whether one (width, height) can be the other, scaled and rounded to whole pixels."""
-    small, large = sorted((size, other))
-    lowest = max((side - 1) / whole for side, whole in zip(small, large, strict=True))
-    highest = min((side + 1) / whole for side, whole in zip(small, large, strict=True))
-    return lowest < highest

@@ -37,6 +37,7 @@ from panda_core.runs.settings import (
     open_calibrating,
     resolved_options,
     with_known_range,
+    within_region,
 )
 from panda_core.scoring.table import SCORERS, ScorerRow, find_scorer
 
@@ -198,7 +199,7 @@ def prepare(config: RunConfig, task: OneClassTask | None = None) -> AdaptPlan:
     config = resolve(config if task is None else _sized(config, task))
     device = choose_device(config.device)
     config = with_known_range(config) if task is None else config
-    task = open_task(config) if task is None else check_given(task)
+    task = within_region(open_task(config) if task is None else check_given(task), config)
     config, network = load_network(config, device)
     scorer = None if config.scorer == OWN else find_scorer(str(config.scorer))
     options = {key: config.set[key] for key in (scorer.options if scorer else ())}

@@ -43,6 +43,11 @@ class SeenSpec:
 def resolve(config: RunConfig) -> RunConfig:
     """Return `config` with every default written out; `UsageError` or `DataMissing` for what cannot be."""
     row, options = GENERALISERS[config.recipe], options_of(config)
+    if config.roi:
+        raise UsageError(
+            f"`roi` is for detectors of one class, and recipe `{config.recipe}` learns from several, in whose images "
+            f"other parts count; got `{config.roi}`. Leave `--roi` out, or crop the images."
+        )
     check_neutral(config, {"scorer": (None, "knn"), "feature_norm": (None, "none"), "eval_every": (None,)}, why="")
     backbone = find_backbone(config.backbone or BACKBONE)
     check_here(_missing(config.dataset, config))

@@ -80,15 +80,16 @@ def _learn_streamed(
         raw = _checked(plan, model, decoded)
         if not model.spaces:
             model.fit_spaces(raw)
-        patches = model.in_space(raw).groups
+        patches = model.in_space(raw)
         for copy, row in enumerate(np.repeat(rows, model.rotations)):
             if not apart[row]:
                 # The turned copies of an only image are what it is compared with.
                 turned = len(own) == 1 and copy % model.rotations > 0
                 key = len(folds) if turned else int(fold_of[row])
-                parts = seen.setdefault(key, [Moments(group.shape[-1]) for group in patches])
-                for moments, group in zip(parts, patches, strict=True):
-                    moments.add(group[copy].reshape(-1, group.shape[-1]))
+                parts = seen.setdefault(key, [Moments(group.shape[-1]) for group in patches.groups])
+                one = patches.rows(np.array([copy]))
+                for number, moments in enumerate(parts):
+                    moments.add(one.listed(number).reshape(-1, patches.groups[number].shape[-1]))
 
     read = yield from read_batches(images, "train", first, take)
     known = own[np.isin(own, read.rows)]

@@ -55,9 +55,10 @@ class Tested:
     @staticmethod
     def of(plan: SegmentPlan, result: PatchResult, read: ReadRows) -> Tested:
         """Return the result beside what is known of its images; masks are looked at, to see which are there."""
-        has_mask, unreadable = find_marked(plan.task.masks, read.rows, plan.task.test.names)
+        region, names = plan.network.preprocessing.region, plan.task.test.names
+        has_mask, unused = find_marked(plan.task.masks, read.rows, names, region)
         is_anomaly = plan.task.is_anomaly[read.rows]
-        return Tested(result, read.rows, is_anomaly, has_mask, read.skipped, unreadable)
+        return Tested(result, read.rows, is_anomaly, has_mask, read.skipped, unused)
 
     def told(self) -> Iterator[ImagesSkipped]:
         """Yield what is to be said of masks that are not used, if there are any."""
@@ -136,12 +137,13 @@ def record_step(
     started: when the step began, by the monotonic clock.
     """
     result, size, sigma = tested.result, int(plan.config.image_size or 0), float(plan.option("sigma"))
-    calibration = calibrated(scores, warning_of(len(scores)), grids=grids, size=size, sigma=sigma)
+    region = plan.network.preprocessing.region
+    calibration = calibrated(scores, warning_of(len(scores)), grids=grids, size=size, sigma=sigma, region=region)
     arrays = PatchArrays(
         scores=result.scores,
         held_out_scores=scores,
         normaliser=np.array(scores.mean()),
-        peaks=highest(result.grids, size, sigma),
+        peaks=highest(result.grids, size, sigma, region),
     )
     maps = MapArrays(result.grids, grids, result.distances, result.origins, result.cells)
     yield MapSnapshot(step, model, arrays, maps, calibration, file)

@@ -14,22 +14,32 @@ from panda_core.errors import UnreadableImage
 from panda_core.events import SegmentationEvaluated, mask_of
 from panda_core.metrics import auroc, auroc_interval
 from panda_core.pixel_metrics import PixelMetrics, pixel_metrics
+from panda_core.region import Region
 from panda_core.runs.segment.settings import SegmentPlan
 from panda_core.segmentation.maps import full_map
 from panda_core.segmentation.results import PatchResult
 
 
 def find_marked(
-    masks: Masks | None, rows: np.ndarray, names: Sequence[str]
+    masks: Masks | None, rows: np.ndarray, names: Sequence[str], region: Region | None = None
 ) -> tuple[np.ndarray, list[tuple[str, str]]]:
-    """Return (M,) whether the defective pixels of each test image are known, and (name, reason) of unreadable masks."""
-    marked, unreadable = np.zeros(len(rows), bool), []
+    """Return (M,) whether the defective pixels of each test image are known, and (name, reason) of unused masks.
+
+    Unused are those that cannot be read, and those that mark nothing in the region of interest.
+    """
+    marked, unused = np.zeros(len(rows), bool), []
     for index, row in enumerate(rows if masks is not None else []):
         try:
-            marked[index] = masks is not None and masks.load(int(row)) is not None
+            mask = masks.load(int(row)) if masks is not None else None
         except UnreadableImage as error:
-            unreadable.append((mask_of(names[row]), str(error)))
-    return marked, unreadable
+            unused.append((mask_of(names[row]), str(error)))
+            continue
+        marked[index] = mask is not None
+        if region is not None and mask is not None and mask.any() and not (mask & region.inside(mask.shape)).any():
+            told = "All that it marks lies outside of the region of interest; its image still counts as anomalous."
+            unused.append((mask_of(names[row]), told))
+            marked[index] = False
+    return marked, unused
 
 
 def measured(
@@ -57,14 +67,15 @@ def measured_pixels(
 ) -> PixelMetrics:
     """Return the pixel metrics of those of the `chosen` test images whose defects are marked."""
     size, sigma = int(plan.config.image_size or 0), float(plan.config.set["sigma"])
+    region = plan.network.preprocessing.region
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for index in chosen:
             mask = plan.task.masks.load(int(rows[index])) if plan.task.masks and marked[index] else None
             if mask is not None:
-                yield full_map(grids[index], size, sigma), resized_mask(mask, size)
+                yield full_map(grids[index], size, sigma, region), resized_mask(mask, size)
 
-    return pixel_metrics(pairs)
+    return pixel_metrics(pairs, counted=None if region is None else region.inside((size, size)))
 
 
 def resized_mask(mask: np.ndarray, size: int) -> np.ndarray:

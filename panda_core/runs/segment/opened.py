@@ -38,7 +38,8 @@ class Patchwise:
 
     def peaks(self, grids: np.ndarray) -> np.ndarray:
         """Return the highest value (B,) of each full map, from grids (B, g, g)."""
-        return highest(grids, self.model.image_size, float(self.model.options["sigma"]))
+        region = self.model.region if isinstance(self.model, PatchModel) else None
+        return highest(grids, self.model.image_size, float(self.model.options["sigma"]), region)
 
 
 def open_patches(run: RecordedRun) -> Patchwise:

@@ -35,6 +35,7 @@ from panda_core.runs.settings import (
     open_calibrating,
     resolved_options,
     with_known_range,
+    within_region,
 )
 from panda_core.segmentation.calibration import calibrating_images
 from panda_core.segmentation.table import SEGMENTERS
@@ -101,7 +102,7 @@ def prepare(config: RunConfig, task: OneClassTask | None = None) -> SegmentPlan:
     config = resolve(config)
     device = choose_device(config.device)
     config = with_known_range(config) if task is None else config
-    task = open_task(config) if task is None else check_given(task)
+    task = within_region(open_task(config) if task is None else check_given(task), config)
     config, network = load_network(config, device)
     return SegmentPlan(config, network, task, device, compared_levels(config, network), tuple(checkpoints_of(config)))
 

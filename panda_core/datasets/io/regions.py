@@ -1,0 +1,98 @@
+"""Regions of interest in image files: read, written, and put over a set of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from panda_core.datasets.io.mask_pixels import read_marked
+from panda_core.datasets.one_class import Images
+from panda_core.errors import DataMissing, UnreadableImage, UsageError
+from panda_core.records import MARK, absolute, write_atomically
+from panda_core.region import Region
+
+NEXT = "Save a picture in the shape of the images, with what counts white and all else black"
+
+
+def read_region(text: str) -> Region:
+    """Return the region of "PATH" or "PATH#sha256=HEX", an image file: white counts.
+
+    `UsageError` where it marks everything or nothing, is unclear, or is not the one whose digest is given;
+    `DataMissing` where it is gone.
+    """
+    path, _, wanted = text.partition(MARK)
+    if not Path(path).is_file():
+        raise DataMissing(f"There is no region of interest `{path}`. Put the file there, or set `--roi` to another.")
+    try:
+        region = region_of_pixels(read_marked(Path(path), path), path)
+    except UnreadableImage as error:
+        raise UsageError(f"{error} {NEXT}.") from error
+    if wanted not in ("", region.sha256):
+        raise UsageError(
+            f"The region of interest in `{path}` has changed: its SHA-256 begins with {region.sha256[:12]}, not "
+            f"{wanted[:12]}. Put the file back that this was computed with, or start anew."
+        )
+    return region
+
+
+def region_of_pixels(marked: np.ndarray, name: str = "roi") -> Region:
+    """Return the region of pixels (H, W) that count, bool; `UsageError` where it is none."""
+    if marked.ndim != 2 or marked.dtype != np.bool_:
+        raise UsageError(
+            f"`{name}` must be a path or a bool array of shape (H, W), True where it counts; got an array of "
+            f"{marked.dtype} and shape {marked.shape}. Pass `array > 0`."
+        )
+    if not marked.any() or marked.all():
+        told = "everything" if marked.all() and marked.size else "nothing"
+        raise UsageError(f"The region of interest `{name}` marks {told}. {NEXT}, or leave `--roi` out.")
+    return Region(marked)
+
+
+def pinned_region(text: str) -> str:
+    """Return "PATH#sha256=HEX" of a region named with or without its digest, its path absolute; "" stays ""."""
+    if not text:
+        return ""
+    path, mark, wanted = text.partition(MARK)
+    region = read_region(f"{absolute(path)}{mark}{wanted}")
+    return f"{absolute(path)}{MARK}{region.sha256}"
+
+
+def write_region(region: Region, target: Path) -> None:
+    """Write a region as a PNG of one bit a pixel."""
+
+    def write(file: BinaryIO) -> None:
+        Image.fromarray(region.marked).save(file, "PNG")
+
+    write_atomically(target, write)
+
+
+class RegionImages:
+    """`images`, each with what lies outside of a region painted over. One in another shape cannot be used."""
+
+    def __init__(self, images: Images, region: Region) -> None:
+        self.images, self.region = images, region
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self.images.names
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def load(self, index: int) -> np.ndarray:
+        """Return the painted image as uint8 (H, W, 3), RGB; `UnreadableImage` for one in another shape, too."""
+        image = self.images.load(index)
+        self.region.check_fits(image, self.names[index])
+        return self.region.painted(image)
+
+    def digest(self, index: int) -> bytes:
+        """Return the SHA-256 of the image as it is stored: the region is not of it."""
+        return self.images.digest(index)
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> RegionImages:
+        """Return the images at `indices`, in that order."""
+        return RegionImages(self.images.subset(indices), self.region)
