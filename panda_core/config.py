@@ -15,6 +15,8 @@ from panda_core.errors import UsageError, unknown_name
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 FEATURE_NORMS = ("none", "l2", "whiten")
+TILES_OFF, TILES_AUTO = "off", "auto"  # `tiles` without a number: photos are looked at whole; the run decides
+FEWEST_TILES, MOST_TILES = 2, 16  # along the longer side of a photo
 
 
 def default_data_root() -> str:
@@ -130,6 +132,7 @@ class RunConfig:
     name: str = ""
     roi: str = ""
     device: str = "auto"
+    tiles: str = TILES_OFF
     set: Mapping[str, int | float | str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -150,6 +153,7 @@ class RunConfig:
             raise UsageError(f"`lr` must be a number in (0, 100]; got `{self.lr}`. Set `--lr 0.05`.")
         if self.device not in DEVICES and not re.fullmatch(r"cuda:\d{1,3}", self.device):
             raise unknown_name("device", self.device, [*DEVICES, "cuda:N"], "--device")
+        _check_tiles(self)
         if self.feature_norm is not None and self.feature_norm not in FEATURE_NORMS:
             raise unknown_name("feature norm", str(self.feature_norm), FEATURE_NORMS, "--feature-norm")
         if not isinstance(self.set, Mapping):
@@ -208,6 +212,18 @@ class RunConfig:
 def flag(field: str) -> str:
     """Return the command-line flag of a config field: `eval_every` -> `--eval-every`."""
     return "--" + field.replace("_", "-")
+
+
+def _check_tiles(config: RunConfig) -> None:
+    """Write a number of tiles as text; `UsageError` for what is no number of them, `off` or `auto`."""
+    tiles = str(config.tiles)
+    number = int(tiles) if tiles.isascii() and tiles.isdigit() and len(tiles) < 5 else 0
+    if tiles not in (TILES_OFF, TILES_AUTO) and not FEWEST_TILES <= number <= MOST_TILES:
+        raise UsageError(
+            f"`tiles` must be off, auto or a whole number in [{FEWEST_TILES}, {MOST_TILES}], of tiles along the longer "
+            f"side of a photo; got `{tiles}`. Set `--tiles auto`."
+        )
+    object.__setattr__(config, "tiles", str(number or tiles))
 
 
 def _is_real(value: object) -> bool:

@@ -31,6 +31,7 @@ from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.run import resume, stop_on_signal
 from panda_core.runs.score import ScoredImage, score_files
 from panda_core.segmentation.maps import full_map
+from panda_core.segmentation.tiles import drawing_of
 from panda_core.torchvision_operators import load_timm
 
 BATCH = 16  # images between two looks at the clock
@@ -95,7 +96,7 @@ def _check(run: LoadedRun, images: Path, out: Path) -> list[dict[str, Any]]:
     """Return a row for each image file, and write the maps of all down, where there are any."""
     names = image_files(images)
     detector = run.detector() if not (out / REFERENCES).exists() else run.generalizer(_references(out))
-    size, sigma = int(run.config.image_size or 0), float(run.config.set.get("sigma", 0))
+    size, sigma = drawing_of(run.config)
     rows: list[dict[str, Any]] = []
     mapped: list[ScoredImage] = []
     last_look = 0.0

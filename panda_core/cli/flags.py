@@ -26,6 +26,8 @@ HELP = {
     "seed": "seed of everything random",
     "data_root": "folder with the data sets (default: $PANDA_DATA, else ~/.cache/panda_core/data)",
     "runs_dir": "folder for run folders (default: $PANDA_RUNS, else runs)",
+    "tiles": "large photos, for runs that compare patches: off, N overlapping tiles along the longer side (2 to 16), "
+    "or auto, up to 4 of them (default: off; 4 take up to 16 times as long)",
     "name": "a name for people",
     "roi": "image file of the region of interest, white where pictures count (default: all of them counts)",
     "device": "one of " + ", ".join(DEVICES) + ", or cuda:N for one of several",
@@ -40,7 +42,11 @@ SEGMENT_HELP = {
     "recipe": "patchcore, spade, anomalydino or subspacead (default: patchcore)",
 }
 GENERALIZE_HELP = {
-    **{field: about for field, about in HELP.items() if field not in ("eval_every", "scorer", "feature_norm", "roi")},
+    **{
+        field: about
+        for field, about in HELP.items()
+        if field not in ("eval_every", "scorer", "feature_norm", "roi", "tiles")
+    },
     "dataset": "key of the data set of the new class (see `datasets`), or folder:PATH",
     "normal_class": "name or index of the new class, which is not trained on (default: the first)",
     "recipe": "resad (default: resad)",

@@ -26,6 +26,7 @@ from panda_core.runs.kinds import KINDS, recompute, resolve
 from panda_core.runs.loaded import LoadedRun, load_run
 from panda_core.runs.run import resume, run, stop_on_signal
 from panda_core.segmentation.maps import full_map
+from panda_core.segmentation.tiles import drawing_of
 
 
 def compute_command(parsed: argparse.Namespace) -> int:
@@ -86,7 +87,7 @@ def _write_test_maps(folder: RunFolder, target: Path) -> None:
     loaded = LoadedRun(folder)
     step, images = loaded.segmented[-1].step, loaded.images("test")
     maps, scores = loaded.maps(step), loaded.arrays(step).scores
-    size, sigma = int(loaded.config.image_size or 0), float(loaded.config.set["sigma"])
+    size, sigma = drawing_of(loaded.config)
     scale = fixed_scale(loaded.calibration.map_low, loaded.calibration.map_middle, maps.grids)
     items = (
         (images.names[row], images.load(row), full_map(grid, size, sigma, loaded.region), float(scores[row]))

@@ -173,7 +173,7 @@ def _check(loaded: LoadedRun, detector: PandaDetector, folder: Path) -> None:
     """Raise `PandaError` unless the bundle's detector gives the scores and the held-out scores of the run's."""
     side = int(loaded.config.image_size or 0)
     rng = np.random.default_rng(0)
-    shape = (side, side) if detector.region is None else detector.region.shape
+    shape = detector.shape or (side, side)
     probes = [rng.integers(0, 256, (*shape, 3), dtype=np.uint8) for _ in range(PROBES)]
     opened = load_bundle(folder, device="cpu")
     same = opened.calibration.to_json() == detector.calibration.to_json()

@@ -97,6 +97,11 @@ def graph_of(detector: PandaDetector) -> DetectorGraph:
         graph: DetectorGraph = score_graph(learned)
     elif isinstance(learned, Patchwise):
         model = learned.model
+        if learned.tiles is not None:
+            raise UsageError(
+                f"Its photos are cut into tiles (`--tiles {learned.tiles.count}`), and a graph takes one picture of "
+                f"{learned.tiles.side} px at a time. {INSTEAD}"
+            )
         graph = ReferenceGraph(model) if isinstance(model, ReferenceScorer) else MapGraph(model)
     else:
         raise UsageError(f"Recipe `{detector.config.recipe}` cannot be written as one graph. {INSTEAD}")

@@ -17,6 +17,7 @@ from panda_core.runs.calibration import RATE
 from panda_core.runs.folder import FINAL
 from panda_core.runs.loaded import LoadedRun
 from panda_core.segmentation.maps import full_map
+from panda_core.segmentation.tiles import drawing_of
 
 SHOWN = 8  # images in a row
 NONE = "–"
@@ -179,7 +180,7 @@ def _maps(run: LoadedRun, step: int) -> Callable[[int, np.ndarray], np.ndarray]:
     """Return a function (row, image) -> the image with its map, all maps on the run's one scale."""
     maps = run.maps(step)
     scale = fixed_scale(run.calibration.map_low, run.calibration.map_middle, maps.grids)
-    size, sigma = int(run.config.image_size or 0), float(run.config.set["sigma"])
+    size, sigma = drawing_of(run.config)
     return lambda row, image: heated(_pale(run, image), full_map(maps.grids[row], size, sigma, run.region), scale)
 
 

@@ -112,13 +112,14 @@ class FinalArrays(Arrays):
 class MapArrays:
     """`maps/NNNNNN.npz`, and `maps.npz` of images that were looked at later. g, h, w: sides of grids, k: 3 patches.
 
-    grids: (M, g, g), to be enlarged with `panda_core.segmentation.maps.full_map`.
+    grids: (M, g, g), with tiles (M, h, w), to be enlarged with `panda_core.segmentation.maps.full_map`.
     held_out_grids: (H, g, g); none of images that were looked at later.
     distances: of each group of levels (M, h, w, k), to the nearest normal patches, ascending: `distances_0`, ...
     origins: of each group (M, h, w, k, 4), int32, where those lie: place in `split.json`, turn, row and column:
         `origins_0`, ... Recorded runs keep neither.
     cells: (groups, 3), float64, where the patches of each group lie: stride, and row and column of the first center, in
-        shares of the image's side; older runs lack it, and their patches divide the image evenly.
+        shares of the image's height as the network sees it (squared, unless cut into tiles); older runs lack it, and
+        their patches divide the image evenly.
     """
 
     grids: np.ndarray

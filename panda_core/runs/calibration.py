@@ -22,6 +22,7 @@ from panda_core.datasets.io.images import JoinedImages
 from panda_core.errors import BrokenRun, UsageError
 from panda_core.region import Region
 from panda_core.segmentation.maps import full_map
+from panda_core.segmentation.tiles import drawing_of
 
 if TYPE_CHECKING:
     from panda_core.runs.reading import RecordedRun
@@ -182,8 +183,7 @@ def calibration_at(loaded: RecordedRun, step: int | str | None) -> Calibration:
     warning = warning_of(len(scores), str(loaded.config.set.get("calibrate_on", "held-out")))
     if not loaded.has_maps:
         return calibrated(scores, warning)
-    size, sigma = int(loaded.config.image_size or 0), float(loaded.config.set["sigma"])
-    grids = loaded.maps(int(step)).held_out_grids
+    (size, sigma), grids = drawing_of(loaded.config), loaded.maps(int(step)).held_out_grids
     return calibrated(scores, warning, grids=grids, size=size, sigma=sigma, region=loaded.region)
 
 

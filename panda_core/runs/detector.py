@@ -41,6 +41,7 @@ from panda_core.runs.segment.settings import adapted_run
 from panda_core.runs.settings import levels_of_config
 from panda_core.segmentation.maps import full_map
 from panda_core.segmentation.table import SEGMENTERS
+from panda_core.segmentation.tiles import TileGrid, drawing_of
 
 if TYPE_CHECKING:
     from panda_core.runs.segment.opened import Patchwise
@@ -86,6 +87,7 @@ class PandaDetector(Estimator):
         name: str = RunConfig.name,
         roi: str | os.PathLike[str] | np.ndarray | None = None,
         device: str = RunConfig.device,
+        tiles: str | int = RunConfig.tiles,
         set: Mapping[str, int | float | str] | None = None,
     ) -> None:
         # As given, and checked by `fit`: scikit-learn makes, copies and changes estimators without a word from them.
@@ -107,6 +109,7 @@ class PandaDetector(Estimator):
         self.name = name
         self.roi = roi
         self.device = device
+        self.tiles = tiles
         self.set = set
 
     def fit(self, images: GivenImages | str | os.PathLike[str], y: object = None) -> PandaDetector:
@@ -230,17 +233,15 @@ class PandaDetector(Estimator):
         """Return float32 (M, S, S), higher = more anomalous; S is the run's `image_size`.
 
         A map lies over the whole image, squeezed into a square as the network sees it: at the multiple of 32 pixels
-        nearest to S. 1 is as far from normal as held-out normal patches are on average. It is 0 outside of the region
-        of interest. An image's map does not depend on the other images.
+        nearest to S. With tiles it is (M, H, W), in the photo's aspect, at most 1,024 pixels long. 1 is as far from
+        normal as held-out normal patches are on average. It is 0 outside of the region of interest. An image's map does
+        not depend on the other images.
         """
-        size = int(self.config.image_size or 0)
         self.check_maps()
-        given = listed_images(images)
-        grids = self.segment(given).grids if len(given) else np.empty((0, 1, 1), np.float32)
-        maps = np.empty((len(grids), size, size), np.float32)
-        for row, grid in enumerate(grids):
-            maps[row] = full_map(grid, size, float(self.config.set["sigma"]), self.region)
-        return maps
+        given, (size, sigma) = listed_images(images), drawing_of(self.config)
+        if not len(given):
+            return np.empty((0, size, size), np.float32)
+        return np.stack([full_map(grid, size, sigma, self.region) for grid in self.segment(given).grids])
 
     def predict(self, images: GivenImages, *, false_alarm_rate: float = RATE) -> np.ndarray:
         """Return int (M,): 1 anomalous, 0 normal, at the threshold that `threshold` returns."""
@@ -294,21 +295,34 @@ class PandaDetector(Estimator):
     def decode(self, source: ImageSource, name: str) -> np.ndarray:
         """Return an image as it is scored by this detector, uint8 (H, W, 3), nothing of it painted over.
 
-        `UnreadableImage`, by `name`, for one that cannot be decoded or is not in the shape of the region of interest.
+        `UnreadableImage`, by `name`, for one that cannot be decoded, or is not in the shape of the region of interest
+        or of the photos that are cut into tiles.
         """
         image = decode_image(source, name, self.levels)
         if self.region is not None:
             self.region.check_fits(image, name)
+        if self.grid is not None:
+            self.grid.check_fits(image.shape, name)
         return image
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """The (height, width) in proportion to which images must be; None where they may have any shape."""
+        return self.region.shape if self.region is not None else self.grid.photo if self.grid is not None else None
 
     @property
     def blank(self) -> np.ndarray:
         """A black image (H, W, 3) that the detector takes: what is asked first, so that all is loaded."""
-        return np.zeros((*((64, 64) if self.region is None else self.region.shape), 3), np.uint8)
+        return np.zeros((*(self.shape or (64, 64)), 3), np.uint8)
+
+    @property
+    def grid(self) -> TileGrid | None:
+        """How photos are cut into tiles; None where each image is looked at whole."""
+        return self._patchwise().tiles if self.has_maps else None
 
     def _looked_at(self, images: GivenImages, rows: range) -> list[np.ndarray]:
         """Return some of the images as uint8 (H, W, 3), with what does not count painted over."""
-        return decode_given(images, rows, self.levels, self.region)
+        return decode_given(images, rows, self.levels, self.region, self.grid)
 
     def _learned(self) -> Learned:
         if self.learned_ is None:

@@ -18,6 +18,7 @@ from panda_core.datasets.io.samples import Levels
 from panda_core.errors import UsageError
 from panda_core.region import Region
 from panda_core.runs.settings import RANGE
+from panda_core.segmentation.tiles import TileGrid
 
 GIVEN_REGION = "(array)"  # the `roi` of a detector whose region was handed over in Python
 _ACCEPTED = "a list of images (paths, PIL images or uint8 arrays of shape (H, W, 3)), or a uint8 array (N, H, W, 3)"
@@ -105,12 +106,16 @@ def name_of_given(image: object, index: int) -> str:
 
 
 def decode_given(
-    images: GivenImages, rows: range | None = None, levels: Levels | None = None, region: Region | None = None
+    images: GivenImages,
+    rows: range | None = None,
+    levels: Levels | None = None,
+    region: Region | None = None,
+    grid: TileGrid | None = None,
 ) -> list[np.ndarray]:
     """Return images as uint8 arrays (H, W, 3). rows: which of them, else all. levels: see `decode_image`.
 
-    region: what of them counts; the rest is painted over. One that cannot be decoded, or is not in the region's shape,
-    raises `UnreadableImage`; one that is no image at all raises `UsageError`.
+    region: what of them counts; the rest is painted over. grid: how they are cut into tiles. One that cannot be
+    decoded, or is not in the shape of either, raises `UnreadableImage`; what is no image at all raises `UsageError`.
     """
     decoded = []
     for index in range(len(images)) if rows is None else rows:  # not every Dataset can be iterated or sliced
@@ -123,6 +128,8 @@ def decode_given(
             )
         name = name_of_given(image, index)
         pixels = decode_image(image, name, levels)
+        if grid is not None:
+            grid.check_fits(pixels.shape, name)
         if region is not None:
             region.check_fits(pixels, name)
             pixels = region.painted(pixels)

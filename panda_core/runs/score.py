@@ -14,6 +14,7 @@ from panda_core.errors import UnreadableImage
 from panda_core.runs.calibration import RATE
 from panda_core.runs.detector import PandaDetector
 from panda_core.segmentation.maps import full_map
+from panda_core.segmentation.tiles import drawing_of
 
 if TYPE_CHECKING:
     from panda_core.segmentation.results import PatchResult
@@ -104,8 +105,7 @@ def score_decoded(detector: PandaDetector, decoded: Batch, rate: float = RATE) -
 
 
 def map_of(detector: PandaDetector, scored: ScoredImage) -> np.ndarray | None:
-    """Return the map (S, S) of a scored image, higher = more anomalous; None where it has none."""
+    """Return the map (H, W) of a scored image, higher = more anomalous; None where it has none."""
     if scored.result is None:
         return None
-    size, sigma = int(detector.config.image_size or 0), float(detector.config.set["sigma"])
-    return full_map(scored.result.grids[0], size, sigma, detector.region)
+    return full_map(scored.result.grids[0], *drawing_of(detector.config), detector.region)

@@ -109,7 +109,7 @@ def read_maps(maps: np.ndarray, cells: Cells, wanted: Cells, number: tuple[int, 
 
 
 def on_even_grid(levels: Sequence[np.ndarray], cells: Sequence[Cells], side: int) -> list[np.ndarray]:
-    """Return the maps (B, h, w) of levels on one grid (B, g, g) that divides `side` evenly; g is the finest's."""
-    count = max(level.shape[1] for level in levels)
-    grid = Cells.even(side, count)
-    return [read_maps(level, own, grid, (count, count)) for level, own in zip(levels, cells, strict=True)]
+    """Return the maps (B, h, w) of levels on the one grid (B, g, g) of the finest, whose rows divide `side` evenly."""
+    rows, columns = max((level.shape[1], level.shape[2]) for level in levels)
+    grid = Cells.even(side, rows)
+    return [read_maps(level, own, grid, (rows, columns)) for level, own in zip(levels, cells, strict=True)]

@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
+from panda_core.backbones import Preprocessing
 from panda_core.region import Region
 from panda_core.segmentation.geometry import Cells
 from panda_core.segmentation.maps import counted_places, rotated
@@ -42,18 +43,40 @@ class Inside:
 
 
 @lru_cache(maxsize=64)
-def inside_of(region: Region, cells: Cells, side: int, shape: tuple[int, int]) -> Inside:
-    """Return which of `shape` (rows, columns) cells of an image of `side` pixels count."""
-    counts = counted_places(region, *_centers(cells, side, shape))
+def inside_of(region: Region, cells: Cells, extents: tuple[int, int], shape: tuple[int, ...]) -> Inside:
+    """Return which of `shape` (rows, columns) cells of an image, `extents` (height, width) in pixels, count."""
+    counts = counted_places(region, *_centers(cells, extents, shape))
     rows, columns = distance_transform_edt(~counts, return_distances=False, return_indices=True)
     return Inside(counts, np.asarray(rows * shape[1] + columns, np.int64))
 
 
-def counted_in_copies(region: Region, rotations: int, cells: Cells, side: int, shape: tuple[int, int]) -> np.ndarray:
-    """Return which cells of each turned copy of an image count: bool (rotations, h, w); of a copy, none may."""
-    turned = [turned_region(region, rotation, rotations) for rotation in range(1, rotations)]
-    others = [one.at(*_centers(cells, side, shape)) for one in turned]
-    return np.stack([inside_of(region, cells, side, shape).counts, *others])
+def counted_in_copies(
+    region: Region,
+    rotations: int,
+    cells: Cells,
+    extents: tuple[int, int],
+    shape: tuple[int, ...],
+    turned_back: bool = False,
+) -> np.ndarray:
+    """Return which cells of each turned copy of an image count: bool (rotations, h, w); of a copy, none may.
+
+    turned_back: whether the cells of a copy turned by a quarter, or three, lie where they were before.
+    """
+    turned = [
+        region
+        if turned_back and 4 * rotation % rotations == 0 and 4 * rotation // rotations % 2
+        else turned_region(region, rotation, rotations)
+        for rotation in range(1, rotations)
+    ]
+    others = [one.at(*_centers(cells, extents, shape)) for one in turned]
+    return np.stack([inside_of(region, cells, extents, shape).counts, *others])
+
+
+def turned_view(preprocessing: Preprocessing, rotation: int, rotations: int) -> Preprocessing:
+    """Return how a copy that `rotated` has turned becomes the network's input: its region is turned, if it has one."""
+    if preprocessing.region is None:
+        return preprocessing
+    return dataclasses.replace(preprocessing, region=turned_region(preprocessing.region, rotation, rotations))
 
 
 @lru_cache(maxsize=16)
@@ -64,9 +87,10 @@ def turned_region(region: Region, rotation: int, rotations: int) -> Region:
     return Region(rotated(region.marked.astype(np.uint8) * 255, rotation, rotations) > 127)
 
 
-def _centers(cells: Cells, side: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _centers(cells: Cells, extents: tuple[int, int], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Return the centers of rows (h,) and columns (w,) of cells, in shares of the image."""
     rows, columns = (
-        (first + cells.stride * np.arange(count)) / side for first, count in zip(cells.first, shape, strict=True)
+        (first + cells.stride * np.arange(count)) / extent
+        for first, count, extent in zip(cells.first, shape, extents, strict=True)
     )
     return rows, columns

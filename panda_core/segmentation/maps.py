@@ -114,9 +114,17 @@ def counted_places(region: Region, rows: np.ndarray, columns: np.ndarray) -> np.
 
 def drawing_matrices(shape: tuple[int, int], size: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the weights of rows (H, h) and columns (W, w) by which `full_map` draws a grid of `shape` (h, w)."""
-    whole, spread = max(shape), sigma * size / REFERENCE_SIDE
-    rows, columns = (drawing_weights(count, max(1, round(size * count / whole)), spread) for count in shape)
+    spread = sigma * size / REFERENCE_SIDE
+    rows, columns = (
+        drawing_weights(count, side, spread) for count, side in zip(shape, map_shape(shape, size), strict=True)
+    )
     return rows, columns
+
+
+def map_shape(shape: tuple[int, ...], size: int) -> tuple[int, int]:
+    """Return the (height, width) of a map of `size` pixels, the longer one, that is drawn of a grid of `shape`."""
+    height, width = (max(1, round(size * count / max(shape))) for count in shape)
+    return height, width
 
 
 @lru_cache(maxsize=64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from panda_core.backbones.network import Network
-from panda_core.config import RunConfig
+from panda_core.config import TILES_OFF, RunConfig
 from panda_core.errors import UsageError
 from panda_core.events import Computing
 from panda_core.features.space import FeatureNorm
@@ -19,14 +20,18 @@ from panda_core.features.trunk import network_input, squared
 from panda_core.linalg import Moments
 from panda_core.segmentation.calibration import FOLDS
 from panda_core.segmentation.geometry import Cells, network_side, on_even_grid
-from panda_core.segmentation.inside import Inside, counted_in_copies, inside_of, turned_region
+from panda_core.segmentation.inside import Inside, counted_in_copies, inside_of, turned_view
 from panda_core.segmentation.maps import counted_cells, rotated
 from panda_core.segmentation.method import Compared, PatchMethod, StreamedMethod
 from panda_core.segmentation.patches import PatchSpace, aligned_patches
 from panda_core.segmentation.probing import CELLS, cells_of, cells_tensor, find_cells
-from panda_core.segmentation.results import Patches, PatchResult
+from panda_core.segmentation.results import Patches, PatchResult, as_arrays
 from panda_core.segmentation.table import find_method
+from panda_core.segmentation.tiles import TileGrid, grid_of, unit_of
+from panda_core.segmentation.tiling import tiled_maps
 
+TILES = "tiles"  # the name under which a model saves (height, width) of a photo like those it cuts
+MOST_KEPT = 20_000  # patches of a level of a photo of which the nearest ones are kept: 1.2 MB
 NO_DISTANCE = 1e-6  # the smallest unit of a map: held-out images that are copies of others must not make it infinite
 
 
@@ -43,6 +48,8 @@ class PatchModel:
         self.side = network_side(self.image_size)  # pixels that the network looks at
         self.cells: tuple[Cells, ...] = ()  # of each level's maps; found with the first images
         self.measures_cells = True
+        self.asked_tiles = config.tiles
+        self.tiles: TileGrid | None = None  # how photos are cut; None: each is squeezed into a square
         self.merge = str(options.get("merge", "separate"))
         self.groups = [(level,) for level in levels] if self.merge == "separate" else [levels]
         self.rotations = int(options.get("rotations", 1))
@@ -53,17 +60,23 @@ class PatchModel:
         self.normal_views: np.ndarray | None = None  # (2, 2): mean and spread of two numbers of held-out images
         self.method: PatchMethod = self._method()
 
+    def cut(self, photo: tuple[int, int]) -> None:
+        """Cut images into tiles as `--tiles` asks, all like a photo (height, width); before anything is fitted."""
+        self.tiles = grid_of(self.asked_tiles, photo, self.side, unit_of(self.network.patch))
+        self.method = self._method()
+
     @torch.inference_mode()
     def patches(self, images: Sequence[np.ndarray], rotations: int = 1) -> Patches:
         """Return the raw patches of `rotations` copies of each decoded image (H, W, 3), those of one image together."""
         # A map must lie over all of an image: also networks whose weights came with a center crop see the whole of it.
         preprocessing = dataclasses.replace(self.network.preprocessing, crop=1.0)
-        views = [
-            preprocessing
-            if self.region is None
-            else dataclasses.replace(preprocessing, region=turned_region(self.region, rotation, rotations))
-            for rotation in range(rotations)
-        ]
+        if self.tiles is not None:
+            pools = self.method_class.pools
+            look = partial(tiled_maps, self.tiles, self.network, self.levels, self.device, pools)
+            several = [look(image, turn, rotations) for image in images for turn in range(rotations)]
+            found = Patches.joined([as_arrays(self._grouped(maps), pooled) for maps, pooled in several])
+            return self._counted(found, len(images), rotations)
+        views = [turned_view(preprocessing, rotation, rotations) for rotation in range(rotations)]
         batch = np.stack(
             [
                 squared(rotated(image, rotation, rotations), self.side, view)
@@ -71,26 +84,29 @@ class PatchModel:
                 for rotation, view in enumerate(views)
             ]
         )
-        groups, pooled = self.patches_of(network_input(batch, preprocessing).to(self.device))
-        found = [group.float().cpu().contiguous().numpy() for group in groups]
-        counted = self._counted(found, len(images), rotations)
-        return Patches(found, None if pooled is None else pooled.float().cpu().numpy(), counted)
+        found = as_arrays(*self.patches_of(network_input(batch, preprocessing).to(self.device)))
+        return self._counted(found, len(images), rotations)
 
-    def _counted(self, groups: Sequence[np.ndarray], count: int, rotations: int) -> list[np.ndarray] | None:
-        """Return which patches of `rotations` copies of so many images count, of each group; None where all do."""
+    def _counted(self, found: Patches, count: int, rotations: int) -> Patches:
+        """Return patches of `rotations` copies of so many images, with which of them count where not all do."""
         if self.region is None:
-            return None
-        places = zip(groups, self.group_cells(), strict=True)
+            return found
+        turned_back = self.tiles is not None
         own = [
-            counted_in_copies(self.region, rotations, cells, self.side, (group.shape[1], group.shape[2]))
-            for group, cells in places
+            counted_in_copies(self.region, rotations, cells, self.extents(), group.shape[1:3], turned_back)
+            for group, cells in zip(found.groups, self.group_cells(), strict=True)
         ]
-        return [np.tile(copies, (count, 1, 1)) for copies in own]
+        return dataclasses.replace(found, counted=[np.tile(copies, (count, 1, 1)) for copies in own])
 
     def patches_of(self, x: Tensor) -> tuple[list[Tensor], Tensor | None]:
         """Return raw patches (B, g, g, D) of each group, and pooled features (B, P), of network input (B, 3, S, S)."""
         network = self.network
-        maps = dict(zip(self.levels, network.stage_maps(x, self.levels), strict=True))
+        groups = self._grouped(network.stage_maps(x, self.levels))
+        return groups, network.tail(network.trunk(x)) if self.method_class.pools else None
+
+    def _grouped(self, stages: Sequence[Tensor]) -> list[Tensor]:
+        """Return raw patches (B, h, w, D) of each group of levels, of the maps (B, C, h, w) of all stages."""
+        maps = dict(zip(self.levels, stages, strict=True))
         self.widths = [self._widths([maps[level].shape[1] for level in group]) for group in self.groups]
         # Runs from before there was a choice lack the second.
         side, border = int(self.options["neighbourhood"]), str(self.options.get("border", "inside"))
@@ -101,7 +117,7 @@ class PatchModel:
         ]
         if self.merge == "mean":
             groups = [torch.stack(group.split(self.widths[0][0], dim=-1)).mean(dim=0) for group in groups]
-        return groups, network.tail(network.trunk(x)) if self.method_class.pools else None
+        return groups
 
     def _widths(self, widths: list[int]) -> tuple[int, ...]:
         """Return how wide the parts of a patch are, of levels of `widths` features."""
@@ -215,9 +231,12 @@ class PatchModel:
         scores = self.method.image_scores(deep, judging[first:], patches.groups[first:], patches.pooled)
         if self.normal_views is not None:
             scores = self._outstanding(scores, whole)
-        known = [(group.distances, group.origins) for group in compared if group.origins is not None]
-        distances, origins = zip(*known, strict=True) if known else ((), ())
-        cells = [own.shares(self.side) for own in self.group_cells()[: len(known)]]
+        known = [
+            (group.distances, group.origins, own.shares(self.extents()[0]))
+            for group, own in zip(compared, self.group_cells(), strict=True)
+            if group.origins is not None and self._keeps(group)
+        ]
+        distances, origins, cells = zip(*known, strict=True) if known else ((), (), ())
         return PatchResult(
             grids, np.asarray(scores, np.float32), whole, distances, origins, np.array(cells).reshape(-1, 3)
         )
@@ -227,7 +246,7 @@ class PatchModel:
         if self.region is None:
             return None
         return [
-            inside_of(self.region, cells, self.side, (own.shape[1], own.shape[2]))
+            inside_of(self.region, cells, self.extents(), own.shape[1:])
             for own, cells in zip(maps, self.group_cells(), strict=True)
         ]
 
@@ -235,15 +254,26 @@ class PatchModel:
         """Return where the patches of each group lie: where the cells of its first level do."""
         return [self.cells[self.levels.index(group[0])] for group in self.groups]
 
+    def extents(self) -> tuple[int, int]:
+        """Return (height, width) in pixels of what networks see of an image: a square, or the canvas of a photo."""
+        return (self.side, self.side) if self.tiles is None else self.tiles.canvas
+
+    def _keeps(self, group: Compared) -> bool:
+        """Return whether the nearest patches are kept to be looked at: of photos in many tiles not the finest ones."""
+        return self.tiles is None or group.distances[0, ..., 0].size <= MOST_KEPT
+
     def _fused(self, levels: Sequence[np.ndarray], first: int) -> np.ndarray:
         """Return one map (B, g, g) of those (B, h, w) of the groups from `first` on. It divides the image evenly."""
         cells = self.group_cells()[first : first + len(levels)]
         weights = [float(level.shape[1]) for level in levels]
-        return self.method.fused(on_even_grid(levels, cells, self.side), weights)
+        return self.method.fused(on_even_grid(levels, cells, self.extents()[0]), weights)
 
     def predict_maps(self, images: Sequence[np.ndarray]) -> PatchResult:
         """Return what the fitted method says of decoded images (H, W, 3)."""
-        return self.segment(self.in_space(self.patches(images)))
+        if self.tiles is None:
+            return self.segment(self.in_space(self.patches(images)))
+        # One photo after another: the patches of several would take a multiple of the memory, and save no time.
+        return PatchResult.joined([self.segment(self.in_space(self.patches([image]))) for image in images])
 
     def calibrate(self, scores: np.ndarray, whole: np.ndarray) -> np.ndarray:
         """Take held-out normal images' scores (H,) and `whole` (H,) as what is normal; return their final scores."""
@@ -276,6 +306,8 @@ class PatchModel:
         widths = {f"{group}.widths": torch.tensor(widths) for group, widths in enumerate(self.widths)}
         views = {} if self.normal_views is None else {"normal_views": torch.from_numpy(self.normal_views)}
         cells = {CELLS: cells_tensor(self.cells)}
+        if self.tiles is not None:
+            cells[TILES] = torch.tensor(self.tiles.photo)
         return {**tensors, **widths, **views, **cells, "scales": torch.from_numpy(self.scales), **self.method.tensors()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> PatchModel:
@@ -290,6 +322,9 @@ class PatchModel:
             pooled = _below(tensors, "pooled_space.")
             self.pooled_norm = FeatureNorm.from_tensors(self.feature_norm, self.network.level_widths, pooled)
         self.scales = tensors["scales"].numpy()
+        if self.asked_tiles != TILES_OFF:
+            height, width = tensors[TILES].tolist()
+            self.cut((height, width))
         if CELLS in tensors:
             self.cells = cells_of(tensors[CELLS])
         else:  # the run is from before cells were measured: its bank was made at the very size, its maps evenly
@@ -304,7 +339,11 @@ class PatchModel:
         return self
 
     def _method(self, rotations: int | None = None) -> PatchMethod:
-        return self.method_class.from_options(self.options, seed=self.seed, rotations=rotations or self.rotations)
+        options = dict(self.options)
+        if self.tiles is not None and "top" in options:  # a defect counts as much as it would in one tile
+            counted = 1.0 if self.region is None else float(self.region.marked.mean())
+            options["top"] = float(options["top"]) * min(1.0, self.tiles.share / counted)
+        return self.method_class.from_options(options, seed=self.seed, rotations=rotations or self.rotations)
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

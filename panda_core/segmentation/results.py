@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,3 +87,9 @@ class PatchResult:
         one = slice(row, row + 1)
         distances, origins = (tuple(group[one] for group in groups) for groups in (self.distances, self.origins))
         return PatchResult(self.grids[one], self.scores[one], self.whole[one], distances, origins, self.cells)
+
+
+def as_arrays(groups: Sequence[Tensor], pooled: Tensor | None) -> Patches:
+    """Return patches (B, g, g, D) of each group, and pooled features (B, P), as arrays."""
+    found = [group.float().cpu().contiguous().numpy() for group in groups]
+    return Patches(found, None if pooled is None else pooled.float().cpu().numpy())

@@ -11,7 +11,6 @@ from pages.shared.frame.glossary import tip
 from pages.shared.frame.thumbnails import enlarged
 from pages.shared.gallery.tiles import Tile, show_tiles, truth_of
 from pages.shared.own.drop import show_left_out
-from pages.shared.own.region import choose_region, region_of_upload, show_region
 from pages.shared.own.removal import MESSAGE, show_removal
 from pages.shared.own.steps import CHECK, LEARNED, STAGE, VIEW
 from pages.shared.runs.choice import IMAGE, open_run
@@ -37,12 +36,10 @@ def show_look(upload: Upload) -> None:
     left, right = st.columns([1, 2], gap="large")
     with left:
         _counts(upload)
-        partly = _learn(upload)
+        _learn(upload)
         show_left_out(upload.understood)
         show_removal(upload.token)
     with right:
-        if partly:
-            show_region(upload)
         _photos(upload)
 
 
@@ -106,8 +103,8 @@ def _picture(folder: str, place: str, written: int, side: int) -> str:
     return data_url(enlarged(FileImages.below(Path(folder), [place]).load(0), side))
 
 
-def _learn(upload: Upload) -> bool:
-    """Draw the choice of method and detail, and the button that starts; return whether a part of the photos counts."""
+def _learn(upload: Upload) -> None:
+    """Draw the choice of method and detail, and the button that starts."""
     method = st.segmented_control(
         "Compare", (PATCHES, ADAPT), default=PATCHES, key="own_method", help=tip("own_method"), required=True
     )
@@ -126,7 +123,6 @@ def _learn(upload: Upload) -> bool:
     detail = detail_of_upload(upload, chosen, maps=method == PATCHES)
     if detail is not None:
         st.caption(detail.sentence(maps=method == PATCHES))
-    partly = choose_region(upload)
     enough = upload.understood.normals >= FEWEST
     if not enough:
         words = f"{wording.count(upload.understood.normals, 'good photo')} so far; {FEWEST} are needed to begin."
@@ -140,9 +136,8 @@ def _learn(upload: Upload) -> bool:
         disabled=not enough,
         help=tip("own_learn"),
         on_click=start_learning,
-        args=(upload, _RECIPES[method], chosen, region_of_upload(upload)),
+        args=(upload, _RECIPES[method], chosen),
     )
-    return partly
 
 
 def _size_label(size: int, quickest: int) -> str:
@@ -157,12 +152,11 @@ def detail_of_upload(upload: Upload, image_size: int, *, maps: bool) -> Detail |
     return detail_of(photo, image_size, maps=maps) if max(photo) else None
 
 
-def start_learning(upload: Upload, recipe: str, image_size: int | None, roi: str = "") -> None:
-    """Start a run on an upload and put it into the address; for buttons. roi: the file of its region of interest."""
+def start_learning(upload: Upload, recipe: str, image_size: int | None) -> None:
+    """Start a run on an upload and put it into the address; for buttons."""
     name = f"My {upload.understood.normals} good photos"
     try:
-        dataset = f"folder:{upload.images.resolve()}"
-        config = RunConfig(recipe=recipe, dataset=dataset, image_size=image_size, name=name, roi=roi)
+        config = RunConfig(recipe=recipe, dataset=f"folder:{upload.images.resolve()}", image_size=image_size, name=name)
         folder = launching.start(config)
     except PandaError as error:
         st.session_state[MESSAGE] = str(error)

@@ -24,6 +24,7 @@ from panda_core.runs.folder import BANKS, RunFolder
 from panda_core.runs.launch import Compared, compare, open_detector
 from panda_core.runs.loaded import LoadedRun
 from panda_core.segmentation.maps import full_map
+from panda_core.segmentation.tiles import drawing_of
 
 _BOARD = component("panda_board", Path(__file__).with_name("board.html"))
 PARTS = 6  # normal images to choose from
@@ -47,26 +48,23 @@ def show_painting(run: LoadedRun, rate: float | None) -> None:
         st.info(wording.sentence(note or "There is no normal image to paint on."), icon=":material/hide_image:")
         return
     open_detector(run.folder)
-    left, right = st.columns([1, 5.5], gap="medium")
-    left.markdown("Draw with the mouse or a finger. Nothing is learned: the part is compared with normal ones.")
+    st.markdown("Draw with the mouse or a finger. Nothing is learned: the painted part is compared with normal ones.")
     parts = [int(row) for row in normal[:PARTS]]
     chosen = st.session_state.get(_PART)
     chosen = chosen if chosen in parts else parts[0]
     if len(parts) > 1:
-        with left:
-            show_tiles(
-                [
-                    Tile(row, data_url(enlarged(images.load(row), 2 * SIDE)), f"Part {number}")
-                    for number, row in enumerate(parts, 1)
-                ],
-                key=f"parts-{run.run_id}",
-                label="Normal parts to paint on",
-                on_click=lambda row: st.session_state.update({_PART: row}),
-                chosen=chosen,
-                side=SIDE,
-            )
-    with right:
-        st.fragment(_board)(run, chosen, RATE if rate is None else rate)
+        show_tiles(
+            [
+                Tile(row, data_url(enlarged(images.load(row), 2 * SIDE)), f"Part {number}")
+                for number, row in enumerate(parts, 1)
+            ],
+            key=f"parts-{run.run_id}",
+            label="Normal parts to paint on",
+            on_click=lambda row: st.session_state.update({_PART: row}),
+            chosen=chosen,
+            side=SIDE,
+        )
+    st.fragment(_board)(run, chosen, RATE if rate is None else rate)
 
 
 def _board(run: LoadedRun, part: int, rate: float) -> None:
@@ -122,8 +120,7 @@ def _heat(run: LoadedRun, grid: np.ndarray, scale: Scale) -> str:
     """Return a map as a see-through picture, as an address that holds it; "" for a detector without maps."""
     if not grid.size:
         return ""
-    side = int(run.config.image_size or 0)
-    colours = coloured(full_map(grid, side, float(run.config.set.get("sigma", 0)), run.region), scale)
+    colours = coloured(full_map(grid, *drawing_of(run.config), run.region), scale)
     colours[..., 3] = (OPACITY * colours[..., 3]).astype(np.uint8)
     return embedded(colours)
 

@@ -106,8 +106,7 @@ def download_detector(folder: RunFolder) -> None:
     """
     for kind in FORMS:
         pending = _pending(folder, kind)
-        with st.container(width="content"):
-            st.fragment(_detector, run_every=LOOK_EVERY if pending else None)(folder, kind, pending)
+        st.fragment(_detector, run_every=LOOK_EVERY if pending else None)(folder, kind, pending)
 
 
 def _detector(folder: RunFolder, kind: str, looks_again: bool) -> None:

@@ -20,6 +20,7 @@ from panda_core.runs.calibration import RATE, Calibration, calibration_at
 from panda_core.runs.loaded import LoadedRun
 from panda_core.segmentation.geometry import Cells
 from panda_core.segmentation.maps import full_map
+from panda_core.segmentation.tiles import drawing_of
 
 LARGE = 1024  # pixels, the longer side of the large picture: sharp on a screen twice as fine
 
@@ -34,9 +35,9 @@ class Maps:
     distances: for each group of levels, (M, h, w, k), to the k nearest normal patches; empty for a recorded
         run that is there for its maps alone.
     origins: (M, h, w, k, 4) for each: image, turn, row and column of those patches.
-    cells: where the patches of each group lie, in shares of the image's side.
+    cells: where the patches of each group lie, in shares of the image's height; its width is that of its grid.
     calibration: of the network that made the maps.
-    size: the side of a full map, in pixels.
+    size: the longer side of a full map, in pixels.
     sigma: its blur, in pixels of an input of side 224.
     region: what of the images counts; None: all.
     """
@@ -54,7 +55,7 @@ class Maps:
     region: Region | None = None
 
     def full(self, image: int) -> np.ndarray:
-        """Return the map (size, size) of one image."""
+        """Return the map (H, W) of one image."""
         return full_map(self.grids[image], self.size, self.sigma, self.region)
 
     @cached_property
@@ -175,6 +176,7 @@ def joined(
     calibration: Calibration,
 ) -> Maps:
     """Return the parts of a set of maps as one."""
+    size, sigma = drawing_of(run.config)
     return Maps(
         names=names,
         scores=np.asarray(scores, np.float64),
@@ -184,8 +186,8 @@ def joined(
         origins=maps.origins,
         cells=_cells(maps),
         calibration=calibration,
-        size=int(run.config.image_size or 224),
-        sigma=float(run.config.set.get("sigma", 0)),
+        size=size,
+        sigma=sigma,
         region=run.region,
     )
 

@@ -12,6 +12,7 @@ from pages.shared.frame.glossary import tip
 from pages.shared.runs.images import find_images
 from pages.shared.segment.map_style import MapStyle
 from pages.shared.segment.maps import LARGE, MapView, picture_of
+from panda_core.config import TILES_OFF
 from panda_core.datasets import Images
 from panda_core.figures.heatmaps import cropped
 from panda_core.segmentation.geometry import Cells
@@ -64,7 +65,7 @@ def show_neighbours(view: MapView, style: MapStyle, image: int) -> None:
         row, column = _choice(view, image, rows, columns)
         st.markdown(_told(view, style, float(grid[row, column])), help=tip("nearest_patches"))
     levels = list(zip(view.maps.distances, view.maps.origins, view.maps.cells, strict=True))
-    center = (row + 0.5) / rows, (column + 0.5) / columns
+    center = (row + 0.5) / rows, (column + 0.5) / rows  # in shares of the height
     with crops, st.grid(2 if len(levels) > 2 else 1, min_column_width=4 * (CROP + 6), gap="small"):
         for group, (distances, origins, cells) in enumerate(levels):
             high, wide = distances.shape[1:3]
@@ -157,8 +158,8 @@ def _nearest(
     else:
         images, names, key = find_images(run, "train")[0], run.split.train, f"{run.run_id}/train"
     turns = int(run.config.set.get("rotations", 1))
-    own = view.picture(image)
-    pictures = [] if own is None else [cropped(own, _box(own, cells, *patch), SHARP)]
+    own, (rows, columns) = view.picture(image), view.maps.grids[image].shape
+    pictures = [] if own is None else [cropped(own, _box(own, cells, *patch, rows / columns), SHARP)]
     captions, alts = ["this patch"] * len(pictures), ["The chosen patch, framed"] * len(pictures)
     for distance, (place, turn, row, column) in zip(distances, origins.tolist(), strict=True):
         picture = None if images is None else picture_of(images, key, place, LARGE)
@@ -166,8 +167,11 @@ def _nearest(
         if picture is None:
             st.caption(f"{wording.sentence(str(names[place]))}: {wording.amount(float(distance))}{turned}")
             continue
-        seen = rotated(picture, turn, turns)
-        pictures.append(cropped(seen, _box(seen, cells, row, column), SHARP))
+        # Of photos in tiles, patches of a copy that was turned by a quarter lie where they were before.
+        quarters = 4 * turn // turns if run.config.tiles != TILES_OFF and 4 * turn % turns == 0 else 0
+        seen = picture if quarters % 2 else rotated(picture, turn, turns)
+        crop = cropped(seen, _box(seen, cells, row, column, rows / columns), SHARP)
+        pictures.append(np.ascontiguousarray(np.rot90(crop, quarters % 2 and quarters)))
         captions.append(f"{wording.amount(float(distance))}{turned}")
         alts.append(f"Normal training image {names[place]}, its patch framed")
     with st.container(horizontal=True, gap="xsmall"):
@@ -175,7 +179,10 @@ def _nearest(
             st.image(shown, caption=words, width=CROP, alt=alt)
 
 
-def _box(picture: np.ndarray, cells: Cells, row: int, column: int) -> tuple[float, float, float, float]:
-    """Return (left, top, right, bottom) of a patch in pixels of a picture."""
+def _box(picture: np.ndarray, cells: Cells, row: int, column: int, aspect: float) -> tuple[float, float, float, float]:
+    """Return (left, top, right, bottom) of a patch in pixels of a picture.
+
+    aspect: height over width of what the network sees of it; cells are in shares of that height.
+    """
     (high, wide), (left, top, right, bottom) = picture.shape[:2], cells.box(row, column)
-    return left * wide, top * high, right * wide, bottom * high
+    return left * wide * aspect, top * high, right * wide * aspect, bottom * high

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from panda_core.backbones import Backbone, find_backbone
-from panda_core.config import Option, RunConfig
+from panda_core.config import TILES_OFF, Option, RunConfig
 from panda_core.datasets import DATASETS, Images, OneClassTask, find_dataset, outlier_images
 from panda_core.datasets.io.smaller import typical_side
 from panda_core.datasets.own.size import learning_side
@@ -67,6 +67,7 @@ def resolve(config: RunConfig) -> RunConfig:
     normal_class, data_size = check_data(config)
     check_here(backbone.missing())
     check_network(config, recipe, backbone)
+    check_neutral(config, {"tiles": (TILES_OFF,)}, why=", which looks at whole images")
     resolved = config.replace(
         normal_class=normal_class,
         image_size=config.image_size or backbone.image_size or data_size,

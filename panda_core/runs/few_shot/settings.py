@@ -9,7 +9,7 @@ import dataclasses
 from pathlib import Path
 
 from panda_core.backbones import find_backbone
-from panda_core.config import Option, RunConfig
+from panda_core.config import TILES_OFF, Option, RunConfig
 from panda_core.datasets import absolute_key, find_class, find_dataset
 from panda_core.errors import DataMissing, UsageError
 from panda_core.few_shot.table import GENERALISERS
@@ -48,7 +48,8 @@ def resolve(config: RunConfig) -> RunConfig:
             f"`roi` is for detectors of one class, and recipe `{config.recipe}` learns from several, in whose images "
             f"other parts count; got `{config.roi}`. Leave `--roi` out, or crop the images."
         )
-    check_neutral(config, {"scorer": (None, "knn"), "feature_norm": (None, "none"), "eval_every": (None,)}, why="")
+    neutral = {"scorer": (None, "knn"), "feature_norm": (None, "none"), "eval_every": (None,), "tiles": (TILES_OFF,)}
+    check_neutral(config, neutral, why="")
     backbone = find_backbone(config.backbone or BACKBONE)
     check_here(_missing(config.dataset, config))
     check_here(backbone.missing())

@@ -56,6 +56,7 @@ def _checked(plan: SegmentPlan, model: PatchModel, images: list[np.ndarray]) -> 
             raise UsageError(
                 f"The patches of {len(plan.task.train)} normal images need {needed / 1e9:.1f} GB; `memory_gb` allows "
                 f"{limit / 1e9:g}. Set `--train-limit {most}`, a smaller `--image-size`"
+                f"{'' if model.tiles is None else ', fewer `--tiles`'}"
                 f"{', fewer `--set rotations=`' if model.rotations > 1 else ''}, or more `--set memory_gb=`."
             )
     return model.patches(images, model.rotations)

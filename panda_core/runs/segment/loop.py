@@ -28,10 +28,12 @@ from panda_core.runs.segment.reading import ReadRows, read_batches
 from panda_core.runs.segment.settings import SegmentPlan, tail_file
 from panda_core.runs.settings import Plan
 from panda_core.runs.tensors import read_tail, write_tensors
+from panda_core.segmentation.detail import tiles_note
 from panda_core.segmentation.geometry import side_note
 from panda_core.segmentation.maps import highest
 from panda_core.segmentation.model import PatchModel
 from panda_core.segmentation.results import PatchResult
+from panda_core.segmentation.tiles import drawing_of
 
 Mapping = Generator[Event | Saved | None, None, None]
 
@@ -97,6 +99,8 @@ def segment(plan: SegmentPlan) -> Mapping:
     began = time.monotonic()
     if (told := side_note(int(plan.config.image_size or 0))) is not None:
         yield DataNoted(told=told)
+    if plan.photo is not None:
+        yield DataNoted(told=tiles_note(plan.photo, int(plan.config.image_size or 0), plan.config.tiles))
     metrics: dict[str, Any] = {}
     originals, judged = yield from original_rows(plan.config.dataset, plan.task)
     for number, step in enumerate(plan.steps):
@@ -136,7 +140,7 @@ def record_step(
     scores, grids: (H,) and (H, g, g) of the images that calibrate. model, file: see `MapSnapshot`.
     started: when the step began, by the monotonic clock.
     """
-    result, size, sigma = tested.result, int(plan.config.image_size or 0), float(plan.option("sigma"))
+    result, (size, sigma) = tested.result, drawing_of(plan.config)
     region = plan.network.preprocessing.region
     calibration = calibrated(scores, warning_of(len(scores)), grids=grids, size=size, sigma=sigma, region=region)
     arrays = PatchArrays(
@@ -172,7 +176,10 @@ def model_of(plan: SegmentPlan, step: int) -> PatchModel:
     file = tail_file(plan.config, step)
     if file is not None:
         plan.network.tail.load_state_dict(read_tail(file, plan.network), strict=False)
-    return PatchModel(plan.config, plan.network, plan.levels, plan.device)
+    model = PatchModel(plan.config, plan.network, plan.levels, plan.device)
+    if plan.photo is not None:
+        model.cut(plan.photo)
+    return model
 
 
 def _compare(plan: SegmentPlan, model: PatchModel, first: bool, judged: np.ndarray) -> Computing[Tested]:

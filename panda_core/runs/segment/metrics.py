@@ -16,8 +16,9 @@ from panda_core.metrics import auroc, auroc_interval
 from panda_core.pixel_metrics import PixelMetrics, pixel_metrics
 from panda_core.region import Region
 from panda_core.runs.segment.settings import SegmentPlan
-from panda_core.segmentation.maps import full_map
+from panda_core.segmentation.maps import full_map, map_shape
 from panda_core.segmentation.results import PatchResult
+from panda_core.segmentation.tiles import drawing_of
 
 
 def find_marked(
@@ -66,21 +67,22 @@ def measured_pixels(
     plan: SegmentPlan, grids: np.ndarray, rows: np.ndarray, marked: np.ndarray, chosen: np.ndarray
 ) -> PixelMetrics:
     """Return the pixel metrics of those of the `chosen` test images whose defects are marked."""
-    size, sigma = int(plan.config.image_size or 0), float(plan.config.set["sigma"])
+    size, sigma = drawing_of(plan.config)
     region = plan.network.preprocessing.region
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for index in chosen:
             mask = plan.task.masks.load(int(rows[index])) if plan.task.masks and marked[index] else None
             if mask is not None:
-                yield full_map(grids[index], size, sigma, region), resized_mask(mask, size)
+                values = full_map(grids[index], size, sigma, region)
+                yield values, resized_mask(mask, values.shape)
 
-    return pixel_metrics(pairs, counted=None if region is None else region.inside((size, size)))
+    return pixel_metrics(pairs, counted=None if region is None else region.inside(map_shape(grids.shape[1:], size)))
 
 
-def resized_mask(mask: np.ndarray, size: int) -> np.ndarray:
-    """Return a mask (H, W) as bool (size, size), by nearest neighbour: no pixel becomes half defective."""
-    return cv2.resize(mask.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
+def resized_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a mask (H, W) as bool of `shape` (h, w), by nearest neighbour: no pixel becomes half defective."""
+    return cv2.resize(mask.astype(np.uint8), shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
 
 
 def measured_kinds(

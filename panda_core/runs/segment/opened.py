@@ -13,9 +13,9 @@ from panda_core.runs.calibration import Calibration
 from panda_core.runs.segment.settings import compared_levels, tail_file
 from panda_core.runs.settings import choose_device, load_network
 from panda_core.runs.tensors import read_tail, read_tensors
-from panda_core.segmentation.maps import highest
 from panda_core.segmentation.model import PatchModel
 from panda_core.segmentation.results import PatchResult
+from panda_core.segmentation.tiles import TileGrid
 
 if TYPE_CHECKING:
     from panda_core.runs.reading import RecordedRun
@@ -36,10 +36,10 @@ class Patchwise:
         """Return what the model makes of decoded images."""
         return self.model.predict_maps(images)
 
-    def peaks(self, grids: np.ndarray) -> np.ndarray:
-        """Return the highest value (B,) of each full map, from grids (B, g, g)."""
-        region = self.model.region if isinstance(self.model, PatchModel) else None
-        return highest(grids, self.model.image_size, float(self.model.options["sigma"]), region)
+    @property
+    def tiles(self) -> TileGrid | None:
+        """How photos are cut; None where each image is looked at whole."""
+        return self.model.tiles if isinstance(self.model, PatchModel) else None
 
 
 def open_patches(run: RecordedRun) -> Patchwise:

@@ -16,6 +16,7 @@ from panda_core.datasets import OneClassTask
 from panda_core.errors import PandaError, UsageError, unknown_name
 from panda_core.methods.table import RECIPES
 from panda_core.runs.folder import CHECKPOINTS, RunFolder
+from panda_core.runs.segment.photos import cut_into_tiles
 from panda_core.runs.settings import (
     BACKBONE,
     MAP_SIZE,
@@ -48,10 +49,15 @@ TURNS = (1, 2, 4, 8)
 
 @dataclasses.dataclass(frozen=True)
 class SegmentPlan(Plan):
-    """All that a segmentation needs. levels: stages that are compared. steps: checkpoints whose network is used."""
+    """All that a segmentation needs.
+
+    levels: stages that are compared. steps: checkpoints whose network is used.
+    photo: (height, width) of the photos, where tiles were asked for.
+    """
 
     levels: tuple[str, ...]
     steps: tuple[int, ...]
+    photo: tuple[int, int] | None = dataclasses.field(default=None, kw_only=True)
 
 
 def resolve(config: RunConfig) -> RunConfig:
@@ -103,8 +109,10 @@ def prepare(config: RunConfig, task: OneClassTask | None = None) -> SegmentPlan:
     device = choose_device(config.device)
     config = with_known_range(config) if task is None else config
     task = within_region(open_task(config) if task is None else check_given(task), config)
+    config, task, photo = cut_into_tiles(config, task)
     config, network = load_network(config, device)
-    return SegmentPlan(config, network, task, device, compared_levels(config, network), tuple(checkpoints_of(config)))
+    levels, steps = compared_levels(config, network), tuple(checkpoints_of(config))
+    return SegmentPlan(config, network, task, device, levels, steps, photo=photo)
 
 
 def compared_levels(config: RunConfig, network: Network) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ def test_a_run_leaves_all_it_found(spot: Make, finish: Finish, recipe: str) -> N
     np.testing.assert_allclose(arrays.peaks, [values.max() for values in full], rtol=1e-6)
     masks = loaded.masks()
     assert masks is not None
-    pairs = [(values, resized_mask(masks.load(row), 32)) for row, values in enumerate(full)]  # type: ignore[arg-type]
+    pairs = [(values, resized_mask(masks.load(row), (32, 32))) for row, values in enumerate(full)]  # type: ignore[arg-type]
     expected = pixel_metrics(lambda: iter(pairs))
     assert (said.pixel_auroc, said.aupro) == (expected.auroc, expected.aupro)
     assert said.image_auroc == metrics["auroc"] == auroc(arrays.scores, np.array(split.is_anomaly))

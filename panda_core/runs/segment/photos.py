@@ -1,0 +1,84 @@
+"""The photos of a run that cuts them into tiles: what shape they have, and those of another, which are left out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from panda_core.config import TILES_OFF, RunConfig
+from panda_core.datasets import FileImages, Images, OneClassTask
+from panda_core.datasets.io.headers import stored_size
+from panda_core.errors import PandaError, UnreadableImage
+from panda_core.segmentation.geometry import network_side
+from panda_core.segmentation.tiles import TileGrid, grid_of
+
+LOOKED_AT = 9  # photos, spread evenly, whose shapes stand for all: of those that are no files, pixels are decoded
+TURNED = 5  # from this EXIF orientation on, width and height are swapped
+
+
+class FittingImages:
+    """`images` without those that a grid does not fit: these are unreadable, and named as such."""
+
+    def __init__(self, images: Images, grid: TileGrid) -> None:
+        self.images, self.grid = images, grid
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self.images.names
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def load(self, index: int) -> np.ndarray:
+        """Return the image as uint8 (H, W, 3), RGB; `UnreadableImage` where it cannot be decoded or does not fit."""
+        image = self.images.load(index)
+        self.grid.check_fits(image.shape, self.names[index])
+        return image
+
+    def digest(self, index: int) -> bytes:
+        """Return the digest of the stored image."""
+        return self.images.digest(index)
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> FittingImages:
+        """Return the images at `indices`, in that order."""
+        return FittingImages(self.images.subset(indices), self.grid)
+
+
+def cut_into_tiles(config: RunConfig, task: OneClassTask) -> tuple[RunConfig, OneClassTask, tuple[int, int] | None]:
+    """Return a resolved config with what `auto` means in numbers, the task without photos of another shape, and theirs.
+
+    The shape is (height, width) in pixels, None where nobody asked for tiles.
+    """
+    if config.tiles == TILES_OFF:
+        return config, task, None
+    photo = _photo_of(task.train)
+    grid = grid_of(config.tiles, photo, network_side(int(config.image_size or 0)))
+    if grid is None:
+        return config.replace(tiles=TILES_OFF), task, photo
+    train, test = (FittingImages(images, grid) for images in (task.train, task.test))
+    return config.replace(tiles=str(grid.count)), dataclasses.replace(task, train=train, test=test), photo
+
+
+def _photo_of(images: Images) -> tuple[int, int]:
+    """Return the (height, width) in pixels that most of some of the images have; of equally many, the first's."""
+    rows = np.linspace(0, len(images) - 1, min(len(images), LOOKED_AT)).round().astype(int).tolist()
+    shapes: list[tuple[int, int]] = []
+    for row in rows:
+        try:
+            shapes.append(_shape_of(images, row))
+        except UnreadableImage:  # named elsewhere, when the images are read
+            continue
+    if not shapes:
+        raise PandaError("None of the normal images that were looked at could be decoded. Check the files.")
+    return Counter(shapes).most_common(1)[0][0]
+
+
+def _shape_of(images: Images, row: int) -> tuple[int, int]:
+    if isinstance(images, FileImages):
+        (width, height), orientation = stored_size(images.paths[row], images.names[row])
+        return (height, width) if orientation < TURNED else (width, height)
+    high, wide = images.load(row).shape[:2]
+    return high, wide
