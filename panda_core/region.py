@@ -55,9 +55,10 @@ class Region:
 
     def painted(self, image: np.ndarray) -> np.ndarray:
         """Return a copy of an image (H, W, 3), uint8, with what does not count painted over."""
-        painted = image.copy()
-        painted[~self.inside((image.shape[0], image.shape[1]))] = PAINT
-        return painted
+        painted = np.empty_like(image)
+        painted[:] = PAINT
+        inside = self.inside((image.shape[0], image.shape[1]))
+        return np.asarray(cv2.copyTo(image, inside.view(np.uint8), painted))  # ten times as fast as an index
 
     def whole(self, side: int, reach: float, box: tuple[float, float, float, float]) -> np.ndarray:
         """Return which pixels (side, side) of a resized picture are made of pixels that count alone: bool.

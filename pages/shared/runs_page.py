@@ -38,14 +38,15 @@ def show() -> None:
     rows = {folder.run_id: row_of(folder) for folder in all_runs()}
     good = {run_id: row for run_id, row in rows.items() if not row.problem}
     if all(is_recorded(row.folder) for row in rows.values()):
-        st.info("You have not started a run yet. The table shows what came with the program.", icon=":material/info:")
-        st.page_link(ADAPT, label="Adapt a network", icon=":material/tune:")
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown("No run of your own yet: these came with the program.", width="content")
+            st.page_link(ADAPT, label="Adapt a network", icon=":material/tune:")
     if good:
+        _table(list(good.values()))
         st.caption(
             "What others learned from images that they dropped is not listed: only its address leads there. Whoever "
             "knows the address of such a run can open, rename and delete it."
         )
-        _table(list(good.values()))
         _compare(good)
         _one(good)
     for row in rows.values():

@@ -14,6 +14,7 @@ import numpy as np
 MOST_STROKES, MOST_POINTS = 200, 2000
 WIDEST = 0.5  # of the image's longer side
 _FRACTION_BITS = 4  # OpenCV draws at sixteenths of a pixel
+_FINER = 4  # times as wide and high as a picture, outlines are drawn
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -79,3 +80,44 @@ def painted(image: np.ndarray, strokes: Sequence[Stroke]) -> np.ndarray:
         else:
             cv2.polylines(drawn, [way], stroke.filled, colour, thickness, cv2.LINE_AA, _FRACTION_BITS)
     return drawn
+
+
+@dataclasses.dataclass(frozen=True)
+class Shapes:
+    """What is marked on a picture: outlines, each of (x, y) in [0, 1]. swapped: all but what they hold is marked."""
+
+    shapes: tuple[tuple[tuple[float, float], ...], ...] = ()
+    swapped: bool = False
+
+
+def shapes_of(sent: object) -> Shapes:
+    """Return the shapes that a browser sent: {shapes: [[[x, y], ...], ...], swapped}. What is none is passed over."""
+    if not isinstance(sent, dict):
+        return Shapes()
+    given = sent.get("shapes")
+    found = (_outline(item) for item in (given[:MOST_STROKES] if isinstance(given, list) else ()))
+    return Shapes(tuple(shape for shape in found if shape is not None), sent.get("swapped") is True)
+
+
+def _outline(item: object) -> tuple[tuple[float, float], ...] | None:
+    try:
+        points = tuple((_share(x), _share(y)) for x, y in list(item)[:MOST_POINTS])  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        return None
+    return points if len(points) > 2 else None
+
+
+def marked_by(shapes: Shapes, size: tuple[int, int]) -> np.ndarray:
+    """Return which pixels of a picture of `size` (height, width) shapes mark: bool (H, W), those with a center inside.
+
+    What several shapes hold is marked as well; of one that crosses itself, what it encloses twice is not (even-odd).
+    """
+    height, width = size
+    marked = np.zeros(size, np.uint8)
+    for shape in shapes.shapes:
+        # OpenCV fills the pixels on the outline, too: drawn finer, and read at the centers, hardly any is too many.
+        fine = np.zeros((height * _FINER, width * _FINER), np.uint8)
+        way = (np.array(shape) * (width, height) * _FINER).round().astype(np.int32)
+        cv2.fillPoly(fine, [way], 1)
+        marked |= fine[_FINER // 2 :: _FINER, _FINER // 2 :: _FINER]
+    return (marked == 0) if shapes.swapped else (marked > 0)

@@ -35,7 +35,7 @@ from panda_core.runs.folder import RunFolder
 from panda_core.runs.kinds import open_task
 from panda_core.runs.owner import upload_of
 from panda_core.runs.run import run
-from panda_core.runs.settings import levels_of_config
+from panda_core.runs.settings import levels_of_config, region_of
 
 HISTORY, FOLDER, IMAGES = "corrections.jsonl", "corrections", "images"
 
@@ -94,11 +94,11 @@ def correct_run(
     """Yield the events of a run learned again with images accepted as normal, or rejected; then it is in force.
 
     Refused for runs on anything but a folder of one's own, and where its images have changed. A file that cannot be
-    decoded raises `UnreadableImage`. Whatever is refused, fails or is stopped, nothing has changed.
+    decoded, or is not in the shape of the run's region of interest, raises `UnreadableImage`. Whatever is refused,
+    fails or is stopped, nothing has changed.
     """
     task = _correctable(folder)
-    levels = levels_of_config(folder.config())
-    given_pixels = {fingerprint(decode_image(file, str(file), levels)).digest for file in files}
+    given_pixels = _pixels(folder, files)
     try:
         lock = folder.lock().acquire(timeout=0)
     except Timeout as error:
@@ -153,6 +153,18 @@ def _correctable(folder: RunFolder) -> OneClassTask:
     task = open_task(config)
     check_unchanged(folder.run_id, folder.split(), task)
     return task
+
+
+def _pixels(folder: RunFolder, files: Sequence[Path]) -> set[bytes]:
+    """Return what files show, by `fingerprint`; `UnreadableImage` for one that the run cannot learn from."""
+    levels, region = levels_of_config(folder.config()), region_of(folder.config())
+    shown = set()
+    for file in files:
+        image = decode_image(file, str(file), levels)
+        if region is not None:
+            region.check_fits(image, str(file))
+        shown.add(fingerprint(image).digest)
+    return shown
 
 
 def _copies(task: OneClassTask, pixels: set[bytes]) -> list[str]:

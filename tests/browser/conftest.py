@@ -176,6 +176,30 @@ BROKEN_PICTURES = """() => [...document.images].filter(image => image.complete &
     .map(image => image.src)"""
 
 
+# The largest share of the window below its header that something takes, also inside of a component.
+_SHARE = """([found, header]) => {
+    let most = 0;
+    const look = (root) => {
+        for (const node of root.querySelectorAll(found)) {
+            const box = node.getBoundingClientRect();
+            const wide = Math.min(box.right, innerWidth) - Math.max(box.left, 0);
+            const tall = Math.min(box.bottom, innerHeight) - Math.max(box.top, header);
+            most = Math.max(most, (Math.max(wide, 0) * Math.max(tall, 0)) / (innerWidth * (innerHeight - header)));
+        }
+        for (const node of root.querySelectorAll('*')) if (node.shadowRoot) look(node.shadowRoot);
+    };
+    look(document);
+    return most;
+}"""
+HEADER = 60  # pixels
+
+
+def share_of_screen(page: Any, found: str) -> float:
+    """Return the share of the first screen, at the size that the window has, of what a selector finds."""
+    page.locator(found).first.wait_for(timeout=60_000)
+    return float(page.evaluate(_SHARE, [found, HEADER]))
+
+
 class Visit:
     """A page of the browser that remembers what went wrong on it, and where its requests went."""
 

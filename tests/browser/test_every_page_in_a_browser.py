@@ -8,6 +8,8 @@ from typing import Any
 import axe_playwright_python
 import pytest
 
+from tests.browser.conftest import share_of_screen
+
 pytestmark = pytest.mark.browser
 
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
@@ -37,12 +39,24 @@ PICTURED = ("home", "adapt", "examine", "segment", "runs")  # looked at on a pho
 LOOKS = (("light", "light", 1440), ("dark", "dark", 1280), ("phone", "light", 360))
 
 
+# What somebody comes to a page for: it takes at least half of the first screen. Forms and lists of words have no such.
+OBJECTS = {
+    **dict.fromkeys(("", "instrument", "elastic", "duel"), ".machine"),
+    **dict.fromkeys(("examine", "segment"), ".st-key-viewer"),
+    **dict.fromkeys(("runs", "paper_tables"), "[data-testid=stDataFrame]"),
+    "lessons?lesson=collapse&step=1": ".st-key-slide",
+    "own_images": "[data-testid=stFileUploaderDropzone]",
+    "data": ".st-key-pictures",
+}
+
+
 @pytest.mark.parametrize("address", PAGES, ids=lambda address: address.split("?")[0] or "home")
 def test_a_page_looks_right_and_shuts_nobody_out(
     address: str, shared_server: Any, visit: Any, screenshots: Path, request: pytest.FixtureRequest
 ) -> None:
     """Guards every page: no error box, nothing wider than the window, both themes. And contrast, names of controls, and
-    the order of headings: axe-core finds nothing serious or critical. And lines so long that the eye loses them."""
+    the order of headings: axe-core finds nothing serious or critical. And lines so long that the eye loses them, and
+    boxes that push what somebody came for below the edge of the screen."""
     seen = visit(color_scheme="light", reduced_motion="reduce")
     page, name = seen.page, request.node.callspec.id
     page.goto(f"{shared_server.url}/{address}")
@@ -64,6 +78,8 @@ def test_a_page_looks_right_and_shuts_nobody_out(
         grave += [] if look == "phone" else violations(page, look)
         if look == "light":
             assert page.evaluate(LONG_LINES, MOST) == []
+            found = OBJECTS.get(address, OBJECTS.get(address.split("?")[0]))
+            assert found is None or share_of_screen(page, found) >= 0.5
     assert len(set(grounds.values())) == 2, "the theme does not follow the system"
     assert grave == []
     seen.check()

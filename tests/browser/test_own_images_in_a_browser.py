@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from panda_core.datasets import find_dataset
+from tests.browser.conftest import share_of_screen
 
 pytestmark = pytest.mark.browser
 
@@ -47,6 +48,9 @@ def test_from_home_to_verdicts_and_nothing_left(shared_server: Any, visit: Any, 
     page.get_by_role("button", name="Learn what is normal").click()
     page.get_by_text("How far to trust it").wait_for(timeout=120_000)
     page.locator(".tiles button.anomalous .badge").first.wait_for()
+    page.set_viewport_size({"width": 1440, "height": 900})
+    seen.settle()
+    assert share_of_screen(page, ".st-key-viewer") >= 0.5
     page.locator(".tiles button.normal").first.click()
     page.get_by_role("button", name="It is bad: learn again").wait_for(timeout=60_000)
 

@@ -39,11 +39,11 @@ def test_every_data_set_can_be_read_about(open_page: Any) -> None:
 
 
 def test_counts_and_images_of_the_chosen_class(open_page: Any) -> None:
-    """Counts of another class; anomalies shown as normal; the same ten images at every draw."""
+    """Counts of another class; anomalies shown as normal; the same images at every draw."""
     at = open_page("data", data_dataset="elpv", data_class="poly")
     assert [metric.value for metric in at.metric] == ["2", "644", "276", "402"]
     normal, anomalous = at.get("image")
-    assert len(normal.proto.imgs) == len(anomalous.proto.imgs) == 10
+    assert len(normal.proto.imgs) == len(anomalous.proto.imgs) == 14
     assert all("functional" in image.alt for image in normal.proto.imgs)
     assert all("defective" in image.alt and image.caption == "defective" for image in anomalous.proto.imgs)
     before = [image.alt for image in normal.proto.imgs]

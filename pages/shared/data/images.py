@@ -17,7 +17,7 @@ from panda_core.datasets.io.counts import ClassCounts, count_images
 from panda_core.errors import UnreadableImage
 
 SIDE, GAP = 104, 4  # pixels
-SHOWN = 10
+SHOWN = 14
 FRESH = 60  # seconds for which counts and pictures are kept: a folder of one's own may change
 
 Tile = tuple[np.ndarray, str, str]  # picture, label, name
@@ -57,13 +57,12 @@ def show_counts(dataset: Dataset, data_root: str, normal_class: str) -> None:
 
 def show_images(dataset: Dataset, data_root: str, normal_class: str, seed: int) -> None:
     """Draw random normal training images, and random anomalous test images with what they are called."""
-    st.subheader("Some of them", anchor=False)
     if "data_drawn" not in st.session_state:
         st.session_state["data_drawn"] = 0
     normal, anomalous = _drawn(dataset.key, data_root, normal_class, seed, st.session_state["data_drawn"])
-    st.markdown("**Normal**, from the training set", help=tip("data_train"))
+    st.markdown("**Normal**, some of the training set", help=tip("data_train"))
     _show_tiles(normal, "normal training image", captions=False)
-    st.markdown("**Anomalous**, from the test set", help=tip("data_anomalous"))
+    st.markdown("**Anomalous**, some of the test set", help=tip("data_anomalous"))
     _show_tiles(anomalous, "anomalous test image", captions=True)
     if st.button("Draw others", icon=":material/shuffle:", key="data-draw", help=tip("data_draw")):
         st.session_state["data_drawn"] += 1

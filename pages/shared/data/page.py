@@ -21,21 +21,22 @@ def show() -> None:
     """Draw the page."""
     st.title("Which images?")
     root = Path(default_data_root())
-    choice, facts = st.columns([1, 1.5], gap="large")
+    choice, pictures = st.columns([1, 2.8], gap="large")
     with choice:
         dataset = _choose()
         if dataset is None:
             return
         missing = dataset.missing(root)
         name, seed = _choose_class(dataset, root) if missing is None else ("", 0)
-    with facts:
         _show_about(dataset, here=missing is None)
     if missing is not None:
-        _show_how_to_get(dataset, missing)
+        with pictures:
+            _show_how_to_get(dataset, missing)
         return
     try:
+        with pictures.container(key="pictures"):
+            show_images(dataset, str(root), name, seed)
         show_counts(dataset, str(root), name)
-        show_images(dataset, str(root), name, seed)
         show_health(dataset, str(root), name)
     except PandaError as error:
         st.error(wording.sentence(str(error)), icon=":material/broken_image:")

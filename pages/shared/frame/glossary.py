@@ -186,7 +186,7 @@ TERMS: dict[str, str] = _PARTS | {
     ),
     "detector_onnx": (
         "The network, its scores and its threshold as one graph, for ONNX Runtime and what else reads that format. It "
-        "takes about a minute: what the file says of test images is compared with the run."
+        "takes one to two minutes: what the file says of test images is compared with the run."
     ),
     "detector_too_large": (
         "More than 400 MB: write it in a terminal, with `python -m panda_core export RUN OUT`, and `--format bundle` "

@@ -37,6 +37,11 @@ PHOTO_TERMS: dict[str, str] = {
         "The side to which photos are scaled before they are compared. Fine defects in large photos need more, which "
         "takes longer."
     ),
+    "own_region": (
+        "For photos that show more than the part: another part beside it, a label, a hand, a background that changes. "
+        "What lies outside of what you mark changes no verdict and no map. All photos must be in one shape."
+    ),
+    "own_region_file": "A picture in the shape of the photos, as other programs save masks.",
     "own_sample": "Solar cells that come with the program: good ones, and some that are defective.",
     "own_few": "A model that was trained on other things judges new photos beside them. Nothing is learned.",
     "own_view": "The photos it was tested with, new ones, a brush to try it, or the detector as a file.",

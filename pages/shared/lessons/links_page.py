@@ -75,12 +75,12 @@ def link_of(target: Target, hidden: list[str], lock: str, *, large: bool, projec
 def show() -> None:
     """Draw the page."""
     st.title("Prepare a link for a class")
-    st.markdown("Choose what it opens and how. Whoever follows the link sees exactly that; nothing is kept of it.")
+    st.markdown("Choose what it opens and how: beside it is what a class will see. Nothing is kept of it.")
     asked = st.query_params.get(OPENS, "")
     if asked and find_run(asked) is not None:
         st.session_state[_ASKED] = asked
     known = targets(st.session_state.get(_ASKED, ""))
-    left, right = st.columns([1, 1], gap="large")
+    left, right = st.columns([1, 2.8], gap="large")
     with left:
         names = {key: words for key, (words, _) in known.items()}
         opened = choose_named("It opens", names, OPENS, next(iter(names)), tip("link_opens"))
@@ -93,20 +93,19 @@ def show() -> None:
             "Nothing",
         )
         lock = choose_named("Lock", LOCKS, "locked", "", tip("link_lock"))
-        large = st.toggle("Large type, for the back of a room", key="enlarged", help=tip("link_large"))
-        projector = st.toggle(
-            "Bright page without the frame, for a projector", key="projector", help=tip("link_bright")
-        )
+        large = st.toggle("Large type", key="enlarged", help=tip("link_large"))
+        projector = st.toggle("Bright, without the frame", key="projector", help=tip("link_bright"))
     page, query = link_of(known[opened][1], hidden, lock, large=large, projector=projector)
-    with right, st.container(border=True):
-        st.markdown("**The link**")
-        address = f"{_origin()}/{page}" + (f"?{urlencode(query)}" if query else "")
+    address = f"{_origin()}/{page}" + (f"?{urlencode(query)}" if query else "")
+    with left:
         st.code(address, language=None, wrap_lines=True)
         # In a tab of its own, where what it hides ends with it; a page link would refuse a projector's `embed`.
         st.link_button("Try it", address, icon=":material/open_in_new:", type="tertiary", help=tip("link_try"))
         st.caption(
             "What a link hides, locks or enlarges holds until another link says otherwise, or the tab is closed."
         )
+    with right.container(key="preview"):  # as a class sees it, made smaller: see look.css
+        st.iframe(address, height=1080, alt=f"What the link opens: {known[opened][0]}")
 
 
 def _origin() -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from pages.shared.forms.presets import PRESETS, query_of
 from pages.shared.frame import wording
@@ -71,21 +72,24 @@ def _whole(lesson: Lesson) -> None:
 def _one(lesson: Lesson, index: int, lessons: list[Lesson]) -> None:
     step = lesson.steps[index]
     st.progress((index + 1) / len(lesson.steps), text=f"Step {index + 1} of {len(lesson.steps)}")
-    st.header(step.title)
-    left, right = st.columns([1.25, 1], gap="large") if step.question else (st.container(), None)
-    left.markdown(filled(step.text))
-    if step.question is not None and right is not None:
-        with right, st.container(border=True):
-            _ask(lesson, index, step, step.question)
-    if step.toy:
-        show_toy(f"toy-{lesson.key}-{index}")
     # Most pictures would give the answer away: they come after the guess.
     guessed = step.question is None or (lesson.key, index) in st.session_state.get(GUESSES, {})
-    if step.shown is not None and (guessed or step.first):
+    pictured = step.shown is not None and (guessed or step.first)
+    with st.container(
+        key="slide" if not (step.toy or pictured) else "step"
+    ):  # alone, it fills the screen: see look.css
+        told, asked = _places(step)
+        with told:
+            st.header(step.title)
+            st.markdown(filled(step.text))
+        if step.question is not None:
+            with asked, st.container(border=True):
+                _ask(lesson, index, step, step.question)
+    if pictured:
         _picture(lesson, index, step)
     if guessed:
         _links(step.links)
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         if index > 0:
             _go(lesson, str(index), "Back", ":material/arrow_back:", tip("lesson_back"))
         following = lessons.index(lesson) + 1
@@ -105,6 +109,17 @@ def _one(lesson: Lesson, index: int, lessons: list[Lesson]) -> None:
             )
     if index + 1 == len(lesson.steps):
         _guesses()
+
+
+def _places(step: Step) -> tuple[DeltaGenerator, DeltaGenerator]:
+    """Draw the toy, where a step has one, and return where its text and its question stand."""
+    if step.toy:
+        wide, narrow = st.columns([2, 1], gap="large")
+        with wide:
+            show_toy("toy")
+        return narrow.container(), narrow.container()
+    left, right = st.columns([1.25, 1], gap="large")
+    return left, right
 
 
 def _ask(lesson: Lesson, index: int, step: Step, question: Question) -> None:

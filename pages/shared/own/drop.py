@@ -21,22 +21,14 @@ _MORE = (("own_anomalies", "Bad photos", ANOMALOUS), ("own_masks", "Masks of bad
 
 
 def show_drop() -> None:
-    """Draw the field to drop photos on, and the other ways in."""
-    left, right = st.columns([2, 1], gap="large")
-    with left:
-        _zone()
-    with right:
-        _ways()
-
-
-def _zone() -> None:
+    """Draw the field to drop photos on, and below it the other ways in."""
     st.markdown(f"Drop **{FEWEST} or more good photos**. Bad ones may be among them: you mark those in the next step.")
-    place = st.container()
+    told, zone, ways = st.container(), st.container(), st.container()  # as they are seen
     way = st.segmented_control(
         "What you drop", (_FILES, _FOLDER), default=_FILES, key="own_what", help=tip("own_folder"), required=True
     )
     key = "own_folder" if way == _FOLDER else "own_images"
-    place.file_uploader(
+    zone.file_uploader(
         "Your photos",
         accept_multiple_files="directory" if way == _FOLDER else True,
         key=key,
@@ -47,20 +39,26 @@ def _zone() -> None:
         for column, (more, label, _) in zip(st.columns(2, gap="medium"), _MORE, strict=True):
             column.file_uploader(label, accept_multiple_files=True, key=more, help=tip(more))
     st.caption(kept_for())
-    if files := list(st.session_state.get(key) or []):
-        others = [(role, file.name, file) for more, _, role in _MORE for file in st.session_state.get(more) or []]
-        read([(BY_FOLDER, file.name, file) for file in files] + others)
+    with ways:
+        sample = _ways()
+    with told:
+        if files := list(st.session_state.get(key) or []):
+            others = [(role, file.name, file) for more, _, role in _MORE for file in st.session_state.get(more) or []]
+            read([(BY_FOLDER, file.name, file) for file in files] + others)
+        elif sample:
+            try:
+                read(sample_parts())
+            except PandaError as error:  # the solar cells did not come with this installation
+                st.error(wording.sentence(str(error)), icon=":material/error:")
 
 
-def _ways() -> None:
-    """Draw what somebody without photos, or with a few, can do."""
-    with st.container(border=True):
-        st.markdown("**No photos at hand?**")
+def _ways() -> bool:
+    """Draw what somebody without photos, or with a few, can do; return whether sample parts are asked for."""
+    with st.container(horizontal=True, vertical_alignment="center", key="ways"):
         pressed = st.button(
             f"Try with {PARTS} sample parts",
             icon=":material/solar_power:",
             key="own-sample",
-            width="stretch",
             help=tip("own_sample"),
         )
         st.page_link(
@@ -80,11 +78,7 @@ def _ways() -> None:
             query_params={"segment": "Start a run"},
             help=tip("segment_section"),
         )
-    if pressed:
-        try:
-            read(sample_parts())
-        except PandaError as error:  # the solar cells did not come with this installation
-            st.error(wording.sentence(str(error)), icon=":material/error:")
+    return pressed
 
 
 def kept_for() -> str:

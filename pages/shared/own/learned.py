@@ -115,7 +115,7 @@ def _correct(run: LoadedRun, upload: Upload, place: str, bad: bool, judged: Uplo
     except PandaError as error:
         st.session_state[MESSAGE] = str(error)
         return
-    start_learning(wiser, run.config.recipe, run.config.image_size)
+    start_learning(wiser, run.config.recipe, run.config.image_size, run.config.roi)
 
 
 def show_figures(run: LoadedRun, rate: float | None) -> None:

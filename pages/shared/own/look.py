@@ -11,6 +11,7 @@ from pages.shared.frame.glossary import tip
 from pages.shared.frame.thumbnails import enlarged
 from pages.shared.gallery.tiles import Tile, show_tiles, truth_of
 from pages.shared.own.drop import show_left_out
+from pages.shared.own.region import choose_region, region_of_upload, show_region
 from pages.shared.own.removal import MESSAGE, show_removal
 from pages.shared.own.steps import CHECK, LEARNED, STAGE, VIEW
 from pages.shared.runs.choice import IMAGE, open_run
@@ -36,10 +37,12 @@ def show_look(upload: Upload) -> None:
     left, right = st.columns([1, 2], gap="large")
     with left:
         _counts(upload)
-        _learn(upload)
+        partly = _learn(upload)
         show_left_out(upload.understood)
         show_removal(upload.token)
     with right:
+        if partly:
+            show_region(upload)
         _photos(upload)
 
 
@@ -103,8 +106,8 @@ def _picture(folder: str, place: str, written: int, side: int) -> str:
     return data_url(enlarged(FileImages.below(Path(folder), [place]).load(0), side))
 
 
-def _learn(upload: Upload) -> None:
-    """Draw the choice of method and detail, and the button that starts."""
+def _learn(upload: Upload) -> bool:
+    """Draw the choice of method and detail, and the button that starts; return whether a part of the photos counts."""
     method = st.segmented_control(
         "Compare", (PATCHES, ADAPT), default=PATCHES, key="own_method", help=tip("own_method"), required=True
     )
@@ -123,6 +126,7 @@ def _learn(upload: Upload) -> None:
     detail = detail_of_upload(upload, chosen, maps=method == PATCHES)
     if detail is not None:
         st.caption(detail.sentence(maps=method == PATCHES))
+    partly = choose_region(upload)
     enough = upload.understood.normals >= FEWEST
     if not enough:
         words = f"{wording.count(upload.understood.normals, 'good photo')} so far; {FEWEST} are needed to begin."
@@ -136,8 +140,9 @@ def _learn(upload: Upload) -> None:
         disabled=not enough,
         help=tip("own_learn"),
         on_click=start_learning,
-        args=(upload, _RECIPES[method], chosen),
+        args=(upload, _RECIPES[method], chosen, region_of_upload(upload)),
     )
+    return partly
 
 
 def _size_label(size: int, quickest: int) -> str:
@@ -152,11 +157,12 @@ def detail_of_upload(upload: Upload, image_size: int, *, maps: bool) -> Detail |
     return detail_of(photo, image_size, maps=maps) if max(photo) else None
 
 
-def start_learning(upload: Upload, recipe: str, image_size: int | None) -> None:
-    """Start a run on an upload and put it into the address; for buttons."""
+def start_learning(upload: Upload, recipe: str, image_size: int | None, roi: str = "") -> None:
+    """Start a run on an upload and put it into the address; for buttons. roi: the file of its region of interest."""
     name = f"My {upload.understood.normals} good photos"
     try:
-        config = RunConfig(recipe=recipe, dataset=f"folder:{upload.images.resolve()}", image_size=image_size, name=name)
+        dataset = f"folder:{upload.images.resolve()}"
+        config = RunConfig(recipe=recipe, dataset=dataset, image_size=image_size, name=name, roi=roi)
         folder = launching.start(config)
     except PandaError as error:
         st.session_state[MESSAGE] = str(error)

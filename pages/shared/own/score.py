@@ -23,7 +23,16 @@ _DROPS = "own_drops"  # in the session: how many drops were scored, so that the 
 
 
 def show_score(folder: RunFolder) -> None:
-    """Draw the field for new photos; what is dropped on it is scored at once."""
+    """Draw the field for new photos; what is dropped on it is scored at once. Beside verdicts it is folded away."""
+    if CHECK in st.query_params:
+        with st.expander("Score other photos", icon=":material/add_photo_alternate:"):
+            _field(folder)
+    else:
+        _field(folder)
+        st.caption(kept_for())
+
+
+def _field(folder: RunFolder) -> None:
     way = st.segmented_control(
         "From where", (FILES, FOLDER, CAMERA), default=FILES, key="own_way", help=tip("own_way"), required=True
     )
@@ -39,8 +48,6 @@ def show_score(folder: RunFolder) -> None:
             help=tip("own_others"),
         )
     files = [dropped] if way == CAMERA and dropped is not None else list(dropped or [])
-    if CHECK not in st.query_params:
-        st.caption(kept_for())
     if files:
         _score(folder, files)
 

@@ -48,23 +48,26 @@ def show_painting(run: LoadedRun, rate: float | None) -> None:
         st.info(wording.sentence(note or "There is no normal image to paint on."), icon=":material/hide_image:")
         return
     open_detector(run.folder)
-    st.markdown("Draw with the mouse or a finger. Nothing is learned: the painted part is compared with normal ones.")
+    left, right = st.columns([1, 5.5], gap="medium")
+    left.markdown("Draw with the mouse or a finger. Nothing is learned: the part is compared with normal ones.")
     parts = [int(row) for row in normal[:PARTS]]
     chosen = st.session_state.get(_PART)
     chosen = chosen if chosen in parts else parts[0]
     if len(parts) > 1:
-        show_tiles(
-            [
-                Tile(row, data_url(enlarged(images.load(row), 2 * SIDE)), f"Part {number}")
-                for number, row in enumerate(parts, 1)
-            ],
-            key=f"parts-{run.run_id}",
-            label="Normal parts to paint on",
-            on_click=lambda row: st.session_state.update({_PART: row}),
-            chosen=chosen,
-            side=SIDE,
-        )
-    st.fragment(_board)(run, chosen, RATE if rate is None else rate)
+        with left:
+            show_tiles(
+                [
+                    Tile(row, data_url(enlarged(images.load(row), 2 * SIDE)), f"Part {number}")
+                    for number, row in enumerate(parts, 1)
+                ],
+                key=f"parts-{run.run_id}",
+                label="Normal parts to paint on",
+                on_click=lambda row: st.session_state.update({_PART: row}),
+                chosen=chosen,
+                side=SIDE,
+            )
+    with right:
+        st.fragment(_board)(run, chosen, RATE if rate is None else rate)
 
 
 def _board(run: LoadedRun, part: int, rate: float) -> None:

@@ -26,26 +26,26 @@ CHOSEN = "grid"  # query parameter: the grid that is shown
 def show() -> None:
     """Draw the page."""
     st.title("Paper tables")
-    left, right = st.columns(2, gap="large")
-    left.markdown(
-        "Every recipe under the same conditions, as a mean over normal classes and seeds, beside what the papers "
-        "report. Each line says how it was measured; the papers used larger networks and all of the data."
-    )
     grids = {folder.name: folder for folder in list_grids(default_runs_dir())}
     quick = GridFolder.below(default_runs_dir(), QUICK)
-    if quick.path.is_dir() and quick.state().state in COMPUTING:
+    offered = not (quick.path.is_dir() and quick.state().state in COMPUTING)
+    if not offered:
         grids[QUICK] = quick  # as soon as it is asked for: its plan is written seconds later
-    else:
-        with right:
-            _offer_quick(begun=QUICK in grids)
     if message := st.session_state.pop("grid_error", ""):
         st.error(message, icon=":material/error:")
-    if not grids:
-        left.caption("No table has been computed here yet. Start the quick one, or any other on the command line:")
-        left.code("python -m panda_core bench table1", language="bash")
-    elif (folder := _choose(grids)) is not None:
+    if grids and (folder := _choose(grids)) is not None:
         _show_grid(folder)
     show_reported()
+    left, right = st.columns(2, gap="large")
+    left.markdown(
+        "Your own tables hold every recipe under the same conditions, as a mean over normal classes and seeds, beside "
+        "what the papers report. Each line says how it was measured; the papers used larger networks and all of the "
+        "data. Start the quick one, or any other on the command line:"
+    )
+    left.code("python -m panda_core bench table1", language="bash")
+    if offered:
+        with right:
+            _offer_quick(begun=QUICK in grids)
 
 
 def _offer_quick(*, begun: bool) -> None:

@@ -106,7 +106,8 @@ def download_detector(folder: RunFolder) -> None:
     """
     for kind in FORMS:
         pending = _pending(folder, kind)
-        st.fragment(_detector, run_every=LOOK_EVERY if pending else None)(folder, kind, pending)
+        with st.container(width="content"):
+            st.fragment(_detector, run_every=LOOK_EVERY if pending else None)(folder, kind, pending)
 
 
 def _detector(folder: RunFolder, kind: str, looks_again: bool) -> None:

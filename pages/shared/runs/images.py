@@ -9,6 +9,8 @@ from pages.shared.frame.thumbnails import square
 from pages.shared.runs.choice import find_run
 from panda_core.datasets import Images
 from panda_core.errors import PandaError, UnreadableImage
+from panda_core.figures.heatmaps import faded
+from panda_core.region import Region
 from panda_core.runs.loaded import LoadedRun
 
 
@@ -33,9 +35,16 @@ def _open(run_id: str, split: str) -> Images:
     return LoadedRun(folder).images(split)
 
 
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _region(run_id: str) -> Region | None:
+    folder = find_run(run_id)
+    return None if folder is None else LoadedRun(folder).region
+
+
 @st.cache_data(max_entries=512, show_spinner=False)
 def _tile(run_id: str, split: str, row: int, side: int) -> np.ndarray | None:
     try:
-        return square(_open(run_id, split).load(row), side)
+        image, region = _open(run_id, split).load(row), _region(run_id)
+        return square(image if region is None else faded(image, region.inside((image.shape[0], image.shape[1]))), side)
     except UnreadableImage:
         return None

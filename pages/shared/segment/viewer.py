@@ -15,7 +15,7 @@ from pages.shared.segment.maps import MapView, maps_of
 from pages.shared.segment.patches import choose_patch, clicked_patch, show_neighbours
 from panda_core.events import mask_of
 from panda_core.figures import followed_figure, legend_figure, picture_figure
-from panda_core.figures.heatmaps import marked
+from panda_core.figures.heatmaps import FADED, marked
 
 
 def show_viewer(
@@ -84,6 +84,8 @@ def _facts(view: MapView, image: int) -> None:
     percentile = view.maps.percentile(image)
     above = "" if percentile is None else f"Above {percentile:.0f} % of held-out normals. "
     st.caption(f"{above}Highest map value {view.maps.peaks[image]:.2f}.", help=tip("percentile"))
+    if view.maps.region is not None:
+        st.caption(FADED)
 
 
 def _truth(view: MapView, image: int, truth: str) -> None:
