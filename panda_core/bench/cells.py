@@ -15,10 +15,13 @@ from panda_core.config import RunConfig
 from panda_core.datasets import Dataset, find_class, find_dataset
 from panda_core.errors import DataMissing, PandaError, UsageError
 from panda_core.methods.table import find_recipe
+from panda_core.records import MARK
 from panda_core.runs.kinds import resolve
 from panda_core.runs.settings import noting_missing
 
 _ELSEWHERE = ("data_root", "runs_dir", "device", "name")  # do not change what is computed
+# Fields that came later, with the value that changes nothing: cells of grids from before keep their ids.
+_LATER = {"roi": ""}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +157,8 @@ def _with_epochs(row: Row, resolved: RunConfig) -> RunConfig:
 
 def cell_id(config: RunConfig, also: str = "") -> str:
     """Return the id of a cell: a few words and a digest of all settings that change what is computed."""
-    record = {key: value for key, value in config.to_json().items() if key not in _ELSEWHERE}
+    fields = {**config.to_json(), "roi": config.roi.partition(MARK)[2] or config.roi}  # wherever its file lies
+    record = {key: value for key, value in fields.items() if key not in _ELSEWHERE and value != _LATER.get(key, ...)}
     digest = hashlib.sha256(json.dumps([record, also], sort_keys=True).encode()).hexdigest()
     words = f"{Path(config.dataset).name} {config.normal_class} {config.recipe} {config.seed}".lower()
     return f"{re.sub(r'[^a-z0-9]+', '-', words).strip('-')[:48]}-{digest[:12]}"

@@ -223,7 +223,15 @@ def test_an_id_follows_from_what_is_computed_alone() -> None:
     config = resolve(RunConfig(normal_class="3", steps=4))
     assert cell_id(config) == cell_id(config.replace(runs_dir="/elsewhere", name="x", data_root="/data", device="cpu"))
     others = [config.replace(seed=1), config.replace(steps=5), config.replace(set={**config.set, "k": 3})]
-    assert len({cell_id(one) for one in (config, *others)}) == 4
+    others += [config.replace(roi="/a/roi.png#sha256=1a"), config.replace(roi="/a/roi.png#sha256=2b")]
+    assert len({cell_id(one) for one in (config, *others)}) == 6
+    assert cell_id(others[-1].replace(roi="/elsewhere/roi.png#sha256=2b")) == cell_id(others[-1])
+
+
+def test_an_id_stays_what_it_was() -> None:
+    """A grid that is computed once more after an update of the program: of a field that came later with no effect."""
+    config = RunConfig(dataset="digits", normal_class="3", recipe="panda-ses", steps=32, set={"k": 2})
+    assert cell_id(config) == "digits-3-panda-ses-0-878a7e01075f"
 
 
 def test_published_figures_are_shares_with_sources() -> None:

@@ -242,6 +242,7 @@ SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "generalize-folders": (_rows_of("generalize_folders", "generalising"), CIFAR),
     "alarms": (_rows_of("alarms", "data"), CIFAR),
     "corrections": (_rows_of("corrections", "corrections"), None),
+    "regions": (_rows_of("regions", "regions"), None),
     "score": (_rows_of("score", "data"), None),
     "photos": (_rows_of("photos", "browser"), None),
     "export": (_rows_of("export", "exporting"), None),
