@@ -11,7 +11,7 @@ from pathlib import Path
 from panda_core.bench.counts import image_counts
 from panda_core.bench.grid import Grid, Row
 from panda_core.bench.published import check_key
-from panda_core.config import RunConfig
+from panda_core.config import TILES_OFF, RunConfig
 from panda_core.datasets import Dataset, find_class, find_dataset
 from panda_core.errors import DataMissing, PandaError, UsageError
 from panda_core.methods.table import find_recipe
@@ -21,7 +21,7 @@ from panda_core.runs.settings import noting_missing
 
 _ELSEWHERE = ("data_root", "runs_dir", "device", "name")  # do not change what is computed
 # Fields that came later, with the value that changes nothing: cells of grids from before keep their ids.
-_LATER = {"roi": ""}
+_LATER = {"roi": "", "tiles": TILES_OFF}
 
 
 @dataclasses.dataclass(frozen=True)
