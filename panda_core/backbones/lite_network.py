@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from panda_core.backbones.backbone import Preprocessing
 from panda_core.backbones.lite_modules import HEAD, LiteNetwork
+from panda_core.backbones.lite_session import Sessions, Traced, takes
 from panda_core.backbones.network import INPUT, Network, digest, freeze
 from panda_core.backbones.weights_file import read_into
 
@@ -65,11 +67,13 @@ class _Convolution:
     norm: nn.BatchNorm2d
     relu6: bool
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Any) -> Any:
         scale = self.norm.weight * torch.rsqrt(self.norm.running_var + self.norm.eps)  # type: ignore[arg-type,operator]
         weight = self.convolution.weight * scale[:, None, None, None]
         bias = self.norm.bias - self.norm.running_mean * scale  # type: ignore[operator]
         kernel, stride, groups = self.convolution.kernel_size[0], self.convolution.stride[0], self.convolution.groups
+        if isinstance(x, Traced):
+            return x.convolved(weight, bias, stride, groups, relu6=self.relu6)
         x, padding = _pad_same(x, kernel, stride)
         x = F.conv2d(x, weight, bias, stride=stride, padding=padding, groups=groups)
         return F.relu6(x, inplace=True) if self.relu6 else x
@@ -87,19 +91,22 @@ def _pad_same(x: Tensor, kernel: int, stride: int) -> tuple[Tensor, int]:
     return F.pad(x, (left, missing[1] - left, top, missing[0] - top)), 0
 
 
-def _run_block(block: nn.Module, x: Tensor) -> Tensor:
-    """Return timm's block applied to `x`, every convolution folded with its BatchNorm."""
+# What follows is walked with tensors, and with values of a graph that is being written (`lite_session.Traced`).
+
+
+def _run_block(block: Any, x: Any) -> Any:
+    """Return a block applied to `x`, every convolution folded with its BatchNorm."""
     if hasattr(block, "conv_pwl"):
-        y = _Convolution(block.conv_pw, block.bn1, True)(x)  # type: ignore[arg-type]
-        y = _Convolution(block.conv_dw, block.bn2, True)(y)  # type: ignore[arg-type]
-        y = _Convolution(block.conv_pwl, block.bn3, False)(y)  # type: ignore[arg-type]
+        y = _Convolution(block.conv_pw, block.bn1, True)(x)
+        y = _Convolution(block.conv_dw, block.bn2, True)(y)
+        y = _Convolution(block.conv_pwl, block.bn3, False)(y)
     else:
-        y = _Convolution(block.conv_dw, block.bn1, True)(x)  # type: ignore[arg-type]
-        y = _Convolution(block.conv_pw, block.bn2, False)(y)  # type: ignore[arg-type]
+        y = _Convolution(block.conv_dw, block.bn1, True)(x)
+        y = _Convolution(block.conv_pw, block.bn2, False)(y)
     return y + x if block.has_skip else y
 
 
-def _run_stage(stage: Iterable[nn.Module], x: Tensor) -> Tensor:
+def _run_stage(stage: Iterable[nn.Module], x: Any) -> Any:
     for block in stage:
         x = _run_block(block, x)
     return x
@@ -108,40 +115,50 @@ def _run_stage(stage: Iterable[nn.Module], x: Tensor) -> Tensor:
 class Trunk(nn.Module):
     """Stem and first stages: (B, 3, S, S) -> (B, C, h, w)."""
 
-    def __init__(self, network: nn.Module, stages: int) -> None:
+    def __init__(self, network: LiteNetwork, stages: int) -> None:
         super().__init__()
         self.conv_stem, self.bn1 = network.conv_stem, network.bn1
-        self.blocks = network.blocks[:stages]  # type: ignore[index]
+        self.blocks = network.blocks[:stages]
+        self.sessions = Sessions()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = _Convolution(self.conv_stem, self.bn1, True)(x)  # type: ignore[arg-type]
-        for stage in self.blocks:
-            x = _run_stage(stage, x)
+        (x,) = self.sessions.run(self, self._walk, x, ("last",)) if takes(self, x) else self._walk(x)
         return x
+
+    def _walk(self, x: Any) -> list[Any]:
+        x = _Convolution(self.conv_stem, self.bn1, True)(x)
+        for stage in self.blocks:  # type: ignore[attr-defined]
+            x = _run_stage(stage, x)
+        return [x]
 
 
 class Tail(nn.Module):
     """Last stages and head: (B, C, h, w) -> (B, D), the average-pooled levels side by side."""
 
-    def __init__(self, network: nn.Module, first: int) -> None:
+    def __init__(self, network: LiteNetwork, first: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleDict({str(stage): network.blocks[stage] for stage in range(first, STAGES)})  # type: ignore[index,misc]
+        self.blocks = nn.ModuleDict({str(stage): network.blocks[stage] for stage in range(first, STAGES)})
         self.conv_head, self.bn2 = network.conv_head, network.bn2
+        self.sessions = Sessions()
 
     def forward(self, x: Tensor) -> Tensor:
+        levels = self.sessions.run(self, self._walk, x, ("levels",)) if takes(self, x) else self._walk(x)
+        return torch.cat(levels, dim=1)
+
+    def _walk(self, x: Any) -> list[Any]:
         levels = []
         for stage, blocks in self.blocks.items():
             x = _run_stage(blocks, x)  # type: ignore[arg-type]
             if int(stage) in LEVELS:
                 levels.append(x.mean(dim=(2, 3)))
-        head = _Convolution(self.conv_head, self.bn2, True)(x)  # type: ignore[arg-type]
-        return torch.cat([*levels, head.mean(dim=(2, 3))], dim=1)
+        head = _Convolution(self.conv_head, self.bn2, True)(x)
+        return [*levels, head.mean(dim=(2, 3))]
 
 
 class Whole(nn.Module):
     """The tail of the cut `input`: (B, 3, S, S) -> (B, D), stem and all stages."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: LiteNetwork) -> None:
         super().__init__()
         self.first, self.rest = Trunk(network, 0), Tail(network, 0)
 
@@ -150,15 +167,19 @@ class Whole(nn.Module):
         return features
 
 
-def stage_maps(network: nn.Module, x: Tensor, stages: Sequence[str]) -> list[Tensor]:
+def stage_maps(network: LiteNetwork, sessions: Sessions, x: Tensor, stages: Sequence[str]) -> list[Tensor]:
     """Return the outputs (B, C, h, w) of `stages` ("blocks.0" ... "blocks.6"), in the order of `stages`."""
-    outputs: dict[str, Tensor] = {}
-    x = _Convolution(network.conv_stem, network.bn1, True)(x)  # type: ignore[arg-type]
-    for number, stage in enumerate(network.blocks):  # type: ignore[arg-type]
-        x = outputs[f"blocks.{number}"] = _run_stage(stage, x)
-        if set(stages) <= set(outputs):
-            break
-    return [outputs[stage] for stage in stages]
+
+    def walk(x: Any) -> list[Any]:
+        outputs: dict[str, Any] = {}
+        x = _Convolution(network.conv_stem, network.bn1, True)(x)
+        for number, stage in enumerate(network.blocks):
+            x = outputs[f"blocks.{number}"] = _run_stage(stage, x)  # type: ignore[arg-type]
+            if set(stages) <= set(outputs):
+                break
+        return [outputs[stage] for stage in stages]
+
+    return sessions.run(network, walk, x, tuple(stages)) if takes(network, x) else walk(x)
 
 
 def whole_network(number: int, file: Path) -> tuple[LiteNetwork, str]:
@@ -195,7 +216,7 @@ def load(number: int, file: Path | None, cut: str, levels: tuple[str, ...], weig
         preprocessing=PREPROCESSING,
         cut=cut,
         weights_sha256=sha256,
-        stage_maps=partial(stage_maps, network),
+        stage_maps=partial(stage_maps, network, Sessions()),
         stages=tuple(f"blocks.{stage}" for stage in range(STAGES)),
         levels=levels,
         note=note,

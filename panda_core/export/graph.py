@@ -269,7 +269,5 @@ def score_graph(adapted: Adapted) -> ScoreGraph:
     branches: list[nn.Module] = []
     for checkpoint, divisor in zip(adapted.checkpoints, usable, strict=True):
         if divisor:
-            tail = copy.deepcopy(adapted.network.tail)
-            tail.load_state_dict(checkpoint.tail, strict=False)
-            branches.append(branch_of(adapted, checkpoint, tail, divisor))
+            branches.append(branch_of(adapted, checkpoint, copy.deepcopy(checkpoint.tail), divisor))
     return ScoreGraph(adapted, branches)

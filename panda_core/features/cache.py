@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import torch
 
 from panda_core.backbones.network import Network
@@ -66,7 +67,7 @@ def cache_key(*, images_sha256: str, network: Network, image_size: int, dtype: s
     """Return the hex key of an entry: a hash of all that its values depend on.
 
     Of activations that is the ordered image contents, the input side, the preprocessing, the weights, the cut, the
-    number format and this layout. The torch version is part of it because another version may round differently.
+    number format and this layout. The versions of what computes are part of it because others may round differently.
     Images, as the network sees them, depend on the first two and on how they are resized. Both depend on the region.
     """
     region = network.preprocessing.region
@@ -84,6 +85,7 @@ def cache_key(*, images_sha256: str, network: Network, image_size: int, dtype: s
             "cut": network.cut,
             "dtype": dtype,
             "torch": torch.__version__,
+            "onnxruntime": onnxruntime.__version__,
         }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

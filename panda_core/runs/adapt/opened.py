@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from panda_core.backbones.network import Network
 from panda_core.errors import BrokenRun
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
 class Checkpoint:
     """One adapted tail, what the recipe keeps beside it, and what normal images score on average.
 
+    tail: of this checkpoint alone, so that what was prepared to run its weights serves every batch.
     scorer: fitted to the normal features of this checkpoint, or None where the recipe scores images itself.
     """
 
-    tail: dict[str, Tensor]
+    tail: nn.Module
     head: dict[str, Tensor]
     scorer: Any
     normaliser: float
@@ -62,9 +64,9 @@ class Adapted:
         )
         history = []
         for checkpoint in self.checkpoints:
-            self.network.tail.load_state_dict(checkpoint.tail, strict=False)
-            features = result_of(space_features(self.network.tail, self.norm, activations, self.device))
+            features = result_of(space_features(checkpoint.tail, self.norm, activations, self.device))
             if checkpoint.scorer is None:
+                self.network.tail.load_state_dict(checkpoint.tail.state_dict())  # the learner looks through it
                 self.learner.keep(**checkpoint.head)
                 history.append(result_of(self.learner.scores(activations, features)))
             else:
@@ -102,8 +104,10 @@ def _checkpoint(run: RecordedRun, network: Network, space: dict[str, Tensor], st
         options = {key: config.set[key] for key in row.options}
         gallery = read_gallery(run.folder.gallery(step), space).numpy()
         scorer = row.build(seed=config.seed, **options).fit(gallery)
+    tail = copy.deepcopy(network.tail)
+    tail.load_state_dict(read_tail(file, network), strict=False)
     return Checkpoint(
-        tail=read_tail(file, network),
+        tail=tail,
         head=read_head(file),
         scorer=scorer,
         normaliser=run.folder.normaliser(step),
