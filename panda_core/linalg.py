@@ -6,7 +6,7 @@ Rows are images or patches: (N, D). All of it is exact up to rounding, in float6
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -38,6 +38,42 @@ def center_of(rows: Rows) -> Rows:
     if isinstance(rows, np.ndarray):
         return rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)  # summed in float32, N rows would lose digits
     return rows.mean(dim=0)  # torch sums in blocks, which loses few; not every device has float64
+
+
+# A search through products finds so many more neighbours than asked for, of which differences then choose: rounding,
+# which depends on what else is searched for, would otherwise decide between two rows of nearly equal distance.
+MORE = 2
+PRODUCTS_FROM = 20  # searches for fewer rows at once go without products
+
+
+def exact_index(rows: np.ndarray) -> Any:
+    """Return faiss's exact index of rows (N, D), float32, already taken from their center.
+
+    For few searches faiss would go through the rows one by one, as long as their number times D is under 128,000: the
+    784 patches of an image against 4,704 of a bank then took 43 instead of 14 ms, against 47,000 1,107 instead of 126.
+    """
+    import faiss
+
+    faiss.cvar.distance_compute_blas_threshold = PRODUCTS_FROM  # the default of earlier releases
+    index = faiss.IndexFlatL2(rows.shape[1])
+    index.add(rows)
+    return index
+
+
+def nearest_of(queries: np.ndarray, rows: np.ndarray, found: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return squared distances (M, k), ascending, and numbers (M, k) of the k nearest among rows (N, D) found before.
+
+    queries: (M, D). found: (M, C), C of k or more: numbers of rows that lie near to each query, in any order.
+    Distances are differences: a row that is searched for lies 0 from itself, and no digits are lost where all rows lie
+    close together. Of equal distances the lower row comes first.
+    """
+    found = np.sort(found, axis=1)
+    squares = np.empty(found.shape, np.float32)
+    for squared, column in zip(squares.T, found.T, strict=True):  # one neighbour at a time, as large as `queries`
+        differences = queries - rows[column]
+        np.einsum("md,md->m", differences, differences, out=squared)
+    order = np.argsort(squares, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(squares, order, axis=1), np.take_along_axis(found, order, axis=1)
 
 
 def squared_distances(queries: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -122,7 +122,7 @@ class Trunk(nn.Module):
         self.sessions = Sessions()
 
     def forward(self, x: Tensor) -> Tensor:
-        (x,) = self.sessions.run(self, self._walk, x, ("last",)) if takes(self, x) else self._walk(x)
+        (x,) = self.sessions.run(self, self._walk, x, ("last",)) if takes(x) else self._walk(x)
         return x
 
     def _walk(self, x: Any) -> list[Any]:
@@ -142,7 +142,7 @@ class Tail(nn.Module):
         self.sessions = Sessions()
 
     def forward(self, x: Tensor) -> Tensor:
-        levels = self.sessions.run(self, self._walk, x, ("levels",)) if takes(self, x) else self._walk(x)
+        levels = self.sessions.run(self, self._walk, x, ("levels",)) if takes(x) else self._walk(x)
         return torch.cat(levels, dim=1)
 
     def _walk(self, x: Any) -> list[Any]:
@@ -179,7 +179,7 @@ def stage_maps(network: LiteNetwork, sessions: Sessions, x: Tensor, stages: Sequ
                 break
         return [outputs[stage] for stage in stages]
 
-    return sessions.run(network, walk, x, tuple(stages)) if takes(network, x) else walk(x)
+    return sessions.run(network, walk, x, tuple(stages)) if takes(x) else walk(x)
 
 
 def whole_network(number: int, file: Path) -> tuple[LiteNetwork, str]:

@@ -77,7 +77,7 @@ class Sessions:
     """
 
     def __init__(self) -> None:
-        self.weights: list[tuple[Tensor, int]] = []
+        self.weights: list[tuple[dict[str, Tensor | None], str, Tensor, int]] = []  # where each is, itself, its version
         self.written: dict[Sequence[str], onnxruntime.InferenceSession] = {}
 
     def __deepcopy__(self, memo: object) -> Sessions:
@@ -90,13 +90,8 @@ class Sessions:
         self, module: nn.Module, walk: Callable[[Any], list[Any]], x: Tensor, outputs: Sequence[str]
     ) -> list[Tensor]:
         """Return what `walk`, which goes through layers of `module`, makes of images or activations (B, C, h, w)."""
-        weights = [*module.parameters(), *module.buffers()]
-        same = len(weights) == len(self.weights) and all(
-            now is before and now._version == version
-            for now, (before, version) in zip(weights, self.weights, strict=True)
-        )
-        if not same:
-            self.weights, self.written = [(one, one._version) for one in weights], {}
+        if not self._unchanged():
+            self.weights, self.written = _weights_of(module), {}
         if outputs not in self.written:
             self.written[outputs] = _session(walk)
         session, given = self.written[outputs], x.contiguous().numpy()
@@ -104,9 +99,27 @@ class Sessions:
         parts = [session.run(None, {"x": given[start : start + together]}) for start in range(0, len(given), together)]
         return [torch.from_numpy(np.concatenate(same)) for same in zip(*parts, strict=True)]
 
+    def _unchanged(self) -> bool:
+        """Return whether all weights are those that were written, with the values of then."""
+        return bool(self.weights) and all(
+            owner.get(name) is value and value._version == version for owner, name, value, version in self.weights
+        )
 
-def takes(module: nn.Module, x: Any) -> bool:
-    """Return whether a session may run `module`: on a processor, in float32, without gradients, not while exported."""
+
+def _weights_of(module: nn.Module) -> list[tuple[dict[str, Tensor | None], str, Tensor, int]]:
+    """Return where each weight of a module is kept, the weight and how often it was changed; none if that is unknown.
+
+    To walk through all modules takes longer than to compute a small image, so it is done once.
+    """
+    owners: list[Any] = [owner for part in module.modules() for owner in (part._parameters, part._buffers)]
+    found = [(owner, name, value) for owner in owners for name, value in owner.items() if value is not None]
+    if any(value.is_inference() for _, _, value in found):
+        return []  # such tensors do not count their changes: the graph is then written each time
+    return [(owner, name, value, value._version) for owner, name, value in found]
+
+
+def takes(x: Any) -> bool:
+    """Return whether a session may run on `x`: on a processor, in float32, without gradients, not while exported."""
     return (
         type(x) is Tensor
         and x.device.type == "cpu"
@@ -116,7 +129,6 @@ def takes(module: nn.Module, x: Any) -> bool:
         and not torch.jit.is_tracing()  # type: ignore[attr-defined]
         and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
-        and not any(value.is_inference() for value in module.parameters())  # whether they changed cannot be told
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from panda_core.linalg import center_of
+from panda_core.linalg import MORE, center_of, exact_index, nearest_of
 
 SHOWN = 3  # nearest normal patches that are kept for a person to look at
 RECALL_SAMPLE = 500
@@ -39,30 +39,23 @@ class Bank:
 
         faiss finds the rows, through products; their distances are then differences, or a patch that is in the bank,
         as of an even background, would lie as far from itself as rounding has it, in every batch and exported graph
-        elsewhere. A bank of fewer than k patches gives its last neighbour repeatedly.
+        elsewhere. Of equal distances the lower row comes first. A bank of fewer than k patches gives its last neighbour
+        repeatedly.
         """
         given = patches.reshape(-1, patches.shape[-1])
         flat = np.ascontiguousarray(given - self._center, np.float32)
-        squares, rows = self._index.search(flat, min(k, len(self.features)))
-        lacking = (rows < 0).any(axis=1)
-        if lacking.any():  # the cells that were looked into hold fewer than k patches
-            squares[lacking], rows[lacking] = self._exact().search(flat[lacking], rows.shape[1])
-        for squared, column in zip(squares.T, rows.T, strict=True):  # one neighbour at a time, as large as `patches`
-            differences = given - self.features[column]
-            np.einsum("md,md->m", differences, differences, out=squared)
-        order = np.argsort(squares, axis=1, kind="stable")
-        squares, rows = (np.take_along_axis(found, order, axis=1) for found in (squares, rows))
+        found = self._index.search(flat, min(k + MORE, len(self.features)))[1]
+        lacking = (found < 0).any(axis=1)
+        if lacking.any():  # the cells that were looked into hold fewer patches
+            found[lacking] = self._exact().search(flat[lacking], found.shape[1])[1]
+        squares, rows = nearest_of(given, self.features, found, k)
         missing = ((0, 0), (0, k - rows.shape[1]))
         squares, rows = np.pad(squares, missing, "edge"), np.pad(rows, missing, "edge")
         shape = (*patches.shape[:-1], k)
         return np.sqrt(squares).reshape(shape), rows.astype(np.int32).reshape(shape)
 
     def _exact(self) -> Any:
-        import faiss
-
-        index = faiss.IndexFlatL2(self.features.shape[1])
-        index.add(self.features - self._center)
-        return index
+        return exact_index(self.features - self._center)
 
     def _approximate(self, seed: int) -> Any:
         """Return an index that looks into a sixteenth of 4 sqrt(R) cells, or fewer of 39 patches each (faiss: IVF)."""
