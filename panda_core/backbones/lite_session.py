@@ -40,8 +40,9 @@ class Traced:
         return self.graph.add("Add", [self.name, other.name])
 
     def mean(self, dim: tuple[int, int]) -> Traced:
-        """Return the mean (B, C) over all places; `dim` is (2, 3)."""
-        assert dim == (2, 3)
+        """Return the mean (B, C) over all places, as a tensor's `mean(dim=(2, 3))`."""
+        if dim != (2, 3):
+            raise ValueError(f"A graph takes means over places, (2, 3); got {dim}.")
         pooled = self.graph.add("GlobalAveragePool", [self.name])
         return self.graph.add("Flatten", [pooled.name], axis=1)
 
