@@ -8,6 +8,7 @@ which runs know nothing.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import os
@@ -31,13 +32,15 @@ from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.run import resume, stop_on_signal
 from panda_core.runs.score import ScoredImage, score_files
 from panda_core.segmentation.maps import full_map
+from panda_core.segmentation.results import PatchResult
 from panda_core.segmentation.tiles import drawing_of
 from panda_core.torchvision_operators import load_timm
 
 BATCH = 16  # images between two looks at the clock
 TELL_EVERY = 0.5  # seconds
 IDLE = 600.0  # seconds
-MOST_MAPS = 1000  # nearest patches of more would not fit into memory
+MOST_MAPS = 1000  # nearest patches of more would not fit into memory,
+MOST_PATCHES = 5_000_000  # nor those of photos with more patches than these together: 300 MB
 # torch._dynamo: torch's compiler, which nothing here uses, but which torch imports, for two seconds, with the first
 # optimiser: between the click and the first point.
 AHEAD = (
@@ -99,7 +102,7 @@ def _check(run: LoadedRun, images: Path, out: Path) -> list[dict[str, Any]]:
     size, sigma = drawing_of(run.config)
     rows: list[dict[str, Any]] = []
     mapped: list[ScoredImage] = []
-    last_look = 0.0
+    last_look, patches = 0.0, 0
     files = [(name, images / name) for name in names]
     write_json(out / PROGRESS, {"done": 0, "total": len(names)})
     for scored in score_files(detector, files, batch=BATCH):
@@ -107,15 +110,21 @@ def _check(run: LoadedRun, images: Path, out: Path) -> list[dict[str, Any]]:
         if detector.has_maps:
             grid = None if scored.result is None else scored.result.grids[0]
             row["peak"] = None if grid is None else float(full_map(grid, size, sigma, detector.region).max())
-            keeps = grid is not None and len(mapped) < MOST_MAPS
+            patches += 0 if scored.result is None else _patches(scored.result)
+            keeps = grid is not None and len(mapped) < MOST_MAPS and patches <= MOST_PATCHES
             row["map_row"] = len(mapped) if keeps else None
-            mapped += [scored] if keeps else []
+            mapped += [dataclasses.replace(scored, image=None)] if keeps else []  # its pixels are no longer needed
         rows.append(row)
         if time.monotonic() - last_look > TELL_EVERY:
             write_json(out / PROGRESS, {"done": len(rows), "total": len(names)})
             last_look = time.monotonic()
     _write_maps(out, mapped)
     return rows
+
+
+def _patches(result: PatchResult) -> int:
+    """Return of how many patches of an image the nearest ones are known."""
+    return sum(int(np.prod(group.shape[1:3])) for group in result.distances)
 
 
 def _references(out: Path) -> list[np.ndarray]:

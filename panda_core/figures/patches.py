@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -13,6 +14,7 @@ from panda_core.figures import style
 from panda_core.figures.heatmaps import Scale, colourscale
 
 PICTURE_HEIGHT = 430
+MOST_POINTS = 3200  # all patches of an image of 448 pixels
 QUALITY = 90  # of the JPEG in the chart
 
 
@@ -20,16 +22,17 @@ def picture_figure(picture: np.ndarray, grid: np.ndarray, chosen: tuple[int, int
     """Return a picture (H, W, 3) over which every patch of its grid (h, w) is a point to be chosen.
 
     The points are all but see-through and carry [row, column]; the patch `chosen` has a frame. They are drawn as SVG:
-    a few hundred are no burden, and machines without a graphics card can choose them too. Axes count patches.
+    a few hundred are no burden, and machines without a graphics card can choose them too; of photos with more, a point
+    stands for the hottest patch around it. Axes count patches.
     """
     rows, columns = grid.shape
-    row, column = (index.ravel() for index in np.indices(grid.shape))
+    row, column = _to_choose(grid)
     figure = go.Figure()
     figure.add_scatter(
         x=(column + 0.5).tolist(),
         y=(row + 0.5).tolist(),
         customdata=np.column_stack([row, column]).tolist(),
-        text=[f"row {r + 1}, column {c + 1}: {value:.2f}" for r, c, value in zip(row, column, grid.flat, strict=True)],
+        text=[f"row {r + 1}, column {c + 1}: {grid[r, c]:.2f}" for r, c in zip(row, column, strict=True)],
         hovertemplate="%{text}<extra></extra>",
         mode="markers",
         marker={"symbol": "square", "size": max(8, 380 // max(rows, columns)), "color": "white", "opacity": 0.01},
@@ -57,6 +60,18 @@ def picture_figure(picture: np.ndarray, grid: np.ndarray, chosen: tuple[int, int
     figure.update_xaxes(range=[0, columns], **axis)
     figure.update_yaxes(range=[rows, 0], scaleanchor="x", scaleratio=aspect, **axis)
     return figure
+
+
+def _to_choose(grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of the patches that can be chosen: all, or of many the hottest of each square of them."""
+    row, column = (index.ravel() for index in np.indices(grid.shape))
+    step = math.ceil(math.sqrt(grid.size / MOST_POINTS))
+    if step < 2:
+        return row, column
+    square = row // step * math.ceil(grid.shape[1] / step) + column // step
+    order = np.lexsort((-grid.ravel(), square))
+    hottest = order[np.unique(square[order], return_index=True)[1]]
+    return row[hottest], column[hottest]
 
 
 def data_url(picture: np.ndarray) -> str:

@@ -35,6 +35,7 @@ from panda_core.runs.folder import RunFolder
 from panda_core.runs.kinds import open_task
 from panda_core.runs.owner import upload_of
 from panda_core.runs.run import run
+from panda_core.runs.segment.photos import grid_of_photos
 from panda_core.runs.settings import levels_of_config, region_of
 
 HISTORY, FOLDER, IMAGES = "corrections.jsonl", "corrections", "images"
@@ -94,11 +95,11 @@ def correct_run(
     """Yield the events of a run learned again with images accepted as normal, or rejected; then it is in force.
 
     Refused for runs on anything but a folder of one's own, and where its images have changed. A file that cannot be
-    decoded, or is not in the shape of the run's region of interest, raises `UnreadableImage`. Whatever is refused,
-    fails or is stopped, nothing has changed.
+    decoded, or is not in the shape of the run's region of interest or of photos that it cuts into tiles, raises
+    `UnreadableImage`. Whatever is refused, fails or is stopped, nothing has changed.
     """
     task = _correctable(folder)
-    given_pixels = _pixels(folder, files)
+    given_pixels = _pixels(folder, task, files)
     try:
         lock = folder.lock().acquire(timeout=0)
     except Timeout as error:
@@ -155,14 +156,17 @@ def _correctable(folder: RunFolder) -> OneClassTask:
     return task
 
 
-def _pixels(folder: RunFolder, files: Sequence[Path]) -> set[bytes]:
+def _pixels(folder: RunFolder, task: OneClassTask, files: Sequence[Path]) -> set[bytes]:
     """Return what files show, by `fingerprint`; `UnreadableImage` for one that the run cannot learn from."""
-    levels, region = levels_of_config(folder.config()), region_of(folder.config())
+    config = folder.config()
+    levels, region, grid = levels_of_config(config), region_of(config), grid_of_photos(config, task.train)
     shown = set()
     for file in files:
         image = decode_image(file, str(file), levels)
         if region is not None:
             region.check_fits(image, str(file))
+        if grid is not None:
+            grid.check_fits(image.shape, str(file))
         shown.add(fingerprint(image).digest)
     return shown
 

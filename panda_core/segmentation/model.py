@@ -48,7 +48,7 @@ class PatchModel:
         self.side = network_side(self.image_size)  # pixels that the network looks at
         self.cells: tuple[Cells, ...] = ()  # of each level's maps; found with the first images
         self.measures_cells = True
-        self.asked_tiles = config.tiles
+        self.asked_tiles, self.most_kept = config.tiles, MOST_KEPT
         self.tiles: TileGrid | None = None  # how photos are cut; None: each is squeezed into a square
         self.merge = str(options.get("merge", "separate"))
         self.groups = [(level,) for level in levels] if self.merge == "separate" else [levels]
@@ -260,7 +260,7 @@ class PatchModel:
 
     def _keeps(self, group: Compared) -> bool:
         """Return whether the nearest patches are kept to be looked at: of photos in many tiles not the finest ones."""
-        return self.tiles is None or group.distances[0, ..., 0].size <= MOST_KEPT
+        return self.tiles is None or group.distances[0, ..., 0].size <= self.most_kept
 
     def _fused(self, levels: Sequence[np.ndarray], first: int) -> np.ndarray:
         """Return one map (B, g, g) of those (B, h, w) of the groups from `first` on. It divides the image evenly."""

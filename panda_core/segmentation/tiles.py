@@ -104,13 +104,17 @@ class TileGrid:
 
     def check_fits(self, shape: tuple[int, ...], name: str) -> None:
         """Raise `UnreadableImage` for an image (H, W, ...) of another aspect than the photos of the run."""
-        aspect = shape[0] / shape[1] * self.photo[1] / self.photo[0]
-        if not 1 / ALIKE <= aspect <= ALIKE:
+        if not same_aspect((shape[0], shape[1]), self.photo):
             raise UnreadableImage(
                 f"`{name}` is {shape[1]:,} × {shape[0]:,} px; with `--tiles {self.count}` a photo must have the aspect "
                 f"of those learned from, {self.photo[1]:,} × {self.photo[0]:,} px, within {ALIKE - 1:.0%}. Turn or cut "
                 "it, or learn with `--tiles off`."
             )
+
+
+def same_aspect(photo: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Return whether one photo (two sides in pixels, in one order) can be squeezed to the aspect of another."""
+    return 1 / ALIKE <= photo[0] * other[1] / (photo[1] * other[0]) <= ALIKE
 
 
 class Drawing(NamedTuple):

@@ -260,3 +260,14 @@ def test_maps_of_a_collapse_to_nothing() -> None:
     film = film_of(maps_at(), maps_at(0.0), maps_at(np.nan))
     assert json.loads(json.dumps(film, allow_nan=False)) == film
     assert values_of(film, 1).max() == 0
+
+
+def test_of_many_patches_the_hottest_around_can_be_chosen() -> None:
+    """Twenty thousand points that stop a browser; a hot patch that no click reaches, or a click on another place."""
+    grid = np.random.default_rng(0).random((60, 88)).astype(np.float32)
+    points = picture_figure(np.zeros((600, 880, 3), np.uint8), grid, (0, 0)).data[0]
+    patches = np.array(points.customdata)
+    assert len(patches) == 30 * 44 and np.array_equal(np.array(points.x) - 0.5, patches[:, 1])
+    assert grid.argmax() in patches @ [88, 1]
+    for row, column in patches[::97]:
+        assert grid[row, column] == grid[row // 2 * 2 :, column // 2 * 2 :][:2, :2].max()

@@ -118,6 +118,33 @@ def test_lost_detail_is_told_and_can_be_had(open_page: Any, runs_dir: Path) -> N
     assert json.loads((made / "config.json").read_text())["image_size"] == 448
 
 
+def test_large_photos_can_be_looked_at_closer(open_page: Any, runs_dir: Path) -> None:
+    """A choice that costs twelve times the time without a word, or that the run does not hear of."""
+    held = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (2000, 3000), dtype=np.uint8)).save(held, "JPEG")
+    at = open_page("own_images")
+    drop(at, "own_images", [("large.jpg", held.getvalue()), *((f"{row}.png", png(row)) for row in range(7))])
+    closer = at.segmented_control(key="own_tiles_224")
+    assert closer.options == [
+        "Whole photo",
+        "2 × 2 tiles, 4 × the time",
+        "4 × 3 tiles, 12 × the time",
+        "8 × 6 tiles, 48 × the time",
+    ]
+    closer.set_value("4").run()
+    assert "in 4 × 3 tiles of 224 px: a scratch narrower than about 2 px of the photo is lost" in words(at)
+    assert "Not all photos have one shape" in words(at)
+    at.button(key="own-learn").click().run()
+    (made,) = runs_dir.glob("2*")
+    assert json.loads((made / "config.json").read_text())["tiles"] == "4"
+
+
+def test_small_photos_are_not_cut(open_page: Any) -> None:
+    """Tiles that enlarge what there is, and take longer for nothing."""
+    at = drop(open_page("own_images"), "own_images", [(f"{row}.png", png(row)) for row in range(8)])
+    assert not [one for one in at.segmented_control if one.key and one.key.startswith("own_tiles")]
+
+
 def test_sample_parts_come_with_the_program(open_page: Any) -> None:
     """A first visit that ends for want of photos; samples that a changed data set no longer holds."""
     at = open_page("own_images")

@@ -207,7 +207,7 @@ def test_of_many_patches_the_nearest_of_the_finest_are_not_kept(
 ) -> None:
     """Six megabytes beside each map, of which a person looks at three crops; a place of another level's patches."""
     whole = fitted.predict_maps([ground(30)])
-    monkeypatch.setattr("panda_core.segmentation.model.MOST_KEPT", whole.distances[1][0, ..., 0].size)
+    monkeypatch.setattr(fitted, "most_kept", whole.distances[1][0, ..., 0].size)
     less = fitted.predict_maps([ground(30)])
     assert len(less.distances) == len(less.origins) == len(less.cells) == len(whole.distances) - 1
     np.testing.assert_array_equal(less.distances[0], whole.distances[1])

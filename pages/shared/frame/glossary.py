@@ -39,6 +39,10 @@ TERMS: dict[str, str] = _PARTS | {
     "backbone": "The pretrained network. Its early stages stay as they are; its late stages are adapted.",
     "image_size": "The side, in pixels, to which images are scaled. Smaller is faster; larger shows more "
     "detail. For maps the nearest multiple of 32 is used.",
+    "tiles": (
+        "Large photos are cut into so many overlapping tiles along their longer side, each as large as the image size. "
+        "*auto* takes the most, up to 4, that enlarge no photo."
+    ),
     "feature_norm": (
         "What is done to the features before distances are measured. *l2* scales each to length 1; *whiten* gives "
         "every direction the same weight, as seen in the unadapted training images; *none* leaves them alone."

@@ -37,6 +37,10 @@ PHOTO_TERMS: dict[str, str] = {
         "The side to which photos are scaled before they are compared. Fine defects in large photos need more, which "
         "takes longer."
     ),
+    "own_tiles": (
+        "For defects that are small in a large photo. It is cut, in its own shape, into overlapping tiles, each looked "
+        "at in the size above; one map and one score come out. All photos must have one shape."
+    ),
     "own_region": (
         "For photos that show more than the part: another part beside it, a label, a hand, a background that changes. "
         "What lies outside of what you mark changes no verdict and no map. All photos must be in one shape."

@@ -43,7 +43,9 @@ def show_trust(run: LoadedRun) -> None:
 
 def detail_told(run: LoadedRun, upload: Upload | None) -> str:
     """Return what detail a detector can see, in words; nothing where the photos are gone."""
-    detail = None if upload is None else detail_of_upload(upload, int(run.config.image_size or 0), maps=run.has_maps)
+    if upload is None:
+        return ""
+    detail = detail_of_upload(upload, int(run.config.image_size or 0), run.config.tiles, maps=run.has_maps)
     return "" if detail is None else detail.sentence(maps=run.has_maps)
 
 
@@ -115,7 +117,7 @@ def _correct(run: LoadedRun, upload: Upload, place: str, bad: bool, judged: Uplo
     except PandaError as error:
         st.session_state[MESSAGE] = str(error)
         return
-    start_learning(wiser, run.config.recipe, run.config.image_size, run.config.roi)
+    start_learning(wiser, run.config.recipe, run.config.image_size, run.config.roi, run.config.tiles)
 
 
 def show_figures(run: LoadedRun, rate: float | None) -> None:

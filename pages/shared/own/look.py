@@ -10,12 +10,13 @@ from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.thumbnails import enlarged
 from pages.shared.gallery.tiles import Tile, show_tiles, truth_of
+from pages.shared.own.closer import choose_tiles
 from pages.shared.own.drop import show_left_out
 from pages.shared.own.region import choose_region, region_of_upload, show_region
 from pages.shared.own.removal import MESSAGE, show_removal
 from pages.shared.own.steps import CHECK, LEARNED, STAGE, VIEW
 from pages.shared.runs.choice import IMAGE, open_run
-from panda_core.config import RunConfig
+from panda_core.config import TILES_OFF, RunConfig
 from panda_core.datasets import FileImages
 from panda_core.datasets.own.images import FEWEST
 from panda_core.datasets.own.size import learning_side
@@ -123,7 +124,8 @@ def _learn(upload: Upload) -> bool:
         required=True,
     )
     chosen = sizes[size or 0]
-    detail = detail_of_upload(upload, chosen, maps=method == PATCHES)
+    tiles = choose_tiles(upload, chosen) if method == PATCHES else TILES_OFF
+    detail = detail_of_upload(upload, chosen, tiles, maps=method == PATCHES)
     if detail is not None:
         st.caption(detail.sentence(maps=method == PATCHES))
     partly = choose_region(upload)
@@ -140,7 +142,7 @@ def _learn(upload: Upload) -> bool:
         disabled=not enough,
         help=tip("own_learn"),
         on_click=start_learning,
-        args=(upload, _RECIPES[method], chosen, region_of_upload(upload)),
+        args=(upload, _RECIPES[method], chosen, region_of_upload(upload), tiles),
     )
     return partly
 
@@ -151,18 +153,18 @@ def _size_label(size: int, quickest: int) -> str:
     return f"{size} px" + (f", {times} × the time" if times > 1 else "")
 
 
-def detail_of_upload(upload: Upload, image_size: int, *, maps: bool) -> Detail | None:
+def detail_of_upload(upload: Upload, image_size: int, tiles: str, *, maps: bool) -> Detail | None:
     """Return what detail is left of the largest photo of an upload; None without photos."""
     photo = upload.understood.largest
-    return detail_of(photo, image_size, maps=maps) if max(photo) else None
+    return detail_of(photo, image_size, maps=maps, tiles=tiles) if max(photo) else None
 
 
-def start_learning(upload: Upload, recipe: str, image_size: int | None, roi: str = "") -> None:
+def start_learning(upload: Upload, recipe: str, image_size: int | None, roi: str = "", tiles: str = TILES_OFF) -> None:
     """Start a run on an upload and put it into the address; for buttons. roi: the file of its region of interest."""
     name = f"My {upload.understood.normals} good photos"
     try:
         dataset = f"folder:{upload.images.resolve()}"
-        config = RunConfig(recipe=recipe, dataset=dataset, image_size=image_size, name=name, roi=roi)
+        config = RunConfig(recipe=recipe, dataset=dataset, image_size=image_size, name=name, roi=roi, tiles=tiles)
         folder = launching.start(config)
     except PandaError as error:
         st.session_state[MESSAGE] = str(error)

@@ -14,7 +14,7 @@ from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import OWN
 from pages.shared.runs.choice import IMAGE, all_runs, has_maps, label_of, open_run
 from panda_core.backbones import BACKBONES
-from panda_core.config import RunConfig, default_data_root
+from panda_core.config import FEWEST_TILES, MOST_TILES, TILES_AUTO, TILES_OFF, RunConfig, default_data_root
 from panda_core.datasets import DATASETS
 from panda_core.datasets.sets.synthetic import PREFIX as SYNTHETIC
 from panda_core.datasets.sets.synthetic import synthetic_dataset
@@ -30,6 +30,7 @@ PRETRAINED = "pretrained"
 FORM = "seg_"  # of the keys of this form's widgets
 WITH_MASKS = ("magnetic_tiles", "mvtec")  # for other datasets, defects are drawn unless people say no
 _OFTEN = ("levels", "top", "sigma", "rotations", "coreset", "nearest_images")  # options that are shown first
+_TILES = (TILES_OFF, TILES_AUTO, *map(str, range(FEWEST_TILES, MOST_TILES + 1)))
 _ELSEWHERE = ("adapted", "checkpoint")  # options with a place of their own
 
 
@@ -138,7 +139,8 @@ def _method(dataset: str, normal_class: str | None) -> RunConfig:
     train = choose_whole(second, "Training images", "train_limit", 2, 10_000_000, 50, "all", FORM)
     test = choose_whole(third, "Test images", "test_limit", 1, 10_000_000, 50, "all", FORM)
     with st.expander("More settings", icon=":material/tune:"):
-        first, second = st.columns(2)
+        first, second, third = st.columns(3)
+        tiles = third.selectbox("Tiles", _TILES, key=f"{FORM}tiles", help=tip("tiles"))
         seed = choose_whole(first, "Seed", "seed", 0, 2**31 - 1, 1, "0", FORM)
         name = second.text_input("Name", key=f"{FORM}name", max_chars=80, help=tip("name"))
         settings |= _options(method, backbone, dataset)
@@ -152,6 +154,7 @@ def _method(dataset: str, normal_class: str | None) -> RunConfig:
         test_limit=test,
         seed=seed or 0,
         name=name.strip(),
+        tiles=tiles,
         set=settings,
     )
 

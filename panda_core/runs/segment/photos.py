@@ -54,12 +54,18 @@ def cut_into_tiles(config: RunConfig, task: OneClassTask) -> tuple[RunConfig, On
     """
     if config.tiles == TILES_OFF:
         return config, task, None
-    photo = _photo_of(task.train)
-    grid = grid_of(config.tiles, photo, network_side(int(config.image_size or 0)))
+    grid = grid_of_photos(config, task.train)
     if grid is None:
-        return config.replace(tiles=TILES_OFF), task, photo
+        return config.replace(tiles=TILES_OFF), task, _photo_of(task.train)
     train, test = (FittingImages(images, grid) for images in (task.train, task.test))
-    return config.replace(tiles=str(grid.count)), dataclasses.replace(task, train=train, test=test), photo
+    return config.replace(tiles=str(grid.count)), dataclasses.replace(task, train=train, test=test), grid.photo
+
+
+def grid_of_photos(config: RunConfig, normal: Images) -> TileGrid | None:
+    """Return how a run of `config` cuts photos like its normal ones; None where it looks at them whole."""
+    if config.tiles == TILES_OFF:
+        return None
+    return grid_of(config.tiles, _photo_of(normal), network_side(int(config.image_size or 0)))
 
 
 def _photo_of(images: Images) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from panda_core.cli import main
 from panda_core.events import DataNoted, ImagesSkipped
 from panda_core.export.bundle import write_bundle
 from panda_core.report.score_report import ScoreReport
+from panda_core.runs.corrected import correct_run, corrections_of
 from panda_core.runs.kinds import prepare
 from panda_core.runs.score import score_files
 from panda_core.segmentation.detail import detail_of
@@ -175,6 +176,9 @@ def test_photos_of_another_shape_are_named_and_left_out(
         detector.anomaly_scores([upright])
     assert main(["score", str(folder.path), str(upright), str(photos / "test/good/11.png"), "--json"]) in (0, 1)
     rows = json.loads(capsys.readouterr().out)
+    with pytest.raises(UnreadableImage, match=r"160 × 240 px"):
+        list(correct_run(folder, [upright], accept=True))
+    assert not corrections_of(folder)
     assert rows[0]["score"] is None and "160 × 240 px" in rows[0]["verdict"] and rows[1]["score"] is not None
     with TestClient(application(detector)) as client:
         head = {"Content-Type": "image/png"}
