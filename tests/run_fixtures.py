@@ -17,18 +17,21 @@ from panda_core import RunConfig
 from panda_core.events import Event
 from panda_core.methods.table import RECIPES
 from panda_core.runs.folder import RunFolder
+from panda_core.scoring.table import SCORERS
 
 
 @pytest.fixture
 def tiny(tiny_backbone: str, pictures: Callable[[], Path], tmp_path: Path) -> Callable[..., RunConfig]:
     """Return a function (fields to change...) -> the config of a run that takes a tenth of a second.
 
-    A recipe that needs other images as well finds some in the data root; one with a network of its own has it.
+    A recipe or scorer that needs other images as well finds some in the data root; a recipe with a network of its own
+    has it.
     """
 
     def make(**changes: Any) -> RunConfig:
         row = RECIPES.get(changes.get("recipe", ""))
-        if row is not None and row.auxiliary:
+        scorer = SCORERS.get(changes.get("scorer") or "")
+        if (row is not None and row.auxiliary) or (scorer is not None and scorer.needs_background):
             pictures()
         if row is not None and row.only_backbones:
             changes = {"backbone": None, **changes}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import cast
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from panda_core.backbones import Preprocessing
 from panda_core.errors import UsageError
+from panda_core.features.background import Background
 from panda_core.features.space import FeatureNorm
 from panda_core.features.trunk import counted
 from panda_core.linalg import center_of
@@ -24,6 +26,7 @@ from panda_core.scoring.knn import KNNScorer
 from panda_core.scoring.mahalanobis import MahalanobisScorer
 from panda_core.scoring.means import KMeansScorer, MeanScorer
 from panda_core.scoring.ocsvm import FLAT, OneClassSVMScorer
+from panda_core.scoring.relative_mahalanobis import SMALLEST, RelativeMahalanobisScorer
 
 INSTEAD = "Use `--format bundle`, which keeps every run whole."
 
@@ -88,6 +91,19 @@ class Mahalanobis(nn.Module):
         return whitened.square().sum(dim=1).float()
 
 
+class RelativeMahalanobis(nn.Module):
+    """Features (B, D) -> (B,): distance to the normal images over that to the background, in float64 as fitted."""
+
+    def __init__(self, scorer: RelativeMahalanobisScorer) -> None:
+        super().__init__()
+        self.normal = Mahalanobis(scorer.normal_.mean_, scorer.normal_.whitening_)
+        self.background = cast("Background", scorer.background)
+
+    def forward(self, features: Tensor) -> Tensor:
+        distances = self.background(features).clamp(min=SMALLEST)
+        return (self.normal(features).double() / distances).float()
+
+
 class OneClassSVM(nn.Module):
     """Features (B, D) -> (B,): minus the decision function of a one-class SVM, in float64 as fitted."""
 
@@ -147,6 +163,8 @@ def scoring_of(adapted: Adapted, checkpoint: Checkpoint) -> nn.Module:
         return Distance(scorer.mean_)
     if isinstance(scorer, MahalanobisScorer):
         return Mahalanobis(scorer.mean_, scorer.whitening_)
+    if isinstance(scorer, RelativeMahalanobisScorer):
+        return RelativeMahalanobis(scorer)
     if scorer is None and isinstance(adapted.learner, OutlierExposure):
         return Logits(head["weight"], head["bias"])
     if scorer is None and isinstance(adapted.learner, DeepSVDD):

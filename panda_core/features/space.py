@@ -81,7 +81,10 @@ class FeatureNorm:
         """Return features (B, D) in the space: (B, D'), in float32 at least."""
         if features.dtype == torch.bfloat16:
             features = features.float()
-        scaled = _scaled(self.kind, features, self.level_widths)
+        return self.placed(_scaled(self.kind, features, self.level_widths))
+
+    def placed(self, scaled: Tensor) -> Tensor:
+        """Return features (B, D) that are scaled already, as `kind` has it, in the space: (B, D')."""
         if self.mean is None or self.directions is None or self.factors is None:
             return scaled
         centered, directions = scaled - self.mean.to(scaled), self.directions.to(scaled)
@@ -90,6 +93,16 @@ class FeatureNorm:
             return centered @ (directions * factors)
         rest = self.rest.to(scaled)
         return centered * rest + ((centered @ directions) * (factors - rest)) @ directions.T
+
+    def inverse(self, features: Tensor) -> Tensor:
+        """Return the scaled features (B, D) that `placed` takes to `features` (B, D')."""
+        if self.mean is None or self.directions is None or self.factors is None:
+            return features
+        directions, factors, mean = (one.to(features) for one in (self.directions, self.factors, self.mean))
+        if self.rest is None:
+            return (features / factors) @ directions.T + mean
+        rest = self.rest.to(features)
+        return features / rest + ((features @ directions) * (1 / factors - 1 / rest)) @ directions.T + mean
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what was learned, by name, for saving; empty for `none` and `l2`."""

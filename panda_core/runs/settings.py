@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 RANGE = "range"  # the option of how images of more than 8 bits are read
 WEIGHTS = "weights"  # the option of a file of weights; written out, it has the file's SHA-256
+OTHER_IMAGES = ("outliers", "background")  # options that name images besides those of the data set
 NEAR = 128  # pixels within which another image size is looked for
 BACKBONE = "efficientnet_lite0"  # of what is no recipe with its own
 MAP_SIZE = 224  # input side of a run with maps: where a defect is needs more pixels than what an image shows
@@ -58,14 +59,17 @@ class Plan:
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:
     """Return `config` with paths that mean the same from any folder: a run is read wherever it was started."""
-    outliers = str(config.set.get("outliers", ""))
-    is_folder = outliers not in ("", *DATASETS) and Path(absolute(outliers)).is_dir()
+    folders = {
+        key: absolute(spec)
+        for key in OTHER_IMAGES
+        if (spec := str(config.set.get(key, ""))) not in ("", *DATASETS) and Path(absolute(spec)).is_dir()
+    }
     return config.replace(
         dataset=absolute_key(config.dataset),
         data_root=absolute(config.data_root),
         runs_dir=absolute(config.runs_dir),
         roi=pinned_region(config.roi),
-        set={**config.set, "outliers": absolute(outliers)} if is_folder else config.set,
+        set={**config.set, **folders},
     )
 
 

@@ -64,7 +64,14 @@ def read_momentum(path: Path) -> dict[str, Tensor]:
 
 def read_gallery(path: Path, space: Mapping[str, Tensor]) -> Tensor:
     """Return the normal features (N, D') of a checkpoint, in the run's space."""
-    return _checked(path, {"features": (None, len(space["center"]))})["features"]
+    given = {name: value for name, value in read_tensors(path).items() if name != "background"}
+    return _checked(path, {"features": (None, len(space["center"]))}, given)["features"]
+
+
+def read_background(path: Path, network: Network) -> Tensor:
+    """Return the condensed features (K + 1, D) of the background of a checkpoint, in no space."""
+    given = {name: value for name, value in read_tensors(path).items() if name == "background"}
+    return _checked(path, {"background": (None, sum(network.level_widths))}, given)["background"]
 
 
 def read_space(path: Path, network: Network, feature_norm: str) -> dict[str, Tensor]:

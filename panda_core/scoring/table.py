@@ -17,6 +17,7 @@ from panda_core.scoring.knn import KNNScorer
 from panda_core.scoring.mahalanobis import MahalanobisScorer
 from panda_core.scoring.means import KMeansScorer, MeanScorer
 from panda_core.scoring.ocsvm import OneClassSVMScorer
+from panda_core.scoring.relative_mahalanobis import BUNDLED, RelativeMahalanobisScorer
 
 
 class Scorer(Protocol):
@@ -29,12 +30,16 @@ class Scorer(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class ScorerRow:
-    """A row of `SCORERS`. build(seed=..., **options) -> an unfitted scorer."""
+    """A row of `SCORERS`. build(seed=..., **options) -> an unfitted scorer.
+
+    needs_background: whether it is built with a `MeasuredFrom` in place of its option `background`.
+    """
 
     title: str
     source: str
     build: Callable[..., Any]
     options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
+    needs_background: bool = False
 
 
 SCORERS: dict[str, ScorerRow] = {
@@ -71,6 +76,22 @@ SCORERS: dict[str, ScorerRow] = {
         "Mahalanobis distance, covariance shrunk",
         "Ledoit & Wolf, J. Multivariate Analysis 2004",
         MahalanobisScorer,
+    ),
+    "relative-mahalanobis": ScorerRow(
+        "Mahalanobis distance over that to images of anything",
+        "Ren et al., arXiv:2106.09022, 2021",
+        RelativeMahalanobisScorer,
+        {
+            "background": Option(
+                default=BUNDLED,
+                help="images of anything: bundled (of photographs of ImageNet, for the bundled networks where nothing "
+                "is adapted), imagenet_sample, a folder, or the key of another data set",
+                plain="Images of anything, with which normal ones are compared: *bundled* comes with the program, for "
+                "its own networks where nothing is adapted; else *imagenet_sample* below the data folder, the path of "
+                "a folder, or the name of another data set. No labels are needed.",
+            )
+        },
+        needs_background=True,
     ),
     "ocsvm": ScorerRow(
         "one-class SVM: outside of a boundary around the normal features",

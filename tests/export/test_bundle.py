@@ -42,6 +42,7 @@ def bundled(tiny: Tiny, finish: Finish, tmp_path: Path) -> tuple[Path, Path]:
     [
         {"recipe": "panda-early", "scorer": "mahalanobis"},
         {"recipe": "panda-ses", "set": {"ses_start": "include"}},
+        {"recipe": "panda-ses", "scorer": "relative-mahalanobis"},
         {"recipe": "panda-oe"},
         {"recipe": "mhrot"},
         {"recipe": "ocsvm", "steps": None},

@@ -28,7 +28,7 @@ from panda_core.scoring.table import SCORERS
 
 Tiny = Callable[..., RunConfig]
 Finish = Callable[..., Any]
-AS_ONE_GRAPH = ("knn", "mean", "kmeans", "mahalanobis", "ocsvm")
+AS_ONE_GRAPH = ("knn", "mean", "kmeans", "mahalanobis", "relative-mahalanobis", "ocsvm")
 
 
 def pictures(side: int = 32, count: int = 7) -> list[np.ndarray]:
@@ -129,7 +129,12 @@ def test_every_scorer_is_a_graph() -> None:
 
 @pytest.mark.parametrize(
     ("recipe", "scorer", "norm"),
-    [("panda-early", "mahalanobis", "l2"), ("panda-ses", "knn", "whiten"), ("panda-oe", None, "none")],
+    [
+        ("panda-early", "mahalanobis", "l2"),
+        ("panda-early", "relative-mahalanobis", "whiten"),
+        ("panda-ses", "knn", "whiten"),
+        ("panda-oe", None, "none"),
+    ],
 )
 def test_onnx_gives_the_scores_at_any_batch(
     tiny: Tiny, finish: Finish, tmp_path: Path, recipe: str, scorer: str | None, norm: str

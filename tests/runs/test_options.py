@@ -126,6 +126,16 @@ def ignored(look: Look, make: Callable[..., RunConfig], options: dict[str, Optio
     return found
 
 
+@pytest.fixture
+def few_pictures(pictures: Callable[..., Path], tmp_path: Path) -> Path:
+    """Return a folder of five of the pictures in the data root."""
+    few = tmp_path / "few"
+    few.mkdir()
+    for file in sorted(pictures().iterdir())[:5]:
+        shutil.copy(file, few)
+    return few
+
+
 OWN_NETWORK = {"ocsvm": "pixels", "mhrot": "rotnet"}
 
 
@@ -133,19 +143,13 @@ OWN_NETWORK = {"ocsvm": "pixels", "mhrot": "rotnet"}
 def test_every_option_of_a_recipe_makes_a_difference(
     look: Look,
     tiny: Callable[..., RunConfig],
-    pictures: Callable[..., Path],
-    tmp_path: Path,
+    few_pictures: Path,
     monkeypatch: pytest.MonkeyPatch,
     recipe: str,
 ) -> None:
     """A setting that is accepted, written down as if it had been heeded, and ignored."""
     row = RECIPES[recipe]
-    if row.auxiliary == "outliers":
-        few = tmp_path / "few"
-        few.mkdir()
-        for file in sorted(pictures().iterdir())[:5]:
-            shutil.copy(file, few)
-        monkeypatch.setitem(OTHER, "outliers", str(few))
+    monkeypatch.setitem(OTHER, "outliers", str(few_pictures))
     changes: dict[str, Any] = {"recipe": recipe, "steps": 2 if row.steps else 0, "train_limit": 16, "test_limit": 10}
     if recipe in OWN_NETWORK:
         changes |= {"backbone": OWN_NETWORK[recipe], "image_size": 32 if recipe == "ocsvm" else 16}
@@ -155,8 +159,15 @@ def test_every_option_of_a_recipe_makes_a_difference(
 
 
 @pytest.mark.parametrize("scorer", sorted(key for key, row in SCORERS.items() if row.options))
-def test_every_option_of_a_scorer_makes_a_difference(look: Look, tiny: Callable[..., RunConfig], scorer: str) -> None:
-    """Neighbours, means or a boundary that stay what they are by default."""
+def test_every_option_of_a_scorer_makes_a_difference(
+    look: Look,
+    tiny: Callable[..., RunConfig],
+    few_pictures: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scorer: str,
+) -> None:
+    """Neighbours, means, a boundary or a background that stay what they are by default."""
+    monkeypatch.setitem(OTHER, "background", str(few_pictures))
     changes = {"recipe": "frozen", "scorer": scorer, "steps": 0}
     assert ignored(look, tiny, dict(SCORERS[scorer].options), **changes) == []
 

@@ -1,4 +1,5 @@
-"""Images of anything else, without labels: what outlier exposure shows the network as examples of "not normal".
+"""Images of anything else, without labels: what outlier exposure shows the network as examples of "not normal", and
+what normal images are compared with where a scorer has a background.
 
 They come from where the caller says: `imagenet_sample`, a folder of the data root, or any folder of images, whose
 subfolders (ImageNet's synset folders, for instance) are searched too. None of them is ever scored.
@@ -19,8 +20,8 @@ IMAGENET_SAMPLE = "imagenet_sample"
 IMAGENET_SAMPLE_SOURCE = "https://github.com/EliSchwartz/imagenet-sample-images"
 
 
-def outlier_images(spec: str, root: Path) -> Images:
-    """Return all images that `spec` means, in the order of their places; nothing is decoded here.
+def outlier_images(spec: str, root: Path, option: str = "outliers") -> Images:
+    """Return all images that `spec`, the value of `option`, means, in the order of their places; none is decoded.
 
     spec: `imagenet_sample`, which is `ROOT/imagenet_sample`, or the path of a folder, also as `folder:PATH`; a folder
     called `imagenet_sample` elsewhere is `./imagenet_sample`. root: the data root.
@@ -34,18 +35,18 @@ def outlier_images(spec: str, root: Path) -> Images:
     else:
         path = spec.removeprefix(PREFIX).strip()
         if not path:
-            raise UsageError(f"Outliers must be `{IMAGENET_SAMPLE}` or the path of a folder of images; got `{spec}`.")
+            raise UsageError(f"`{option}` must be `{IMAGENET_SAMPLE}` or the path of a folder of images; got `{spec}`.")
         folder = Path(os.path.expanduser(path))  # noqa: PTH111  pathlib raises for a user it does not know
         if not os.path.exists(folder):  # noqa: PTH110  pathlib raises for names that are too long
             raise DataMissing(
-                f"The folder of outliers `{folder}` does not exist. Give an existing folder of images, or "
+                f"The folder `{folder}` does not exist; `{option}` names it. Give an existing folder of images, or "
                 f"`{IMAGENET_SAMPLE}` for the one in `{root}`."
             )
         if not folder.is_dir():
-            raise UsageError(f"`{folder}` is a file. Give the folder that the outliers lie in: `{folder.parent}`.")
+            raise UsageError(f"`{folder}` is a file. Give the folder that the images lie in: `{folder.parent}`.")
     places = image_files(folder)
     if not places:
-        raise UsageError(f"`{folder}` holds no images to be used as outliers. Give a folder that does.")
+        raise UsageError(f"`{folder}` holds no images to be used as `{option}`. Give a folder that does.")
     return FileImages.below(folder, places)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from panda_core.linalg import principal_components
 from panda_core.methods.alarm import readings
 from panda_core.methods.learner import Learner
 from panda_core.metrics import auroc, auroc_interval, effective_rank, spectrum
+from panda_core.runs.adapt.background import BackgroundRows, told_of
 from panda_core.runs.adapt.inputs import Inputs
 from panda_core.runs.adapt.settings import AdaptPlan
 from panda_core.runs.adapt.watched import (
@@ -59,10 +61,13 @@ class Space:
         # fitted to lie farther from one another than any other image does, and the threshold would be too high.
         norm = fitted_norm(plan, features[fitted])
         normal = norm(features)  # (N, D')
+        background = yield from _background(plan, inputs)
+        if background is not None and (note := told_of(background, norm, normal[fitted])) is not None:
+            yield note
         center = learner.adjusted(normal[fitted].mean(dim=0))
         test = yield from space_features(tail, norm, inputs.test.values, device)
-        calibrating = (yield from scores_in_turn(plan, inputs, features)) if inputs.turns else None
-        unadapted = Features(normal.numpy(), test, calibrating)
+        calibrating = (yield from scores_in_turn(plan, inputs, features, background)) if inputs.turns else None
+        unadapted = Features(normal.numpy(), test, calibrating, background)
         return Space(norm, center, projection_axes(np.concatenate([unadapted.train, unadapted.test]))), unadapted
 
     def tensors(self) -> dict[str, Tensor]:
@@ -80,14 +85,30 @@ class Features:
     """Features of both splits in the run's space: train (N, D'), test (M, D').
 
     calibrating: scores (H,) of the calibrating images where these are compared in turn, in spaces of their own.
+    background: what a scorer that needs one compares with besides.
     """
 
     train: np.ndarray
     test: np.ndarray
     calibrating: np.ndarray | None = None
+    background: BackgroundRows | None = None
 
 
-def scores_in_turn(plan: AdaptPlan, inputs: Inputs, features: Tensor) -> Computing[np.ndarray]:
+def _background(plan: AdaptPlan, inputs: Inputs) -> Computing[BackgroundRows | None]:
+    """Return the background under the network as it is; None where the scorer needs none."""
+    if inputs.background is None:
+        return None
+    return (yield from inputs.background.seen_by(plan.network, str(plan.config.feature_norm), plan.device))
+
+
+def _scorer(plan: AdaptPlan, norm: FeatureNorm, background: BackgroundRows | None) -> Any:
+    """Return an unfitted scorer of features in the space of `norm`."""
+    return plan.new_scorer(None if background is None else background.in_space(norm))
+
+
+def scores_in_turn(
+    plan: AdaptPlan, inputs: Inputs, features: Tensor, background: BackgroundRows | None
+) -> Computing[np.ndarray]:
     """Return scores (H,) of the calibrating images of an unadapted network, each from a space that has not seen it.
 
     features: (N, D) of the training images, in no space yet. Each group is compared with all others that are learned
@@ -99,7 +120,7 @@ def scores_in_turn(plan: AdaptPlan, inputs: Inputs, features: Tensor) -> Computi
         yield None
         others = features[torch.from_numpy(np.setdiff1d(own, group))]
         norm = fitted_norm(plan, others)
-        scorer = plan.new_scorer().fit(norm(others).numpy())
+        scorer = _scorer(plan, norm, background).fit(norm(others).numpy())
         scores[group] = scorer.score(norm(features[torch.from_numpy(group)]).numpy())
     return scores[inputs.calibration_rows]
 
@@ -137,7 +158,8 @@ class Evaluation:
         norm, device = self.space.norm, self.plan.device
         train = yield from space_features(tail, norm, self.inputs.train.values, device)
         test = yield from space_features(tail, norm, self.inputs.test.values, device)
-        return Features(train, test)
+        background = yield from _background(self.plan, self.inputs)
+        return Features(train, test, background=background)
 
     def measure(
         self, features: Features, step: int, images_seen: int, history: Sequence[Measured], began: float
@@ -178,7 +200,7 @@ class Evaluation:
         """Return scores of the test images (M,) and of the held-out normal ones (H,), compared with the same images."""
         inputs, rows, nothing = self.inputs, self.inputs.calibration_rows, np.empty(0, np.float32)
         if features.calibrating is not None:
-            scorer = self.plan.new_scorer().fit(features.train[inputs.train_rows])
+            scorer = self._scorer(features).fit(features.train[inputs.train_rows])
             return scorer.score(features.test), features.calibrating
         if self.plan.scorer is None:
             scores = yield from self.learner.scores(inputs.test.values, features.test)
@@ -186,13 +208,16 @@ class Evaluation:
                 return scores, nothing
             held_out = yield from self.learner.scores(inputs.train.values[rows], features.train[rows])
             return scores, held_out
-        scorer = self.plan.new_scorer().fit(features.train[inputs.train_rows])
+        scorer = self._scorer(features).fit(features.train[inputs.train_rows])
         scores = scorer.score(features.test)
         if not len(rows):
             return scores, nothing
         if len(inputs.train_rows) > len(inputs.reference_rows):  # an image must not be compared with itself
-            scorer = self.plan.new_scorer().fit(features.train[inputs.reference_rows])
+            scorer = self._scorer(features).fit(features.train[inputs.reference_rows])
         return scores, scorer.score(features.train[rows])
+
+    def _scorer(self, features: Features) -> Any:
+        return _scorer(self.plan, self.space.norm, features.background)
 
     def _arrays(self, features: Features, scores: np.ndarray, held_out: np.ndarray) -> tuple[AdaptArrays, np.ndarray]:
         """Return what is saved, and all singular values of the training features."""

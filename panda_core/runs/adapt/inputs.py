@@ -21,10 +21,12 @@ from panda_core.features.cache import TrunkActivations, cache_key, form_that_fit
 from panda_core.methods.elastic import ElasticPenalty, fisher_diagonal
 from panda_core.methods.learner import AuxiliaryImages
 from panda_core.records import write_atomically
-from panda_core.runs.adapt.settings import AdaptPlan, outliers_of, turns
+from panda_core.runs.adapt.background import FEWEST, BackgroundImages, BundledImages
+from panda_core.runs.adapt.settings import BACKGROUND, AdaptPlan, needs_background, other_images, turns
 from panda_core.runs.calibration import calibration_rows
 from panda_core.runs.data import check_enough, original_rows
 from panda_core.runs.owner import cache_of
+from panda_core.scoring.relative_mahalanobis import BUNDLED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Inputs:
         of these; empty where the calibrating images are held out from all that is learned.
     fisher_source: where the Fisher diagonal comes from, in words, or None.
     auxiliary: other images of a recipe that needs some.
+    background: what a scorer that needs one compares with besides.
     """
 
     train: TrunkActivations
@@ -51,6 +54,7 @@ class Inputs:
     penalty: ElasticPenalty | None
     fisher_source: str | None
     auxiliary: AuxiliaryImages | None
+    background: BackgroundImages | BundledImages | None
 
 
 def set_up(plan: AdaptPlan) -> Computing[Inputs]:
@@ -82,6 +86,7 @@ def set_up(plan: AdaptPlan) -> Computing[Inputs]:
         penalty=penalty,
         fisher_source=source,
         auxiliary=None if plan.recipe.auxiliary is None else (yield from _auxiliary(plan, form)),
+        background=(yield from _background(plan, form)) if needs_background(plan.config) else None,
     )
 
 
@@ -110,12 +115,36 @@ def _auxiliary(plan: AdaptPlan, form: str) -> Computing[AuxiliaryImages]:
             raise PandaError(f"`{plan.config.data_root}` holds no labelled ImageNet image. Check its folders.")
         images, labels = labelled.images, labelled.labels
     else:
-        images = outliers_of(plan.config)
-        side = typical_side(plan.task.train)
-        if plan.option("outlier_detail") == "match" and side < int(plan.config.image_size or 0):
-            images = SmallerImages(images, side)
+        images = other_images(plan.config, "outliers")
+        if plan.option("outlier_detail") == "match":
+            images = _as_small(plan, images)
     activations = yield from _activations(plan, images, str(plan.recipe.auxiliary), form)
     return AuxiliaryImages(activations.values, None if labels is None else labels[activations.image_rows])
+
+
+def _as_small(plan: AdaptPlan, images: Images) -> Images:
+    """Return images that are no larger than normal ones that are smaller than the network's input."""
+    side = typical_side(plan.task.train)
+    return SmallerImages(images, side) if side < int(plan.config.image_size or 0) else images
+
+
+def _background(plan: AdaptPlan, form: str) -> Computing[BackgroundImages | BundledImages]:
+    """Return the background of a scorer that needs one, as small as the normal images."""
+    size = int(plan.config.image_size or 0)
+    if plan.option(BACKGROUND) == BUNDLED:
+        bundled = BundledImages(str(plan.config.backbone), min(size, typical_side(plan.task.train)))
+        told = bundled.told(size)
+        if told is not None:
+            yield DataNoted(told=told)
+        return bundled
+    images = _as_small(plan, other_images(plan.config, BACKGROUND))
+    activations = yield from _activations(plan, images, BACKGROUND, form)
+    if len(activations.values) < FEWEST:
+        raise PandaError(
+            f"`{BACKGROUND}` must name at least {FEWEST} images that can be decoded, better hundreds; got "
+            f"{len(activations.values)}. Set `--set {BACKGROUND}=` to another folder."
+        )
+    return BackgroundImages(activations.values)
 
 
 def _form(plan: AdaptPlan, count: int) -> tuple[str, str | None]:

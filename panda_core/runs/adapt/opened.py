@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from panda_core.backbones.network import Network
 from panda_core.errors import BrokenRun
 from panda_core.events import result_of
+from panda_core.features.background import Background
 from panda_core.features.space import FeatureNorm, space_features
 from panda_core.features.trunk import compute_trunk
 from panda_core.methods.learner import Learner
@@ -20,9 +21,10 @@ from panda_core.methods.options import OWN
 from panda_core.methods.stopping import aggregate, used_checkpoints
 from panda_core.methods.table import find_recipe
 from panda_core.runs.adapt.loop import new_learner
+from panda_core.runs.adapt.settings import new_scorer
 from panda_core.runs.calibration import Calibration
 from panda_core.runs.settings import choose_device, load_network
-from panda_core.runs.tensors import read_gallery, read_head, read_space, read_tail
+from panda_core.runs.tensors import read_background, read_gallery, read_head, read_space, read_tail
 from panda_core.scoring.table import find_scorer
 
 if TYPE_CHECKING:
@@ -84,11 +86,12 @@ def open_adapted(run: RecordedRun) -> Adapted:
     device = choose_device(run.config.device)
     config, network = load_network(run.config, device)
     space = read_space(run.folder.space_file, network, str(config.feature_norm))
+    norm = FeatureNorm.from_tensors(str(config.feature_norm), network.level_widths, space)
     return Adapted(
         network=network,
         learner=new_learner(config, network, device),
-        norm=FeatureNorm.from_tensors(str(config.feature_norm), network.level_widths, space),
-        checkpoints=tuple(_checkpoint(run, network, space, event.step) for event in used),
+        norm=norm,
+        checkpoints=tuple(_checkpoint(run, network, space, norm, event.step) for event in used),
         stop=stop,
         calibration=run.calibration,
         image_size=int(config.image_size or 0),
@@ -97,13 +100,15 @@ def open_adapted(run: RecordedRun) -> Adapted:
     )
 
 
-def _checkpoint(run: RecordedRun, network: Network, space: dict[str, Tensor], step: int) -> Checkpoint:
+def _checkpoint(
+    run: RecordedRun, network: Network, space: dict[str, Tensor], norm: FeatureNorm, step: int
+) -> Checkpoint:
     config, file, scorer = run.config, run.folder.checkpoint(step), None
     if config.scorer != OWN:
-        row = find_scorer(str(config.scorer))
-        options = {key: config.set[key] for key in row.options}
-        gallery = read_gallery(run.folder.gallery(step), space).numpy()
-        scorer = row.build(seed=config.seed, **options).fit(gallery)
+        row, gallery, background = find_scorer(str(config.scorer)), run.folder.gallery(step), None
+        if row.needs_background:
+            background = Background.fit(norm, read_background(gallery, network))
+        scorer = new_scorer(row, config, background).fit(read_gallery(gallery, space).numpy())
     tail = copy.deepcopy(network.tail)
     tail.load_state_dict(read_tail(file, network), strict=False)
     return Checkpoint(

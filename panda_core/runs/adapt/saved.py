@@ -51,18 +51,21 @@ class Snapshot:
     tail: of the network's tail, and what the recipe keeps beside it, by name.
     momentum: what the optimiser remembers, by "slot/parameter name".
     gallery: (N, D') features of the images that are learned from.
+    background: (K + 1, D) condensed features, in no space, of what the scorer compares with besides; None: of nothing.
     """
 
     step: int
     tail: dict[str, Tensor]
     momentum: dict[str, Tensor]
     gallery: Tensor
+    background: Tensor | None
     arrays: AdaptArrays
 
     def save(self, folder: RunFolder, plan: Plan) -> None:
         """Write arrays, gallery, momentum and, last, the checkpoint."""
         self.arrays.write(folder.arrays_file(self.step))
-        write_tensors(folder.gallery(self.step), {"features": self.gallery})
+        beside = {} if self.background is None else {"background": self.background}
+        write_tensors(folder.gallery(self.step), {"features": self.gallery, **beside})
         write_tensors(folder.momentum(self.step), self.momentum)
         write_tensors(folder.checkpoint(self.step), self.tail)
 

@@ -16,14 +16,17 @@ from panda_core.backbones import Backbone, find_backbone
 from panda_core.config import TILES_OFF, Option, RunConfig
 from panda_core.datasets import DATASETS, Images, OneClassTask, find_dataset, outlier_images
 from panda_core.datasets.io.smaller import typical_side
+from panda_core.datasets.own.outliers import IMAGENET_SAMPLE
 from panda_core.datasets.own.size import learning_side
 from panda_core.datasets.sets.imagenet import missing_imagenet
 from panda_core.errors import DataMissing, UsageError, unknown_name
+from panda_core.features.background_file import NETWORKS
 from panda_core.methods.options import OWN
 from panda_core.methods.table import Recipe, find_recipe
 from panda_core.runs.calibration import FEWEST, count_held_out, in_turn
 from panda_core.runs.data import GIVEN_IMAGES
 from panda_core.runs.settings import (
+    WEIGHTS,
     Plan,
     check_data,
     check_given,
@@ -39,7 +42,10 @@ from panda_core.runs.settings import (
     with_known_range,
     within_region,
 )
+from panda_core.scoring.relative_mahalanobis import BUNDLED, MeasuredFrom
 from panda_core.scoring.table import SCORERS, ScorerRow, find_scorer
+
+BACKGROUND = "background"  # the option of the scorers that need one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +54,20 @@ class AdaptPlan(Plan):
 
     recipe: Recipe
     scorer: ScorerRow | None
-    scorer_options: Mapping[str, Any]
 
-    def new_scorer(self) -> Any:
-        """Return an unfitted scorer of features."""
+    def new_scorer(self, background: MeasuredFrom | None = None) -> Any:
+        """Return an unfitted scorer of features. background: where it needs one."""
         if self.scorer is None:
             raise ValueError("This recipe scores images itself.")
-        return self.scorer.build(seed=self.config.seed, **self.scorer_options)
+        return new_scorer(self.scorer, self.config, background)
+
+
+def new_scorer(row: ScorerRow, config: RunConfig, background: MeasuredFrom | None) -> Any:
+    """Return the unfitted scorer of a resolved config. background: where it needs one."""
+    options: dict[str, Any] = {key: config.set[key] for key in row.options}
+    if row.needs_background:
+        options["background"] = background
+    return row.build(seed=config.seed, **options)
 
 
 def resolve(config: RunConfig) -> RunConfig:
@@ -129,27 +142,53 @@ def _with_lengths(config: RunConfig, recipe: Recipe, backbone: Backbone) -> RunC
 
 
 def _check_auxiliary(config: RunConfig) -> None:
-    """Raise `DataMissing` or `UsageError` where the auxiliary images that a recipe needs are not there."""
+    """Raise `DataMissing` or `UsageError` where the other images that a recipe or a scorer needs are not there."""
     auxiliary = find_recipe(config.recipe).auxiliary
     if auxiliary == "source":
         check_here(missing_imagenet(Path(config.data_root)))
-    if auxiliary == "outliers":
+    named = ["outliers"] if auxiliary == "outliers" else []
+    if needs_background(config):
+        named += [] if config.set[BACKGROUND] == BUNDLED else [BACKGROUND]
+        _check_background(config)
+    for key in named:
         try:
-            outliers_of(config)
+            other_images(config, key)
         except DataMissing as error:
             check_here(str(error))
 
 
-def outliers_of(config: RunConfig) -> Images:
-    """Return the outliers of a resolved config: the training images of another data set, or those of a folder."""
-    spec, root = str(config.set["outliers"]), Path(config.data_root)
+def needs_background(config: RunConfig) -> bool:
+    """Return whether the scorer of a resolved config compares with other images as well."""
+    return config.scorer != OWN and find_scorer(str(config.scorer)).needs_background
+
+
+def _has_background(config: RunConfig) -> bool:
+    """Return whether the background of a config's network comes with the program: as it is, with its own weights."""
+    unadapted = find_recipe(config.recipe).steps == 0
+    return unadapted and config.backbone in NETWORKS and not config.set.get(WEIGHTS)
+
+
+def _check_background(config: RunConfig) -> None:
+    """Raise `UsageError` for `background=bundled` where none comes with the program."""
+    if config.set[BACKGROUND] != BUNDLED or _has_background(config):
+        return
+    why = "an adapted network" if find_recipe(config.recipe).steps else f"`{config.backbone}` with these weights"
+    raise UsageError(
+        f"No background of {why} comes with the program, only of {', '.join(NETWORKS)} with recipe `frozen`; got "
+        f"`background={BUNDLED}`. Set `--set background={IMAGENET_SAMPLE}` or to a folder of images of anything."
+    )
+
+
+def other_images(config: RunConfig, key: str) -> Images:
+    """Return the images that option `key` of a resolved config names: of another data set, or of a folder."""
+    spec, root = str(config.set[key]), Path(config.data_root)
     if spec == config.dataset:
         raise UsageError(
-            f"`outliers` must not be the data set itself, whose anomalies are to be found; got `{spec}`. "
-            "Set `--set outliers=` to another data set or a folder."
+            f"`{key}` must not be the data set itself, whose anomalies are to be found; got `{spec}`. "
+            f"Set `--set {key}=` to another data set or a folder."
         )
     if spec not in DATASETS:
-        return outlier_images(spec, root)
+        return outlier_images(spec, root, key)
     dataset = find_dataset(spec)
     check_here(dataset.missing(root))
     return dataset.open(root, dataset.classes(root)[0], config.seed).train
@@ -162,7 +201,9 @@ def options_of(config: RunConfig) -> dict[str, Option]:
     backbone = dict(network.options)
     if recipe.cut is not None:
         backbone["cut"] = dataclasses.replace(backbone["cut"], default=recipe.cut, choices=(recipe.cut,))
-    scorer = {} if config.scorer == OWN else find_scorer(str(config.scorer)).options
+    scorer = {} if config.scorer == OWN else dict(find_scorer(str(config.scorer)).options)
+    if BACKGROUND in scorer and not _has_background(config):
+        scorer[BACKGROUND] = dataclasses.replace(scorer[BACKGROUND], default=IMAGENET_SAMPLE)
     own = dict(recipe.options)
     for key, default in recipe.tuned.items() if not network.follows_paper else ():
         own[key] = dataclasses.replace(own[key], default=default)
@@ -217,7 +258,7 @@ def prepare(config: RunConfig, task: OneClassTask | None = None) -> AdaptPlan:
             "Use `--recipe frozen`."
         )
     torch.manual_seed(config.seed)  # nothing draws from it today; a backbone that did would still be reproducible
-    return AdaptPlan(config, network, task, device, recipe, scorer, options)
+    return AdaptPlan(config, network, task, device, recipe, scorer)
 
 
 def _check_counts(config: RunConfig, task: OneClassTask, scorer_options: Mapping[str, Any]) -> None:

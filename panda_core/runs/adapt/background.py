@@ -1,0 +1,86 @@
+"""The background that a run compares its normal images with, as its network sees it, and whether it can help."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from panda_core.backbones.network import Network
+from panda_core.events import Computing, DataNoted
+from panda_core.features.background import NEARER, Background, condensed, far_of
+from panda_core.features.background_file import IMAGES, SIZE, bundled_background
+from panda_core.features.space import FeatureNorm, tail_features
+from panda_core.features.trunk import Activations
+
+FEWEST = 4  # images of which each half measures the other
+
+
+@dataclasses.dataclass(frozen=True)
+class BackgroundRows:
+    """What is known of the background under a network as it is.
+
+    rows: condensed features (K + 1, D), in no space. far: see `far_of`.
+    """
+
+    rows: Tensor
+    far: float
+
+    def in_space(self, norm: FeatureNorm) -> Background:
+        """Return the background as a run's space sees it."""
+        return Background.fit(norm, self.rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class BackgroundImages:
+    """Activations (N, ...) of images of anything, whose features follow the network."""
+
+    values: Activations
+
+    def seen_by(self, network: Network, kind: str, device: torch.device) -> Computing[BackgroundRows]:
+        """Return what is known of it under the network as it is. kind: of the run's space."""
+        features = yield from tail_features(network.tail, self.values, device)
+        return BackgroundRows(condensed(features), far_of(features, kind, network.level_widths))
+
+
+@dataclasses.dataclass(frozen=True)
+class BundledImages:
+    """The background that comes with the program, for normal images of `side` pixels as the network sees them."""
+
+    backbone: str
+    side: int
+
+    def seen_by(self, network: Network, kind: str, device: torch.device) -> Computing[BackgroundRows]:
+        """Return what the file says; the network is as it was then."""
+        yield None
+        bundled = bundled_background(self.backbone, self.side)
+        return BackgroundRows(torch.from_numpy(bundled.rows), bundled.far["none" if kind == "none" else "l2"])
+
+    def told(self, image_size: int) -> str | None:
+        """Return a sentence where the photographs were seen otherwise than the normal images; None where not."""
+        bundled = bundled_background(self.backbone, self.side)
+        if (bundled.side, SIZE) == (self.side, image_size):
+            return None
+        return (
+            f"The background is of {IMAGES:,} photographs of {bundled.side} px seen at {SIZE} px, the nearest that "
+            f"comes with the program; the normal images have {self.side} px and are seen at {image_size} px. With "
+            "`--set background=imagenet_sample` both are seen alike."
+        )
+
+
+def told_of(background: BackgroundRows, norm: FeatureNorm, normal: Tensor) -> DataNoted | None:
+    """Return a note where normal features (N, D'), in the run's space, lie far from the background; None where not.
+
+    Where most of the background's own images are nearer to it than the normal ones, distances from it tell normal
+    from anomalous no better than chance: see `background` in BENCHMARKS.md.
+    """
+    typical = float(np.median(background.in_space(norm)(normal).numpy()))
+    if typical <= background.far:
+        return None
+    return DataNoted(
+        told="The normal images do not look like the background: half of them are farther from it than "
+        f"{NEARER:.0%} of its own images. Comparing with it then adds nothing, or costs points. Use `--scorer "
+        "mahalanobis` or `knn`."
+    )
