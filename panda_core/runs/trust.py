@@ -48,7 +48,7 @@ def judged(value: float | None, low: float | None, high: float | None, *, normal
     if value is None or low is None or high is None or not anomalous or not normal:
         missing = "bad" if not anomalous else "good"
         return Trust("unknown", f"Nobody knows yet: no {missing} image took part. Mark some, or drop some more.")
-    told = f"{value:.2f}, interval {low:.2f} to {high:.2f}"
+    told = f"AUROC {value:.2f}, interval {low:.2f} to {high:.2f}"
     seen = f"{anomalous} bad and {normal} good images"
     if 1 / math.comb(normal + anomalous, anomalous) > CHANCE:
         return Trust(

@@ -15,7 +15,7 @@ def test_a_coin_is_called_a_coin() -> None:
     """A detector that guesses, shown without a word on it."""
     trust = judged(0.58, 0.31, 0.83, normal=9, anomalous=7)
     assert trust.level == "none"
-    assert trust.sentence.startswith("0.58, interval 0.31 to 0.83: perhaps no better than guessing. Try ")
+    assert trust.sentence.startswith("AUROC 0.58, interval 0.31 to 0.83: perhaps no better than guessing. Try ")
 
 
 @pytest.mark.parametrize(("normal", "anomalous"), [(0, 4), (4, 0), (0, 0)])

@@ -30,6 +30,7 @@ def show_gallery(run: LoadedRun, scored: StepScores, chosen: int) -> None:
         help=tip("gallery"),
         bind="query-params",
         required=True,
+        wrap=True,
     )
     order = scored.order(name or orders[0])
     st.caption(ORDERS[name or orders[0]])

@@ -115,7 +115,11 @@ _routed: contextvars.ContextVar[bool] = contextvars.ContextVar("routed", default
 def route() -> None:
     """Show the frame of every page and run the page that the address names."""
     st.set_page_config(page_title="PANDA", page_icon=str(ASSETS / "icon.svg"), layout="wide")
-    st.logo(str(ASSETS / "logo.svg"), size="large", icon_image=str(ASSETS / "logo.svg"))
+    framed = not st.context.is_embedded  # a projector's link asks for the page alone
+    if framed:
+        st.logo(str(ASSETS / "logo.svg"), size="large", icon_image=str(ASSETS / "logo.svg"))
+    else:
+        st.html("<style>.stMainBlockContainer { padding: 1rem 2rem; } .stAppHeader { display: none; }</style>")
     doors = [
         st.Page(
             page_path(rows[0][0]),
@@ -132,7 +136,6 @@ def route() -> None:
         st.Page(page_path(name), title=title, icon=f":material/{icon}:", url_path=name, help=about, visibility="hidden")
         for name, title, icon, about in behind
     ]
-    framed = not st.context.is_embedded  # a projector's link asks for the page alone
     page = st.navigation([*doors, *rooms], position="top" if framed else "hidden")
     name = page.url_path or "home"
     viewed = "run" in st.query_params and name == "segment"  # then a view of that run, as the film is

@@ -51,6 +51,7 @@ def _overview(lessons: dict[str, Lesson]) -> None:
             with st.container(border=True, height="stretch"):
                 st.markdown(f"**{number}. {lesson.title}**")
                 st.markdown(lesson.about)
+                st.markdown("\n".join(f"{place}. {step.title}" for place, step in enumerate(lesson.steps, 1)))
                 st.space("stretch")
                 _go(lesson, "1", "Begin", ":material/arrow_forward:", tip("lesson_begin"))
                 _go(lesson, WHOLE, "Read it as text", ":material/article:", tip("lesson_text"))
@@ -127,25 +128,21 @@ def _ask(lesson: Lesson, index: int, step: Step, question: Question) -> None:
     guesses = st.session_state.setdefault(GUESSES, {})
     name = f"{lesson.key}-{index}"
     st.markdown(f"**Your prediction.** {filled(question.text)}")
-    given = guesses.get((lesson.key, index))
-    guess: str | float | None
-    about: dict[str, Any] = {"key": f"guess-{name}", "help": tip("guess"), "disabled": given is not None}
+    if (given := guesses.get((lesson.key, index))) is not None:
+        _, guess, answer = given
+        st.markdown(f"{_verdict(guess, answer)} {filled(step.reveal)}")
+        return
+    about: dict[str, Any] = {"key": f"guess-{name}", "help": tip("guess")}
     if question.choices:
         guess = st.radio("Your guess", question.choices, index=None, **about)
     else:
         guess = st.slider("Your guess", 0.5, 1.0, START, 0.01, **about)
-    if given is None:
-        if st.button(
-            "Show the answer", key=f"reveal-{name}", type="primary", help=tip("reveal"), disabled=guess is None
-        ):
-            st.session_state[GUESSES] = {
-                **guesses,
-                (lesson.key, index): (filled(question.text), guess, answer_of(question)),
-            }
-            st.rerun()
-        return
-    _, guess, answer = given
-    st.markdown(f"{_verdict(guess, answer)} {filled(step.reveal)}")
+    if st.button("Show the answer", key=f"reveal-{name}", type="primary", help=tip("reveal"), disabled=guess is None):
+        st.session_state[GUESSES] = {
+            **guesses,
+            (lesson.key, index): (filled(question.text), guess, answer_of(question)),
+        }
+        st.rerun()
 
 
 def _verdict(guess: str | float, answer: str | float | None) -> str:

@@ -97,8 +97,9 @@ def _run(folder: RunFolder) -> None:
     _drop(folder)
     token = st.query_params.get(CHECK, "")
     if token:
+        head = st.container()
         way, rest = st.columns([2, 1], vertical_alignment="bottom")
-        show_results(run, token, RATE, None, (way, rest))
+        show_results(run, token, RATE, None, (head, way, rest))
         if (output := check_of(run, token)) is not None:
             show_removal(None, [output])
 

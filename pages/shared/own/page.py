@@ -113,7 +113,7 @@ def _results(run: LoadedRun, upload: Upload | None) -> None:
     """Draw what a detector is worth, its threshold, and one of four views of it."""
     show_corrections(run.folder)
     with st.container(key="verdicts"):  # stays in sight: see look.css
-        slider, words, trust = st.columns([0.9, 1.3, 1.5], gap="medium", vertical_alignment="center")
+        slider, words, trust = st.columns([0.8, 1.2, 1.8], gap="medium", vertical_alignment="center")
         rate = choose_rate(slider, "own_alarms", tip("false_alarms")) if run.calibration.images else None
         with words:
             show_figures(run, rate)
@@ -133,11 +133,15 @@ def _results(run: LoadedRun, upload: Upload | None) -> None:
         bind="query-params",
         required=True,
         label_visibility="collapsed",
+        wrap=True,
     )
     if view == NEW:
-        show_score(run.folder)
-        if token := st.query_params.get(CHECK, ""):
-            show_results(run, token, rate, upload, (way, rest))
+        token = st.query_params.get(CHECK, "")
+        head, more = st.columns([2, 1], vertical_alignment="center") if token else (st.container(), st.container())
+        with more:
+            show_score(run.folder)
+        if token:
+            show_results(run, token, rate, upload, (head, way, rest))
     elif view == PAINT:
         show_painting(run, rate)
     elif view == USE:

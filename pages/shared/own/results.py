@@ -39,6 +39,7 @@ SLOW = 120  # seconds without progress after which people are told that somethin
 SHOWN = 24  # pictures of the highest scores
 
 Row = dict[str, Any]
+Places = tuple[DeltaGenerator, DeltaGenerator, DeltaGenerator]
 
 
 def show_results(
@@ -46,12 +47,12 @@ def show_results(
     token: str,
     rate: float | None,
     learned: Upload | None,
-    drawing: tuple[DeltaGenerator, DeltaGenerator],
+    places: Places,
 ) -> None:
     """Draw what a check found at the threshold of `rate`; until it has ended, how far it is.
 
-    learned: the upload that the run learned from, which photos can be added to. drawing: the places for the choice of
-    how maps are drawn.
+    learned: the upload that the run learned from, which photos can be added to. places: those for the heading, and for
+    the two choices of how maps are drawn.
     """
     output = check_of(run, token)
     if output is None:
@@ -66,7 +67,7 @@ def show_results(
             st.error(wording.sentence(str(result["error"])), icon=":material/error:")
             return
         upload = find_upload(uploads_of_check(output).get("upload", ""))
-        _show_verdicts(run, output, (upload, learned), judged(run, result["rows"], upload, rate), rate, drawing)
+        _show_verdicts(run, output, (upload, learned), judged(run, result["rows"], upload, rate), rate, places)
     except (PandaError, KeyError, TypeError, IndexError) as error:
         words = str(error) if isinstance(error, PandaError) else "The result of this check is damaged. Score again."
         st.error(wording.sentence(words), icon=":material/broken_image:")
@@ -115,7 +116,7 @@ def _show_verdicts(
     uploads: tuple[Upload | None, Upload | None],
     rows: list[Row],
     rate: float | None,
-    drawing: tuple[DeltaGenerator, DeltaGenerator],
+    places: Places,
 ) -> None:
     """Draw verdicts and photos. uploads: the photos that were judged, and those that were learned from."""
     upload, learned = uploads
@@ -123,7 +124,8 @@ def _show_verdicts(
     rejected = sum(row["verdict"] == "anomalous" for row in scored)
     unit = 1.0 if run.kind.key == "few-shot" else final_scores(run, rate or RATE).unit
     found = "" if rate is None else f": {rejected} of {wording.count(len(scored), 'photo')} rejected"
-    st.subheader(f"What was found{found}", anchor=False)
+    head, *drawing = places
+    head.subheader(f"What was found{found}", anchor=False)
     for dropped in (upload, _references_of(output)):
         if dropped is not None:
             show_left_out(dropped.understood)

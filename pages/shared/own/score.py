@@ -28,13 +28,20 @@ def show_score(folder: RunFolder) -> None:
         with st.expander("Score other photos", icon=":material/add_photo_alternate:"):
             _field(folder)
     else:
-        _field(folder)
+        with st.container(key="new-photos"):  # one large field: see look.css
+            _field(folder)
         st.caption(kept_for())
 
 
 def _field(folder: RunFolder) -> None:
     way = st.segmented_control(
-        "From where", (FILES, FOLDER, CAMERA), default=FILES, key="own_way", help=tip("own_way"), required=True
+        "From where",
+        (FILES, FOLDER, CAMERA),
+        default=FILES,
+        key="own_way",
+        help=tip("own_way"),
+        required=True,
+        wrap=True,
     )
     number = st.session_state.setdefault(_DROPS, 0)
     dropped: Any

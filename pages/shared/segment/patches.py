@@ -66,7 +66,10 @@ def show_neighbours(view: MapView, style: MapStyle, image: int) -> None:
         st.markdown(_told(view, style, float(grid[row, column])), help=tip("nearest_patches"))
     levels = list(zip(view.maps.distances, view.maps.origins, view.maps.cells, strict=True))
     center = (row + 0.5) / rows, (column + 0.5) / rows  # in shares of the height
-    with crops, st.grid(2 if len(levels) > 2 else 1, min_column_width=4 * (CROP + 6), gap="small"):
+    with (
+        crops.container(key="patches"),
+        st.grid(2 if len(levels) > 2 else 1, min_column_width=4 * (CROP + 6), gap="small"),
+    ):
         for group, (distances, origins, cells) in enumerate(levels):
             high, wide = distances.shape[1:3]
             patch = cells.nearest(center, (high, wide))
