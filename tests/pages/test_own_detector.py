@@ -79,6 +79,15 @@ def test_the_detector_can_be_taken_away(kind: str, open_page: Any, make_maps: An
     assert (Path(__file__).parents[2] / script).is_file() and file == f"{folder.run_id}-detector.onnx"
 
 
+def test_of_photos_in_tiles_no_graph_is_offered(open_page: Any, make_maps: Any) -> None:
+    """A button that can only say that there is no such file."""
+    folder = make_maps(image_size=64, tiles="4")
+    (folder.path / "banks").mkdir()
+    at = open_page("own_images", run=folder.run_id, own_view=USE)
+    assert not at.exception and [button.key for button in at.button if "detector" in str(button.key)] == ["detector"]
+    assert len(at.code) == 2 and any("a graph takes one picture" in block.value for block in at.markdown)
+
+
 KINDS = {"bundle": ("detector", "detector"), "onnx": ("detector-onnx", "ONNX file")}  # kind -> key and name
 
 

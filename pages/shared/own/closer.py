@@ -8,7 +8,7 @@ from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from panda_core.config import TILES_OFF
 from panda_core.runs.uploads import Upload
-from panda_core.segmentation.detail import detail_of
+from panda_core.segmentation.detail import Detail, detail_of
 from panda_core.segmentation.geometry import network_side
 from panda_core.segmentation.tiles import canvas_side, same_aspect
 
@@ -26,7 +26,7 @@ def choose_tiles(upload: Upload, image_size: int) -> str:
         [TILES_OFF, *map(str, counts)],
         default=TILES_OFF,
         key=f"own_tiles_{image_size}",
-        format_func=lambda tiles: _label(photo, image_size, tiles),
+        format_func=lambda tiles: _label(detail_of(photo, image_size, tiles=tiles)),
         help=tip("own_tiles"),
         required=True,
     )
@@ -38,10 +38,15 @@ def choose_tiles(upload: Upload, image_size: int) -> str:
     return tiles
 
 
-def _label(photo: tuple[int, int], image_size: int, tiles: str) -> str:
-    """Return what a number of tiles means for a photo (width, height), and how many times as long it takes."""
-    detail = detail_of(photo, image_size, tiles=tiles)
+def _label(detail: Detail) -> str:
+    """Return what a number of tiles means, short: on a phone four of these stand in a row."""
     if detail.grid is None:
-        return "Whole photo"
+        return "Whole"
     down, across = detail.grid.tiles
-    return f"{across} × {down} tiles, {detail.times} × the time"
+    return f"{across} × {down} tiles"
+
+
+def told(detail: Detail, *, maps: bool) -> str:
+    """Return what can be seen, and how many times as long it takes, in words. maps: whether a map says where."""
+    seen = detail.sentence(maps=maps)
+    return seen if detail.grid is None else f"{seen} That takes about {detail.times} times as long as whole photos."

@@ -10,7 +10,7 @@ from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.thumbnails import enlarged
 from pages.shared.gallery.tiles import Tile, show_tiles, truth_of
-from pages.shared.own.closer import choose_tiles
+from pages.shared.own.closer import choose_tiles, told
 from pages.shared.own.drop import show_left_out
 from pages.shared.own.region import choose_region, region_of_upload, show_region
 from pages.shared.own.removal import MESSAGE, show_removal
@@ -127,7 +127,7 @@ def _learn(upload: Upload) -> bool:
     tiles = choose_tiles(upload, chosen) if method == PATCHES else TILES_OFF
     detail = detail_of_upload(upload, chosen, tiles, maps=method == PATCHES)
     if detail is not None:
-        st.caption(detail.sentence(maps=method == PATCHES))
+        st.caption(told(detail, maps=method == PATCHES))
     partly = choose_region(upload)
     enough = upload.understood.normals >= FEWEST
     if not enough:

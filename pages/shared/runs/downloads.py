@@ -14,6 +14,7 @@ import streamlit as st
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.runs.choice import is_recorded
+from panda_core.config import TILES_OFF
 from panda_core.errors import UsageError
 from panda_core.runs import launch as launching
 from panda_core.runs.folder import RunFolder
@@ -104,10 +105,15 @@ def download_detector(folder: RunFolder) -> None:
     Two buttons, because a browser says nothing while a file is made after a click, nor why there is none: beside a run
     that computes, that is half a minute.
     """
-    for kind in FORMS:
+    for kind in _kinds(folder):
         pending = _pending(folder, kind)
         with st.container(width="content"):
             st.fragment(_detector, run_every=LOOK_EVERY if pending else None)(folder, kind, pending)
+
+
+def _kinds(folder: RunFolder) -> list[str]:
+    """Return the kinds of files that a detector can be taken away as: one that cuts photos into tiles is no graph."""
+    return [kind for kind in FORMS if kind != "onnx" or folder.config().tiles == TILES_OFF]
 
 
 def _detector(folder: RunFolder, kind: str, looks_again: bool) -> None:
@@ -170,24 +176,30 @@ def _writers() -> ThreadPoolExecutor:
 def show_use(folder: RunFolder, *, maps: bool) -> None:
     """Draw the detector's files and what to do with them."""
     st.subheader("Use the detector elsewhere")
+    as_graph = "onnx" in _kinds(folder)
+    graph_told = "The ONNX file is for runs that look at whole photos: a graph takes one picture of one size."
+    if as_graph:
+        graph_told = (
+            "**The ONNX file**: one graph from pixels to the score"
+            + (" and the map" if maps else "")
+            + ", for machines without this program. Each is checked against this run before you get it."
+        )
     st.markdown(
         "**The detector**: one file with the adapted weights or the bank of normal patches, and the threshold. "
-        "Safetensors and JSON, each with its hash, no code and none of your images.  \n"
-        "**The ONNX file**: one graph from pixels to the score"
-        + (" and the map" if maps else "")
-        + ", for machines without this program. Each is checked against this run before you get it."
+        f"Safetensors and JSON, each with its hash, no code and none of your images.  \n{graph_told}"
     )
     with st.container(horizontal=True):
         download_detector(folder)
     name = file_name(folder)
-    terminal, python, graph = st.tabs(["In a terminal", "In Python", "With ONNX Runtime"])
+    terminal, python, *graph = st.tabs(["In a terminal", "In Python", *["With ONNX Runtime"] * as_graph])
     more = " --maps maps.zip" if maps else ""
     terminal.code(
         f"python -m panda_core score {name} FOLDER --csv{more} > verdicts.csv", language="bash", wrap_lines=True
     )
     python.code(_PYTHON.format(name=name, more=_MAPS if maps else ""), language="python", wrap_lines=True)
-    graph.code(_GRAPH.format(name=file_name(folder, "onnx")), language="bash", wrap_lines=True)
-    graph.caption("The script comes with this program and needs `onnxruntime`, `numpy` and `pillow` alone.")
+    for tab in graph:
+        tab.code(_GRAPH.format(name=file_name(folder, "onnx")), language="bash", wrap_lines=True)
+        tab.caption("The script comes with this program and needs `onnxruntime`, `numpy` and `pillow` alone.")
 
 
 _PYTHON = """from panda_core import load_bundle
@@ -197,4 +209,4 @@ detector.anomaly_scores(["new.jpg"])  # higher = more anomalous
 detector.predict(["new.jpg"], false_alarm_rate=0.05)  # 1 anomalous, 0 normal{more}
 """
 _GRAPH = "python assets/examples/score_with_onnx.py {name} new.jpg"
-_MAPS = '\ndetector.anomaly_maps(["new.jpg"])  # (1, S, S)'
+_MAPS = '\ndetector.anomaly_maps(["new.jpg"])  # (1, H, W)'
