@@ -282,6 +282,16 @@ def test_defects_outside_are_named_and_not_measured(spot: Make, finish: Finish, 
     assert isinstance(loaded.metrics, dict) and loaded.metrics["marked_images"] == len(has_mask) - len(outside)
 
 
+def test_a_background_of_whole_photographs_is_refused(tmp_path: Path) -> None:
+    """Normal images of which a part counts, compared with photographs that were not painted over."""
+    scorer, roi = "relative-mahalanobis", square(tmp_path)
+    config = RunConfig(dataset="digits", recipe="frozen", scorer=scorer, roi=roi, set={"background": "bundled"})
+    with pytest.raises(UsageError, match="No background of `efficientnet_lite0` with a region of interest comes with"):
+        resolve(config)
+    with pytest.raises(DataMissing, match="fetch its 1,000 files"):
+        resolve(config.replace(set={}))
+
+
 def test_range_of_the_data_is_refused(tmp_path: Path) -> None:
     """A black and a white that come from what does not count."""
     for number in range(4):

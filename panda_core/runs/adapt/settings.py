@@ -163,16 +163,20 @@ def needs_background(config: RunConfig) -> bool:
 
 
 def _has_background(config: RunConfig) -> bool:
-    """Return whether the background of a config's network comes with the program: as it is, with its own weights."""
+    """Return whether the background of a config's network comes with the program: as it is, with its own weights.
+
+    It saw all of each photograph; where a part of the normal images counts, the same part of others does.
+    """
     unadapted = find_recipe(config.recipe).steps == 0
-    return unadapted and config.backbone in NETWORKS and not config.set.get(WEIGHTS)
+    return unadapted and config.backbone in NETWORKS and not config.set.get(WEIGHTS) and not config.roi
 
 
 def _check_background(config: RunConfig) -> None:
     """Raise `UsageError` for `background=bundled` where none comes with the program."""
     if config.set[BACKGROUND] != BUNDLED or _has_background(config):
         return
-    why = "an adapted network" if find_recipe(config.recipe).steps else f"`{config.backbone}` with these weights"
+    why = f"`{config.backbone}` with {'a region of interest' if config.roi else 'these weights'}"
+    why = "an adapted network" if find_recipe(config.recipe).steps else why
     raise UsageError(
         f"No background of {why} comes with the program, only of {', '.join(NETWORKS)} with recipe `frozen`; got "
         f"`background={BUNDLED}`. Set `--set background={IMAGENET_SAMPLE}` or to a folder of images of anything."
