@@ -22,6 +22,8 @@ from panda_core.segmentation.bank import SHOWN, origins_of
 from panda_core.segmentation.maps import merged, top_mean
 from panda_core.segmentation.method import Compared, Counted, counting
 
+TOGETHER = 3000  # patches, about, that are compared at once: their cosines with 50,000 others take 600 MB
+
 
 def cosine_distances(patches: Tensor, references: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return cosine distances (..., k), ascending, of patches (..., D) to the k nearest references, and their rows.
@@ -34,6 +36,14 @@ def cosine_distances(patches: Tensor, references: Tensor, k: int) -> tuple[Tenso
     distances = (patches.unsqueeze(-2) - references[rows]).square().sum(dim=-1) / 2
     distances, order = distances.sort(dim=-1, stable=True)  # rounding orders cosines otherwise
     return distances, rows.gather(-1, order)
+
+
+def _nearest(patches: Tensor, references: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """As `cosine_distances`, of the patches (h, w, D) of an image, whose cosines with all would not fit at once."""
+    some_rows = patches.split(max(1, TOGETHER // patches.shape[1]))
+    found = [cosine_distances(rows, references, k) for rows in some_rows]
+    distances, rows = (torch.cat(part) for part in zip(*found, strict=True))
+    return distances, rows
 
 
 class AnomalyDino:
@@ -82,8 +92,7 @@ class AnomalyDino:
         compared = []
         for references, origins, patches in zip(self.references, self.origins, groups, strict=True):
             k = min(SHOWN, len(references))
-            # One image after another: the cosines of several with all references would not fit.
-            found = [cosine_distances(torch.from_numpy(image), references, k) for image in patches]
+            found = [_nearest(torch.from_numpy(image), references, k) for image in patches]  # one after another
             distances, rows = (torch.stack(part).numpy() for part in zip(*found, strict=True))  # (B, g, g, k)
             missing = [(0, 0)] * 3 + [(0, SHOWN - k)]  # the last neighbour again
             distances, rows = np.pad(distances, missing, "edge"), np.pad(rows, missing, "edge")

@@ -163,3 +163,15 @@ def test_the_late_level_is_the_networks_deepest(spot: Make, finish: Finish) -> N
     for levels, sides in (("", [3]), ("first", [7]), ("first,last", [7, 3])):
         folder, _ = finish(spot(recipe="anomalydino", test_limit=4, set={"levels": levels, "rotations": 1}))
         assert [group.shape[1] for group in load_run(folder.path).maps(0).distances] == sides
+
+
+def test_a_large_photo_is_compared_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gigabytes of cosines of all patches of a photo; rows that are lost, or in another's place."""
+    rng = np.random.default_rng(0)
+    method, photo = anomalydino(patches(4, 1)), rng.random((1, 7, 5, patches(1, 1).shape[-1]), dtype=np.float32)
+    (whole,) = method.compare([photo], None)
+    monkeypatch.setattr("panda_core.segmentation.anomalydino.TOGETHER", 11)  # two of seven rows
+    (parts,) = method.compare([photo], None)
+    assert whole.origins is not None and parts.origins is not None
+    np.testing.assert_allclose(parts.distances, whole.distances, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(parts.origins, whole.origins)

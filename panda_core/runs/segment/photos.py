@@ -11,9 +11,9 @@ import numpy as np
 from panda_core.config import TILES_OFF, RunConfig
 from panda_core.datasets import FileImages, Images, OneClassTask
 from panda_core.datasets.io.headers import stored_size
-from panda_core.errors import PandaError, UnreadableImage
+from panda_core.errors import PandaError, UnreadableImage, UsageError
 from panda_core.segmentation.geometry import network_side
-from panda_core.segmentation.tiles import TileGrid, grid_of
+from panda_core.segmentation.tiles import TileGrid, grid_of, same_aspect
 
 LOOKED_AT = 9  # photos, spread evenly, whose shapes stand for all: of those that are no files, pixels are decoded
 TURNED = 5  # from this EXIF orientation on, width and height are swapped
@@ -69,7 +69,10 @@ def grid_of_photos(config: RunConfig, normal: Images) -> TileGrid | None:
 
 
 def _photo_of(images: Images) -> tuple[int, int]:
-    """Return the (height, width) in pixels that most of some of the images have; of equally many, the first's."""
+    """Return the (height, width) in pixels that most of some of the images have; of equally many, the first's.
+
+    `UsageError` where not even half of them could be cut like it: then most images would be left out.
+    """
     rows = np.linspace(0, len(images) - 1, min(len(images), LOOKED_AT)).round().astype(int).tolist()
     shapes: list[tuple[int, int]] = []
     for row in rows:
@@ -79,7 +82,14 @@ def _photo_of(images: Images) -> tuple[int, int]:
             continue
     if not shapes:
         raise PandaError("None of the normal images that were looked at could be decoded. Check the files.")
-    return Counter(shapes).most_common(1)[0][0]
+    photo = Counter(shapes).most_common(1)[0][0]
+    fitting = sum(same_aspect(shape, photo) for shape in shapes)
+    if 2 * fitting <= len(shapes):
+        raise UsageError(
+            f"`--tiles` needs photos of one aspect; of {len(shapes)} normal images that were looked at, {fitting} "
+            f"{'has' if fitting == 1 else 'have'} that of {photo[1]:,} × {photo[0]:,} px. Leave `--tiles` out."
+        )
+    return photo
 
 
 def _shape_of(images: Images, row: int) -> tuple[int, int]:

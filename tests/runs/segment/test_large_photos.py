@@ -188,6 +188,15 @@ def test_photos_of_another_shape_are_named_and_left_out(
     assert judged.json()["score"] == rows[1]["score"] and judged.json()["map"]
 
 
+def test_images_of_all_shapes_are_refused(tiled: Callable[..., RunConfig], photos: Path) -> None:
+    """A run on the few images that happen to have one shape."""
+    for number in range(10):
+        Image.fromarray(surface(number, (160, 100 + 40 * number))).save(photos / f"train/good/{number}.png")
+    with pytest.raises(UsageError, match=r"photos of one aspect; of 9 .* 1 has that of .* px\. Leave `--tiles` out"):
+        prepare(tiled())
+    assert prepare(tiled(tiles="off")).config.tiles == "off"
+
+
 def test_auto_is_written_down_as_what_it_means(tiled: Callable[..., RunConfig]) -> None:
     """A run that means something else once its folder has larger photos; small photos that take longer for nothing."""
     assert prepare(tiled(tiles="auto")).config.tiles == "4"
