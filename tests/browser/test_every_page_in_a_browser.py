@@ -47,6 +47,7 @@ OBJECTS = {
     "lessons?lesson=collapse&step=1": ".st-key-slide",
     "own_images": "[data-testid=stFileUploaderDropzone]",
     "data": ".st-key-pictures",
+    "new_classes": ".st-key-example",
 }
 
 

@@ -36,7 +36,7 @@ def show() -> None:
     with right:
         label = "Start the race" if rivals else "Start"
         if config is not None:
-            _summary(config)
+            _summary(config, rivals)
         if pressed(config, problem, key="start", about=tip("start"), label=label) and config is not None:
             _start(config, rivals)
         if config is not None:
@@ -99,13 +99,17 @@ _BESIDE = {
 }
 
 
-def _summary(config: RunConfig) -> None:
+def _summary(config: RunConfig, rivals: list[str]) -> None:
     """Say what a press on the button will do."""
     filled = resolve(config)
+    watched = (
+        f"The race has a page of its own, where all {len(rivals) + 1} start from step 0, the unadapted network."
+        if rivals
+        else "The run has a page of its own, where its film grows from step 0, the unadapted network."
+    )
     st.markdown(
         f"{wording.count(int(filled.steps or 0), 'step')} of {filled.batch_size} images, learning rate "
-        f"{filled.lr:g}, measured every {wording.count(int(filled.eval_every or 1), 'step')}. "
-        "The run has a page of its own, where its film grows from step 0, the unadapted network."
+        f"{filled.lr:g}, measured every {wording.count(int(filled.eval_every or 1), 'step')}. {watched}"
     )
 
 

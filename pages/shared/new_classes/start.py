@@ -12,6 +12,7 @@ from pages.shared.forms.choices import choose_dataset, choose_options
 from pages.shared.forms.starting import show_start, start_run
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
+from pages.shared.frame.thumbnails import class_sheets
 from panda_core.config import RunConfig, default_data_root
 from panda_core.datasets import Dataset
 from panda_core.errors import PandaError
@@ -35,17 +36,36 @@ _FIRST = ("seen", "references", "residual", "anomalies")  # options that are sho
 
 def show_example() -> str | None:
     """Offer the training that starts with one click, and return the id of the run that it has just started."""
-    with st.container(border=True):
-        st.markdown("**See it on solar cells**")
-        st.caption("Trains on monocrystalline cells and is tested on polycrystalline ones. About a minute.")
-        pressed = st.button(
-            "Train the example",
-            icon=":material/play_arrow:",
-            type="primary",
-            key="new-example",
-            help=tip("new_example"),
-        )
+    with st.container(border=True, key="example"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown("**See it on solar cells.** About a minute.", width="content")
+            pressed = st.button(
+                "Train the example",
+                icon=":material/play_arrow:",
+                type="primary",
+                key="new-example",
+                help=tip("new_example"),
+            )
+        _example_pictures()
         return start_run(RunConfig(**EXAMPLE)) if pressed else None
+
+
+def _example_pictures() -> None:
+    """Show what the example is trained on, and what it then judges; nothing where the cells are not installed."""
+    try:
+        seen, _ = class_sheets("elpv", default_data_root(), "mono", 0)
+        good, bad = class_sheets("elpv", default_data_root(), "poly", 0)
+    except PandaError:  # the form says how to get them
+        return
+    for words, cells in (
+        ("**Trained on**: monocrystalline cells", seen),
+        ("**Then shown** two to eight good polycrystalline cells, which it has never seen", good),
+        ("**And judges** whether others are like them, as these are not", bad),
+    ):
+        if cells is not None:
+            told, shown = st.columns([1, 3], gap="medium", vertical_alignment="center")
+            told.markdown(words)
+            shown.image(cells, width="stretch", alt=words.replace("*", ""))
 
 
 def show_form() -> str | None:

@@ -14,7 +14,7 @@ from pages.shared.frame.router import ADAPT as ADAPT_PAGE
 from pages.shared.own.doubtful import show_doubtful
 from pages.shared.own.drop import show_drop
 from pages.shared.own.learned import show_figures, show_learned, show_trust
-from pages.shared.own.look import show_look
+from pages.shared.own.look import SIDE, pictures_of, show_look
 from pages.shared.own.removal import DONE, MESSAGE, show_removal
 from pages.shared.own.results import show_results
 from pages.shared.own.score import show_score
@@ -26,11 +26,13 @@ from pages.shared.runs.downloads import can_score, show_use
 from pages.shared.runs.live import show_computing, show_ending
 from panda_core.errors import PandaError
 from panda_core.runs import launch as launching
+from panda_core.runs.corrections import is_normal
 from panda_core.runs.folder import ENDED, RunFolder
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.owner import upload_of
 from panda_core.runs.uploads import Upload, find_upload
 
+SHOWN = 60  # good photos, at most, while they are learned from
 NEW, PAINT, USE = "New photos", "Paint a scratch", "Use it elsewhere"  # after those it knows
 
 
@@ -93,6 +95,8 @@ def _run(folder: RunFolder, upload: Upload | None) -> None:
         if not has_maps(folder):  # what labels say of an adaptation is elsewhere: images of one's own mostly have none
             query = {PARAMETER: folder.run_id}
             st.page_link(ADAPT_PAGE, label="Watch its curves", icon=":material/monitoring:", query_params=query)
+        if upload is not None:
+            _learned_from(upload)
         return
     run = LoadedRun(folder)
     if state.state != "finished":
@@ -107,6 +111,17 @@ def _run(folder: RunFolder, upload: Upload | None) -> None:
         return
     launching.keep_ready()
     _results(run, upload)
+
+
+def _learned_from(upload: Upload) -> None:
+    """Show good photos while a detector is learned from them."""
+    names = upload.names()
+    good = [place for place in sorted(names) if is_normal(place)][:SHOWN]
+    shown = [(place, picture) for place, picture in zip(good, pictures_of(upload, good, SIDE), strict=True) if picture]
+    if shown:
+        st.markdown("**The good photos**: most are learned from, the others set the threshold and test it.")
+        alt = [f"Good photo {names[place]}" for place, _ in shown]
+        st.image([picture for _, picture in shown], width=SIDE, alt=alt)
 
 
 def _results(run: LoadedRun, upload: Upload | None) -> None:
