@@ -16,7 +16,7 @@ from pages.shared.runs.choice import find_run, has_maps
 from pages.shared.runs.images import find_images
 from panda_core.errors import PandaError, UnreadableImage
 from panda_core.figures import style
-from panda_core.figures.heatmaps import Scale, coloured, fixed_scale
+from panda_core.figures.heatmaps import FADED, Scale, coloured, faded, fixed_scale
 from panda_core.figures.patches import data_url
 from panda_core.figures.strokes import Stroke, painted, strokes_of
 from panda_core.runs.calibration import RATE
@@ -50,6 +50,8 @@ def show_painting(run: LoadedRun, rate: float | None) -> None:
     open_detector(run.folder)
     left, right = st.columns([1, 5.5], gap="medium")
     left.markdown("Draw with the mouse or a finger. Nothing is learned: the part is compared with normal ones.")
+    if run.region is not None:
+        left.caption(FADED)
     parts = [int(row) for row in normal[:PARTS]]
     chosen = st.session_state.get(_PART)
     chosen = chosen if chosen in parts else parts[0]
@@ -85,7 +87,7 @@ def _board(run: LoadedRun, part: int, rate: float) -> None:
         key=key,
         data={
             "part": f"{run.run_id}/{part}",
-            "picture": data_url(image),
+            "picture": data_url(image if run.region is None else faded(image, run.region.inside(image.shape[:2]))),
             "width": image.shape[1] * sharper,
             "height": image.shape[0] * sharper,
             "strokes": [_as_sent(stroke) for stroke in strokes],
