@@ -56,6 +56,7 @@ class PandaDetector(Estimator):
     PandaDetector(recipe="panda-ses", steps=64).fit(images) learns from normal images alone; the arguments are
     fields of `RunConfig`, None means its default. `load_run(run).detector()` gives the detector of a finished run.
     roi: the region of interest, an image file, white where pictures count, or a bool array (H, W) in their shape.
+    tiles: where patches are compared, `auto` or how many overlapping tiles lie along the longer side of large photos.
 
     It is an estimator of scikit-learn's kind: `clone`, pipelines, cross-validation and grid search take it. Labels are
     0 normal and 1 anomalous in `predict`, `fit` and `score`. `decision_function` and `score_samples` alone have the

@@ -41,7 +41,7 @@ class Detail:
 
     @property
     def times(self) -> int:
-        """How many times as long it takes as looking at the photo whole."""
+        """How many times as long a network looks at it as at the photo whole; reading the photo takes no longer."""
         return 1 if self.grid is None else math.prod(self.grid.tiles)
 
     @property
@@ -79,4 +79,4 @@ def tiles_note(photo: tuple[int, int], image_size: int, tiles: str) -> str:
     detail = detail_of((photo[1], photo[0]), image_size, tiles=tiles)
     if detail.grid is None:
         return f"{detail.sentence()} Tiles would enlarge them."
-    return f"{detail.sentence()} That takes about {detail.times} times as long as `--tiles off`."
+    return f"{detail.sentence()} That takes up to {detail.times} times as long as `--tiles off`."

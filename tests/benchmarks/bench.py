@@ -243,6 +243,7 @@ SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "alarms": (_rows_of("alarms", "data"), CIFAR),
     "corrections": (_rows_of("corrections", "corrections"), None),
     "regions": (_rows_of("regions", "regions"), None),
+    "large-photos": (_rows_of("large_photos", "large_photos"), None),
     "score": (_rows_of("score", "data"), None),
     "photos": (_rows_of("photos", "browser"), None),
     "export": (_rows_of("export", "exporting"), None),

@@ -43,11 +43,12 @@ def test_the_form_starts_what_it_says(open_page: Any, runs_dir: Path) -> None:
     """Settings of the form that do not reach the run."""
     at = open_page("segment", segment="start a run", seg_train_limit="12")
     at.selectbox(key="seg_method").set_value("spade").run()
+    at.selectbox(key="seg_tiles").set_value("3").run()
     at.button(key="segment-start").click().run()
     assert not at.exception
     (made,) = runs_dir.iterdir()
     config = json.loads((made / "config.json").read_text())
-    assert (config["recipe"], config["train_limit"], config["steps"]) == ("spade", 12, None)
+    assert (config["recipe"], config["train_limit"], config["steps"], config["tiles"]) == ("spade", 12, None, "3")
 
 
 def test_start_takes_what_was_typed_last(open_page: Any, runs_dir: Path) -> None:

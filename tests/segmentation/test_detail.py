@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panda_core.segmentation.detail import SEEN, detail_of
+from panda_core.segmentation.detail import SEEN, detail_of, tiles_note
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,18 @@ def test_figures_worked_out_by_hand(photo: tuple[int, int], size: int, narrowest
     assert (detail.narrowest, detail.cell) == (narrowest, cell)
     assert f"{narrowest} px of the photo" in detail.sentence() or narrowest == 1
     assert f"cells of {cell} px" in detail.sentence() and "cells" not in detail.sentence(maps=False)
+
+
+@pytest.mark.parametrize(
+    ("tiles", "narrowest", "cell", "times"), [("2", 3, 63, 4), ("4", 2, 35, 12), ("16", 1, 10, 176)]
+)
+def test_tiles_make_more_visible_and_say_what_they_cost(tiles: str, narrowest: int, cell: int, times: int) -> None:
+    """A figure of the whole photo for one in tiles; a cost that is told too low."""
+    detail = detail_of((3000, 2000), 224, tiles=tiles)
+    assert (detail.narrowest, detail.cell, detail.times) == (narrowest, cell, times)
+    note = tiles_note((2000, 3000), 224, tiles)
+    assert note.startswith(detail.sentence()) and f"in {tiles} × " in note and f"up to {times} times" in note
+    assert "Tiles would enlarge them" in tiles_note((150, 200), 224, "off")
 
 
 def test_a_small_photo_loses_nothing() -> None:

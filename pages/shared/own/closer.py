@@ -49,4 +49,4 @@ def _label(detail: Detail) -> str:
 def told(detail: Detail, *, maps: bool) -> str:
     """Return what can be seen, and how many times as long it takes, in words. maps: whether a map says where."""
     seen = detail.sentence(maps=maps)
-    return seen if detail.grid is None else f"{seen} That takes about {detail.times} times as long as whole photos."
+    return seen if detail.grid is None else f"{seen} That takes up to {detail.times} times as long as whole photos."

@@ -74,7 +74,7 @@ def show_neighbours(view: MapView, style: MapStyle, image: int) -> None:
             high, wide = distances.shape[1:3]
             patch = cells.nearest(center, (high, wide))
             with st.container(gap="xsmall"):
-                st.caption(f"**{_level(group, view.maps.distances)}**, {high} × {wide} in an image")
+                st.caption(f"**{_level(group, view.maps.distances, rows)}**, {high} × {wide} in an image")
                 _nearest(view, image, patch, distances[image][patch], origins[image][patch], cells)
 
 
@@ -131,10 +131,13 @@ def _keys(view: MapView, image: int) -> tuple[str, str]:
     return f"map-row-{view.key}-{image}", f"map-column-{view.key}-{image}"
 
 
-def _level(group: int, distances: tuple[np.ndarray, ...]) -> str:
-    """Return what the patches of a group of levels are called, beside those of the others."""
+def _level(group: int, distances: tuple[np.ndarray, ...], finest: int) -> str:
+    """Return what the patches of a group of levels are called, beside those of the others.
+
+    finest: how many lie above one another in the map; of photos in many tiles those of the finest level were not kept.
+    """
     sides = [group.shape[1] for group in distances]
-    if len(sides) == 1:
+    if len(sides) == 1 or sides[0] < finest:
         return "Patches"
     if len(sides) == 2 and sides[0] > sides[1]:
         return ("Fine patches", "Coarse patches")[group]
