@@ -42,13 +42,13 @@ def show() -> None:
             st.markdown("No run of your own yet: these came with the program.", width="content")
             st.page_link(ADAPT, label="Adapt a network", icon=":material/tune:")
     if good:
+        _one(good)
         _table(list(good.values()))
         st.caption(
             "What others learned from images that they dropped is not listed: only its address leads there. Whoever "
             "knows the address of such a run can open, rename and delete it."
         )
         _compare(good)
-        _one(good)
     for row in rows.values():
         if row.problem:
             with st.container(horizontal=True, vertical_alignment="center"):
@@ -65,6 +65,8 @@ def _table(rows: list[Row]) -> None:
         hide_index=True,
         height="content",
         key="table",
+        on_select=lambda: _point_at(rows),
+        selection_mode="single-cell",
         alt="All runs with their settings, state and AUROC",
         column_config={
             "State": st.column_config.TextColumn(help=tip("state")),
@@ -74,6 +76,12 @@ def _table(rows: list[Row]) -> None:
             "Recipe": st.column_config.TextColumn(help=tip("recipe")),
         },
     )
+
+
+def _point_at(rows: list[Row]) -> None:
+    """Choose the run whose row was clicked."""
+    for row, _ in st.session_state["table"]["selection"]["cells"]:
+        st.session_state[CHOSEN] = rows[row].folder.run_id
 
 
 def _compare(good: dict[str, Row]) -> None:
@@ -128,13 +136,12 @@ def _address_comparison() -> None:
 
 
 def _one(good: dict[str, Row]) -> None:
-    """Draw the choice of a run, and what can be done with it."""
-    st.header("One run")
+    """Draw the choice of a run, which a click on its row in the table makes as well, and what can be done with it."""
     # Set at every look: a list whose names have changed would go back to its first run, which nobody chose.
     chosen = st.session_state.get(CHOSEN)
     st.session_state["chosen_run"] = chosen if chosen in good else next(iter(good))
     run_id = st.selectbox(
-        "Run",
+        "Run, or click on its row",
         list(good),
         format_func=lambda run_id: good[run_id].label,
         key="chosen_run",

@@ -176,3 +176,22 @@ def collapse_the_toy(page: Any) -> None:
     page.mouse.move(odd["x"] + 4, odd["y"] - 100, steps=3)
     page.mouse.up()
     assert float(toy.get_attribute("data-ratio")) > 5
+
+
+def test_a_click_on_a_row_chooses_the_run(shared_server: Any, visit: Any) -> None:
+    """A list of runs of which none opens by a click."""
+    seen = visit()
+    page = seen.page
+    page.goto(f"{shared_server.url}/runs")
+    seen.settle()
+    film = page.get_by_test_id("stMain").get_by_role("link", name="Film")
+    before = film.get_attribute("href")
+    table = page.get_by_test_id("stDataFrame").first.bounding_box()
+    page.mouse.click(table["x"] + 120, table["y"] + 5.5 * 35)  # the fifth row
+    page.wait_for_function(
+        "(before) => [...document.querySelectorAll('a')].some(link => link.innerText.includes('Film') && "
+        "!link.href.endsWith(before))",
+        arg=before,
+        timeout=20_000,
+    )
+    seen.check()

@@ -26,6 +26,7 @@ _SETTINGS = {
     "test_limit": "Test images",
     "backbone": "Network",
     "scorer": "Score",
+    "roi": "Region of interest",
 }
 
 Colour = Literal["green", "blue", "orange", "red", "gray"]

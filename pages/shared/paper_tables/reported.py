@@ -34,7 +34,7 @@ def show_reported() -> None:
         hide_index=True,
         height="content",
         key="reported",
-        column_config={"Method": st.column_config.TextColumn(width=300, pinned=True)},
+        column_config={"Method": st.column_config.TextColumn(width=230, pinned=True)},
         alt="AUROC in percent that papers report, and that runs here have reached, for each method and data set",
     )
     st.caption(

@@ -68,7 +68,7 @@ def settings_of(config: RunConfig) -> list[tuple[str, str]]:
     fields = {key: value for key, value in record.items() if key not in HERE_ALONE}
     fields["recipe"] = wording.recipe(config.recipe)
     shown = {**fields, **record["set"]}
-    return [(wording.setting(key), _value(value)) for key, value in shown.items() if value is not None]
+    return [(wording.setting(key), _value(value)) for key, value in shown.items() if value not in (None, "")]
 
 
 def _value(value: object) -> str:
