@@ -60,6 +60,10 @@ def test_scores_watch_the_left_half_alone(run: RunFolder, tmp_path: Path, capsys
     page = tmp_path / "page.html"
     assert main(["report", str(run.path), "-o", str(page)]) == 0 and FADED in page.read_text()
     assert main(["verify", str(run.path)]) == 0
+    Image.fromarray(np.full((24, 32, 3), 255, np.uint8)).save(tmp_path / "white.png")
+    page = tmp_path / "scored.html"
+    assert main(["score", str(run.path), str(tmp_path / "white.png"), "--report", str(page)]) == 0
+    assert "Rejected" in page.read_text() and FADED in page.read_text()
 
 
 def test_a_correction_keeps_the_region(run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
