@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from panda_core.runs.segment.opened import Patchwise
     from panda_core.segmentation.results import PatchResult
 
-BATCH = 64
+BATCH, BATCH_OF_PHOTOS = 64, 4  # images, and large photos that are cut into tiles, that are decoded at once
 
 
 class PandaDetector(Estimator):
@@ -206,9 +206,8 @@ class PandaDetector(Estimator):
         """
         learned, given = self._learned(), listed_images(images)
         scores = np.empty(len(given), np.float32)
-        for start in range(0, len(given), BATCH):
-            rows = range(start, min(start + BATCH, len(given)))
-            scores[start : start + BATCH] = learned.scores(self._looked_at(given, rows))
+        for rows in self._batches(len(given)):
+            scores[rows.start : rows.stop] = learned.scores(self._looked_at(given, rows))
         return scores
 
     @property
@@ -227,8 +226,7 @@ class PandaDetector(Estimator):
         learned, given = self._patchwise(), listed_images(images)
         if not len(given):
             raise UsageError("`images` must hold at least one image; got none. Add images.")
-        batches = [range(start, min(start + BATCH, len(given))) for start in range(0, len(given), BATCH)]
-        return PatchResult.joined([learned.segment(self._looked_at(given, rows)) for rows in batches])
+        return PatchResult.joined([learned.segment(self._looked_at(given, rows)) for rows in self._batches(len(given))])
 
     def anomaly_maps(self, images: GivenImages) -> np.ndarray:
         """Return float32 (M, S, S), higher = more anomalous; S is the run's `image_size`.
@@ -320,6 +318,11 @@ class PandaDetector(Estimator):
     def grid(self) -> TileGrid | None:
         """How photos are cut into tiles; None where each image is looked at whole."""
         return self._patchwise().tiles if self.has_maps else None
+
+    def _batches(self, count: int) -> list[range]:
+        """Return the numbers of images that are decoded and scored at once."""
+        step = BATCH if self.grid is None else BATCH_OF_PHOTOS
+        return [range(start, min(start + step, count)) for start in range(0, count, step)]
 
     def _looked_at(self, images: GivenImages, rows: range) -> list[np.ndarray]:
         """Return some of the images as uint8 (H, W, 3), with what does not count painted over."""

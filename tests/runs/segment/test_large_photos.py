@@ -128,7 +128,7 @@ def test_a_run_can_be_had_again_by_whatever_reads_it(
     assert 4 * maps.grids.shape[1] == 3 * maps.grids.shape[2]  # of the canvas of 128 x 96 pixels
     images = [loaded.images("test").load(row) for row in range(len(arrays.scores))]
     detector = loaded.detector()
-    np.testing.assert_array_equal(detector.anomaly_scores(images), arrays.scores)
+    np.testing.assert_array_equal(detector.anomaly_scores(3 * images)[: len(images)], arrays.scores)
     found = detector.anomaly_maps(images)
     assert found.shape == (len(images), 96, 128) and loaded.metrics is not None
     assert loaded.metrics["image_auroc"] == 1 and loaded.metrics["pixel_auroc"] > 0.9
