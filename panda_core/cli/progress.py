@@ -27,6 +27,7 @@ _STAGES = {
     "test": "Reading test images",
     "seen": "Reading seen classes",
     "seen anomalies": "Reading their anomalies",
+    "background": "Reading images of anything",
     "fisher": "Finding the weights that matter",
 }
 

@@ -10,6 +10,7 @@ from panda_core.events import CacheProgress, Evaluated, Event, RunStarted, Segme
 _READING = {
     "train": "reading normal images",
     "test": "reading test images",
+    "background": "reading images of anything",
     "fisher": "finding out which weights matter (Fisher)",
 }
 
