@@ -97,6 +97,7 @@ def tiled(photos: Path, tmp_path: Path) -> Callable[..., RunConfig]:
             "recipe": "patchcore",
             "image_size": 64,
             "tiles": "3",
+            "feature_norm": "l2",  # whitening takes longer than all else here
             "device": "cpu",
             "runs_dir": str(tmp_path / "runs"),
         }
@@ -132,10 +133,11 @@ def test_a_run_can_be_had_again_by_whatever_reads_it(
     found = detector.anomaly_maps(images)
     assert found.shape == (len(images), 96, 128) and loaded.metrics is not None
     assert loaded.metrics["image_auroc"] == 1 and loaded.metrics["pixel_auroc"] > 0.9
-    bundle = write_bundle(loaded, tmp_path / "bundle.zip")
-    opened = load_bundle(bundle.path, device="cpu")
-    np.testing.assert_array_equal(opened.anomaly_scores(images), arrays.scores)
-    np.testing.assert_array_equal(opened.anomaly_maps(images), found)
+    if loaded.config.recipe in ("patchcore", "spade"):
+        bundle = write_bundle(loaded, tmp_path / "bundle.zip")
+        opened = load_bundle(bundle.path, device="cpu")
+        np.testing.assert_array_equal(opened.anomaly_scores(images), arrays.scores)
+        np.testing.assert_array_equal(opened.anomaly_maps(images), found)
 
 
 def test_boxes_of_a_report_are_in_the_pixels_of_the_photo(
@@ -241,7 +243,7 @@ def test_memory_is_refused_before_it_is_spent(tiled: Callable[..., RunConfig], f
     """Patches of all tiles of all photos, gathered until nothing is left."""
     prepare(tiled(set={"memory_gb": 0.05}))
     with pytest.raises(UsageError, match=r"The patches of 11 normal images need 0\.\d GB.*, fewer `--tiles`"):
-        finish(tiled(tiles="16", set={"memory_gb": 0.05}))
+        finish(tiled(tiles="16", feature_norm="whiten", set={"memory_gb": 0.05}))
 
 
 @pytest.mark.parametrize("changes", [{}, {"recipe": "anomalydino", "set": {"rotations": 4}}], ids=["all", "turned"])
