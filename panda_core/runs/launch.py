@@ -150,8 +150,8 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 # Kinds of files that a detector can be taken away as -> the name of one, and how many seconds writing may take: an ONNX
-# file is traced, written, and compared with the run.
-EXPORTS = {"bundle": ("detector.zip", 120.0), "onnx": ("detector.onnx", 600.0)}
+# file is traced, written, and compared with the run, once for each step that an image may choose.
+EXPORTS = {"bundle": ("detector.zip", 120.0), "onnx": ("detector.onnx", 1800.0)}
 
 
 def export(folder: RunFolder, out: Path, kind: str, patience: float | None = None) -> None:

@@ -189,8 +189,8 @@ TERMS: dict[str, str] = _PARTS | {
         "`python -m panda_core score FILE IMAGES` uses it, and `panda_core.load_bundle` in Python."
     ),
     "detector_onnx": (
-        "The network, its scores and its threshold as one graph, for ONNX Runtime and what else reads that format. It "
-        "takes one to two minutes: what the file says of test images is compared with the run."
+        "The network, its scores and its threshold as one graph, for ONNX Runtime and what else reads that format. "
+        "It is compared with the run on test images: a minute or two, many where each image has a step of its own."
     ),
     "detector_too_large": (
         "More than 400 MB: write it in a terminal, with `python -m panda_core export RUN OUT`, and `--format bundle` "
