@@ -231,6 +231,7 @@ SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "recipes": (_rows_of("recipes", "recipes"), IMAGENET),
     "remedies": (_rows_of("remedies", "remedies"), CIFAR),
     "adapting": (_rows_of("adapting", "adapting"), None),
+    "adapting-many": (_rows_of("many", "adapting"), CIFAR),
     "elastic": (_rows_of("elastic", "elastic"), CIFAR),
     "collapse-alarm": (_rows_of("alarm", "alarm"), CIFAR),
     "cache": (cache, CIFAR),
