@@ -108,7 +108,7 @@ def test_elastic_weights_are_as_firm_as_the_paper_says_where_the_network_is_like
 
 def test_more_neighbours_than_normal_images_are_refused(tiny: Callable[..., RunConfig]) -> None:
     """faiss asked for neighbours that do not exist, after the data has passed the network."""
-    assert prepare(tiny(set={"k": 10})).scorer_options == {"k": 10}
+    assert prepare(tiny(set={"k": 10})).config.set["k"] == 10
     with pytest.raises(UsageError, match=r"`k` of scorer `knn` must be in \[1, 10\].*got 11.*--set k=2"):
         prepare(tiny(set={"k": 11}))
     with pytest.raises(UsageError, match=r"`means` of scorer `kmeans` must be in \[1, 3\].*--set means=2"):
