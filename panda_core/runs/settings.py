@@ -12,9 +12,9 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panda_core.backbones import Backbone, find_backbone
+from panda_core.backbones import Backbone, Preprocessing, find_backbone
 from panda_core.backbones.weights_file import pinned
-from panda_core.config import Option, RunConfig, flag
+from panda_core.config import TILES_OFF, Option, RunConfig, flag
 from panda_core.datasets import DATASETS, OneClassTask, absolute_key, find_class, find_dataset, one_class_task
 from panda_core.datasets.io.images import FileImages
 from panda_core.datasets.io.ranges import DATA, FULL, levels_of_range
@@ -267,7 +267,21 @@ def load_network(config: RunConfig, device: torch.device) -> tuple[RunConfig, Ne
     if config.roi:
         prepared = dataclasses.replace(network.preprocessing, region=region_of(config))
         network = dataclasses.replace(network, preprocessing=prepared)
+        _check_seen(config, prepared)
     return config.replace(set={**config.set, "cut": network.cut}), network
+
+
+def _check_seen(config: RunConfig, preprocessing: Preprocessing) -> None:
+    """Raise `UsageError` where resizing mixes every pixel of the region with paint: all images would look the same."""
+    from panda_core.features.trunk import counted
+
+    size = network_side(int(config.image_size or 0)) if config.tiles == TILES_OFF else 0
+    seen = counted(size, preprocessing) if size else None
+    if seen is not None and not seen.any():
+        raise UsageError(
+            f"The region of interest is too thin: at {size} px nothing of it is left, and all images look the same. "
+            f"Mark more, or set `--image-size {min(1024, 2 * size)}`."
+        )
 
 
 def region_of(config: RunConfig) -> Region | None:
