@@ -205,7 +205,10 @@ def calibrated(
         return Calibration(values, warning)
     maps = np.stack([full_map(np.asarray(grid, np.float32), size, sigma, region) for grid in grids])
     if region is not None:
-        maps = maps[:, region.inside((maps.shape[1], maps.shape[2]))]
+        inside = region.inside((maps.shape[1], maps.shape[2]))
+        if not inside.any():  # the region is smaller than a pixel of the map: there is nothing to draw
+            return Calibration(values, warning)
+        maps = maps[:, inside]
     low, middle = np.nanquantile(maps, [0.5, MAP_MIDDLE])
     return Calibration(values, warning, float(low), float(middle))
 
