@@ -60,6 +60,14 @@ class Region:
         inside = self.inside((image.shape[0], image.shape[1]))
         return np.asarray(cv2.copyTo(image, inside.view(np.uint8), painted))  # ten times as fast as an index
 
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """Return the smallest rectangle of an image (H, W, 3) that holds all that counts."""
+        inside = self.inside((image.shape[0], image.shape[1]))
+        rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+        if not len(rows):
+            return image  # smaller than a pixel of this image
+        return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
     def whole(self, side: int, reach: float, box: tuple[float, float, float, float]) -> np.ndarray:
         """Return which pixels (side, side) of a resized picture are made of pixels that count alone: bool.
 

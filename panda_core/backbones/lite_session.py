@@ -7,6 +7,7 @@ PyTorch's differ in the last digits. Both agree to about 1e-6 of the largest val
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -80,6 +81,7 @@ class Sessions:
     def __init__(self) -> None:
         self.weights: list[tuple[dict[str, Tensor | None], str, Tensor, int]] = []  # where each is, itself, its version
         self.written: dict[Sequence[str], onnxruntime.InferenceSession] = {}
+        self.lock = threading.Lock()  # of writing; a session runs in several threads at once
 
     def __deepcopy__(self, memo: object) -> Sessions:
         return Sessions()
@@ -91,11 +93,13 @@ class Sessions:
         self, module: nn.Module, walk: Callable[[Any], list[Any]], x: Tensor, outputs: Sequence[str]
     ) -> list[Tensor]:
         """Return what `walk`, which goes through layers of `module`, makes of images or activations (B, C, h, w)."""
-        if not self._unchanged():
-            self.weights, self.written = _weights_of(module), {}
-        if outputs not in self.written:
-            self.written[outputs] = _session(walk)
-        session, given = self.written[outputs], x.contiguous().numpy()
+        with self.lock:
+            if not self._unchanged():
+                self.weights, self.written = _weights_of(module), {}
+            if outputs not in self.written:
+                self.written[outputs] = _session(walk)
+            session = self.written[outputs]
+        given = x.contiguous().numpy()
         together = max(1, PIXELS // (x.shape[2] * x.shape[3]))
         parts = [session.run(None, {"x": given[start : start + together]}) for start in range(0, len(given), together)]
         return [torch.from_numpy(np.concatenate(same)) for same in zip(*parts, strict=True)]

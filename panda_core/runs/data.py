@@ -14,6 +14,7 @@ import numpy as np
 
 from panda_core.datasets import Images, Masks, OneClassTask
 from panda_core.datasets.copies import Fingerprint, fingerprint, group_copies
+from panda_core.datasets.io.regions import RegionImages
 from panda_core.datasets.own.folder import PREFIX as FOLDER
 from panda_core.errors import BrokenRun, PandaError, UnreadableImage
 from panda_core.events import Computing, ImagesSkipped
@@ -131,12 +132,16 @@ def original_rows(dataset: str, task: OneClassTask) -> Computing[tuple[np.ndarra
 
 
 def _prints(images: Images) -> Computing[list[tuple[int, Fingerprint]]]:
-    """Return (row, fingerprint) of the images that can be decoded."""
+    """Return (row, fingerprint) of the images that can be decoded, where a region counts, of its rectangle alone.
+
+    Paint is the same in all of them: where it is most of a picture, different ones would be called copies.
+    """
     prints = []
     for row in range(len(images)):
         yield None
         try:
-            prints.append((row, fingerprint(images.load(row))))
+            image = images.load(row)
+            prints.append((row, fingerprint(images.region.cut(image) if isinstance(images, RegionImages) else image)))
         except UnreadableImage:  # it is named where the split is read
             continue
     return prints

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from panda_core.datasets import ArrayImages, OneClassTask
 from panda_core.errors import UsageError
+from panda_core.region import Region
 from panda_core.runs.calibration import (
     ENOUGH,
     MAP_MIDDLE,
@@ -225,3 +226,12 @@ def test_images_that_are_enough_leave_the_test_set_whole() -> None:
     """Test images taken away from a folder whose held-out training images suffice."""
     task = task_of(190, 9, 2)
     assert with_reserved(task, 0, 19) is task
+
+
+def test_a_region_smaller_than_a_pixel_of_the_map_has_no_colours() -> None:
+    """A quantile of no values, a crash after all was computed."""
+    marked = np.zeros((900, 900), bool)
+    marked[0, 0] = True
+    grids = np.random.default_rng(0).random((4, 8, 8)).astype(np.float32)
+    calibration = calibrated(np.arange(4.0), grids=grids, size=32, sigma=2.0, region=Region(marked))
+    assert (calibration.map_low, calibration.map_middle) == (calibrated(np.arange(4.0)).map_low,) * 2
