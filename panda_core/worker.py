@@ -34,7 +34,6 @@ from panda_core.runs.score import ScoredImage, score_files
 from panda_core.segmentation.maps import full_map
 from panda_core.segmentation.results import PatchResult
 from panda_core.segmentation.tiles import drawing_of
-from panda_core.torchvision_operators import load_timm
 
 BATCH = 16  # images between two looks at the clock
 TELL_EVERY = 0.5  # seconds
@@ -46,6 +45,7 @@ MOST_PATCHES = 5_000_000  # nor those of photos with more patches than these tog
 AHEAD = (
     "faiss",
     "sklearn.cluster",
+    "panda_core.backbones.lite_network",
     "panda_core.runs.adapt.opened",
     "panda_core.runs.segment.loop",
     "torch._dynamo",
@@ -56,7 +56,6 @@ def main() -> int:
     """Do one job; return the exit code."""
     for module in AHEAD:
         importlib.import_module(module)
-    load_timm()
     line = sys.stdin.readline().strip()
     if not line:
         return 0

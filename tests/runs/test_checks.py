@@ -89,7 +89,6 @@ def test_the_job_reaches_the_checking_process(
     assert out.is_dir() and len(out.name) == 32
     seen: list[tuple[Path, ...]] = []
     monkeypatch.setitem(worker.JOBS, "check", lambda *paths: seen.append(paths) or 0)
-    monkeypatch.setattr(worker, "load_timm", lambda: None)
     monkeypatch.setattr(sys, "stdin", io.StringIO(told.text))
     assert worker.main() == 0
     assert seen == [tuple(path.resolve() for path in (folder.path, images, out))]
