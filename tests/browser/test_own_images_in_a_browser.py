@@ -77,6 +77,8 @@ def test_from_home_to_verdicts_and_nothing_left(shared_server: Any, visit: Any, 
         assert "manifest.json" in archive.namelist() and archive.testzip() is None
 
     page.get_by_role("button", name="Delete everything of mine").click()
+    page.get_by_role("button", name="Delete everything", exact=True).wait_for()
+    page.mouse.move(2, 2)  # the first button's help closes, which may lie over the second
     page.get_by_role("button", name="Delete everything", exact=True).click()
     page.get_by_text("Everything of yours is deleted").wait_for(timeout=60_000)
     runs = shared_server.folder / "runs"
