@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -31,6 +32,38 @@ class Images(Protocol):
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Images:
         """Return the images at `indices`, in that order."""
+
+
+class ChangedImages:
+    """`images`, each changed, or refused, by `changed` when it is opened."""
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self.images.names
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def changed(self, image: np.ndarray, name: str) -> np.ndarray:
+        """Return what becomes of an image, uint8 (H, W, 3); `UnreadableImage`, naming it, where it is refused."""
+        raise NotImplementedError
+
+    def load(self, index: int) -> np.ndarray:
+        """Return the changed image as uint8 (H, W, 3), RGB; `UnreadableImage` where there is none."""
+        return self.changed(self.images.load(index), self.names[index])
+
+    def digest(self, index: int) -> bytes:
+        """Return the SHA-256 of the image as it is stored."""
+        return self.images.digest(index)
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> Self:
+        """Return the images at `indices`, in that order, changed alike."""
+        chosen = copy.copy(self)
+        chosen.images = self.images.subset(indices)
+        return chosen
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,7 @@ from panda_core.metrics import auroc
 from panda_core.scoring.knn import KNNScorer
 from panda_core.scoring.mahalanobis import MahalanobisScorer
 from panda_core.scoring.relative_mahalanobis import RelativeMahalanobisScorer
-from tests.benchmarks.space import DATA, OWN_SPLIT, _interval, pooled_features
+from tests.benchmarks.space import DATA, _interval, normal_and_judged, pooled_features
 
 Row = dict[str, str]
 EVERY = 10**9
@@ -68,13 +68,7 @@ def _measured(key: str, name: str, count: int, seeds: int) -> Iterator[tuple[tup
     bundled = bundled_background(NETWORK, min(dataset.image_size, typical_side(splits.train)))
     for label in np.unique(labels[in_train]):
         for seed in range(seeds):
-            rng = np.random.default_rng([seed, 5])
-            if key in OWN_SPLIT:
-                normal, judged = rng.permutation(np.nonzero(in_train & (labels == label))[0]), np.nonzero(~in_train)[0]
-            else:
-                shuffled = rng.permutation(np.nonzero(labels == label)[0])
-                cut = round((0.7 if key == "wbc" else 0.8) * len(shuffled))
-                normal, judged = shuffled[:cut], np.concatenate([shuffled[cut:], np.nonzero(labels != label)[0]])
+            normal, judged = normal_and_judged(key, labels, in_train, label, seed)
             is_anomaly = (labels[judged] != label).astype(np.uint8)
             norm = FeatureNorm.fit("whiten", features[normal[:count]], widths, 1024)
             around = Background.fit(norm, torch.from_numpy(bundled.rows))

@@ -142,6 +142,21 @@ def _interval(values: np.ndarray) -> str:
     return f"{values.mean():+.1f} ± {half:.1f}"
 
 
+def normal_and_judged(
+    key: str, labels: np.ndarray, in_train: np.ndarray, label: str, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows of normal images of class `label`, shuffled by the seed, and those of the images to judge.
+
+    By the data set's own split, where it has one (`in_train`), else by one drawn with the seed.
+    """
+    rng = np.random.default_rng([seed, 5])
+    if key in OWN_SPLIT:
+        return rng.permutation(np.nonzero(in_train & (labels == label))[0]), np.nonzero(~in_train)[0]
+    shuffled = rng.permutation(np.nonzero(labels == label)[0])
+    cut = round((0.7 if key == "wbc" else 0.8) * len(shuffled))
+    return shuffled[:cut], np.concatenate([shuffled[cut:], np.nonzero(labels != label)[0]])
+
+
 def _curves(
     key: str, name: str, seeds: int, train_limit: int | None, test_limit: int | None
 ) -> Iterator[tuple[tuple[str, int], float]]:
@@ -156,13 +171,7 @@ def _curves(
     in_train = np.arange(len(labels)) < len(train)
     for label in np.unique(labels[in_train]):
         for seed in range(seeds):
-            rng = np.random.default_rng([seed, 5])
-            if key in OWN_SPLIT:
-                normal, judged = rng.permutation(np.nonzero(in_train & (labels == label))[0]), np.nonzero(~in_train)[0]
-            else:
-                shuffled = rng.permutation(np.nonzero(labels == label)[0])
-                cut = round((0.7 if key == "wbc" else 0.8) * len(shuffled))
-                normal, judged = shuffled[:cut], np.concatenate([shuffled[cut:], np.nonzero(labels != label)[0]])
+            normal, judged = normal_and_judged(key, labels, in_train, label, seed)
             for count in (count for count in COUNTS if count <= len(normal)):
                 for kind in SPACES:
                     norm = FeatureNorm.fit(kind, features[normal[:count]], widths, 1024)

@@ -27,6 +27,7 @@ FLAT = 1 / 3  # of the pixels of a label lie among their like; of those of a sof
 RINGING = 0.15  # of the brightest value: what JPEG leaves around an edge is weaker, also if it was saved as PNG later
 BLACK = 10  # of 255
 GROUND = 0.03  # of the brightest value, at most, is the background
+SOFT = 0.05  # of a picture in black and white, at most, is the grey of its edges
 NEXT = "save it with the defect white and all else black"
 
 
@@ -41,8 +42,12 @@ def read_mask(source: ImageSource, name: str = "") -> np.ndarray:
     return marked
 
 
-def read_marked(source: ImageSource, name: str) -> np.ndarray:
-    """Return the same of a mask of anything: it may mark most of the picture."""
+def read_marked(source: ImageSource, name: str, *, black_and_white: bool = False) -> np.ndarray:
+    """Return the same of a mask of anything: it may mark most of the picture.
+
+    black_and_white: whether a picture is refused of which more than `SOFT` is grey: a photograph, cut at half, would
+    mark whatever is bright in it.
+    """
     stored = open_stored(source, name)
     frames = stored.frames if isinstance(stored, Samples) else getattr(stored, "n_frames", 1)
     if frames > 1:
@@ -51,6 +56,10 @@ def read_marked(source: ImageSource, name: str) -> np.ndarray:
     values = _brightness(stored, name)
     if not np.isfinite(values).all() or values.min() < 0:
         raise _unclear(name, f"some of its values are below 0 or no numbers; {NEXT}")
+    if black_and_white and values.max() > LABEL:
+        grey = np.mean((values > values.max() / 10) & (values < values.max() * 0.9))
+        if grey > SOFT:
+            raise _unclear(name, f"{100 * grey:.0f} % of it is neither black nor white, as in a photograph")
     return _lossy(values, name) if lossy else _lossless(values)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from panda_core.datasets.io.mask_pixels import read_marked
-from panda_core.datasets.one_class import Images
+from panda_core.datasets.one_class import ChangedImages, Images
 from panda_core.errors import DataMissing, UnreadableImage, UsageError
 from panda_core.records import MARK, absolute, write_atomically
 from panda_core.region import Region
@@ -28,7 +27,7 @@ def read_region(text: str) -> Region:
     if not Path(path).is_file():
         raise DataMissing(f"There is no region of interest `{path}`. Put the file there, or set `--roi` to another.")
     try:
-        region = region_of_pixels(read_marked(Path(path), path), path)
+        region = region_of_pixels(read_marked(Path(path), path, black_and_white=True), path)
     except UnreadableImage as error:
         raise UsageError(f"{error} {NEXT}.") from error
     if wanted not in ("", region.sha256):
@@ -70,29 +69,14 @@ def write_region(region: Region, target: Path) -> None:
     write_atomically(target, write)
 
 
-class RegionImages:
+class RegionImages(ChangedImages):
     """`images`, each with what lies outside of a region painted over. One in another shape cannot be used."""
 
     def __init__(self, images: Images, region: Region) -> None:
-        self.images, self.region = images, region
+        super().__init__(images)
+        self.region = region
 
-    @property
-    def names(self) -> Sequence[str]:
-        return self.images.names
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def load(self, index: int) -> np.ndarray:
-        """Return the painted image as uint8 (H, W, 3), RGB; `UnreadableImage` for one in another shape, too."""
-        image = self.images.load(index)
-        self.region.check_fits(image, self.names[index])
+    def changed(self, image: np.ndarray, name: str) -> np.ndarray:
+        """Return the image, uint8 (H, W, 3), painted; `UnreadableImage` for one in another shape."""
+        self.region.check_fits(image, name)
         return self.region.painted(image)
-
-    def digest(self, index: int) -> bytes:
-        """Return the SHA-256 of the image as it is stored: the region is not of it."""
-        return self.images.digest(index)
-
-    def subset(self, indices: Sequence[int] | np.ndarray) -> RegionImages:
-        """Return the images at `indices`, in that order."""
-        return RegionImages(self.images.subset(indices), self.region)

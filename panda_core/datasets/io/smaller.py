@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from panda_core.datasets.one_class import Images
+from panda_core.datasets.one_class import ChangedImages, Images
 from panda_core.errors import UnreadableImage
 
 LOOKED_AT = 50  # images whose sizes stand for all
 
 
-class SmallerImages:
+class SmallerImages(ChangedImages):
     """`images`, each shrunk so that its short side has at most `side` pixels; smaller ones are left alone."""
 
     def __init__(self, images: Images, side: int) -> None:
-        self.images, self.side = images, side
+        super().__init__(images)
+        self.side = side
 
-    @property
-    def names(self) -> Sequence[str]:
-        return self.images.names
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def load(self, index: int) -> np.ndarray:
-        """Return the image as uint8 (H, W, 3), RGB; `UnreadableImage` where it cannot be decoded."""
-        image = self.images.load(index)
+    def changed(self, image: np.ndarray, name: str) -> np.ndarray:
+        """Return the image, uint8 (H, W, 3), shrunk."""
         scale = self.side / min(image.shape[:2])
         if scale >= 1:
             return image
@@ -39,10 +31,6 @@ class SmallerImages:
     def digest(self, index: int) -> bytes:
         """Return the SHA-256 of the stored content and of the side it is shrunk to."""
         return hashlib.sha256(self.images.digest(index) + f"short side {self.side}".encode()).digest()
-
-    def subset(self, indices: Sequence[int] | np.ndarray) -> SmallerImages:
-        """Return the images at `indices`, in that order."""
-        return SmallerImages(self.images.subset(indices), self.side)
 
 
 def looked_at(count: int) -> list[int]:

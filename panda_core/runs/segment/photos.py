@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 
 from panda_core.config import TILES_OFF, RunConfig
 from panda_core.datasets import FileImages, Images, OneClassTask
 from panda_core.datasets.io.headers import stored_size
+from panda_core.datasets.one_class import ChangedImages
 from panda_core.errors import PandaError, UnreadableImage, UsageError
 from panda_core.segmentation.geometry import network_side
 from panda_core.segmentation.tiles import TileGrid, grid_of, same_aspect
@@ -19,32 +19,17 @@ LOOKED_AT = 9  # photos, spread evenly, whose shapes stand for all: of those tha
 TURNED = 5  # from this EXIF orientation on, width and height are swapped
 
 
-class FittingImages:
+class FittingImages(ChangedImages):
     """`images` without those that a grid does not fit: these are unreadable, and named as such."""
 
     def __init__(self, images: Images, grid: TileGrid) -> None:
-        self.images, self.grid = images, grid
+        super().__init__(images)
+        self.grid = grid
 
-    @property
-    def names(self) -> Sequence[str]:
-        return self.images.names
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def load(self, index: int) -> np.ndarray:
-        """Return the image as uint8 (H, W, 3), RGB; `UnreadableImage` where it cannot be decoded or does not fit."""
-        image = self.images.load(index)
-        self.grid.check_fits(image.shape, self.names[index])
+    def changed(self, image: np.ndarray, name: str) -> np.ndarray:
+        """Return the image, uint8 (H, W, 3), as it is; `UnreadableImage` where it does not fit."""
+        self.grid.check_fits(image.shape, name)
         return image
-
-    def digest(self, index: int) -> bytes:
-        """Return the digest of the stored image."""
-        return self.images.digest(index)
-
-    def subset(self, indices: Sequence[int] | np.ndarray) -> FittingImages:
-        """Return the images at `indices`, in that order."""
-        return FittingImages(self.images.subset(indices), self.grid)
 
 
 def cut_into_tiles(config: RunConfig, task: OneClassTask) -> tuple[RunConfig, OneClassTask, tuple[int, int] | None]:
