@@ -25,7 +25,7 @@ _SCRIPTS = (
     _PLAYER / "time_machine_player.js",
     _HERE / "duel.js",
 )
-_DUEL = component("panda_duel", _HERE / "duel.html", css=_PLAYER / "time_machine.css", scripts=_SCRIPTS)
+_DUEL = component("panda_duel", _HERE / "duel.html", css=[_PLAYER / "time_machine.css"], scripts=_SCRIPTS)
 MOST = len(style.RUNS)  # runs under one scrubber: each has a colour
 # Where a recipe trains as another one does, and differs in the step behind its scores: what is said below its cloud.
 _RULES = {

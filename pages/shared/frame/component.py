@@ -10,16 +10,26 @@ import streamlit as st
 
 
 def component(
-    name: str, html: Path, *, css: Path | None = None, scripts: Sequence[Path] | None = None
+    name: str, html: Path, *, css: Sequence[Path] | None = None, scripts: Sequence[Path] | None = None
 ) -> Callable[..., Any]:
     """Return the component called `name`, to be drawn by a call.
 
-    css, scripts: where they are not those beside `html`. Several scripts become one: what others use comes first.
+    css, scripts: where they are not those beside `html`. Several become one: what others use comes first.
     """
-    files = [html.with_suffix(".js")] if scripts is None else scripts
     return st.components.v2.component(
         name,
         html=html.read_text(encoding="utf-8"),
-        css=(css or html.with_suffix(".css")).read_text(encoding="utf-8"),
-        js="\n".join(file.read_text(encoding="utf-8") for file in files),
+        css=_joined(css or [html.with_suffix(".css")]),
+        js=_joined(scripts or [html.with_suffix(".js")]),
     )
+
+
+def board(name: str, html: Path) -> Callable[..., Any]:
+    """Return the component called `name`, a board to draw on: its style and script come after those of all boards."""
+    shared = Path(__file__).with_name("board")
+    css, scripts = ([shared.with_suffix(end), html.with_suffix(end)] for end in (".css", ".js"))
+    return component(name, html, css=css, scripts=scripts)
+
+
+def _joined(files: Sequence[Path]) -> str:
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)

@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from pages.shared.frame import wording
-from pages.shared.frame.component import component
+from pages.shared.frame.component import board
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.thumbnails import embedded, enlarged
 from pages.shared.own.removal import MESSAGE
@@ -24,7 +24,7 @@ from panda_core.region import Region, same_shape
 from panda_core.runs.corrections import is_normal
 from panda_core.runs.uploads import Upload
 
-_BOARD = component("panda_region", Path(__file__).with_name("region_board.html"))
+_BOARD = board("panda_region", Path(__file__).with_name("region_board.html"))
 FILE = "roi.png"  # beside the photos of an upload
 SIDE = 900  # pixels of the board's longer side, and of the region that is drawn on it
 TURNED = 5  # from this EXIF orientation on, width and height are swapped

@@ -1,36 +1,16 @@
 // A photo on which people mark what counts. Each finished mark is sent to the server, which keeps the region.
-const boards = new WeakMap();
 const NEAR = 0.01; // a mark that is smaller, in shares of the photo, was a click
 
-export default function (component) {
-  const { data, parentElement, setStateValue } = component;
-  const root = parentElement.querySelector(".region");
-  if (!root || !data) return;
-  let board = boards.get(root);
-  if (!board) boards.set(root, (board = new Board(root)));
-  board.send = (marks) => setStateValue("marks", marks);
-  board.show(data);
-}
-
-class Board {
+class RegionBoard extends Board {
   constructor(root) {
-    this.root = root;
-    this.find = (name) => root.querySelector(`.${name}`);
-    this.paper = this.find("paper");
+    super(root, "box");
     this.marks = { shapes: [], swapped: false };
-    this.drawing = null;
-    this.tool = "box";
-    this.picture = new Image();
     this.kept = new Image(); // the region of before, where no mark of now says another
-    this.picture.onload = this.kept.onload = () => this.draw();
-    for (const button of root.querySelectorAll("[data-tool]")) button.onclick = () => this.choose(button.dataset.tool);
+    this.kept.onload = () => this.draw();
     this.find("undo").onclick = () => this.change({ ...this.marks, shapes: this.marks.shapes.slice(0, -1) });
     this.find("clear").onclick = () => this.change({ shapes: [], swapped: false });
     this.find("swap").onclick = () => this.change({ ...this.marks, swapped: !this.marks.swapped });
     this.find("numbers").onsubmit = (event) => this.typed(event);
-    this.paper.onpointerdown = (event) => this.begin(event);
-    this.paper.onpointermove = (event) => this.move(event);
-    this.paper.onpointerup = () => this.end();
     this.paper.onpointercancel = () => this.stop();
   }
 
@@ -49,13 +29,6 @@ class Board {
     this.data = data;
     this.find("said").textContent = data.words;
     this.draw();
-  }
-
-  choose(tool) {
-    this.tool = tool;
-    for (const button of this.root.querySelectorAll("[data-tool]")) {
-      button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
-    }
   }
 
   place(event) {
@@ -159,3 +132,5 @@ function path(shape, width, height) {
   way.closePath();
   return way;
 }
+
+export default drawnOn(".region", RegionBoard, "marks");

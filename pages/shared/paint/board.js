@@ -1,33 +1,12 @@
 // A part to paint on. Each finished stroke is sent to the server, which paints it as well and answers with map and score.
-const boards = new WeakMap();
-
-export default function (component) {
-  const { data, parentElement, setStateValue } = component;
-  const root = parentElement.querySelector(".board");
-  if (!root || !data) return;
-  let board = boards.get(root);
-  if (!board) boards.set(root, (board = new Board(root)));
-  board.send = (strokes) => setStateValue("strokes", strokes);
-  board.show(data);
-}
-
-class Board {
+class PaintBoard extends Board {
   constructor(root) {
-    this.root = root;
-    this.find = (name) => root.querySelector(`.${name}`);
-    this.paper = this.find("paper");
+    super(root, "line");
     this.strokes = [];
-    this.drawing = null;
-    this.tool = "line";
-    this.picture = new Image();
-    this.picture.onload = () => this.draw();
-    for (const button of root.querySelectorAll("[data-tool]")) button.onclick = () => this.choose(button.dataset.tool);
     this.find("undo").onclick = () => this.change(this.strokes.slice(0, -1));
     this.find("clear").onclick = () => this.change([]);
     this.find("example").onclick = () => this.change([...this.strokes, this.scratch()]);
-    this.paper.onpointerdown = (event) => this.begin(event);
-    this.paper.onpointermove = (event) => this.move(event);
-    this.paper.onpointerup = this.paper.onpointercancel = () => this.end();
+    this.paper.onpointercancel = () => this.end();
   }
 
   show(data) {
@@ -59,13 +38,6 @@ class Board {
     this.find("before").style.left = share(data.before);
     this.find("line").hidden = data.threshold === null;
     if (data.threshold !== null) this.find("line").style.left = share(data.threshold);
-  }
-
-  choose(tool) {
-    this.tool = tool;
-    for (const button of this.root.querySelectorAll("[data-tool]")) {
-      button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
-    }
   }
 
   brush(points) {
@@ -138,3 +110,5 @@ function paint(ink, stroke) {
   }
   ink.stroke();
 }
+
+export default drawnOn(".board", PaintBoard, "strokes");

@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from pages.shared.frame import wording
-from pages.shared.frame.component import component
+from pages.shared.frame.component import board
 from pages.shared.frame.thumbnails import embedded, enlarged
 from pages.shared.gallery.tiles import Tile, show_tiles
 from pages.shared.runs.choice import find_run, has_maps
@@ -26,7 +26,7 @@ from panda_core.runs.loaded import LoadedRun
 from panda_core.segmentation.maps import full_map
 from panda_core.segmentation.tiles import drawing_of
 
-_BOARD = component("panda_board", Path(__file__).with_name("board.html"))
+_BOARD = board("panda_board", Path(__file__).with_name("board.html"))
 PARTS = 6  # normal images to choose from
 SIDE = 72  # pixels of one of them
 SMALLEST = 600  # pixels of the board's longer side: a small image is drawn larger, so that strokes are smooth
