@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
+from filelock import FileLock
 
 from panda_core.backbones.network import Network
 from panda_core.config import cache_cap
@@ -41,6 +42,7 @@ except ImportError:  # Windows
 
 LAYOUT = 3  # raise when the meaning of an entry changes: old entries are then never hit
 ACTIVATIONS, IMAGES = "activations", "images"  # what is kept of a set, and the file of an entry
+LOCK = ".lock"  # held by the process that puts an entry in its place
 BATCH = 64  # images decoded before their activations are computed: as many uint8 images are in memory
 PROGRESS_LINES = 20  # about so many lines a split in the log
 ABANDONED_AFTER = 24 * 3600.0  # seconds after which a half-filled entry of a killed process is removed
@@ -133,11 +135,12 @@ def trunk_activations(
             yield from _fill(
                 draft, images, split, form, lambda decoded: made(decoded, network, image_size, dtype, device)
             )
-            _publish(draft, entry, images, form)
-        activations = _open(entry, images, form)
+            with FileLock(cache_dir / LOCK):  # what one process has just published, no other may take for damaged
+                _publish(draft, entry, images, form)
+                activations = _open(entry, images, form)
+                _evict(cache_dir, cache_cap())
         if activations is None:
             raise PandaError(f"The cache entry `{entry}` cannot be read back. Delete the folder and start again.")
-        _evict(cache_dir, cache_cap())
     else:
         for done in _marks(len(images)):  # the same lines as when it was computed: a log does not depend on the cache
             yield CacheProgress(split=split, done=done, total=len(images))
@@ -277,7 +280,7 @@ class _Held:
         descriptor = os.open(entry / "entry.json", os.O_RDONLY)
         weakref.finalize(self, os.close, descriptor)
         if fcntl is not None:  # elsewhere, a file that is mapped cannot be removed
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)  # it waits for no more than another's look, see `_is_read`
 
 
 def _is_read(entry: Path) -> bool:

@@ -208,9 +208,12 @@ def test_a_damaged_entry_is_computed_again(
 
 
 def test_two_processes_may_fill_one_entry(
-    fill: Callable[..., Any], make_images: Callable[..., Any], tmp_path: Path
+    fill: Callable[..., Any], make_images: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error in the slower of two processes, or an entry mixed of both; all wait for one another in mid-work."""
+    """An error in the slower of two processes, or an entry mixed of both, or one that the other takes for damaged.
+
+    All wait for one another in mid-work, and each lingers before it removes what it found to be no entry.
+    """
     processes = multiprocessing.get_context("fork")
     barrier, sums = processes.Barrier(3), processes.Queue()
 
@@ -227,10 +230,15 @@ def test_two_processes_may_fill_one_entry(
                 barrier.wait(30)
             return self.images.load(index)
 
-    def work() -> None:
-        sums.put(np.asarray(fill(Waiting())[1].values, np.float64).sum())
+    remove = cache._remove
 
-    workers = [processes.Process(target=work) for _ in range(3)]
+    def work(number: int) -> None:
+        monkeypatch.setattr(cache, "_remove", lambda entry: (time.sleep(0.2 * number), remove(entry)))
+        total = np.asarray(fill(Waiting())[1].values, np.float64).sum()
+        (entry,) = (entry for entry in entries(tmp_path / "cache") if not entry.name.startswith("."))
+        sums.put((total, (entry / "entry.json").stat().st_ino))
+
+    workers = [processes.Process(target=work, args=(number,)) for number in range(3)]
     for worker in workers:
         worker.start()
     found = {sums.get(timeout=60) for _ in workers}
@@ -238,7 +246,7 @@ def test_two_processes_may_fill_one_entry(
         worker.join(30)
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     assert len(found) == 1
-    assert len(entries(tmp_path / "cache")) == len(list((tmp_path / "cache").iterdir())) == 1
+    assert [path for path in (tmp_path / "cache").iterdir() if path.name != cache.LOCK] == entries(tmp_path / "cache")
 
 
 def test_entries_used_longest_ago_go_first(

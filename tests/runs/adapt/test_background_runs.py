@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from panda_core import DataMissing, PandaDetector, RunConfig, UsageError, load_run
+from panda_core import DataMissing, PandaDetector, PandaError, RunConfig, UsageError, load_run
 from panda_core.cli import main
 from panda_core.datasets.sets.digits import DIGITS
 from panda_core.events import DataNoted
@@ -97,6 +97,27 @@ def test_what_is_missing_or_too_little_is_said(tiny: Tiny, finish: Finish, tmp_p
         resolve(tiny(scorer=SCORER, set={"background": "digits"}))
     with pytest.raises(DataMissing, match=r"The folder `.*gone` does not exist; `background` names it"):
         resolve(tiny(scorer=SCORER, set={"background": str(tmp_path / "gone")}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "option"), [({"scorer": SCORER}, "background"), ({"recipe": "panda-oe"}, "outliers")]
+)
+@pytest.mark.parametrize("split", ["train/good", "test/bad"])
+def test_images_of_the_run_are_no_others(
+    tiny: Tiny, finish: Finish, tmp_path: Path, changes: dict[str, Any], option: str, split: str
+) -> None:
+    """A recipe that learns the very anomalies it is judged on, or a background of the normals, without a word."""
+    rng, root = np.random.default_rng(0), tmp_path / "own"
+    for place in ("train/good", "test/good", "test/bad"):
+        (root / place).mkdir(parents=True)
+        for number in range(12):
+            pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / place / f"{number}.png")
+    config = tiny(dataset=f"folder:{root}", normal_class="good", set={option: str(root / split)}, **changes)
+    with pytest.raises(
+        PandaError, match=f"`{option}` must name images that are none of this run's; [1-9][0-9]* of 12 are"
+    ):
+        finish(config)
 
 
 def test_bundled_networks_have_one_by_default(tmp_path: Path) -> None:
