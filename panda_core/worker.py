@@ -28,7 +28,7 @@ from panda_core.runs.arrays import MapArrays
 from panda_core.runs.detector import PandaDetector
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.launch import PROGRESS, REFERENCES, RESULT, export_answer
-from panda_core.runs.loaded import LoadedRun
+from panda_core.runs.loaded import LoadedRun, load_run
 from panda_core.runs.run import resume, stop_on_signal
 from panda_core.runs.score import ScoredImage, score_files
 from panda_core.segmentation.maps import full_map
@@ -189,17 +189,17 @@ def _next_line() -> str:
 
 
 def bundle(run: Path, out: Path) -> int:
-    """Write the bundle of a run to `out`, a .zip; return 0, or 1 where a sentence beside it says why not."""
+    """Write the bundle of a run, with its corrections, to `out`, a .zip; return 0, or 1: a sentence says why."""
     from panda_core.export.bundle import write_bundle
 
-    return _exported(out, lambda: write_bundle(LoadedRun(RunFolder(run)), out))
+    return _exported(out, lambda: write_bundle(load_run(run), out))
 
 
 def onnx(run: Path, out: Path) -> int:
-    """Write the detector of a run to `out`, an .onnx; return 0, or 1 where a sentence beside it says why not."""
+    """Write the detector of a run, corrections included, to `out`, an .onnx; return 0, or 1: a sentence says why."""
     from panda_core.export.network_file import write_network
 
-    return _exported(out, lambda: write_network(LoadedRun(RunFolder(run)), out, "onnx"))
+    return _exported(out, lambda: write_network(load_run(run), out, "onnx"))
 
 
 def _exported(out: Path, write: Callable[[], object]) -> int:

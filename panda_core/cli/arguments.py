@@ -76,6 +76,7 @@ def _add_computing(add: Add) -> None:
     segment.set_defaults(recipe="patchcore", kind="segment")
     generalize = add("generalize", running.compute_command, "Train on some classes, test on a new one.")
     add_config_flags(generalize, GENERALIZE_HELP)
+    generalize.add_argument("--roi", default="", help=argparse.SUPPRESS)  # refused, with the reason
     generalize.set_defaults(recipe="resad", kind="few-shot")
     for command in (segment, generalize):
         _add_maps(command)
@@ -184,6 +185,7 @@ def _add_data(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=typed(int), default=0, metavar="SEED", help="for --check: of the split (0)")
     for name in ("train_limit", "test_limit"):
         command.add_argument(flag(name), type=typed(int), metavar=name.upper(), help=f"for --check: {HELP[name]}")
+    command.add_argument("--roi", metavar="FILE", help=f"for --check: {HELP['roi']}")
 
 
 def _add_bench(command: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from panda_core.datasets import OneClassTask, find_class, find_dataset, one_clas
 from panda_core.datasets.finding import PROBLEM
 from panda_core.datasets.health import Health
 from panda_core.datasets.io.downloads import download
+from panda_core.datasets.io.regions import read_region, task_within
 from panda_core.errors import DataMissing, UsageError
 from panda_core.events import CacheProgress, Event, result_of
 
@@ -53,9 +54,12 @@ def _check(parsed: argparse.Namespace) -> int:
     name = find_class(dataset, root, parsed.normal_class)
     splits = dataset.open(root, name, parsed.seed)
     task = one_class_task(splits, train_limit=parsed.train_limit, test_limit=parsed.test_limit, seed=parsed.seed)
+    if parsed.roi:
+        task = task_within(task, read_region(parsed.roi))
     health = _watched(task, parsed.seed)
     if parsed.json:
-        print_json({"dataset": dataset.key, "normal_class": name, "seed": parsed.seed, **dataclasses.asdict(health)})
+        about = {"dataset": dataset.key, "normal_class": name, "seed": parsed.seed, "roi": parsed.roi or ""}
+        print_json({**about, **dataclasses.asdict(health)})
     elif not health.findings:
         print_text(f"{dataset.title}, {name}: nothing wrong in {health.train} training and {health.test} test images.")
     else:

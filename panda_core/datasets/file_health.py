@@ -11,7 +11,7 @@ from panda_core.datasets.io.headers import facts_of
 from panda_core.datasets.io.images import FileImages, JoinedImages
 from panda_core.datasets.io.masks import FileMasks
 from panda_core.datasets.io.ranges import used_range
-from panda_core.datasets.io.regions import RegionImages
+from panda_core.datasets.io.regions import RegionImages, region_over
 from panda_core.datasets.one_class import Images, OneClassTask
 from panda_core.errors import UnreadableImage, UsageError
 
@@ -26,14 +26,15 @@ def file_findings(task: OneClassTask) -> Iterator[Finding]:
     yield from _turned(task)
     files = [*_files(task.train), *_files(task.test)]
     yield from _frames(files)
-    yield from _range(files)
+    yield from _range(files, region_over(task.train) is not None)
 
 
 def notes_of(task: OneClassTask) -> list[str]:
     """Return what a run says of its files before it begins, a sentence each: further frames, unused range."""
     train = _files(task.train)
     some = [images.subset(range(min(LOOKED_AT, len(images)))) for images in train[:1]]
-    return [finding.told for finding in (*_turned(task), *_frames([*train, *_files(task.test)]), *_range(some))]
+    ranges = _range(some, region_over(task.train) is not None)
+    return [finding.told for finding in (*_turned(task), *_frames([*train, *_files(task.test)]), *ranges)]
 
 
 def _files(images: Images) -> list[FileImages]:
@@ -101,7 +102,7 @@ def _frames(halves: list[FileImages]) -> Iterator[Finding]:
         yield Finding("frames", NOTE, told, len(several), tuple(several[:SHOWN]))
 
 
-def _range(halves: list[FileImages]) -> Iterator[Finding]:
+def _range(halves: list[FileImages], partly: bool) -> Iterator[Finding]:
     try:
         used = used_range(halves)
     except UsageError as error:
@@ -114,9 +115,10 @@ def _range(halves: list[FileImages]) -> Iterator[Finding]:
         or used.high - used.low >= NARROW * used.white
     ):
         return
+    whole = "Set " if partly else "Set `--set range=data`, or "  # `data` is refused beside a region of interest
     told = (
-        f"{counted(used.count, 'image')} of more than 8 bits use {used.low:g} to {used.high:g} of 0 to {used.white}: "
-        "as they are read, few of 255 levels are left. "
-        f"Set `--set range=data`, or `--set range={used.low:g}-{used.high:g}`."
+        f"{counted(used.count, 'image')} of more than 8 bits use {used.low:g} to {used.high:g} of 0 to {used.white}"
+        f"{', all of the picture taken' if partly else ''}: as they are read, few of 255 levels are left. "
+        f"{whole}`--set range={used.low:g}-{used.high:g}`."
     )
     yield Finding("narrow_range", WARNING, told, used.count)

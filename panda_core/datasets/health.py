@@ -21,9 +21,11 @@ import numpy as np
 from panda_core.datasets.copies import SIDE, Fingerprint, fingerprint, grey_copy, group_copies
 from panda_core.datasets.file_health import file_findings
 from panda_core.datasets.finding import NOTE, PROBLEM, SHOWN, WARNING, Finding, counted
+from panda_core.datasets.io.regions import region_over
 from panda_core.datasets.one_class import OneClassTask
 from panda_core.errors import UnreadableImage
 from panda_core.events import CacheProgress, Computing
+from panda_core.region import Region
 
 LOWEST = 8  # rows and columns of the frequencies of a grey copy that are kept
 CLOSE_BITS = 10  # of 63: hashes that differ in so many bits at most are looked at
@@ -64,7 +66,10 @@ class _Look:
 
 
 def check_health(task: OneClassTask) -> Computing[Health]:
-    """Return what is found in every image and mask of a task, yielding progress after each image."""
+    """Return what is found in every image and mask of a task, yielding progress after each image.
+
+    Of a task within a region of interest, what lies inside is looked at.
+    """
     train, test, is_anomaly = task.train, task.test, task.is_anomaly
     total = len(train) + len(test)
     looks: dict[str, list[_Look | None]] = {"train": [], "test": []}
@@ -72,7 +77,7 @@ def check_health(task: OneClassTask) -> Computing[Health]:
     for half, images in (("train", train), ("test", test)):
         for row in range(len(images)):
             try:
-                looks[half].append(_look(images.load(row), f"{half}: {images.names[row]}"))
+                looks[half].append(_look(images.load(row), f"{half}: {images.names[row]}", region_over(images)))
             except UnreadableImage as error:
                 looks[half].append(None)
                 broken.append((f"{half}: {images.names[row]}", str(error)))
@@ -81,7 +86,7 @@ def check_health(task: OneClassTask) -> Computing[Health]:
     tested = [look for look in looks["test"] if look]
     anomalous = np.array([bool(flag) for look, flag in zip(looks["test"], is_anomaly, strict=True) if look], dtype=bool)
     findings = [
-        *_broken(broken),
+        *_broken(broken, region_over(train)),
         *file_findings(task),
         *_copies(normals),
         *_duplicates(normals, tested, anomalous),
@@ -97,17 +102,20 @@ def _worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: (PROBLEM, WARNING, NOTE).index(finding.level)))
 
 
-def _look(image: np.ndarray, name: str) -> _Look:
-    grey = grey_copy(image)
+def _look(image: np.ndarray, name: str, region: Region | None) -> _Look:
+    part = image if region is None else region.cut(image)  # as where a run looks for copies
+    grey = grey_copy(part)
     red, green, blue = cv2.split(image)
     spread = cv2.subtract(cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue))  # (H, W)
+    if region is not None:
+        spread = spread[region.inside(image.shape[:2])]  # the paint around is not grey
     copy = grey.astype(np.float32).ravel() - grey.mean(dtype=np.float32)
     length = float(np.linalg.norm(copy))
     return _Look(
         name=name,
-        print=fingerprint(image),
+        print=fingerprint(part),
         size=(image.shape[1], image.shape[0]),
-        grey=bool(spread.max() <= GREY_TOLERANCE),
+        grey=bool(spread.max(initial=0) <= GREY_TOLERANCE),
         hash=perceptual_hash(grey),
         copy=copy / length if length > SIDE else np.zeros_like(copy),  # less than one level from plain: only noise
     )
@@ -119,9 +127,10 @@ def perceptual_hash(grey: np.ndarray) -> int:
     return int("".join("1" if value else "0" for value in low > np.median(low)), 2)
 
 
-def _broken(broken: list[tuple[str, ...]]) -> Iterator[Finding]:
+def _broken(broken: list[tuple[str, ...]], region: Region | None) -> Iterator[Finding]:
     if broken:
-        told = f"{_images(len(broken))} cannot be read. Runs skip them; replace or remove them."
+        what = "read" if region is None else "read, or not with this region of interest"
+        told = f"{_images(len(broken))} cannot be {what}. Runs skip them; replace or remove them."
         yield Finding("broken", WARNING, told, len(broken), tuple(broken[:SHOWN]), has_reasons=True)
 
 

@@ -189,10 +189,8 @@ def _fill(
         done = min(start + BATCH, len(images))
         yield CacheProgress(split=split, done=done, total=len(images)) if done in marks else None
     if file is None:
-        raise PandaError(
-            f"None of the {len(images)} images of the {split} split could be decoded; "
-            f"the first: {skipped[0][1].rstrip('.') if skipped else 'the split is empty'}. Check the files."
-        )
+        why = f"The first: {skipped[0][1]}" if skipped else "The split is empty. Check the files."
+        raise PandaError(f"None of the {len(images)} images of the {split} split could be decoded. {why}")
     file.flush()  # type: ignore[attr-defined]
     # No reasons: they name files, and the next to find this entry may be another user with files of other names.
     write_json(draft / "entry.json", {"kept": image_rows, "dtype": str(file.dtype), "made": time.time()})

@@ -19,6 +19,7 @@ from panda_core.config import default_cache_dir
 from panda_core.datasets import Images, OneClassTask
 from panda_core.datasets.finding import SHOWN, WARNING, Finding
 from panda_core.datasets.health import Health, check_health
+from panda_core.datasets.io.regions import region_over
 from panda_core.datasets.io.smaller import typical_side
 from panda_core.datasets.own.size import learning_side
 from panda_core.events import Computing
@@ -131,6 +132,8 @@ def check_all(task: OneClassTask, seed: int = 0) -> Computing[Health]:
     row = find_backbone(NETWORK)
     if row.missing() is not None:
         return health
-    size = learning_side(typical_side(task.train))
-    ranking = yield from rank_normals(task.train, row.load(row.cut), image_size=size, seed=seed)
+    size, network = learning_side(typical_side(task.train)), row.load(row.cut)
+    prepared = dataclasses.replace(network.preprocessing, region=region_over(task.train))
+    network = dataclasses.replace(network, preprocessing=prepared)
+    ranking = yield from rank_normals(task.train, network, image_size=size, seed=seed)
     return health.also(_findings(task.train, ranking))

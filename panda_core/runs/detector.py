@@ -56,7 +56,7 @@ class PandaDetector(Estimator):
     PandaDetector(recipe="panda-ses", steps=64).fit(images) learns from normal images alone; the arguments are
     fields of `RunConfig`, None means its default. `load_run(run).detector()` gives the detector of a finished run.
     roi: the region of interest, an image file, white where pictures count, or a bool array (H, W) in their shape.
-    tiles: where patches are compared, `auto` or how many overlapping tiles lie along the longer side of large photos.
+    tiles: how many overlapping tiles lie along the longer side of large photos, or `auto`, where patches are compared.
 
     It is an estimator of scikit-learn's kind: `clone`, pipelines, cross-validation and grid search take it. Labels are
     0 normal and 1 anomalous in `predict`, `fit` and `score`. `decision_function` and `score_samples` alone have the
@@ -88,7 +88,7 @@ class PandaDetector(Estimator):
         name: str = RunConfig.name,
         roi: str | os.PathLike[str] | np.ndarray | None = None,
         device: str = RunConfig.device,
-        tiles: str | int = RunConfig.tiles,
+        tiles: str | int | None = RunConfig.tiles,
         set: Mapping[str, int | float | str] | None = None,
     ) -> None:
         # As given, and checked by `fit`: scikit-learn makes, copies and changes estimators without a word from them.
@@ -180,6 +180,7 @@ class PandaDetector(Estimator):
     def of(recorded: RecordedRun, references: GivenImages | None = None) -> PandaDetector:
         """Return the detector of a run, or, of a run of `generalize`, that of the class of `references`."""
         kind, fields = kind_of(recorded.config), recorded.config.to_json()
+        recorded.check_keeps_detector()
         detector = PandaDetector(**{name: fields[name] for name in PARAMETERS})
         detector.config, detector._region = recorded.config, recorded.region
         if references is None:

@@ -227,6 +227,10 @@ class RunFolder(ComputedFolder):
     def log_file(self) -> Path:
         return self.path / "events.jsonl"
 
+    def keeps_detector(self) -> bool:
+        """Return whether the run still has what scores new images; recordings keep what was measured alone."""
+        return any((self.path / name).is_dir() for name in (BANKS, CHECKPOINTS))
+
     @property
     def split_file(self) -> Path:
         return self.path / "split.json"

@@ -42,6 +42,17 @@ class RecordedRun:
     def state(self) -> State:
         return self.folder.state()
 
+    def check_keeps_detector(self) -> None:
+        """Raise `BrokenRun` for a finished run without what scores new images, as those are that come along."""
+        if self.state().state != "finished" or self.folder.keeps_detector():
+            return
+        here = RunConfig()
+        again = self.config.replace(data_root=here.data_root, runs_dir=here.runs_dir)
+        raise BrokenRun(
+            f"Run `{self.run_id}` is a recording: it keeps what was measured, and no detector. Compute it anew with "
+            f"`{again.to_command()}`."
+        )
+
     def events(self) -> list[Event]:
         return [event for event, _ in self.folder.events()]
 

@@ -18,7 +18,7 @@ from panda_core.config import TILES_OFF, Option, RunConfig, flag
 from panda_core.datasets import DATASETS, OneClassTask, absolute_key, find_class, find_dataset, one_class_task
 from panda_core.datasets.io.images import FileImages
 from panda_core.datasets.io.ranges import DATA, FULL, levels_of_range
-from panda_core.datasets.io.regions import RegionImages, pinned_region, read_region
+from panda_core.datasets.io.regions import pinned_region, read_region, task_within
 from panda_core.datasets.io.samples import Levels
 from panda_core.datasets.own.folder import PREFIX
 from panda_core.datasets.sets.synthetic import PREFIX as SYNTHETIC
@@ -292,9 +292,7 @@ def region_of(config: RunConfig) -> Region | None:
 def within_region(task: OneClassTask, config: RunConfig) -> OneClassTask:
     """Return a task as a run looks at it: what lies outside of the config's region is painted over."""
     region = region_of(config)
-    if region is None:
-        return task
-    return dataclasses.replace(task, train=RegionImages(task.train, region), test=RegionImages(task.test, region))
+    return task if region is None else task_within(task, region)
 
 
 def open_images(config: RunConfig) -> OneClassTask:

@@ -126,3 +126,18 @@ def test_what_is_here_is_not_fetched_again(tmp_path: Path, capsys: Capture) -> N
     assert row["was_here"] and row["licence"] == "CC BY-NC-SA 4.0"
     assert call("--download", "digits") == 0
     assert "was here already. Licence: CC BY 4.0." in capsys.readouterr().out
+
+
+def test_a_check_looks_inside_of_a_region(folder: Path, tmp_path: Path, capsys: Capture) -> None:
+    """A flag that is taken and does nothing: photos that differ in a corner alone are copies without it."""
+    pixels = np.array(Image.open(folder / "good" / "03.png"))
+    pixels[:, 20:] = 255 - pixels[:, 20:]
+    Image.fromarray(pixels).save(folder / "bad" / "03.png")
+    marked = np.zeros((32, 32), np.uint8)
+    marked[:, :20] = 255
+    Image.fromarray(marked).save(tmp_path / "roi.png")
+    own = ("--check", f"folder:{folder}")
+    assert not {"in_both", "contradicted"} & {found["kind"] for found in printed(capsys, *own)["findings"]}
+    told = printed(capsys, *own, "--roi", str(tmp_path / "roi.png"), code=1)
+    assert {"in_both", "contradicted", "repeated"} & {found["kind"] for found in told["findings"]}
+    assert "is a folder" in sentence(capsys, *own, "--roi", str(tmp_path))

@@ -106,6 +106,10 @@ def test_a_wrong_file_is_one_sentence(
         assert main([command, *flags, "--roi", str(tmp_path / "gone.png")]) == 2
         told = capsys.readouterr().err
         assert "no region of interest" in told and "gone.png" in told and len(told.strip().splitlines()) == 1
+    for named, why in (("https://example.org/roi.png", "is an address"), (str(folder), "is a folder")):
+        assert main(["run", *flags, "--roi", named]) == 2
+        told = capsys.readouterr().err
+        assert why in told and named in told and len(told.strip().splitlines()) == 1
+    assert main(["generalize", *flags, "--roi", str(tmp_path / "left.png")]) == 2
+    assert "learns from several" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
-    with pytest.raises(SystemExit, match="2"):
-        main(["generalize", *flags, "--roi", str(tmp_path / "left.png")])

@@ -16,7 +16,9 @@ from panda_core.datasets import ArrayImages, FileImages, OneClassTask, find_data
 from panda_core.datasets.copies import Fingerprint, find_copies, group_copies
 from panda_core.datasets.finding import Finding
 from panda_core.datasets.health import Health, check_health, perceptual_hash
+from panda_core.datasets.io.regions import task_within
 from panda_core.events import result_of
+from panda_core.region import Region
 
 Write = Callable[..., None]
 
@@ -271,3 +273,20 @@ def test_groups_do_not_depend_on_how_distances_are_cut_into_blocks(monkeypatch: 
     assert group_copies(prints) == [(2, 30), (17, 49)]
     monkeypatch.setattr("panda_core.datasets.copies.STRIDE", 7)
     assert group_copies(prints) == [(2, 30), (17, 49)]
+
+
+def test_inside_of_a_region_the_paint_around_is_no_colour() -> None:
+    """Grey parts that the paint makes colourful; a hand beside some of them taken for what they are."""
+    marked = np.zeros((48, 40), bool)
+    marked[10:40, 5:25] = True
+    grey = [np.repeat(scene(row)[..., :1], 3, axis=2) for row in range(76)]
+    for image in grey[::2]:
+        image[:, 30:] = (200, 20, 20)
+    odd = np.zeros((40, 48, 3), np.uint8)
+    train = ArrayImages([*grey[:25], odd], [f"i{row}" for row in range(26)])
+    test = ArrayImages(grey[25:75], [f"t{row}" for row in range(50)])
+    task = OneClassTask(train, test, (np.arange(50) >= 25).astype(np.uint8))
+    kinds = {finding.kind: finding for finding in result_of(check_health(task)).findings}
+    assert "mixed_colours" in kinds and "broken" not in kinds
+    inside = {finding.kind: finding for finding in result_of(check_health(task_within(task, Region(marked)))).findings}
+    assert set(inside) == {"broken"} and "not the same shape" in inside["broken"].examples[0][1]

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from panda_core.records import append_line
 from tests.pages.conftest import component_data
 
 USE = "Use it elsewhere"
@@ -141,3 +143,21 @@ def test_why_there_is_no_detector_is_told(
     at.run()
     assert any(f"There is no {name}. It cannot be one graph" in error.value for error in at.error)
     assert not at.button(key=key).disabled
+
+
+def test_of_a_corrected_run_the_corrected_detector_is_offered(open_page: Any, make_run: Any) -> None:
+    """A detector that is downloaded as it was before it was put right, under a name that does not say so."""
+    folder = make_run()
+    (folder.path / "checkpoints").mkdir()
+    learned = "corrections/0001/again"
+    shutil.copytree(folder.path, folder.path.parent / "again")
+    (folder.path / learned).parent.mkdir(parents=True)
+    (folder.path.parent / "again").rename(folder.path / learned)
+    record = {"number": 1, "time": 1.0, "kind": "accepted", "images": ["a.png"], "run": learned}
+    append_line(folder.path / "corrections.jsonl", record)
+    at = open_page("settings", run=folder.run_id)
+    assert not at.exception and at.button(key="detector").label == "Write corrected detector"
+    shutil.rmtree(folder.path / learned)
+    at = open_page("settings", run=folder.run_id)
+    assert any("lacks the run learned with its last correction" in str(error.value) for error in at.error)
+    assert "detector" not in [button.key for button in at.button]

@@ -45,7 +45,7 @@ def test_what_is_marked_is_learned_from(open_page: Any, runs_dir: Path) -> None:
     upload = dropped([(24, 30)] * 8 + [(30, 24)])
     at = open_page("own_images", upload=upload.token)
     assert not component_data(at, "panda_region")
-    at.toggle(key=f"own_region-{upload.token}").set_value(True).run()
+    at.toggle(key=f"region-{upload.token}_wanted").set_value(True).run()
     (board,) = component_data(at, "panda_region")
     assert "all of the picture counts" in board["words"] and not board["kept"]
     (board,) = component_data(mark(at, upload, [LEFT_HALF]), "panda_region")
@@ -53,9 +53,9 @@ def test_what_is_marked_is_learned_from(open_page: Any, runs_dir: Path) -> None:
     assert kept(upload)[:, :15].all() and not kept(upload)[:, 15:].any() and board["kept"].startswith("data:image")
     mark(at, upload, [LEFT_HALF], swapped=True)
     assert kept(upload)[:, 15:].all() and not kept(upload)[:, :15].any()
-    at.toggle(key=f"own_region-{upload.token}").set_value(False).run()
+    at.toggle(key=f"region-{upload.token}_wanted").set_value(False).run()
     assert not (upload.path / "roi.png").exists()
-    at.toggle(key=f"own_region-{upload.token}").set_value(True).run()
+    at.toggle(key=f"region-{upload.token}_wanted").set_value(True).run()
     assert kept(upload)[:, 15:].all()
     at.button(key="own-learn").click().run()
     assert not at.exception
@@ -71,7 +71,7 @@ def test_a_region_is_there_after_a_reload(open_page: Any, runs_dir: Path) -> Non
     mask[:24] = True
     Image.fromarray(mask).save(upload.path / "roi.png")
     at = open_page("own_images", upload=upload.token)
-    assert at.toggle(key=f"own_region-{upload.token}").value is True
+    assert at.toggle(key=f"region-{upload.token}_wanted").value is True
     (board,) = component_data(at, "panda_region")
     assert board["words"] == "50 % of the picture counts." and board["shapes"] == [] and board["kept"]
     mark(at, upload, [])  # cleared
@@ -91,7 +91,7 @@ def test_a_picture_of_it_can_be_brought(
     mask[: shape[0] // 4] = value
     Image.fromarray(mask).save(held, "PNG")
     at = open_page("own_images", upload=upload.token)
-    at.toggle(key=f"own_region-{upload.token}").set_value(True).run()
+    at.toggle(key=f"region-{upload.token}_wanted").set_value(True).run()
     mark(at, upload, [LEFT_HALF])
     at.file_uploader(key=f"region-{upload.token}-file").set_value([("mask.png", held.getvalue(), "image/png")]).run()
     if told:
@@ -107,7 +107,7 @@ def test_marks_of_everything_are_told(open_page: Any, runs_dir: Path) -> None:
     """A region of all of the picture, with which nothing can be learned."""
     upload = dropped([(24, 30)] * 8)
     at = open_page("own_images", upload=upload.token)
-    at.toggle(key=f"own_region-{upload.token}").set_value(True).run()
+    at.toggle(key=f"region-{upload.token}_wanted").set_value(True).run()
     mark(at, upload, [[[0, 0], [1, 0], [1, 1], [0, 1]]])
     assert any("leaves all of the picture" in str(error.value) for error in at.error)
     assert not (upload.path / "roi.png").exists()

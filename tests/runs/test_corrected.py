@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panda_core import RunConfig, load_run
+from panda_core import RunConfig, load_bundle, load_run, worker
 from panda_core.cli import main
 from panda_core.errors import BrokenRun, UnreadableImage, UsageError
 from panda_core.events import Event
@@ -217,3 +217,16 @@ def test_on_the_command_line(learn: Callable[..., RunFolder], tmp_path: Path, ca
     with pytest.raises(SystemExit):
         main(["accept", str(folder.path)])
     assert "PATH" in capsys.readouterr().err
+
+
+def test_what_the_app_writes_is_what_export_writes(
+    learn: Callable[..., RunFolder], tmp_path: Path, capsys: Capture
+) -> None:
+    """A detector that is downloaded as it was before its corrections, beside an exported one that has them."""
+    folder = learn()
+    before = load_run(folder.path).detector().calibration.to_json()
+    correct(folder, picture(tmp_path / "new.png", 80, 150))
+    assert worker.bundle(folder.path, tmp_path / "app.zip") == 0
+    assert main(["export", str(folder.path), str(tmp_path / "cli.zip"), "--format", "bundle"]) == 0
+    app, cli = (load_bundle(tmp_path / name).calibration.to_json() for name in ("app.zip", "cli.zip"))
+    assert app == cli == load_run(folder.path).detector().calibration.to_json() != before

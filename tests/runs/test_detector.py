@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ import pytest
 from PIL import Image
 
 from panda_core import PandaDetector, RunConfig, UnreadableImage, UsageError, load_run
+from panda_core.cli import main
 from panda_core.errors import PandaError
 from panda_core.methods.table import RECIPES
 from panda_core.runs.calibration import Calibration
 
 Tiny = Callable[..., RunConfig]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_runs_detector_gives_the_runs_scores(digits_run: Path) -> None:
@@ -46,6 +49,20 @@ def test_every_recipes_detector_gives_the_runs_scores(
     loaded = load_run(folder.path)
     images = [loaded.images("test").load(row) for row in range(20)]
     np.testing.assert_allclose(loaded.detector().anomaly_scores(images), loaded.final().scores, rtol=1e-4)
+
+
+def test_a_recording_says_that_it_keeps_no_detector(
+    tiny: Tiny, finish: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that is whole, and is called damaged."""
+    folder, _ = finish(tiny(recipe="frozen", steps=None))
+    for name in ("checkpoints", "galleries"):
+        shutil.rmtree(folder.path / name)
+    folder.space_file.unlink()
+    assert main(["score", str(folder.path), str(ROOT / "assets/screenshots/home.png")]) == 1
+    said = capsys.readouterr().err
+    assert "keeps what was measured, and no detector" in said and "python -m panda_core run" in said
+    assert "damaged" not in said and len(said.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize("start", ["exclude", "include"])

@@ -12,6 +12,8 @@ from pages.shared.forms.choices import choose_dataset, choose_options, choose_wh
 from pages.shared.forms.named import choose_named
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.teaching import is_locked
+from pages.shared.region.marking import Marking
+from pages.shared.region.of_form import choose_form_region
 from panda_core.backbones import BACKBONES
 from panda_core.config import FEATURE_NORMS, RunConfig, default_data_root
 from panda_core.datasets import Dataset
@@ -23,8 +25,11 @@ from panda_core.runs.kinds import options_of, resolve
 from panda_core.scoring.table import SCORERS
 
 
-def form() -> RunConfig:
-    """Draw the form and return the config it describes. A config that cannot be raises `PandaError`."""
+def form() -> tuple[RunConfig, Marking | None]:
+    """Draw the form and return the config it describes, and what is marked while only a part of the pictures counts.
+
+    A config that cannot be raises `PandaError`.
+    """
     dataset = choose_dataset()
     root = Path(default_data_root())
     classes = dataset.classes(root) if dataset else ()
@@ -38,6 +43,7 @@ def form() -> RunConfig:
             bind="query-params",
             disabled=is_locked("normal_class"),
         )
+    roi, marking = choose_form_region("", dataset.key, normal_class) if dataset else ("", None)
     names = {key: row.title for key, row in RECIPES.items()}
     recipe = choose_named("Recipe", names, "recipe", FIELDS["recipe"], tip("recipe"))
     st.caption(f"{RECIPES[recipe].about} On the command line: {recipe}.")
@@ -51,16 +57,18 @@ def form() -> RunConfig:
         asked = with_defaults(RunConfig(recipe=recipe, scorer=rest["scorer"], backbone=rest["backbone"]))
         norm = rest["feature_norm"] or automatic.feature_norm
         settings = choose_options(options, fields={"scorer": asked.scorer, "feature_norm": norm})
-    return RunConfig(
+    config = RunConfig(
         dataset=dataset.key if dataset else f"folder:{st.session_state.get('folder', '')}",
         normal_class=normal_class,
         recipe=recipe,
         steps=steps,
         lr=lr,
         seed=seed,
+        roi=roi,
         set=settings,
         **rest,
     )
+    return config, marking
 
 
 def _numbers(automatic: RunConfig) -> tuple[int | None, float | None, int]:

@@ -15,6 +15,8 @@ from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import DUEL, INSTRUMENT
 from pages.shared.frame.teaching import hidden_panels
 from pages.shared.frame.thumbnails import class_sheets
+from pages.shared.region.marking import Marking, show_region
+from pages.shared.region.of_form import check_region, forget_region
 from pages.shared.runs.choice import PARAMETER, RACE, opened_run
 from panda_core.config import RunConfig
 from panda_core.errors import PandaError
@@ -32,13 +34,15 @@ def show() -> None:
         _cards()
     left, right = st.columns([1, 1.6], gap="large")
     with left:
-        config, rivals, problem = _described()
+        config, rivals, marking, problem = _described()
     with right:
         label = "Start the race" if rivals else "Start"
         if config is not None:
             _summary(config, rivals)
         if pressed(config, problem, key="start", about=tip("start"), label=label) and config is not None:
             _start(config, rivals)
+        if marking is not None:
+            show_region(marking)
         if config is not None:
             _pictures(config)
             keep_ready()  # while people look at the form, a process imports what a run needs
@@ -65,19 +69,22 @@ def _cards() -> None:
 
 def _use(preset: Preset) -> None:
     fill(preset.settings)
+    forget_region("")
     st.session_state["rivals"] = []
 
 
-def _described() -> tuple[RunConfig | None, list[str], str]:
-    """Draw the form; return what it describes, or None where that cannot be run, the rivals, and what is wrong."""
+def _described() -> tuple[RunConfig | None, list[str], Marking | None, str]:
+    """Draw the form; return what it describes, or None where that cannot be run, rivals, marking, and what is wrong."""
     rivals: list[str] = []
+    marking = None
     try:
-        config = form()
+        config, marking = form()
         rivals = choose_rivals(config.recipe)
+        check_region(config)
         resolve(config)
     except PandaError as error:
-        return None, rivals, "" if awaits_folder() else str(error)
-    return config, rivals, ""
+        return None, rivals, marking, "" if awaits_folder() else str(error)
+    return config, rivals, marking, ""
 
 
 def _start(config: RunConfig, rivals: list[str]) -> None:

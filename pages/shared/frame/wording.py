@@ -64,6 +64,11 @@ def amount(value: float | None) -> str:
     return f"{digits} × 10{str(int(exponent)).translate(_RAISED)}" if power else digits
 
 
+def counting(share: float) -> str:
+    """Return how much of a picture is its region of interest, as a sentence."""
+    return f"{100 * share:.0f} % of the picture counts."
+
+
 def step(value: float | None) -> str:
     """Return a step; a median over images may lie between two."""
     return NONE if value is None else f"{value:g}"

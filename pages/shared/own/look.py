@@ -12,9 +12,10 @@ from pages.shared.frame.thumbnails import enlarged
 from pages.shared.gallery.tiles import Tile, show_tiles, truth_of
 from pages.shared.own.closer import choose_tiles, told
 from pages.shared.own.drop import show_left_out
-from pages.shared.own.region import choose_region, region_of_upload, show_region
+from pages.shared.own.region import marking_of, region_of_upload
 from pages.shared.own.removal import MESSAGE, show_removal
 from pages.shared.own.steps import CHECK, LEARNED, STAGE, VIEW
+from pages.shared.region.marking import choose_region, show_region
 from pages.shared.runs.choice import IMAGE, open_run
 from panda_core.config import TILES_OFF, RunConfig
 from panda_core.datasets import FileImages
@@ -43,7 +44,7 @@ def show_look(upload: Upload) -> None:
         show_removal(upload.token)
     with right:
         if partly:
-            show_region(upload)
+            show_region(marking_of(upload))
         _photos(upload)
 
 
@@ -128,7 +129,7 @@ def _learn(upload: Upload) -> bool:
     detail = detail_of_upload(upload, chosen, tiles, maps=method == PATCHES)
     if detail is not None:
         st.caption(told(detail, maps=method == PATCHES))
-    partly = choose_region(upload)
+    partly = choose_region(marking_of(upload))
     enough = upload.understood.normals >= FEWEST
     if not enough:
         words = f"{wording.count(upload.understood.normals, 'good photo')} so far; {FEWEST} are needed to begin."

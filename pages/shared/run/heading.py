@@ -61,8 +61,8 @@ def show_corrections(folder: RunFolder) -> None:
         return
     if corrections:
         st.info(
-            f"Corrected in a terminal: {counted(corrections)}. Everything here is the run as it was before; the "
-            f"commands, such as `score {folder.run_id}`, use the one that was learned again.",
+            f"Corrected in a terminal: {counted(corrections)}. What is shown here is the run as it was before; the "
+            f"detector to download and the commands, such as `score {folder.run_id}`, are the one learned again.",
             icon=":material/edit_note:",
         )
 

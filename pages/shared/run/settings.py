@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -10,14 +11,18 @@ from pages.shared.forms.starting import show_as_code
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import ADAPT, RUNS
+from pages.shared.frame.thumbnails import embedded
+from pages.shared.region.of_form import PARAMETER
 from pages.shared.run.heading import show_heading
 from pages.shared.runs.choice import opened_run
 from pages.shared.runs.downloads import can_score, download_detector, zipped
 from panda_core.config import RunConfig
+from panda_core.datasets.io.regions import read_region
 from panda_core.errors import PandaError
 from panda_core.runs.folder import ENDED, RunFolder
 from panda_core.runs.loaded import LoadedRun
 
+REGION = 240  # pixels of the longer side of a region's picture
 HERE_ALONE = ("name", "runs_dir", "data_root", "set")  # fields that are no settings of the method
 
 
@@ -44,13 +49,15 @@ def _show(run: LoadedRun) -> None:
         st.dataframe(
             frame, hide_index=True, width="stretch", height="content", key="settings", alt="All settings of this run"
         )
+        if run.config.roi:
+            _region(run.config)
     with right:
         if run.kind.key == "adapt":
             st.page_link(
                 ADAPT,
                 label="Run it again with other settings",
                 icon=":material/tune:",
-                query_params=address_of_run(run.config),
+                query_params=address_of_run(run.config) | ({PARAMETER: run.run_id} if run.config.roi else {}),
                 help=tip("again"),
             )
         with st.container(horizontal=True):
@@ -62,11 +69,27 @@ def _show(run: LoadedRun) -> None:
         st.markdown(f"Id: {wording.sentence(run.run_id)}")
 
 
+def _region(config: RunConfig) -> None:
+    """Draw the region of interest of a run."""
+    region = read_region(config.roi)
+    high, wide = region.shape
+    scale = min(1.0, REGION / max(region.shape))
+    shown = region.inside((max(1, round(high * scale)), max(1, round(wide * scale))))
+    st.image(
+        embedded(np.where(shown, 255, 40).astype(np.uint8)),
+        width=REGION,
+        caption=f"Region of interest, {wide} x {high} pixels: white counts.",
+        alt="The region of interest: white counts",
+    )
+
+
 def settings_of(config: RunConfig) -> list[tuple[str, str]]:
     """Return the name and value of each field and option of a run, those that are not set left out."""
     record = config.to_json()
     fields = {key: value for key, value in record.items() if key not in HERE_ALONE}
     fields["recipe"] = wording.recipe(config.recipe)
+    if config.roi:
+        fields["roi"] = wording.counting(read_region(config.roi).marked.mean())
     shown = {**fields, **record["set"]}
     return [(wording.setting(key), _value(value)) for key, value in shown.items() if value not in (None, "")]
 

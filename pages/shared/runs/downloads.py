@@ -15,8 +15,9 @@ from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.runs.choice import is_recorded
 from panda_core.config import TILES_OFF
-from panda_core.errors import UsageError
+from panda_core.errors import PandaError, UsageError
 from panda_core.runs import launch as launching
+from panda_core.runs.corrected import in_force
 from panda_core.runs.folder import RunFolder
 
 LARGE_FOLDERS = ("checkpoints", "galleries", "banks")  # folders of a run that make up most of a bundle
@@ -59,7 +60,7 @@ def downloadable() -> BinaryIO:
 
 def can_score(folder: RunFolder) -> bool:
     """Return whether a run still has what it takes to score new images."""
-    return not is_recorded(folder) and any((folder.path / name).is_dir() for name in ("banks", "checkpoints"))
+    return not is_recorded(folder) and folder.keeps_detector()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,9 +103,15 @@ class Writing:
 def download_detector(folder: RunFolder) -> None:
     """Draw for each kind of file the button that has it written, by a process of its own, and then the one to download.
 
+    Of a run that was corrected, the detector learned with its corrections is written, as `export` does it.
     Two buttons, because a browser says nothing while a file is made after a click, nor why there is none: beside a run
     that computes, that is half a minute.
     """
+    try:
+        in_force(folder)
+    except PandaError as error:
+        st.error(wording.sentence(str(error)), icon=":material/broken_image:")
+        return
     for kind in _kinds(folder):
         pending = _pending(folder, kind)
         with st.container(width="content"):
@@ -118,17 +125,19 @@ def _kinds(folder: RunFolder) -> list[str]:
 
 def _detector(folder: RunFolder, kind: str, looks_again: bool) -> None:
     form, pending = FORMS[kind], _pending(folder, kind)
+    learned = in_force(folder)
+    name = form.name if learned.path == folder.path else f"corrected {form.name}"
     if pending != looks_again:
         st.rerun()  # the whole page, which then looks again, or no longer does
     key = "detector" if kind == "bundle" else f"detector-{kind}"
     if pending:
-        st.button(f"Starting: writes the {form.name}", icon="spinner", key=key, disabled=True, help=tip(form.about))
+        st.button(f"Starting: writes the {name}", icon="spinner", key=key, disabled=True, help=tip(form.about))
         return
     writing: Writing | None = st.session_state.get(_key(folder, kind))
     problem = None if writing is None else writing.ended.exception()
     if writing is not None and problem is None:
         st.download_button(
-            f"Download {form.name}",
+            f"Download {name}",
             data=writing.file.read_bytes,
             file_name=file_name(folder, kind),
             mime=form.mime,
@@ -139,11 +148,11 @@ def _detector(folder: RunFolder, kind: str, looks_again: bool) -> None:
         )
         return
     if problem is not None:
-        st.error(wording.sentence(f"There is no {form.name}. {problem}"), icon=":material/error:")
-    files = (path for name in LARGE_FOLDERS for path in (folder.path / name).glob("*"))
+        st.error(wording.sentence(f"There is no {name}. {problem}"), icon=":material/error:")
+    files = (path for part in LARGE_FOLDERS for path in (learned.path / part).glob("*"))
     large = sum(path.stat().st_size for path in files) > MOST_DETECTOR_BYTES
     if st.button(
-        f"Write {form.name}",
+        f"Write {name}",
         icon=":material/deployed_code:",
         disabled=large,
         key=key,
@@ -164,7 +173,7 @@ def _pending(folder: RunFolder, kind: str) -> bool:
 
 
 def _key(folder: RunFolder, kind: str) -> str:
-    return f"{kind}-of-{folder.run_id}"
+    return f"{kind}-of-{in_force(folder).run_id}"  # a correction since asks for another file
 
 
 @st.cache_resource(show_spinner=False)

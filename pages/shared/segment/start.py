@@ -12,6 +12,8 @@ from pages.shared.forms.sections import go_to_section
 from pages.shared.forms.starting import show_start, start_run
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import OWN
+from pages.shared.region.marking import show_region
+from pages.shared.region.of_form import check_region, choose_form_region
 from pages.shared.runs.choice import IMAGE, all_runs, has_maps, label_of, open_run
 from panda_core.backbones import BACKBONES
 from panda_core.config import FEWEST_TILES, MOST_TILES, TILES_AUTO, TILES_OFF, RunConfig, default_data_root
@@ -74,8 +76,12 @@ def show_form() -> None:
     try:
         with left:
             dataset, normal_class = _data()
+            roi, marking = choose_form_region(FORM, dataset, normal_class)
+            if marking is not None:
+                show_region(marking)
         with right:
-            config = _method(dataset, normal_class)
+            config = _method(dataset, normal_class).replace(roi=roi)
+            check_region(config)
             resolve(config)
     except PandaError as error:
         config, problem = None, str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import BinaryIO
 
@@ -9,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from panda_core.datasets.io.mask_pixels import read_marked
-from panda_core.datasets.one_class import ChangedImages, Images
+from panda_core.datasets.one_class import ChangedImages, Images, OneClassTask
 from panda_core.errors import DataMissing, UnreadableImage, UsageError
 from panda_core.records import MARK, absolute, write_atomically
 from panda_core.region import Region
@@ -24,6 +25,7 @@ def read_region(text: str) -> Region:
     `DataMissing` where it is gone.
     """
     path, _, wanted = text.partition(MARK)
+    _check_names_file(path)
     if not Path(path).is_file():
         raise DataMissing(f"There is no region of interest `{path}`. Put the file there, or set `--roi` to another.")
     try:
@@ -36,6 +38,14 @@ def read_region(text: str) -> Region:
             f"{wanted[:12]}. Put the file back that this was computed with, or start anew."
         )
     return region
+
+
+def _check_names_file(path: str) -> None:
+    """Raise `UsageError` for an address or a folder: a region is one file on this machine."""
+    if "://" in path:
+        raise UsageError(f"The region of interest `{path}` is an address. Save the picture here and give its file.")
+    if Path(path).is_dir():
+        raise UsageError(f"The region of interest `{path}` is a folder. Give one picture, which counts for all images.")
 
 
 def region_of_pixels(marked: np.ndarray, name: str = "roi") -> Region:
@@ -56,6 +66,7 @@ def pinned_region(text: str) -> str:
     if not text:
         return ""
     path, mark, wanted = text.partition(MARK)
+    _check_names_file(path)
     region = read_region(f"{absolute(path)}{mark}{wanted}")
     return f"{absolute(path)}{MARK}{region.sha256}"
 
@@ -80,3 +91,13 @@ class RegionImages(ChangedImages):
         """Return the image, uint8 (H, W, 3), painted; `UnreadableImage` for one in another shape."""
         self.region.check_fits(image, name)
         return self.region.painted(image)
+
+
+def task_within(task: OneClassTask, region: Region) -> OneClassTask:
+    """Return a task as whoever looks at the region alone sees it: in every image, what lies outside is painted over."""
+    return dataclasses.replace(task, train=RegionImages(task.train, region), test=RegionImages(task.test, region))
+
+
+def region_over(images: Images) -> Region | None:
+    """Return what of images counts; None: all of it."""
+    return images.region if isinstance(images, RegionImages) else None

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from panda_core.backbones.network import Network
 from panda_core.events import Computing, DataNoted
-from panda_core.features.background import NEARER, Background, condensed, far_of
+from panda_core.features.background import KEPT, NEARER, Background, condensed, far_of
 from panda_core.features.background_file import IMAGES, SIZE, bundled_background
 from panda_core.features.space import FeatureNorm, tail_features
 from panda_core.features.trunk import Activations
@@ -68,6 +68,14 @@ class BundledImages:
             f"comes with the program; the normal images have {self.side} px and are seen at {image_size} px. With "
             "`--set background=imagenet_sample` both are seen alike."
         )
+
+
+def few_told(count: int) -> str:
+    """Return what is to be said of a background of so few images that they span fewer directions than are kept."""
+    return (
+        f"The background has {count} images, which show {count - 1} of the {KEPT} directions that it is told apart "
+        "by. Name hundreds of images of anything."
+    )
 
 
 def told_of(background: BackgroundRows, norm: FeatureNorm, normal: Tensor) -> DataNoted | None:

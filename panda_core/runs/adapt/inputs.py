@@ -18,11 +18,12 @@ from panda_core.datasets import Images, imagenet_images, split_digest
 from panda_core.datasets.io.smaller import SmallerImages, typical_side
 from panda_core.errors import PandaError, UnreadableImage
 from panda_core.events import Computing, DataNoted, progress_at
+from panda_core.features.background import KEPT
 from panda_core.features.cache import TrunkActivations, cache_key, form_that_fits, trunk_activations
 from panda_core.methods.elastic import ElasticPenalty, fisher_diagonal
 from panda_core.methods.learner import AuxiliaryImages
 from panda_core.records import write_atomically
-from panda_core.runs.adapt.background import FEWEST, BackgroundImages, BundledImages
+from panda_core.runs.adapt.background import FEWEST, BackgroundImages, BundledImages, few_told
 from panda_core.runs.adapt.settings import BACKGROUND, AdaptPlan, needs_background, other_images, turns
 from panda_core.runs.calibration import calibration_rows
 from panda_core.runs.data import check_enough, original_rows
@@ -167,6 +168,8 @@ def _background(plan: AdaptPlan, form: str) -> Computing[BackgroundImages | Bund
             f"`{BACKGROUND}` must name at least {FEWEST} images that can be decoded, better hundreds; got "
             f"{len(activations.values)}. Set `--set {BACKGROUND}=` to another folder."
         )
+    if len(activations.values) <= KEPT:
+        yield DataNoted(told=few_told(len(activations.values)))
     return BackgroundImages(activations.values)
 
 

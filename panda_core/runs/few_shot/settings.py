@@ -13,6 +13,7 @@ from panda_core.config import TILES_OFF, Option, RunConfig
 from panda_core.datasets import absolute_key, find_class, find_dataset
 from panda_core.errors import DataMissing, UsageError
 from panda_core.few_shot.table import GENERALISERS
+from panda_core.records import MARK
 from panda_core.runs.settings import (
     BACKBONE,
     MAP_SIZE,
@@ -46,7 +47,7 @@ def resolve(config: RunConfig) -> RunConfig:
     if config.roi:
         raise UsageError(
             f"`roi` is for detectors of one class, and recipe `{config.recipe}` learns from several, in whose images "
-            f"other parts count; got `{config.roi}`. Leave `--roi` out, or crop the images."
+            f"other parts count; got `{config.roi.partition(MARK)[0]}`. Leave `--roi` out, or crop the images."
         )
     neutral = {"scorer": (None, "knn"), "feature_norm": (None, "none"), "eval_every": (None,), "tiles": (TILES_OFF,)}
     check_neutral(config, neutral, why="")

@@ -141,10 +141,21 @@ def test_a_background_of_the_same_kind_is_not_told_of(tiny: Tiny, finish: Finish
     rng, folder = np.random.default_rng(0), tmp_path / "any"
     folder.mkdir()
     splits = DIGITS.open(tmp_path, "3", 0)
-    for row in rng.permutation(len(splits.train))[:60]:
+    for row in rng.permutation(len(splits.train))[:70]:
         Image.fromarray(splits.train.load(int(row))).save(folder / f"{row}.png")
     _, events = finish(tiny(recipe="frozen", steps=None, scorer=SCORER, set={"background": str(folder)}))
     assert notes(events) == []
+
+
+def test_a_background_of_few_images_is_told_of(tiny: Tiny, finish: Finish, tmp_path: Path) -> None:
+    """Distances from a background that ten images span, taken for those from images of anything."""
+    folder = tmp_path / "any"
+    folder.mkdir()
+    splits = DIGITS.open(tmp_path, "3", 0)
+    for row in range(10):
+        Image.fromarray(splits.train.load(row)).save(folder / f"{row}.png")
+    _, events = finish(tiny(recipe="frozen", steps=None, scorer=SCORER, set={"background": str(folder)}))
+    assert "10 images, which show 9 of the 64 directions" in notes(events)[0]
 
 
 def test_a_detector_takes_it(tmp_path: Path) -> None:
