@@ -162,23 +162,25 @@ MOST_RUNS = len(style.RUNS)
 def compare_figure(curves: Sequence[Curve], what: Literal["auroc", "ratio"]) -> go.Figure:
     """Return up to four runs' AUROC, or ratio of anomalous to training distance, over steps.
 
-    The place of a run in `curves` decides its colour, dash and marker, in both charts alike.
+    The place of a run in `curves` decides its colour, dash and marker, in both charts alike. Of equal lines the first
+    is the widest, and the names of the others begin with "=".
     """
     if len(curves) > MOST_RUNS:
         raise UsageError(f"At most {MOST_RUNS} runs can be compared at once; got {len(curves)}. Choose fewer.")
     figure = go.Figure()
-    for place, curve in enumerate(curves):
-        figure.add_trace(
-            style.line(
-                curve.steps,
-                curve.auroc if what == "auroc" else curve.anomalous_ratio,
-                name=curve.label,
-                colour=style.RUNS[place],
-                dash=style.RUN_DASHES[place],
-                symbol=style.RUN_SYMBOLS[place],
-                number=".3f" if what == "auroc" else ".2f",
-            )
+    drawn = [(list(curve.steps), list(curve.auroc if what == "auroc" else curve.anomalous_ratio)) for curve in curves]
+    for place, (curve, points) in enumerate(zip(curves, drawn, strict=True)):
+        above = drawn[place + 1 :].count(points)  # lines that lie on this one: it is wider, to be seen under them
+        trace = style.line(
+            *points,
+            name=curve.label if points not in drawn[:place] else f"= {curve.label}",
+            colour=style.RUNS[place],
+            dash="solid" if above else style.RUN_DASHES[place],
+            symbol=style.RUN_SYMBOLS[place],
+            number=".3f" if what == "auroc" else ".2f",
         )
+        trace.line.width += 5 * above
+        figure.add_trace(trace)
     style.layout(figure, height=320)
     figure.update_xaxes(**style.step_axis(max((curve.last_step for curve in curves), default=1)))
     if what == "auroc":

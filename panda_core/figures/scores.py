@@ -57,9 +57,9 @@ def histogram_figure(
     style.layout(figure, height=300)
     figure.update_layout(barmode="overlay", hovermode="closest", bargap=0, margin={"t": 26})
     figure.update_xaxes(title="anomaly score", range=[low, high], autorange=False, exponentformat="power")
-    _over_bars(figure, peaks, "share of the group, %")
-    if threshold is not None:
-        shown = min(max(threshold, low), high)
+    shown = None if threshold is None else min(max(threshold, low), high)
+    _over_bars(figure, peaks, "share of the group, %", None if shown is None else (shown - low) / (high - low))
+    if shown is not None:
         right = shown > (low + high) / 2
         figure.add_vline(x=shown, line={"color": style.MARK, "width": 2, "dash": "dash"})
         figure.add_annotation(
@@ -75,11 +75,14 @@ def histogram_figure(
     return figure
 
 
-def _over_bars(figure: go.Figure, peaks: Sequence[style.Peak], title: str) -> None:
-    """Put the upright axis of bars in place, and names over the highest ones, whose heights are values of that axis."""
+def _over_bars(figure: go.Figure, peaks: Sequence[style.Peak], title: str, line: float | None = None) -> None:
+    """Put the upright axis of bars in place, and names over the highest ones, whose heights are values of that axis.
+
+    line: see `name_peaks`.
+    """
     top = style.ceiling([peak.height for peak in peaks], room=1.2)
     figure.update_yaxes(title=title, range=[0, top], autorange=False)
-    style.name_peaks(figure, [dataclasses.replace(peak, height=peak.height / top) for peak in peaks])
+    style.name_peaks(figure, [dataclasses.replace(peak, height=peak.height / top) for peak in peaks], line)
 
 
 def spectrum_figure(singular_values: np.ndarray, unadapted: np.ndarray | None = None) -> go.Figure:

@@ -160,9 +160,10 @@ NEAR = 0.35  # of the axis: names of peaks that are nearer may meet
 EDGE = 0.2  # of the axis: a name this near to its end is written inwards
 
 
-def name_peaks(figure: go.Figure, peaks: Sequence[Peak]) -> None:
+def name_peaks(figure: go.Figure, peaks: Sequence[Peak], line: float | None = None) -> None:
     """Write the name of each group of upright bars above its highest one, in place of a legend, away from the others'.
 
+    line: the place in [0, 1] of an upright line that is to cross no name.
     Call it last: the figure has a layout, and both axes have their ranges, the upright one with room for a line.
     """
     layout = figure.layout
@@ -174,6 +175,8 @@ def name_peaks(figure: go.Figure, peaks: Sequence[Peak]) -> None:
     for peak, height in zip(peaks, heights, strict=True):
         outwards = peak.place < middle
         leftwards = peak.place > 1 - EDGE or (outwards and peak.place > EDGE)
+        if line is not None and abs(line - peak.place) < NEAR and EDGE < peak.place < 1 - EDGE:
+            leftwards = peak.place < line
         figure.add_annotation(
             text=f'<span style="color:{peak.colour}">■</span> {peak.name}',
             x=peak.x,

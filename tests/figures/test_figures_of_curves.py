@@ -131,7 +131,8 @@ def test_lines_are_named_at_their_ends_and_no_name_covers_another() -> None:
     runs[3] = short_curve("run 3, which still computes", (0.9,))
     for figure in (compare_figure(runs, "auroc"), compare_figure(runs, "ratio"), strengths_figure(runs, 1, "auroc")):
         notes = [note for note in figure.layout.annotations if note.xref == "paper"]
-        assert sorted(note.text.replace("<br>", " ") for note in notes) == [run.label for run in runs]
+        named = [note.text.removeprefix("= ").replace("-<br>", "-").replace("<br>", " ") for note in notes]
+        assert sorted(named) == [run.label for run in runs]
         tall = figure.layout.height - figure.layout.margin.t - figure.layout.margin.b
         heights = sorted((note.y * tall, 12 * (note.text.count("<br>") + 1)) for note in notes)
         assert all(b - a >= (one + two) / 2 for (a, one), (b, two) in itertools.pairwise(heights))
@@ -211,13 +212,35 @@ def test_auroc_axis_opens_below_chance() -> None:
 
 def test_compare_takes_four_runs_at_most() -> None:
     """Guards colours: each run has one of its own, the same in both charts."""
-    curves = [curve(label=name) for name in "abcd"]
+    curves = [
+        curve_of([point(step, auroc=0.6 + 0.1 * place) for step in STEPS], last_step=40, label=name)
+        for place, name in enumerate("abcd")
+    ]
     charts = [spec(compare_figure(curves, what)) for what in ("auroc", "ratio")]
     colours = [[trace["line"]["color"] for trace in chart["data"]] for chart in charts]
     assert colours[0] == colours[1] and len(set(colours[0])) == 4
     assert len({trace["line"]["dash"] for trace in charts[0]["data"]}) == 4
     with pytest.raises(UsageError, match="At most 4"):
         compare_figure([*curves, curve(label="e")], "auroc")
+
+
+def test_equal_curves_are_both_seen_and_named_as_equal() -> None:
+    """A rival that is there and that nobody sees: a line drawn over another one."""
+    other = curve_of([point(step, auroc=0.7) for step in STEPS], last_step=40, label="c")
+    figure = compare_figure([curve(label="a"), curve(label="b"), other], "auroc")
+    widths = [trace.line.width for trace in figure.data]
+    assert widths[0] > 2 * widths[1] and widths[1] == widths[2]
+    assert [trace.name for trace in figure.data] == ["a", "= b", "c"]
+
+
+@pytest.mark.parametrize("threshold", [2.2, 3.4, 4.6, 6.0])
+def test_no_name_lies_across_the_threshold(threshold: float) -> None:
+    """The line drawn through "anomalous", where a detector is poor and both groups lie on one side of it."""
+    rng = np.random.default_rng(0)
+    scores, labels = np.r_[rng.normal(3, 0.2, 50), rng.normal(4, 0.2, 50), 0, 8], np.r_[np.zeros(50), np.ones(52)]
+    for note in histogram_figure(scores, labels, threshold=threshold).layout.annotations:
+        if "■" in note.text and abs(note.x - threshold) < 0.3 * 8:
+            assert note.xanchor == ("right" if note.x < threshold else "left"), note.text
 
 
 def test_histogram_shows_shares_and_threshold() -> None:

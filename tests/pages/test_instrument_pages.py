@@ -12,7 +12,7 @@ import pytest
 
 from pages.shared.adapt.rivals import RACING, rivals_of
 from pages.shared.duel.page import chosen_runs
-from pages.shared.duel.race import duel_data, positions_at
+from pages.shared.duel.race import duel_data, positions_at, told_equal
 from pages.shared.examine.stopping_view import relative_scores
 from pages.shared.forms.presets import STRENGTHS, elastic_settings
 from pages.shared.player.time_machine import machine_data, place_of
@@ -223,6 +223,10 @@ def test_a_duel_holds_every_run(make_run: Any) -> None:
     assert len({run["colour"] for run in data["runs"]}) == 2
     assert [bool(run["note"]) for run in data["runs"]] == [False, True]  # what differs is said, not the same told twice
     assert all(len(run["at"]) == len(data["steps"]) for run in data["runs"])
+    assert data["equal"].startswith(" = ".join(run["label"] for run in data["runs"]) + ": equal at every step")
+    numbers = [{"steps": [0, 5], "auroc": [0.9, last], "anomalous_ratio": [2.0, 1.0]} for last in (0.8, 0.7, 0.8, 0.6)]
+    assert told_equal(["a", "b", "c", "d"], numbers).startswith("a = c: equal")
+    assert told_equal(["a", "b"], numbers[:2]) == ""
 
 
 def test_a_race_is_fair() -> None:

@@ -7,7 +7,7 @@ export default function (component) {
   const root = parentElement.querySelector(".machine");
   if (!root || !data) return;
   const before = duels.get(root);
-  const points = data.end + JSON.stringify(data.runs.map((run) => [run.label, run.at, run.auroc.length, run.final, run.state]));
+  const points = data.end + data.equal + JSON.stringify(data.runs.map((run) => [run.label, run.at, run.auroc.length, run.final, run.state]));
   let duel = before;
   if (!before || before.points !== points) {
     if (before) before.destroy();
@@ -52,6 +52,7 @@ class Duel extends Player {
       return item;
     });
     this.find("scores").replaceChildren(...this.scores);
+    this.find("equal").textContent = data.equal;
     const views = this.find("clouds");
     views.style.setProperty("--count", data.runs.length);
     this.clouds = data.runs.map((run) => {

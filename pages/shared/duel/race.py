@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +64,25 @@ def duel_data(runs: Sequence[LoadedRun]) -> dict[str, Any]:
     return {
         "steps": steps,
         "end": end_of(runs),
+        "equal": told_equal([run["label"] for run in shown], numbers),
         "runs": shown,
         "jumps": {},
         "colours": numbers[0]["colours"],
         "auroc_range": [min(data["auroc_range"][0] for data in numbers), 1.0],
         "ratio_range": [0, max(data["ratio_range"][1] for data in numbers)],
     }
+
+
+def told_equal(labels: Sequence[str], numbers: Sequence[Mapping[str, Any]]) -> str:
+    """Return a sentence for each group of runs whose curves lie on one another, "" where none do."""
+    groups: dict[str, list[str]] = {}
+    for label, data in zip(labels, numbers, strict=True):
+        groups.setdefault(repr([data[name] for name in ("steps", "auroc", "anomalous_ratio")]), []).append(label)
+    return " ".join(
+        f"{' = '.join(group)}: equal at every step measured. Their curves lie on one another, the first drawn wider."
+        for group in groups.values()
+        if len(group) > 1
+    )
 
 
 def positions_at(own: Sequence[int], steps: Sequence[int]) -> list[int]:

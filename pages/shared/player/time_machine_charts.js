@@ -40,11 +40,16 @@ class Chart {
   constructor(svg, data, title, range, digits, lines, marks = [], atEnds = lines.length > 2) {
     Object.assign(this, { svg, data, lines: lines.filter((line) => line.values.some((value) => value !== null)) });
     for (const line of this.lines) line.until = line.values.findLastIndex((value) => value !== null);
+    for (const [i, line] of this.lines.entries()) {
+      const alike = (other) => other.name && other.values.every((value, at) => value === line.values[at]);
+      line.above = this.lines.slice(i + 1).filter(alike).length; // lines that lie on this one: it is drawn wider, to be seen under them
+      line.equal = this.lines.slice(0, i).some(alike);
+    }
     const box = axes(svg, title + " over optimiser steps");
     this.k = box.k;
     const end = data.end || 1; // the newest step; while a run computes, the last one that is planned
     const named = atEnds && this.lines.length && this.lines[0].name; // names that follow three lines would cover one another
-    for (const line of named ? this.lines : []) line.words = wrapped(line.name);
+    for (const line of named ? this.lines : []) line.words = wrapped((line.equal ? "= " : "") + line.name);
     if (named) box.right -= (26 + 7 * Math.max(...this.lines.flatMap((line) => line.words.map((words) => words.length)))) * box.k;
     this.bottom = box.bottom;
     this.x = (step) => box.left + ((box.right - box.left) * step) / end;
@@ -67,10 +72,10 @@ class Chart {
     markup += `<line class="here" y1="${box.top}" y2="${box.bottom}"/>`;
     this.lines.forEach((line, index) => {
       markup += `<path class="future" d="${this.path(line, data.steps.length - 1)}" fill="none" stroke="${line.colour}" stroke-width="2"/>`;
-      markup += `<path class="past${index}" fill="none" stroke="${line.colour}" stroke-width="2.4" stroke-dasharray="${line.dash}"/>`;
+      markup += `<path class="past${index}" fill="none" stroke="${line.colour}" stroke-width="${2.4 + 5 * line.above}" stroke-dasharray="${line.above ? "" : line.dash}"/>`;
       markup += line.shape === "square"
-        ? `<rect class="dot${index}" width="10" height="10" x="-5" y="-5" fill="${line.colour}"/>`
-        : `<circle class="dot${index}" r="5.5" fill="${line.colour}"/>`;
+        ? `<rect class="dot${index}" width="${10 + 8 * line.above}" height="${10 + 8 * line.above}" x="${-5 - 4 * line.above}" y="${-5 - 4 * line.above}" fill="${line.colour}"/>`
+        : `<circle class="dot${index}" r="${5.5 + 4 * line.above}" fill="${line.colour}"/>`;
       if (line.name && !named) markup += `<text class="name${index} faint">${line.name}</text>`;
     });
     if (named) markup += this.names(box);
@@ -138,6 +143,7 @@ class Chart {
 }
 
 const BINS = 36;
+const ROOM = 44; // above the highest bar: the word "threshold", and two names
 
 class Histogram {
   constructor(svg, data) {
@@ -147,18 +153,19 @@ class Histogram {
     svg.innerHTML = `<text x="0" y="${12 * box.k}">Scores, 1 = a held-out normal image</text><text class="overlapped faint" x="${box.right}" y="${box.top + 10 * box.k}" text-anchor="end"></text>` +
       `<line class="grid" x1="${box.left}" x2="${box.right}" y1="${box.bottom}" y2="${box.bottom}"/>` +
       bars("normal", `fill="${data.colours.normal}" opacity="0.65"`) + bars("anomalous", `fill="${data.colours.anomalous}" opacity="0.65"`) +
-      bars("overlap", "") + `<line class="mark limit" stroke-dasharray="6 3" y1="${box.top + 14 * box.k}" y2="${box.bottom}"/><text class="faint named" y="${box.top + 24 * box.k}">threshold</text>` +
+      bars("overlap", "") + `<line class="mark limit" stroke-dasharray="6 3" y1="${box.top + 14 * box.k}" y2="${box.bottom}"/><text class="faint named" y="${box.top + 10 * box.k}">threshold</text>` +
       ["normal", "anomalous"].map((name) => `<text class="group ${name}"><tspan fill="${data.colours[name]}">■</tspan> <tspan class="faint">${name}</tspan></text>`).join("") +
       `<text class="faint low" x="${box.left}" y="${box.height - 5}"></text><text class="faint high" x="${box.right}" y="${box.height - 5}" text-anchor="end"></text>`;
     this.bars = Object.fromEntries(["normal", "anomalous", "overlap"].map((name) => [name, [...svg.querySelectorAll("rect." + name)]]));
   }
 
-  // The name of each group above its highest bar, away from the other's; names that would meet stand one above the other.
-  name(groups, tallest, wide) {
+  // The name of each group above its highest bar, away from the other's; names that would meet stand one above the other,
+  // and none is crossed by the threshold.
+  name(groups, tallest, wide, limit) {
     const { box, svg } = this;
     const peaks = groups.map(([heights, members]) => {
       const at = heights.indexOf(Math.max(...heights));
-      return { known: members.length > 0, x: box.left + (at + 0.5) * wide, y: box.bottom - ((box.bottom - box.top - 30 * box.k) * heights[at]) / tallest - 5 };
+      return { known: members.length > 0, x: box.left + (at + 0.5) * wide, y: box.bottom - ((box.bottom - box.top - ROOM * box.k) * heights[at]) / tallest - 5 };
     });
     const near = peaks.every((peak) => peak.known) && Math.abs(peaks[0].x - peaks[1].x) < 150 * box.k && Math.abs(peaks[0].y - peaks[1].y) < 15 * box.k;
     const [upper, lower] = peaks[0].y <= peaks[1].y ? peaks : [...peaks].reverse();
@@ -167,10 +174,20 @@ class Histogram {
       const text = svg.querySelector(".group." + (i ? "anomalous" : "normal"));
       text.style.display = peak.known ? "" : "none";
       const leftwards = peak.x - box.left > 90 * box.k && (peak.x < peaks[1 - i].x || box.right - peak.x < 90 * box.k);
-      text.setAttribute("text-anchor", leftwards ? "end" : "start");
-      text.setAttribute("x", peak.x + (leftwards ? wide / 2 : -wide / 2));
-      text.setAttribute("y", Math.max(peak.y, box.top + 10 * box.k));
+      const [end, x] = this.clear(leftwards, peak.x + (leftwards ? wide / 2 : -wide / 2), (i ? 88 : 66) * box.k, limit);
+      text.setAttribute("text-anchor", end ? "end" : "start");
+      text.setAttribute("x", x);
+      text.setAttribute("y", Math.max(peak.y, box.top + 24 * box.k));
     });
+  }
+
+  // Whether a name so wide ends, or else begins, at which x: where the threshold would cross it, on that side of the line
+  // on which its peak lies, or on the other where there is no room.
+  clear(ends, x, width, limit) {
+    const from = ends ? x - width : x;
+    if (limit === null || limit < from - 4 || limit > from + width + 4) return [ends, x];
+    const left = limit - 6 - width >= this.box.left;
+    return left && (x <= limit || limit + 6 + width > this.box.right) ? [true, limit - 6] : [false, limit + 6];
   }
 
   draw(_, place, { autoscale }) {
@@ -187,7 +204,7 @@ class Histogram {
     const heights = { normal: a, anomalous: b, overlap: a.map((value, i) => Math.min(value, b[i])) };
     for (const [name, values] of Object.entries(heights)) {
       values.forEach((value, i) => {
-        const tall = ((box.bottom - box.top - 30 * box.k) * value) / tallest;
+        const tall = ((box.bottom - box.top - ROOM * box.k) * value) / tallest;
         const bar = this.bars[name][i];
         bar.setAttribute("x", box.left + i * wide);
         bar.setAttribute("y", box.bottom - tall);
@@ -195,18 +212,20 @@ class Histogram {
         bar.setAttribute("height", tall);
       });
     }
-    this.name([[a, normal], [b, anomalous]], tallest, wide);
+    const limit = data.thresholds[place];
+    const x = limit === null ? null : box.left + ((box.right - box.left) * Math.min(Math.max((limit - low) / (high - low), 0), 1));
+    this.name([[a, normal], [b, anomalous]], tallest, wide, x);
     const overlap = both(normal, anomalous, span);
     svg.querySelector(".overlapped").textContent = overlap === null ? "" : `overlap ${Math.round(100 * overlap)} %`;
     svg.querySelector(".low").textContent = low.toPrecision(2);
     svg.querySelector(".high").textContent = high.toPrecision(2);
-    const limit = data.thresholds[place];
     const [line, named] = [svg.querySelector(".limit"), svg.querySelector(".named")];
-    for (const element of [line, named]) element.style.display = limit === null ? "none" : "";
-    if (limit !== null) {
-      const x = box.left + ((box.right - box.left) * Math.min(Math.max((limit - low) / (high - low), 0), 1));
+    for (const element of [line, named]) element.style.display = x === null ? "none" : "";
+    if (x !== null) {
       for (const end of ["x1", "x2"]) line.setAttribute(end, x);
-      named.setAttribute("x", x + 4);
+      const late = x > box.right - 170 * box.k; // the overlap is told in that corner
+      named.setAttribute("x", late ? x - 4 : x + 4);
+      named.setAttribute("text-anchor", late ? "end" : "start");
     }
     svg.setAttribute("aria-label", `Scores at step ${data.steps[place]}: normal around ${middle(normal)}, anomalous around ${middle(anomalous)}` +
       (overlap === null ? "." : `, ${Math.round(100 * overlap)} % of the two groups overlap.`));
