@@ -161,7 +161,7 @@ class Histogram {
 
   // The name of each group above its highest bar, away from the other's; names that would meet stand one above the other,
   // and none is crossed by the threshold.
-  name(groups, tallest, wide, limit) {
+  name(groups, tallest, wide, line) {
     const { box, svg } = this;
     const peaks = groups.map(([heights, members]) => {
       const at = heights.indexOf(Math.max(...heights));
@@ -174,7 +174,7 @@ class Histogram {
       const text = svg.querySelector(".group." + (i ? "anomalous" : "normal"));
       text.style.display = peak.known ? "" : "none";
       const leftwards = peak.x - box.left > 90 * box.k && (peak.x < peaks[1 - i].x || box.right - peak.x < 90 * box.k);
-      const [end, x] = this.clear(leftwards, peak.x + (leftwards ? wide / 2 : -wide / 2), (i ? 88 : 66) * box.k, limit);
+      const [end, x] = this.clear(leftwards, peak.x + (leftwards ? wide / 2 : -wide / 2), (i ? 88 : 66) * box.k, line);
       text.setAttribute("text-anchor", end ? "end" : "start");
       text.setAttribute("x", x);
       text.setAttribute("y", Math.max(peak.y, box.top + 24 * box.k));
@@ -183,11 +183,11 @@ class Histogram {
 
   // Whether a name so wide ends, or else begins, at which x: where the threshold would cross it, on that side of the line
   // on which its peak lies, or on the other where there is no room.
-  clear(ends, x, width, limit) {
+  clear(ends, x, width, line) {
     const from = ends ? x - width : x;
-    if (limit === null || limit < from - 4 || limit > from + width + 4) return [ends, x];
-    const left = limit - 6 - width >= this.box.left;
-    return left && (x <= limit || limit + 6 + width > this.box.right) ? [true, limit - 6] : [false, limit + 6];
+    if (line === null || Math.abs(line - from - width / 2) > width / 2 + 4) return [ends, x];
+    const leftwards = Math.sign(x - line) <= 0 || this.box.right - line < width + 6;
+    return leftwards && line - this.box.left > width + 6 ? [true, line - 6] : [false, line + 6];
   }
 
   draw(_, place, { autoscale }) {
