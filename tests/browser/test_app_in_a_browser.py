@@ -111,12 +111,12 @@ def test_a_card_of_the_lab_sets_up_a_run(shared_server: Any, visit: Any) -> None
     page.goto(shared_server.url)
     page.get_by_role("link", name="Run experiments").click(timeout=60_000)
     page.get_by_role("heading", name="Adapt a network to normal images").wait_for(timeout=60_000)
-    page.get_by_role("button", name="Use these settings").nth(1).click()
+    page.get_by_role("button", name="Go too far").click()
     rate = "() => document.querySelector('.st-key-lr input')?.value === '60'"
     page.wait_for_function(rate, timeout=60_000)
     page.wait_for_url("**lr=60**")
     assert "normal_class=9" in page.url
-    page.get_by_role("button", name="Use these settings").first.click()
+    page.get_by_role("button", name="Adapt gently").click()
     page.wait_for_function(rate.replace("60", "2"), timeout=60_000)
     seen.check()
 

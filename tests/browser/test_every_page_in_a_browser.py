@@ -39,12 +39,17 @@ PICTURED = ("home", "adapt", "examine", "segment", "runs")  # looked at on a pho
 LOOKS = (("light", "light", 1440), ("dark", "dark", 1280), ("phone", "light", 360))
 
 
-# What somebody comes to a page for: it takes at least half of the first screen. Forms and lists of words have no such.
+# What somebody comes to a page for: it takes at least half of the first screen. A lesson as text has no such.
 OBJECTS = {
-    **dict.fromkeys(("", "instrument", "elastic", "duel"), ".machine"),
+    **dict.fromkeys(("", "instrument", "elastic", "duel", "glossary"), ".machine"),
     **dict.fromkeys(("examine", "segment"), ".st-key-viewer"),
-    **dict.fromkeys(("runs", "paper_tables"), "[data-testid=stDataFrame]"),
+    **dict.fromkeys(("runs", "paper_tables", "settings"), "[data-testid=stDataFrame]"),
+    "lessons": ".st-key-lessons",
+    "lessons?lesson=one-class&step=4": ".toy",
     "lessons?lesson=collapse&step=1": ".st-key-slide",
+    "lessons?lesson=better&step=all": None,
+    "links": ".st-key-preview",
+    "adapt": ".st-key-ahead",
     "own_images": "[data-testid=stFileUploaderDropzone]",
     "data": ".st-key-pictures",
     "new_classes": ".st-key-example",
@@ -83,6 +88,19 @@ def test_a_page_looks_right_and_shuts_nobody_out(
             assert found is None or share_of_screen(page, found) >= 0.5
     assert len(set(grounds.values())) == 2, "the theme does not follow the system"
     assert grave == []
+    seen.check()
+
+
+def test_after_a_guess_the_film_fills_the_screen(shared_server: Any, visit: Any) -> None:
+    """An answer whose picture lies below the edge of the screen."""
+    seen = visit(reduced_motion="reduce")
+    page = seen.page
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(f"{shared_server.url}/lessons?lesson=collapse&step=1")
+    page.get_by_role("button", name="Show the answer").click(timeout=60_000)
+    page.locator(".machine").wait_for(timeout=60_000)
+    seen.settle()
+    assert share_of_screen(page, ".machine") >= 0.5
     seen.check()
 
 

@@ -151,3 +151,10 @@ def test_a_film_ends_where_its_run_is_planned_to(open_page: Any, make_run: Any) 
         with folder.lock() if locked else contextlib.nullcontext():
             (film,) = component_data(open_page("instrument", run=folder.run_id), "panda_time_machine")
         assert (film["steps"], film["end"]) == ([0, 10, 20], end)
+
+
+def test_settings_are_told_with_what_each_is(open_page: Any, make_run: Any) -> None:
+    """A table of names that only who wrote them understands."""
+    table = open_page("settings", run=make_run().run_id).dataframe[0].value.set_index("Setting")
+    assert (table["What it is"].str.len() > 10).all() and not table["What it is"].str.contains("[*`]").any()
+    assert table.loc["Seed", "What it is"] == "The number from which every random choice is drawn"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pages.shared.forms.presets import PRESETS
 from pages.shared.frame.teaching import PANELS
 from pages.shared.lessons.content import Lesson, all_lessons, read_lesson
 from pages.shared.lessons.page import GUESSES, answer_of
+from pages.shared.lessons.picture import picture_of
 from pages.shared.lessons.recorded_numbers import at_moment, filled, number_of
 from pages.shared.runs.choice import find_run
 from panda_core.errors import PandaError
@@ -136,3 +139,29 @@ def test_a_lesson_is_gone_through_by_its_buttons(open_page: Any) -> None:
             at.button(key=f"go-Next step-better-{number + 1}").click().run()
     at.button(key="go-All lessons--").click().run()
     assert at.title[0].value == "Lessons" and "step" not in at.query_params
+
+
+def test_a_lesson_is_pictured_by_its_own_recording(open_page: Any) -> None:
+    """A card without a picture, or with one of another moment: after a collapse the points lie at the center."""
+    spread = {}
+    for lesson in LESSONS:
+        if (found := picture_of(lesson)) is None:  # its film is of another kind than an adaptation's
+            continue
+        drawn, about = found
+        run_id, moment, _ = next(step.shown for step in lesson.steps if step.shown)
+        folder = find_run(run_id)
+        assert folder is not None and f"step {at_moment(LoadedRun(folder), moment).step} " in about
+        marks = re.findall(r"translate\(([\d.-]+) ([\d.-]+)\).*?--x:([\d.-]+)px;--y:([\d.-]+)px", drawn)
+        assert len(marks) > 50
+        places = np.array(marks, float)
+        spread[lesson.key] = (places[:, :2] + places[:, 2:]).std(axis=0).mean() / places[:, :2].std(axis=0).mean()
+    assert spread["one-class"] == 1 and spread["collapse"] < 0.5 < spread["better"]
+    at = open_page("lessons")
+    assert len(at.get("image")) == len(spread) >= 4
+
+
+def test_a_lesson_without_its_recording_has_no_picture() -> None:
+    """A list of lessons that ends in a traceback."""
+    (step, *_) = [step for step in LESSONS[1].steps if step.shown]
+    gone = dataclasses.replace(step, shown=("gone", "end", ()))
+    assert picture_of(dataclasses.replace(LESSONS[1], steps=(gone,))) is None

@@ -24,18 +24,20 @@ from panda_core.methods.table import RECIPES
 from panda_core.runs.kinds import resolve
 from panda_core.runs.launch import keep_ready, start
 
+PICTURE = 140  # pixels of the side of each image of the two classes
+
 
 def show() -> None:
     """Draw the page."""
     if opened_run() is not None:  # an address of former times, when a run was shown beside the form
         st.switch_page(INSTRUMENT, query_params=st.query_params.to_dict())
     st.title("Adapt a network to normal images")
-    if "presets" not in hidden_panels():
-        _cards()
-    left, right = st.columns([1, 1.6], gap="large")
+    left, right = st.columns([1, 2.9], gap="medium")
     with left:
+        if "presets" not in hidden_panels():
+            _cards()
         config, rivals, marking, problem = _described()
-    with right:
+    with right.container(border=True, key="ahead"):
         label = "Start the race" if rivals else "Start"
         if config is not None:
             _summary(config, rivals)
@@ -50,21 +52,18 @@ def show() -> None:
 
 def _cards() -> None:
     """Draw the presets: a card fills in the whole form."""
-    with st.grid(4, min_column_width=220):
+    with st.container(border=True, gap="xsmall"):
         for preset in PRESETS:
-            with st.container(border=True, height="stretch", gap="xsmall"):
-                st.markdown(f"{preset.icon} **{preset.title}**")
-                st.caption(preset.question)
-                st.space("stretch")
-                st.button(
-                    "Use these settings",
-                    key=f"preset-{preset.key}",
-                    help=tip("preset"),
-                    type="tertiary",
-                    icon=":material/arrow_downward:",
-                    on_click=_use,
-                    args=(preset,),
-                )
+            st.button(
+                preset.title,
+                key=f"preset-{preset.key}",
+                help=tip("preset"),
+                type="tertiary",
+                icon=preset.icon,
+                on_click=_use,
+                args=(preset,),
+            )
+            st.caption(preset.question)
 
 
 def _use(preset: Preset) -> None:
@@ -124,17 +123,16 @@ def _pictures(config: RunConfig) -> None:
     """Show what counts as normal here, and what does not."""
     filled = resolve(config)
     try:
-        normal, others = class_sheets(filled.dataset, filled.data_root, str(filled.normal_class), filled.seed)
+        normal, others = class_sheets(filled.dataset, filled.data_root, str(filled.normal_class), filled.seed, PICTURE)
     except PandaError as error:
         st.warning(wording.sentence(str(error)), icon=":material/info:")
         return
-    with st.container(border=True):
-        st.markdown(f"**Normal: {wording.sentence(str(filled.normal_class))}**", help=tip("class"))
-        if normal is not None:
-            st.image(normal, alt=f"Some normal training images of class {filled.normal_class}")
-        st.caption(f"The network is adapted to images like these, {_BESIDE[RECIPES[filled.recipe].auxiliary]}.")
-        st.markdown("**Anomalous: everything else in the test set**")
-        if others is not None:
-            st.image(others, alt="Some test images of other classes")
-        else:
-            st.caption("There are no anomalies here, so the run will have scores but no AUROC.")
+    st.markdown(f"**Normal: {wording.sentence(str(filled.normal_class))}**", help=tip("class"))
+    if normal is not None:
+        st.image(normal, width="stretch", alt=f"Some normal training images of class {filled.normal_class}")
+    st.caption(f"The network is adapted to images like these, {_BESIDE[RECIPES[filled.recipe].auxiliary]}.")
+    st.markdown("**Anomalous: everything else in the test set**")
+    if others is not None:
+        st.image(others, width="stretch", alt="Some test images of other classes")
+    else:
+        st.caption("There are no anomalies here, so the run will have scores but no AUROC.")

@@ -33,6 +33,7 @@ TERMS: dict[str, str] = _PARTS | {
         "Learning rate: how far the weights move at each step. Small values adapt gently; large ones make the "
         "features collapse. Left empty, the network's own default is used."
     ),
+    "device": "What computes: the processor (cpu) or a graphics card.",
     "seed": "The number from which every random choice is drawn. The same seed gives the same run.",
     "name": "A name of your own for this run, to find it again.",
     # more settings

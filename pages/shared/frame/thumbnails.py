@@ -63,23 +63,25 @@ def embedded(picture: np.ndarray) -> str:
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def class_sheets(dataset: str, data_root: str, normal_class: str, seed: int) -> tuple[str | None, str | None]:
+def class_sheets(
+    dataset: str, data_root: str, normal_class: str, seed: int, side: int = TILE
+) -> tuple[str | None, str | None]:
     """Return a sheet of random normal training images, and one of test images of other classes (None if none).
 
-    Both as addresses: see `embedded`.
+    Both as addresses: see `embedded`. side: of each image, in pixels.
     """
     splits = find_dataset(dataset).open(Path(data_root), normal_class, seed)
     rng = np.random.default_rng(seed)
     normal = np.nonzero(splits.train_labels == splits.normal_label)[0]
     others = np.nonzero(splits.test_labels != splits.normal_label)[0]
-    return _sheet_of(splits.train, rng.permutation(normal)), _sheet_of(splits.test, rng.permutation(others))
+    return _sheet_of(splits.train, rng.permutation(normal), side), _sheet_of(splits.test, rng.permutation(others), side)
 
 
-def _sheet_of(images: Images, rows: np.ndarray) -> str | None:
+def _sheet_of(images: Images, rows: np.ndarray, side: int) -> str | None:
     tiles: list[np.ndarray] = []
     for row in rows:
         try:
-            tiles.append(square(images.load(int(row)), TILE))
+            tiles.append(square(images.load(int(row)), side))
         except UnreadableImage:
             continue
         if len(tiles) == SHOWN:

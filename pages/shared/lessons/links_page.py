@@ -75,36 +75,35 @@ def link_of(target: Target, hidden: list[str], lock: str, *, large: bool, projec
 def show() -> None:
     """Draw the page."""
     st.title("Prepare a link for a class")
-    st.markdown("Choose what it opens and how: beside it is what a class will see. Nothing is kept of it.")
+    st.markdown("Choose what it opens and how: below is what a class sees.")
     asked = st.query_params.get(OPENS, "")
     if asked and find_run(asked) is not None:
         st.session_state[_ASKED] = asked
     known = targets(st.session_state.get(_ASKED, ""))
-    left, right = st.columns([1, 2.8], gap="large")
-    with left:
+    first, second, third, fourth = st.columns([1.5, 1.3, 1, 1.1], gap="medium", vertical_alignment="bottom")
+    with first:
         names = {key: words for key, (words, _) in known.items()}
         opened = choose_named("It opens", names, OPENS, next(iter(names)), tip("link_opens"))
-        hidden = choose_several(
-            "Leave out",
-            {panel: NAMES[panel] for panel in PANELS},
-            "leave_out",
-            len(PANELS),
-            tip("link_hide"),
-            "Nothing",
-        )
+    with second:
+        panels = {panel: NAMES[panel] for panel in PANELS}
+        hidden = choose_several("Leave out", panels, "leave_out", len(PANELS), tip("link_hide"), "Nothing")
+    with third:
         lock = choose_named("Lock", LOCKS, "locked", "", tip("link_lock"))
+    with fourth.container(gap="xsmall"):
         large = st.toggle("Large type", key="enlarged", help=tip("link_large"))
         projector = st.toggle("Bright, without the frame", key="projector", help=tip("link_bright"))
     page, query = link_of(known[opened][1], hidden, lock, large=large, projector=projector)
     address = f"{_origin()}/{page}" + (f"?{urlencode(query)}" if query else "")
-    with left:
+    shown, said = st.columns([5, 1], gap="medium")
+    with said:
+        st.markdown("**The link**")
         st.code(address, language=None, wrap_lines=True)
         # In a tab of its own, where what it hides ends with it; a page link would refuse a projector's `embed`.
         st.link_button("Try it", address, icon=":material/open_in_new:", type="tertiary", help=tip("link_try"))
         st.caption(
             "What a link hides, locks or enlarges holds until another link says otherwise, or the tab is closed."
         )
-    with right.container(key="preview"):  # as a class sees it, made smaller: see look.css
+    with shown.container(key="preview"):  # as a class sees it, made smaller: see look.css
         st.iframe(address, height=1080, alt=f"What the link opens: {known[opened][0]}")
 
 

@@ -15,6 +15,7 @@ from pages.shared.frame.router import LINKS, page_path
 from pages.shared.frame.teaching import PANELS
 from pages.shared.lessons.content import Lesson, Link, Question, Step, all_lessons
 from pages.shared.lessons.links_page import step_key
+from pages.shared.lessons.picture import picture_of
 from pages.shared.lessons.recorded_numbers import at_moment, filled, number_of
 from pages.shared.lessons.toy import show_toy
 from pages.shared.player.time_machine import show_time_machine
@@ -35,8 +36,8 @@ def show() -> None:
         _overview(lessons)
         return
     text = st.query_params.get(STEP, "1")
-    st.title(lesson.title)
     if text == WHOLE:
+        st.title(lesson.title)
         _whole(lesson)
         return
     index = int(text) - 1 if text.isascii() and text.isdigit() and 0 < int(text[:4]) <= len(lesson.steps) else 0
@@ -45,10 +46,12 @@ def show() -> None:
 
 def _overview(lessons: dict[str, Lesson]) -> None:
     st.title("Lessons")
-    st.markdown("Four short lessons, a few minutes each. Guess before you look: it is remembered in this session only.")
-    with st.grid(4, min_column_width=230):
+    st.markdown("A few minutes each. Guess before you look: it is remembered in this session only.")
+    with st.container(key="lessons"), st.grid(len(lessons), min_column_width=230):
         for number, lesson in enumerate(lessons.values(), 1):
-            with st.container(border=True, height="stretch"):
+            with st.container(border=True, height="stretch", gap="small"):
+                if (picture := picture_of(lesson)) is not None:
+                    st.image(picture[0], width="stretch", alt=picture[1])
                 st.markdown(f"**{number}. {lesson.title}**")
                 st.markdown(lesson.about)
                 st.markdown("\n".join(f"{place}. {step.title}" for place, step in enumerate(lesson.steps, 1)))
@@ -72,7 +75,9 @@ def _whole(lesson: Lesson) -> None:
 
 def _one(lesson: Lesson, index: int, lessons: list[Lesson]) -> None:
     step = lesson.steps[index]
-    st.progress((index + 1) / len(lesson.steps), text=f"Step {index + 1} of {len(lesson.steps)}")
+    head = st.container(horizontal=True, vertical_alignment="center", gap="medium")
+    head.title(lesson.title, width="content")
+    head.progress((index + 1) / len(lesson.steps), text=f"Step {index + 1} of {len(lesson.steps)}", width=320)
     # Most pictures would give the answer away: they come after the guess.
     guessed = step.question is None or (lesson.key, index) in st.session_state.get(GUESSES, {})
     pictured = step.shown is not None and (guessed or step.first)
@@ -115,7 +120,7 @@ def _one(lesson: Lesson, index: int, lessons: list[Lesson]) -> None:
 def _places(step: Step) -> tuple[DeltaGenerator, DeltaGenerator]:
     """Draw the toy, where a step has one, and return where its text and its question stand."""
     if step.toy:
-        wide, narrow = st.columns([2, 1], gap="large")
+        wide, narrow = st.columns([2.8, 1], gap="medium")
         with wide:
             show_toy("toy")
         return narrow.container(), narrow.container()

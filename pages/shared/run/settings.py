@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -9,7 +12,7 @@ import streamlit as st
 from pages.shared.adapt.form_values import AUTOMATIC, values_of
 from pages.shared.forms.starting import show_as_code
 from pages.shared.frame import wording
-from pages.shared.frame.glossary import tip
+from pages.shared.frame.glossary import TERMS, tip
 from pages.shared.frame.router import ADAPT, RUNS
 from pages.shared.frame.thumbnails import embedded
 from pages.shared.region.of_form import PARAMETER
@@ -20,8 +23,10 @@ from panda_core.config import RunConfig
 from panda_core.datasets.io.regions import read_region
 from panda_core.errors import PandaError
 from panda_core.runs.folder import ENDED, RunFolder
+from panda_core.runs.kinds import options_of
 from panda_core.runs.loaded import LoadedRun
 
+ELSEWHERE = {"normal_class": "class", "roi": "own_region"}  # the terms of fields that are called otherwise there
 REGION = 240  # pixels of the longer side of a region's picture
 HERE_ALONE = ("name", "runs_dir", "data_root", "set")  # fields that are no settings of the method
 
@@ -41,13 +46,19 @@ def show() -> None:
 
 
 def _show(run: LoadedRun) -> None:
-    left, right = st.columns([1, 1.1], gap="large")
+    left, right = st.columns([2.3, 1], gap="medium")
     with left:
         st.subheader("What was set", anchor=False)
-        rows = settings_of(run.config)
-        frame = pd.DataFrame(rows, columns=["Setting", "Value"])
+        frame = pd.DataFrame(settings_of(run.config), columns=["Setting", "Value", "What it is"])
+        widths = {"Setting": st.column_config.Column(width=150), "Value": st.column_config.Column(width=180)}
         st.dataframe(
-            frame, hide_index=True, width="stretch", height="content", key="settings", alt="All settings of this run"
+            frame,
+            hide_index=True,
+            width="stretch",
+            height="content",
+            column_config=widths,
+            key="settings",
+            alt="All settings of this run, and what each is",
         )
         if run.config.roi:
             _region(run.config)
@@ -83,15 +94,28 @@ def _region(config: RunConfig) -> None:
     )
 
 
-def settings_of(config: RunConfig) -> list[tuple[str, str]]:
-    """Return the name and value of each field and option of a run, those that are not set left out."""
+def settings_of(config: RunConfig) -> list[tuple[str, str, str]]:
+    """Return name, value and meaning of each field and option of a run, those that are not set left out."""
     record = config.to_json()
     fields = {key: value for key, value in record.items() if key not in HERE_ALONE}
     fields["recipe"] = wording.recipe(config.recipe)
     if config.roi:
         fields["roi"] = wording.counting(read_region(config.roi).marked.mean())
     shown = {**fields, **record["set"]}
-    return [(wording.setting(key), _value(value)) for key, value in shown.items() if value not in (None, "")]
+    meant = _meanings(config)
+    return [
+        (wording.setting(key), _value(value), meant.get(key, ""))
+        for key, value in shown.items()
+        if value not in (None, "")
+    ]
+
+
+def _meanings(config: RunConfig) -> dict[str, str]:
+    """Return what each field and option of a run is, in the first sentence of its help, without marks."""
+    told = {key: TERMS[ELSEWHERE.get(key, key)] for key in config.to_json() if ELSEWHERE.get(key, key) in TERMS}
+    with contextlib.suppress(PandaError):  # a recipe of a version to come
+        told |= {key: option.plain for key, option in options_of(config).items()}
+    return {key: re.sub(r"[*`]", "", text).partition(". ")[0].rstrip(".") for key, text in told.items()}
 
 
 def _value(value: object) -> str:
