@@ -151,6 +151,9 @@ class Evaluated(Event):
     neighbour_overlap: how much of the neighbourhoods of training images is as at step 0; 1 all, 0 what chance gives.
     stand_in_auroc: of held-out normal images against strange copies of themselves.
     rounding_margin: distance between near training images, in units of the rounding error of their features.
+
+    whitened_auroc: at step 0 of a run that adapts in another space, what the whitened one gives without any adapting:
+    the AUROC of the same scorer on the same images. None elsewhere, and in logs of older versions.
     """
 
     step: int
@@ -169,6 +172,7 @@ class Evaluated(Event):
     neighbour_overlap: float | None = None
     stand_in_auroc: float | None = None
     rounding_margin: float | None = None
+    whitened_auroc: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

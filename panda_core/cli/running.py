@@ -104,7 +104,9 @@ def _print_result(finished: RunFinished) -> None:
     interval = ""
     if metrics["auroc_low"] is not None:
         interval = f" (95 % interval {percent(metrics['auroc_low'])} to {percent(metrics['auroc_high'])})"
-    print_text(f"AUROC {percent(metrics['auroc'])}{interval}; unadapted {percent(metrics['unadapted_auroc'])}")
+    whitened = metrics.get("whitened_auroc")
+    beside = "" if whitened is None else f"; whitened, not adapted {percent(whitened)}"
+    print_text(f"AUROC {percent(metrics['auroc'])}{interval}; unadapted {percent(metrics['unadapted_auroc'])}{beside}")
 
 
 def _print_segmented(metrics: dict[str, Any]) -> None:

@@ -17,8 +17,9 @@ class Curve:
 
     last_step: where the run ends, so that the axis does not move while it grows. spread: mean squared distance of
     the training features to the center; the ratios are those of the test images divided by it. neighbour_overlap is
-    what the label-free alarm watches, missing in logs of older versions. stop_step and oracle_step: known once the run
-    has finished; the oracle step was chosen with the test labels.
+    what the label-free alarm watches, missing in logs of older versions. whitened_auroc: what the whitened space gives
+    without adapting, of a run that adapts in another one. stop_step and oracle_step: known once the run has finished;
+    the oracle step was chosen with the test labels.
     """
 
     label: str = ""
@@ -32,6 +33,7 @@ class Curve:
     anomalous_ratio: Numbers = ()
     effective_rank: tuple[float, ...] = ()
     neighbour_overlap: Numbers = ()
+    whitened_auroc: float | None = None
     stop_step: float | None = None
     oracle_step: int | None = None
 
@@ -79,6 +81,7 @@ def curve_of(
         anomalous_ratio=tuple(event.anomalous_ratio for event in evaluated),
         effective_rank=tuple(event.effective_rank for event in evaluated),
         neighbour_overlap=tuple(event.neighbour_overlap for event in evaluated),
+        whitened_auroc=evaluated[0].whitened_auroc if evaluated else None,
         stop_step=metrics.get("stop_step"),
         oracle_step=metrics.get("oracle_step"),
     )

@@ -12,6 +12,8 @@ from panda_core.figures import style
 from panda_core.figures.curve import Curve
 from panda_core.methods.alarm import Gauge, Reading
 
+WHITENED_LINE = "whitened, not adapted"  # what the level line beside an AUROC is called
+
 
 def distances_figure(curve: Curve) -> go.Figure:
     """Return mean squared distances to the center over steps: PANDA, Figure 1 left."""
@@ -65,7 +67,10 @@ def ratios_figure(curve: Curve) -> go.Figure:
 
 
 def auroc_figure(curve: Curve) -> go.Figure:
-    """Return the AUROC over steps with its 95 % interval; where the run has finished, also where it stopped."""
+    """Return the AUROC over steps with its 95 % interval; where the run has finished, also where it stopped.
+
+    Of a run that adapts in another space, a level line says what the whitened one gives without adapting.
+    """
     figure = go.Figure()
     known = [
         (step, low, high)
@@ -80,6 +85,15 @@ def auroc_figure(curve: Curve) -> go.Figure:
             x=steps, y=highs, name="95 % interval", fill="tonexty", fillcolor="rgba(28, 131, 194, 0.2)", **band
         )
     figure.add_trace(style.line(curve.steps, curve.auroc, name="AUROC", colour=style.NORMAL))
+    if curve.whitened_auroc is not None:
+        figure.add_scatter(
+            x=[0, curve.last_step],
+            y=[curve.whitened_auroc] * 2,
+            name=f"{WHITENED_LINE} {curve.whitened_auroc:.3f}",
+            mode="lines",
+            line={"color": style.MARK, "dash": "dashdot", "width": 2},
+            hovertemplate="%{y:.3f}",
+        )
     if curve.stop_step is not None:
         style.add_mark(figure, curve.stop_step, "stop", "solid", 0.14, curve.last_step)
     if curve.oracle_step is not None:
@@ -98,9 +112,8 @@ def rank_figure(curve: Curve) -> go.Figure:
 
 def auroc_range(curves: list[Curve]) -> list[float]:
     """Return [0.5, 1] (chance to perfect), opened downwards in steps of a tenth where a value lies below."""
-    lowest = min(
-        (value for curve in curves for value in (*curve.auroc, *curve.auroc_low) if value is not None), default=0.5
-    )
+    drawn = [(*curve.auroc, *curve.auroc_low, curve.whitened_auroc) for curve in curves]
+    lowest = min((value for values in drawn for value in values if value is not None), default=0.5)
     bottom = min(0.5, int(lowest * 10) / 10)
     return [bottom - 0.01, 1.01]
 

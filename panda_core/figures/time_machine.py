@@ -11,7 +11,7 @@ import numpy as np
 from panda_core.errors import UsageError
 from panda_core.figures import style
 from panda_core.figures.curve import Curve
-from panda_core.figures.curves import auroc_range
+from panda_core.figures.curves import WHITENED_LINE, auroc_range
 from panda_core.runs.calibration import typical_score
 
 MOST_STEPS = 61  # so many snapshots at most: more are no smoother to look at, and longer to load
@@ -67,6 +67,9 @@ def time_machine(
         "auroc": list(curve.auroc),
         "auroc_low": list(curve.auroc_low),
         "auroc_high": list(curve.auroc_high),
+        "levels": []
+        if curve.whitened_auroc is None
+        else [{"value": curve.whitened_auroc, "name": f"{WHITENED_LINE} {curve.whitened_auroc:.3f}"}],
         "anomalous_ratio": list(curve.anomalous_ratio),
         "normal_ratio": list(curve.normal_ratio),
         **shares,

@@ -74,6 +74,8 @@ def _numbers(run: LoadedRun) -> Iterator[Html]:
             (f"step of the final scores: {_chosen_by(run)}", _amount(metrics.get("stop_step"))),
             ("best AUROC of any step, chosen with labels", _percent(metrics.get("oracle_auroc"))),
         ]
+        if metrics.get("whitened_auroc") is not None:
+            shown.append(("whitened space, not adapted: AUROC", _percent(metrics["whitened_auroc"])))
         if "oracle_grid_auroc" in metrics:
             shown.append(("best AUROC of the grid, chosen with labels", _percent(metrics["oracle_grid_auroc"])))
     yield element("div", *(element("div", element("b", value), name) for name, value in shown), class_="numbers")

@@ -204,6 +204,16 @@ def test_the_alarm_is_drawn_with_the_gauge_that_fires() -> None:
     assert "alarm" not in [note.text for note in kept.layout.annotations]
 
 
+def test_what_whitening_gives_is_a_level_line_with_a_name() -> None:
+    """Guards a line that is no line, without its number, off the chart, or beside a run that never measured it."""
+    first = dataclasses.replace(point(0, auroc=0.8), whitened_auroc=0.45)
+    figure = auroc_figure(curve_of([first, point(10)], last_step=40))
+    (level,) = [trace for trace in figure.data if "whitened" in (trace.name or "")]
+    assert list(level.y) == [0.45, 0.45] and list(level.x) == [0, 40]
+    assert any("0.450" in text for text in names_in(figure)) and figure.layout.yaxis.range[0] < 0.45
+    assert not any("whitened" in (trace.name or "") for trace in auroc_figure(curve()).data)
+
+
 def test_auroc_axis_opens_below_chance() -> None:
     """Guards curves that fall under 0.5: they must stay on the chart."""
     low, high = spec(auroc_figure(curve_of([point(0, auroc=0.31)])))["layout"]["yaxis"]["range"]

@@ -55,6 +55,14 @@ def test_everything_has_one_entry_a_step_and_is_plain_json() -> None:
     assert json.loads(json.dumps(data)) == data
 
 
+def test_what_whitening_gives_comes_with_its_number() -> None:
+    """A film without the line that its run measured, or with one that no run measured."""
+    moments = [moment(1.0), moment(0.1), moment(0.01)]
+    (level,) = time_machine(dataclasses.replace(CURVE, whitened_auroc=0.9049), moments, IS_ANOMALY)["levels"]
+    assert level["value"] == 0.9049 and level["name"].endswith("0.905")
+    assert time_machine(CURVE, moments, IS_ANOMALY)["levels"] == []
+
+
 def test_the_cloud_shrinks_on_axes_of_step_0_while_relative_scores_stay() -> None:
     """A projection or an axis fitted anew, which hides the collapse; scores that shrink and seem to mean something."""
     data = time_machine(CURVE, [moment(1.0), moment(0.1), moment(0.001)], IS_ANOMALY)

@@ -97,6 +97,7 @@ TERMS: dict[str, str] = _PARTS | {
     ),
     "final_auroc": "The AUROC of the run's final scores, and its 95 % interval: see the chart.",
     "unadapted_auroc": "The AUROC at step 0: the pretrained network as it is.",
+    "whitened_auroc": "The AUROC that the whitened space, the default, gives on the same images without any adapting.",
     "stop_step": "The step whose features give the final scores; for sample-wise stopping, the median over images.",
     "oracle": (
         "The step with the best AUROC. It was chosen with the test labels, which no method may do: "

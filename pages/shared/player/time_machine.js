@@ -143,7 +143,7 @@ class Machine extends Player {
     this.charts = [
       new Chart(this.find("auroc"), data, "AUROC (needs labels)", data.auroc_range, 2, [
         { values: data.auroc, colour: data.colours.normal, dash: "", shape: "circle", name: "", low: data.auroc_low, high: data.auroc_high },
-      ], marks),
+      ], marks, false, data.levels),
       new Chart(this.find("meters"), data, "Without labels, step 0 = 1", data.share_range, 2, [
         { values: data.rank, colour: data.colours.train, dash: "", shape: "circle", name: "rank" },
         { values: data.spread, colour: data.colours.mark, dash: "2 3", shape: "square", name: "spread" },

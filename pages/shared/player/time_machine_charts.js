@@ -37,7 +37,8 @@ function wrapped(name) {
 }
 
 class Chart {
-  constructor(svg, data, title, range, digits, lines, marks = [], atEnds = lines.length > 2) {
+  // levels: values that do not change over the steps, each with its name.
+  constructor(svg, data, title, range, digits, lines, marks = [], atEnds = lines.length > 2, levels = []) {
     Object.assign(this, { svg, data, lines: lines.filter((line) => line.values.some((value) => value !== null)) });
     for (const line of this.lines) line.until = line.values.findLastIndex((value) => value !== null);
     for (const [i, line] of this.lines.entries()) {
@@ -45,7 +46,7 @@ class Chart {
       line.above = this.lines.slice(i + 1).filter(alike).length; // lines that lie on this one: it is drawn wider, to be seen under them
       line.equal = this.lines.slice(0, i).some(alike);
     }
-    const box = axes(svg, title + " over optimiser steps");
+    const box = axes(svg, [title + " over optimiser steps", ...levels.map((level) => level.name)].join("; "));
     this.k = box.k;
     const end = data.end || 1; // the newest step; while a run computes, the last one that is planned
     const named = atEnds && this.lines.length && this.lines[0].name; // names that follow three lines would cover one another
@@ -60,6 +61,7 @@ class Chart {
     markup += `<text class="faint" x="${box.right}" y="${box.height - 5}" text-anchor="end">step ${end}</text>`;
     const first = this.lines[0];
     if (first && first.low) markup += `<path d="${this.band(first)}" fill="${first.colour}" opacity="0.14"/>`;
+    for (const level of levels) markup += this.level(box, level);
     marks.forEach(([name, label, dash], i) => {
       const place = data.jumps[name];
       if (place === null || place === undefined) return;
@@ -98,6 +100,22 @@ class Chart {
     const x = box.right + 6;
     return ends.map(({ line, y }) => `<text x="${x}" y="${y}"><tspan fill="${line.colour}">${line.shape === "square" ? "■" : "●"}</tspan> ` +
       line.words.map((words, i) => `<tspan class="faint"${i ? ` x="${x + 14 * box.k}" dy="${14 * box.k}"` : ""}>${plain(words)}</tspan>`).join("") + "</text>").join("");
+  }
+
+  // A level line, its name at the end and on the side where the curves are farthest from it.
+  level(box, { value, name }) {
+    const y = this.y(value);
+    const wide = 7 * box.k * name.length;
+    const places = ["start", "end"].flatMap((anchor) => [y - 6, y + 15 * box.k].map((height) => ({ anchor, height })));
+    const free = places.filter(({ height }) => height - 10 * box.k > box.top - 12 * box.k && height < box.bottom);
+    const room = ({ anchor, height }) => Math.min(...this.lines.flatMap((line) => this.data.steps.map((step, i) => {
+      const x = this.x(step);
+      const under = anchor === "start" ? x < box.left + wide : x > box.right - wide;
+      return under && line.values[i] !== null ? Math.abs(this.y(line.values[i]) - (height - 5 * box.k)) : Infinity;
+    })), 1e6);
+    const { anchor, height } = (free.length ? free : places).reduce((best, place) => (room(place) > room(best) ? place : best));
+    return `<line class="level" x1="${box.left}" x2="${box.right}" y1="${y}" y2="${y}"/>` +
+      `<text class="faint" x="${anchor === "start" ? box.left + 4 : box.right}" y="${height}" text-anchor="${anchor}">${plain(name)}</text>`;
   }
 
   band(line) {

@@ -34,6 +34,8 @@ def show_results(run: LoadedRun) -> None:
             tip("oracle") + undefined,
         ),
     ]
+    if metrics.get("whitened_auroc") is not None:
+        figures.append(("Whitened, not adapted", wording.auroc(metrics["whitened_auroc"]), tip("whitened_auroc")))
     with st.container(horizontal=True, gap="large", key="results"):
         for name, value, about in figures:
             st.markdown(f"{name}  \n**{value}**", width="content", help=about)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from panda_core.backbones import find_backbone
 from panda_core.events import Computing, Evaluated
 from panda_core.features.space import FeatureNorm, space_features, tail_features
 from panda_core.linalg import principal_components
@@ -35,6 +36,7 @@ from panda_core.scoring.knn import nearest
 
 NEIGHBOURS = 5  # nearest normal images kept for each test image, to look at
 SPECTRUM_KEPT = 64
+WHITENED = "whiten"  # the space that others are compared with before anything is adapted
 REFIT_IMAGES = 500  # images of each split that a projection fitted anew looks at
 
 
@@ -65,9 +67,10 @@ class Space:
         if background is not None and (note := told_of(background, norm, normal[fitted])) is not None:
             yield note
         center = learner.adjusted(normal[fitted].mean(dim=0))
-        test = yield from space_features(tail, norm, inputs.test.values, device)
+        test = yield from tail_features(tail, inputs.test.values, device)
         calibrating = (yield from scores_in_turn(plan, inputs, features, background)) if inputs.turns else None
-        unadapted = Features(normal.numpy(), test, calibrating, background)
+        whitened = whitened_scores(plan, features[fitted], test, background)
+        unadapted = Features(normal.numpy(), norm(test).numpy(), calibrating, background, whitened)
         return Space(norm, center, projection_axes(np.concatenate([unadapted.train, unadapted.test]))), unadapted
 
     def tensors(self) -> dict[str, Tensor]:
@@ -86,12 +89,14 @@ class Features:
 
     calibrating: scores (H,) of the calibrating images where these are compared in turn, in spaces of their own.
     background: what a scorer that needs one compares with besides.
+    whitened: scores (M,) of the test images in the whitened space, of the unadapted network of a run in another space.
     """
 
     train: np.ndarray
     test: np.ndarray
     calibrating: np.ndarray | None = None
     background: BackgroundRows | None = None
+    whitened: np.ndarray | None = None
 
 
 def _background(plan: AdaptPlan, inputs: Inputs) -> Computing[BackgroundRows | None]:
@@ -125,10 +130,27 @@ def scores_in_turn(
     return scores[inputs.calibration_rows]
 
 
-def fitted_norm(plan: AdaptPlan, features: Tensor) -> FeatureNorm:
-    """Return the norm of a run for features (N, D) of the images that it learns from."""
+def fitted_norm(plan: AdaptPlan, features: Tensor, kind: str | None = None) -> FeatureNorm:
+    """Return the norm of a run for features (N, D) of the images that it learns from. kind: another than its own."""
     dims = int(plan.option("whiten_dims"))
-    return FeatureNorm.fit(str(plan.config.feature_norm), features, plan.network.level_widths, dims)
+    return FeatureNorm.fit(kind or str(plan.config.feature_norm), features, plan.network.level_widths, dims)
+
+
+def whitened_scores(
+    plan: AdaptPlan, normal: Tensor, test: Tensor, background: BackgroundRows | None
+) -> np.ndarray | None:
+    """Return the scores (M,) that the whitened space gives without any adapting; None where that is no comparison.
+
+    normal (N, D) of the images that are learned from, test (M, D): features of the unadapted network, in no space yet.
+    It is one where a pretrained network is adapted in another space: what whitening gives for free is then the
+    measure of what adapting learns.
+    """
+    adapted = plan.recipe.steps and plan.scorer is not None and find_backbone(str(plan.config.backbone)).pretrained
+    if plan.config.feature_norm == WHITENED or not adapted:
+        return None
+    norm = fitted_norm(plan, normal, WHITENED)
+    scores: np.ndarray = _scorer(plan, norm, background).fit(norm(normal).numpy()).score(norm(test).numpy())
+    return scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,6 +214,7 @@ class Evaluation:
             neighbour_overlap=overlap(first, watched) if first is not None and first.shape == watched.shape else None,
             stand_in_auroc=(yield from self._stand_in_auroc(features)),
             rounding_margin=self._rounding_margin(features, rows),
+            whitened_auroc=None if features.whitened is None else auroc(features.whitened, labels),
         )
         state = readings([*(measured.event for measured in history), event])[-1].state
         return Measured(arrays, dataclasses.replace(event, alarm=state))

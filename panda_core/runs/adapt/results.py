@@ -84,6 +84,7 @@ def final_metrics(plan: AdaptPlan, inputs: Inputs, history: list[Measured], fina
         "auroc_low": low,
         "auroc_high": high,
         "unadapted_auroc": history[0].event.auroc,
+        "whitened_auroc": history[0].event.whitened_auroc,
         "stop_step": int(np.median(final.arrays.step)) if len(final.arrays.step) else history[-1].step,
         "alarm_step": next((step for step, state in states.items() if state == SUFFERING), None),
         "rounding_step": next((step for step, state in states.items() if state == ENDED), None),

@@ -232,6 +232,31 @@ def test_what_the_events_say_of_the_first_step(tiny: Tiny, finish: Finish) -> No
         assert event.auroc_low <= event.auroc <= event.auroc_high
 
 
+@pytest.mark.parametrize("scorer", ["knn", "mahalanobis"])
+@pytest.mark.parametrize("kind", ["none", "l2"])
+def test_a_run_in_another_space_knows_what_whitening_gives_for_free(
+    tiny: Tiny, finish: Finish, kind: str, scorer: str
+) -> None:
+    """Guards a line beside the curve that is of other images, another scorer or an adapted network."""
+    metrics = {}
+    for space in (kind, "whiten"):
+        _, events = finish(tiny(feature_norm=space, scorer=scorer, steps=4))
+        points = [event for event in events if isinstance(event, Evaluated)]
+        assert [event.step for event in points if event.whitened_auroc is not None] == [0] * (space == kind)
+        metrics[space] = events[-1].metrics
+        assert metrics[space]["whitened_auroc"] == points[0].whitened_auroc
+    assert metrics[kind]["whitened_auroc"] == metrics["whiten"]["unadapted_auroc"]
+
+
+@pytest.mark.parametrize("fields", [{"recipe": "frozen", "steps": 0}, {"recipe": "deep-svdd", "steps": 2}])
+def test_nothing_is_compared_where_no_pretrained_network_is_adapted(
+    tiny: Tiny, finish: Finish, fields: dict[str, Any]
+) -> None:
+    """Guards a whitened space of a network that knows nothing, or beside a curve of one point."""
+    _, events = finish(tiny(feature_norm="none", **fields))
+    assert events[-1].metrics["whitened_auroc"] is None
+
+
 @pytest.mark.parametrize("dims", [1, 2, 5])
 def test_few_directions_are_enough(tiny: Tiny, finish: Finish, dims: int) -> None:
     """A failure where whitening leaves a single direction, of which there is no second axis to draw."""
