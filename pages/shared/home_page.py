@@ -19,7 +19,7 @@ FILMS = ("break-elpv-mono", "break-digits-9", "break-cifar10-ship", "ewc-digits-
 CHOSEN = "film"  # query parameter, and key of the choice
 # What somebody wants, what for, and where that is done.
 WAYS: tuple[tuple[str, str, str, str], ...] = (
-    (":material/school:", "Teach it", "Four short lessons with a question before each answer.", LESSONS),
+    (":material/school:", "Teach it", "Five short lessons with a question before each answer.", LESSONS),
     (":material/fact_check:", "Check my photos", "Learn what is normal from good photos, and find defects.", OWN),
     (":material/science:", "Run experiments", "Adapt a network, race recipes, and see which one holds.", ADAPT),
 )

@@ -25,13 +25,14 @@ LESSONS = all_lessons()
 each = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.key)
 
 
-def test_there_are_four_lessons_in_order() -> None:
+def test_there_are_five_lessons_in_order() -> None:
     """A lesson that is lost because its file cannot be read, or taught before its time."""
     assert [lesson.title for lesson in LESSONS] == [
         "What is a one-class problem?",
         "Why it gets better",
         "Why it collapses",
         "Three ways to stop it",
+        "What adapting learns, and what whitening gives for free",
     ]
 
 
@@ -70,6 +71,20 @@ def test_what_the_lessons_say_of_numbers_is_true() -> None:
     assert end < start - 0.05  # "well below the network that was never adapted"
     assert stopped > early - 0.01  # "nearly the best it ever had"
     assert chosen > end + 0.03
+
+
+def test_what_is_said_of_whitening_is_true_of_both_recordings() -> None:
+    """Prose that was written for other recordings: ships that whitening alone tells apart, 9s that it does not."""
+    ship, nine = (
+        {moment: float(str(number_of("auroc", run, moment))) for moment in ("0", "best", "end")}
+        | {"whitened": float(str(number_of("whitened", run, "0")))}
+        for run in ("break-cifar10-ship", "raw-digits-9")
+    )
+    assert ship["0"] + 0.02 < ship["best"]  # "it rises"
+    assert 0 <= ship["whitened"] - ship["best"] < 0.01  # "to the line at most", "all but touches"
+    assert ship["end"] < ship["0"] < ship["whitened"]  # "nor can whitening be overdone, while this curve"
+    assert nine["end"] > nine["whitened"] + 0.015 > nine["0"]  # "above the line"
+    assert filled("{whitened raw-digits-9}") == f"{nine['whitened']:.2f}"
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ DOORS: dict[str, tuple[str, tuple[Row, ...]]] = {
                 "lessons",
                 "Lessons",
                 "school",
-                "Four short lessons: what a one-class problem is, and how adapting fails and is saved.",
+                "Five short lessons: what a one-class problem is, how adapting fails and is saved, and what it learns.",
             ),
             ("glossary", "Glossary", "menu_book", "The words of this program, each with one meaning."),
             ("links", "Links for a class", "link", "Prepare an address: what it opens, hides, locks and enlarges."),

@@ -2,7 +2,7 @@
 
 A lesson is `# title`, a line about it, and steps `## title`. In a step, lines that begin with these words are marked:
 
-    Predict: question | auroc or final | run | moment    a number to guess, taken from a recorded run
+    Predict: question | metric | run | moment            a number to guess, taken from a recorded run
     Choose: question | answer | right answer* | answer   a choice; the star marks what is right
     Reveal: what is said after the guess
     Show: run | moment | panels                          the film with these panels, after the guess
@@ -10,8 +10,8 @@ A lesson is `# title`, a line about it, and steps `## title`. In a step, lines t
     Do: label | page | query                             a link to a page
     Toy: pull                                            the toy, before the guess
 
-Marked lines may go on until a blank line. Everything else is text. What a moment is, and what stands for a number in
-texts, says `recorded_numbers`.
+Marked lines may go on until a blank line. Everything else is text. What metrics and moments there are, and what
+stands for a number in texts, says `recorded_numbers`.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def show() -> None:
 def _overview(lessons: dict[str, Lesson]) -> None:
     st.title("Lessons")
     st.markdown("A few minutes each. Guess before you look: it is remembered in this session only.")
-    with st.container(key="lessons"), st.grid(len(lessons), min_column_width=230):
+    with st.container(key="lessons"), st.grid(len(lessons), min_column_width=190):
         for number, lesson in enumerate(lessons.values(), 1):
             with st.container(border=True, height="stretch", gap="small"):
                 if (picture := picture_of(lesson)) is not None:

@@ -1,7 +1,8 @@
 """Numbers of recorded runs in lessons: read from the run, never written down, so that a new recording keeps them true.
 
+Metrics are `auroc`, `step`, `final` and `whitened`, what the whitened space gave without any adapting.
 A moment of a run is a step, of which the nearest that was measured counts, or `best` (the best AUROC), `half` or `end`.
-In the text of a lesson `{auroc RUN MOMENT}`, `{step RUN MOMENT}` and `{final RUN}` stand for numbers.
+In the text of a lesson `{auroc RUN MOMENT}`, `{step RUN MOMENT}`, `{final RUN}` and `{whitened RUN}` stand for numbers.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from panda_core.events import Evaluated
 from panda_core.runs.loaded import LoadedRun
 
 NAMED = ("best", "half", "end")
-_STANDS = re.compile(r"\{(auroc|step|final) ([\w-]+)(?: (\w+))?\}")
+_STANDS = re.compile(r"\{(auroc|step|final|whitened) ([\w-]+)(?: (\w+))?\}")
 
 
 def is_moment(text: str) -> bool:
@@ -36,7 +37,7 @@ def at_moment(run: LoadedRun, moment: str) -> Evaluated:
 
 
 def number_of(metric: str, run_id: str, moment: str) -> float | None:
-    """Return "auroc" or "step" of a recorded run at a moment, or its "final" AUROC; None where it is not there."""
+    """Return "auroc" or "step" of a recorded run at a moment, or its "final" or "whitened" AUROC; None without one."""
     folder = find_run(run_id)
     if folder is None:
         return None
@@ -44,6 +45,8 @@ def number_of(metric: str, run_id: str, moment: str) -> float | None:
     try:
         if metric == "final":
             value = (run.metrics or {}).get("auroc")
+        elif metric == "whitened":
+            value = at_moment(run, "0").whitened_auroc
         else:
             event = at_moment(run, moment or "end")
             value = event.step if metric == "step" else event.auroc
