@@ -115,7 +115,7 @@ class Chart {
     })), 1e6);
     const { anchor, height } = (free.length ? free : places).reduce((best, place) => (room(place) > room(best) ? place : best));
     return `<line class="level" x1="${box.left}" x2="${box.right}" y1="${y}" y2="${y}"/>` +
-      `<text class="faint" x="${anchor === "start" ? box.left + 4 : box.right}" y="${height}" text-anchor="${anchor}">${plain(name)}</text>`;
+      `<text class="faint" x="${anchor === "start" ? box.left + 4 : box.right - 4}" y="${height}" text-anchor="${anchor}">${plain(name)}</text>`;
   }
 
   band(line) {
