@@ -40,15 +40,11 @@ TELL_EVERY = 0.5  # seconds
 IDLE = 600.0  # seconds
 MOST_MAPS = 1000  # nearest patches of more would not fit into memory,
 MOST_PATCHES = 5_000_000  # nor those of photos with more patches than these together: 300 MB
-# torch._dynamo: torch's compiler, which nothing here uses, but which torch imports, for two seconds, with the first
-# optimiser: between the click and the first point.
 AHEAD = (
     "faiss",
-    "sklearn.cluster",
     "panda_core.backbones.lite_network",
     "panda_core.runs.adapt.opened",
     "panda_core.runs.segment.loop",
-    "torch._dynamo",
 )
 
 

@@ -8,7 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panda_core.linalg import center_of, principal_components, singular_values, squared_distances, whitening
+from panda_core.linalg import (
+    center_of,
+    leading_directions,
+    principal_components,
+    singular_values,
+    squared_distances,
+    whitening,
+)
 
 
 @st.composite
@@ -72,6 +79,20 @@ def test_components_and_variances_make_up_the_covariance(rows: np.ndarray) -> No
     np.testing.assert_allclose((directions * variances) @ directions.T, expected, rtol=1e-9, atol=rounding)
     largest = np.abs(directions).argmax(axis=0)
     assert (directions[largest, np.arange(kept)] > 0).all(), "a sign that depends on the processor"
+
+
+@given(features())
+@settings(max_examples=60, deadline=None)
+def test_leading_directions_hold_as_much_variance_as_the_first_components(rows: np.ndarray) -> None:
+    """The last directions, those of the wrong side of X, or directions that are no longer of unit length."""
+    centered = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
+    variances, _ = principal_components(rows)
+    found = leading_directions(centered, 2)
+    kept = min(2, *rows.shape)
+    assert found.shape == (rows.shape[1], kept)
+    held = np.square(centered @ found).mean(axis=0)
+    np.testing.assert_allclose(held, variances[:kept], rtol=1e-6, atol=1e-9 * max(variances[0], 1e-12))
+    np.testing.assert_allclose(found.T @ found, np.eye(kept), atol=1e-9)
 
 
 @given(features())

@@ -24,6 +24,7 @@ from panda_core.backbones.network import start_anew
 from panda_core.events import Computing, progress_at
 from panda_core.features.trunk import Activations, activation_batch
 from panda_core.methods.learner import Learner, LearnerConfig, TrainingData, batch_rows
+from panda_core.methods.sgd import Optimiser
 
 NEAREST_TO_ZERO = 0.1  # a smaller component of the center could be reached with weights of 0 (released code)
 ROUNDING = 1e-5  # what is smaller counts as exactly 0 and stays: all of a whitened space's center
@@ -118,7 +119,7 @@ class DeepSVDD(Learner):
             self.keep(radius=torch.quantile(distances.detach().sqrt(), 1 - nu))
         return loss
 
-    def optimiser(self, parameters: list[Tensor], lr: float) -> torch.optim.Optimizer:
+    def optimiser(self, parameters: list[Tensor], lr: float) -> Optimiser:
         return torch.optim.Adam(parameters, lr=lr, weight_decay=float(self.config.options["weight_decay"]))
 
     def rate(self, step: int) -> float:

@@ -14,6 +14,7 @@ from panda_core.backbones.network import Network
 from panda_core.events import Computing
 from panda_core.features.space import FeatureNorm
 from panda_core.features.trunk import Activations, activation_batch
+from panda_core.methods.sgd import SGD, Optimiser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,10 +103,10 @@ class Learner:
         """Return the loss, a scalar, of the batch of training rows that makes step + 1."""
         raise NotImplementedError
 
-    def optimiser(self, parameters: list[Tensor], lr: float) -> torch.optim.Optimizer:
+    def optimiser(self, parameters: list[Tensor], lr: float) -> Optimiser:
         """Return the optimiser: SGD unless a method is published with another."""
         options = self.config.options
-        return torch.optim.SGD(
+        return SGD(
             parameters, lr=lr, momentum=options.get("momentum", 0.0), weight_decay=options.get("weight_decay", 0.0)
         )
 

@@ -32,6 +32,7 @@ from panda_core.features.trunk import Activations, activation_batch
 from panda_core.linalg import center_of
 from panda_core.methods.geometric_views import HEADS, NAMES, STEPS, TURNS, VIEWS, classes, shifted, view
 from panda_core.methods.learner import Learner, TrainingData
+from panda_core.methods.sgd import SGD, Optimiser
 
 STREAM = 9  # of the seed: draws shifts and mirrors apart from the order of the images
 BATCH = 64  # images of which one view at a time is in memory while they are scored
@@ -101,9 +102,9 @@ class MHRot(Learner):
         label = torch.tensor(labels, device=images.device).transpose(0, 1).flatten(0, 1)  # (B, 4, 3) -> (4B, 3)
         return heads_loss(self._logits(self._features(views)), label)
 
-    def optimiser(self, parameters: list[Tensor], lr: float) -> torch.optim.Optimizer:
+    def optimiser(self, parameters: list[Tensor], lr: float) -> Optimiser:
         momentum, decay = (float(self.config.options[key]) for key in ("momentum", "weight_decay"))
-        return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=decay, nesterov=momentum > 0)
+        return SGD(parameters, lr=lr, momentum=momentum, weight_decay=decay, nesterov=momentum > 0)
 
     def rate(self, step: int) -> float:
         return 0.5 * (1 + math.cos(math.pi * step / max(1, self.config.steps)))

@@ -157,7 +157,7 @@ def test_a_worker_returns_what_went_wrong(make_plan: Any, tmp_path: Path) -> Non
 @pytest.mark.timeout(600)
 def test_a_killed_worker_is_replaced_and_its_cell_goes_on(write_grid: Any, tmp_path: Path) -> None:
     """A real process, killed by the system in the middle of a cell, that takes the grid with it."""
-    grid, out = write_grid(classes=["3"], train_limit=12, test_limit=20, steps=24, eval_every=4), tmp_path / "out"
+    grid, out = write_grid(classes=["3"], train_limit=12, test_limit=20, steps=12, eval_every=4), tmp_path / "out"
     command = [sys.executable, "-m", "panda_core", "bench", str(grid), "--out", str(out), "--jobs", "1", "--json"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     victim, run_id = None, ""
@@ -175,7 +175,7 @@ def test_a_killed_worker_is_replaced_and_its_cell_goes_on(write_grid: Any, tmp_p
     (line,) = json.loads(printed)["lines"]
     assert [cell["state"] for cell in line["outcomes"]] == ["finished"]
     steps = [event.step for event in load_run(out / run_id).evaluated]
-    assert steps == list(range(0, 25, 4))
+    assert steps == list(range(0, 13, 4))
 
 
 def workers_of(pid: int) -> list[int]:

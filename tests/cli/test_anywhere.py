@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,25 +21,43 @@ from panda_core.events import CacheProgress, RunStarted
 from panda_core.runs.kinds import prepare, resolve
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize(
+    ("encoding", "own_process"),
+    [("cp1252", True), ("cp1252", False), ("ascii", False)],
+    ids=["process", "cp1252", "ascii"],
+)
 def test_names_of_any_script_reach_any_stream(
-    encoding: str, own_run: Path, tmp_path: Path, panda: Callable[..., Any]
+    encoding: str,
+    own_process: bool,
+    own_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    panda: Callable[..., Any],
 ) -> None:
     """A table that ends after the rows before a name of another script; JSON and tables that print nothing at all."""
     from PIL import Image
 
     for name in ("a.png", "日本.png", "Ärger.png"):
         Image.new("RGB", (32, 32), (90, 120, 40)).save(tmp_path / name)
-    environment = {**os.environ, "PYTHONIOENCODING": encoding}
     images = [str(path) for path in sorted(tmp_path.glob("*.png"))]
-    for how in (["--csv"], ["--json"], []):
-        done = panda("score", str(own_run), *images, *how, env=environment, encoding=encoding)
-        assert done.returncode == 0, done.stderr
-        if how == ["--csv"]:
-            assert len(list(csv.DictReader(io.StringIO(done.stdout)))) == 3
-        if how == ["--json"]:
-            assert [Path(row["path"]).name for row in json.loads(done.stdout)] == [Path(path).name for path in images]
-        assert "a.png" in done.stdout
+
+    def printed(*arguments: str) -> str:
+        if own_process:
+            environment = {**os.environ, "PYTHONIOENCODING": encoding}
+            done = panda(*arguments, env=environment, encoding=encoding)
+            assert done.returncode == 0, done.stderr
+            return str(done.stdout)
+        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert main(arguments) == 0
+        stream.flush()
+        return stream.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
+
+    assert len(list(csv.DictReader(io.StringIO(printed("score", str(own_run), *images, "--csv"))))) == 3
+    if not own_process:
+        rows = json.loads(printed("score", str(own_run), *images, "--json"))
+        assert [Path(row["path"]).name for row in rows] == [Path(path).name for path in images]
+        assert "a.png" in printed("score", str(own_run), *images)
 
 
 def test_a_run_is_found_however_it_is_named(

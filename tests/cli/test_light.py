@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,5 +23,20 @@ def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Pat
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], check=False, capture_output=True, text=True, cwd=tmp_path,
         env={"PYTHONPATH": str(Path(__file__).parents[2]), "PANDA_RUNS": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_run_imports_nothing_that_it_does_not_need(tmp_path: Path) -> None:
+    """Seconds between an order to start and the first point, for a compiler, tables and statistics that no run uses."""
+    code = (
+        "import sys\nfrom panda_core.cli import main\nfailed = main(sys.argv[1:])\n"
+        "unused = [name for name in ('torch._dynamo', 'sklearn', 'pandas', 'timm') if name in sys.modules]\n"
+        "sys.exit(failed or ' '.join(unused) or None)"
+    )
+    flags = ("--dataset", "digits", "--image-size", "32", "--steps", "1", "--train-limit", "8", "--test-limit", "10")
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", *flags, "--runs-dir", str(tmp_path)],
+        check=False, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -305,7 +305,7 @@ def test_it_learns_to_tell_normal_images_apart(make: Callable[..., MHRot]) -> No
     learner = make(values, steps=15)
     parameters = [*learner.config.network.tail.parameters(), *learner.head.values()]
     optimiser = learner.optimiser(parameters, 0.05)
-    assert optimiser.param_groups[0]["nesterov"] and optimiser.param_groups[0]["momentum"] == 0.9
+    assert optimiser.nesterov and optimiser.momentum == 0.9
     losses = []
     for step in range(15):
         learner.config.network.tail.train()

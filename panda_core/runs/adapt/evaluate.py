@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from panda_core.backbones import find_backbone
 from panda_core.events import Computing, Evaluated
 from panda_core.features.space import FeatureNorm, space_features, tail_features
-from panda_core.linalg import principal_components
+from panda_core.linalg import leading_directions, principal_components
 from panda_core.methods.alarm import readings
 from panda_core.methods.learner import Learner
 from panda_core.metrics import auroc, auroc_interval, effective_rank, spectrum
@@ -37,7 +37,7 @@ from panda_core.scoring.knn import nearest
 NEIGHBOURS = 5  # nearest normal images kept for each test image, to look at
 SPECTRUM_KEPT = 64
 WHITENED = "whiten"  # the space that others are compared with before anything is adapted
-REFIT_IMAGES = 500  # images of each split that a projection fitted anew looks at
+REFIT_IMAGES = 300  # images of each split that a projection fitted anew looks at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -304,22 +304,18 @@ def projection_axes(features: np.ndarray) -> np.ndarray:
 def refit_projection(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return features (N, D') and (M, D') in the two directions of their own largest variance: (N, 2) and (M, 2).
 
-    That is what a chart shows whose projection is fitted anew at each step. The directions are found among
-    `REFIT_IMAGES` of each split, by a randomised search, since they are only looked at: exact ones of many images and
-    dimensions would take longer than measuring all the rest.
+    That is what a chart shows whose projection is fitted anew at each step. The directions are those of `REFIT_IMAGES`
+    of each split, since they are only looked at: to find those of many images would take longer than measuring all the
+    rest.
     """
-    from sklearn.utils.extmath import randomized_svd
-
     sample = np.concatenate([train[:REFIT_IMAGES], test[:REFIT_IMAGES]])
     center = sample.mean(axis=0, dtype=np.float64)  # after a collapse, images differ in the seventh digit
-    # Seeded on its own: the same directions every time, and the run draws the numbers that it would draw without.
-    directions = randomized_svd(sample - center, n_components=min(2, *sample.shape), random_state=0)[2].T
-    axes = _two(directions)
+    axes = _two(leading_directions(sample - center, 2))
     return ((train - center) @ axes).astype(np.float32), ((test - center) @ axes).astype(np.float32)
 
 
 def _two(directions: np.ndarray) -> np.ndarray:
-    """Return the first two of directions (D', K), each with its sign chosen for good: its largest entry is positive."""
+    """Return the first two of directions (D', K), in float32; one of zeros where there is no second."""
     axes = np.zeros((len(directions), 2), np.float32)
     axes[:, : directions.shape[1]] = directions[:, :2]
-    return axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
+    return axes

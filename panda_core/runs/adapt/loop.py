@@ -20,6 +20,7 @@ from panda_core.errors import PandaError
 from panda_core.events import CheckpointSaved, Computing, Event, RunFinished, Stepped, quietly, result_of
 from panda_core.methods.elastic import ElasticPenalty
 from panda_core.methods.learner import Learner, LearnerConfig, TrainingData, batch_rows
+from panda_core.methods.sgd import Optimiser
 from panda_core.methods.stopping import end_reason, used_checkpoints
 from panda_core.methods.table import find_learner
 from panda_core.runs.adapt.evaluate import Evaluation, Features, Measured, Space
@@ -211,7 +212,7 @@ def _train_step(
     learner: Learner,
     penalty: ElasticPenalty | None,
     parameters: dict[str, Tensor],
-    optimiser: torch.optim.Optimizer,
+    optimiser: Optimiser,
     rows: np.ndarray,
     step: int,
 ) -> Tensor:
@@ -261,7 +262,7 @@ def _state(plan: AdaptPlan, learner: Learner) -> dict[str, Tensor]:
     return tail_state(plan.network) | own
 
 
-def _momentum(optimiser: torch.optim.Optimizer, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+def _momentum(optimiser: Optimiser, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
     return {
         f"{slot}/{name}": buffer.cpu().clone().contiguous()
         for name, value in parameters.items()
@@ -270,9 +271,7 @@ def _momentum(optimiser: torch.optim.Optimizer, parameters: dict[str, Tensor]) -
     }
 
 
-def _restore(
-    tail: torch.nn.Module, optimiser: torch.optim.Optimizer, parameters: dict[str, Tensor], resumed: Resumed
-) -> None:
+def _restore(tail: torch.nn.Module, optimiser: Optimiser, parameters: dict[str, Tensor], resumed: Resumed) -> None:
     tail.load_state_dict(resumed.tail, strict=False)
     for key, buffer in resumed.momentum.items():
         slot, name = key.split("/", 1)
