@@ -58,7 +58,9 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_listing(add: Add) -> None:
     """Add the commands that say what there is."""
-    add_data_root(add("doctor", listing.doctor, "Check the installation and the data root, and say what works."))
+    doctor = add("doctor", listing.doctor, "Check the installation and the data root, and say what works.")
+    add_data_root(doctor)
+    doctor.add_argument("--load", action="store_true", help="import each package as well, and name the device")
     datasets = add("datasets", data.datasets_command, "List the data sets, fetch one, or check one.")
     _add_data(datasets)
     add_data_root(datasets)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
+import importlib.metadata
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -26,6 +28,19 @@ from panda_core.errors import PandaError
 from panda_core.runs.kinds import KINDS
 from panda_core.scoring.table import SCORERS
 from panda_core.torchvision_operators import declare_operators
+
+# What a run cannot do without: by the name of its module, that of its package.
+PACKAGES = {
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "timm": "timm",
+    "onnxruntime": "onnxruntime",
+    "faiss": "faiss-cpu",
+    "sklearn": "scikit-learn",
+    "safetensors": "safetensors",
+    "cv2": "opencv-python-headless",
+    "plotly": "plotly",
+}
 
 # Data sets that are made on the spot.
 MADE: tuple[dict[str, Any], ...] = (
@@ -216,7 +231,10 @@ def _print(parsed: argparse.Namespace, title: str, rows: list[dict[str, Any]], s
 
 
 def doctor(parsed: argparse.Namespace) -> int:
-    """Check what a run needs; exit 1 if something essential does not work."""
+    """Check what a run needs; exit 1 if something essential does not work.
+
+    Packages are looked up in a moment; with `--load` each is imported, which takes seconds and finds broken ones too.
+    """
     checks: list[dict[str, Any]] = []
 
     def check(name: str, essential: bool, look: Callable[[], str]) -> None:
@@ -227,8 +245,9 @@ def doctor(parsed: argparse.Namespace) -> int:
         checks.append({"check": name, "works": works, "essential": essential, "found": found})
 
     check("Python", True, lambda: sys.version.split()[0])
-    for module in ("torch", "torchvision", "timm", "faiss", "sklearn", "safetensors", "cv2", "plotly"):
-        check(module, True, lambda module=module: _version(module))  # type: ignore[misc]
+    version = _loaded if parsed.load else _installed
+    for module, package in PACKAGES.items():
+        check(module, True, lambda module=module, package=package: version(module, package))  # type: ignore[misc]
     for key, backbone in BACKBONES.items():
         check(f"weights of {key}", True, lambda row=backbone: row.missing() or "installed")  # type: ignore[misc]
     for key, dataset in DATASETS.items():
@@ -236,7 +255,8 @@ def doctor(parsed: argparse.Namespace) -> int:
         check(f"data set {key}", key == "digits", look)  # comes with scikit-learn
     check("cache folder", True, lambda: _writable("PANDA_CACHE_DIR"))
     check("runs folder", True, lambda: _writable("runs"))
-    check("device", False, _device)
+    if parsed.load:
+        check("device", False, _device)
     for item in checks:
         if item["check"].startswith(("weights", "data set")) and item["found"] not in ("installed", "here"):
             item["works"] = False
@@ -246,10 +266,23 @@ def doctor(parsed: argparse.Namespace) -> int:
         marks = {(True, True): "ok", (True, False): "ok", (False, True): "BROKEN", (False, False): "absent"}
         rows = [[marks[item["works"], item["essential"]], item["check"], item["found"]] for item in checks]
         print_table("Doctor", ("", "what", "found"), rows)
+        if not parsed.load:
+            print_text("Packages were looked up. `doctor --load` also imports each of them, and names the device.")
     return 0 if all(item["works"] or not item["essential"] for item in checks) else 1
 
 
-def _version(module: str) -> str:
+def _installed(module: str, package: str) -> str:
+    """Return the version of a package that is there, whether it can be imported or not."""
+    if importlib.util.find_spec(module) is None:
+        raise PandaError(f"`{package}` is not installed. `pip install {package}`.")
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # built under another name: faiss-gpu
+        return "installed"
+
+
+def _loaded(module: str, package: str) -> str:
+    """Return the version of a package that can be imported."""
     if module in ("torchvision", "timm"):
         declare_operators()
     return str(getattr(importlib.import_module(module), "__version__", "installed"))

@@ -87,22 +87,6 @@ def test_lists_are_the_tables(key: str, table: dict[str, Any], extra: set[str], 
     assert all(name in shown for name in table)
 
 
-def test_doctor_finds_this_installation_in_order(capsys: Capture) -> None:
-    """A check that fails on a machine where everything works; data that has to be fetched counted as a fault."""
-    checks = {row["check"]: row for row in printed(capsys, "doctor")}
-    assert all(row["works"] for row in checks.values() if row["essential"])
-    assert not checks["data set cifar10"]["works"] and "fetch" in checks["data set cifar10"]["found"]
-    assert call("doctor") == 0
-
-
-def test_doctor_says_what_is_broken(capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Exit code 0 where a run cannot work."""
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("PANDA_CACHE_DIR", str(tmp_path / "file"))
-    checks = {row["check"]: row for row in printed(capsys, "doctor", code=1)}
-    assert not checks["cache folder"]["works"]
-
-
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [

@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 HEAVY = ("torch", "timm", "torchvision", "sklearn", "scipy", "faiss", "pandas", "streamlit")
-LIGHT = (["--help"], ["list"], ["recipes"], ["scorers"], ["backbones"], ["bench", "--help"], ["score", "--help"])
+LIGHT = (
+    ["--help"],
+    ["doctor"],
+    ["list"],
+    ["recipes"],
+    ["scorers"],
+    ["backbones"],
+    ["bench", "--help"],
+    ["score", "--help"],
+)
 
 
 @pytest.mark.parametrize("arguments", LIGHT, ids=" ".join)
