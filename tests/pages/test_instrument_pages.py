@@ -20,6 +20,7 @@ from pages.shared.player.time_machine_maps import find_maps, maps_config, same_i
 from pages.shared.runs.choice import find_run
 from panda_core.config import RunConfig
 from panda_core.errors import PandaError
+from panda_core.figures import style
 from panda_core.methods.table import RECIPES
 from panda_core.records import write_arrays, write_json
 from panda_core.runs.folder import list_runs
@@ -227,6 +228,15 @@ def test_a_duel_holds_every_run(make_run: Any) -> None:
     numbers = [{"steps": [0, 5], "auroc": [0.9, last], "anomalous_ratio": [2.0, 1.0]} for last in (0.8, 0.7, 0.8, 0.6)]
     assert told_equal(["a", "b", "c", "d"], numbers).startswith("a = c: equal")
     assert told_equal(["a", "b"], numbers[:2]) == ""
+
+
+def test_a_run_keeps_its_colour_while_others_begin(make_run: Any) -> None:
+    """A curve that is orange, and green once the run before it has its first point."""
+    runs = [LoadedRun(make_run(recipe=recipe)) for recipe in ("panda-early", "panda-ses", "panda-ewc")]
+    runs[1].folder.log_file.unlink()  # it waits for its turn
+    waiting = duel_data(runs)["runs"]
+    assert [run["place"] for run in waiting] == [0, 2]
+    assert [run["colour"] for run in waiting] == [style.RUNS[0], style.RUNS[2]]
 
 
 def test_a_race_is_fair() -> None:

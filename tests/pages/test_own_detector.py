@@ -16,6 +16,7 @@ import pytest
 
 from panda_core.records import append_line
 from tests.pages.conftest import component_data
+from tests.pages.test_own_images import checked
 
 USE = "Use it elsewhere"
 
@@ -161,3 +162,14 @@ def test_of_a_corrected_run_the_corrected_detector_is_offered(open_page: Any, ma
     at = open_page("settings", run=folder.run_id)
     assert any("lacks the run learned with its last correction" in str(error.value) for error in at.error)
     assert "detector" not in [button.key for button in at.button]
+
+
+@pytest.mark.parametrize("high", [3, 5])
+def test_that_most_new_photos_are_rejected_is_told(high: int, open_page: Any, make_run: Any) -> None:
+    """Photos taken in another light, all called bad, beside a promise of 5 % false alarms."""
+    folder = make_run()
+    (folder.path / "checkpoints").mkdir()
+    names = [f"{place}.png" for place in range(6)]
+    _, out = checked(folder, names, [99.0 if place < high else 0.01 for place in range(6)], "scores")
+    at = open_page("own_images", run=folder.run_id, check=out.name)
+    assert any("Most are rejected" in box.value for box in at.info) == (high > 3)

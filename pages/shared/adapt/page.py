@@ -108,11 +108,10 @@ _BESIDE = {
 def _summary(config: RunConfig, rivals: list[str]) -> None:
     """Say what a press on the button will do."""
     filled = resolve(config)
-    watched = (
-        f"The race has a page of its own, where all {len(rivals) + 1} start from step 0, the unadapted network."
-        if rivals
-        else "The run has a page of its own, where its film grows from step 0, the unadapted network."
-    )
+    watched = "The run has a page of its own, where its film grows from step 0, the unadapted network."
+    if rivals:
+        racing = "; ".join(f"**{RECIPES[key].title}**" for key in (config.recipe, *rivals))
+        watched = f"The race has a page of its own, where all start from step 0, the unadapted network: {racing}."
     st.markdown(
         f"{wording.count(int(filled.steps or 0), 'step')} of {filled.batch_size} images, learning rate "
         f"{filled.lr:g}, measured every {wording.count(int(filled.eval_every or 1), 'step')}. {watched}"

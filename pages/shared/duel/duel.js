@@ -41,10 +41,10 @@ class Duel extends Player {
     const { data } = this;
     const finals = data.runs.map((run) => run.final);
     this.best = finals.length > 1 && !finals.includes(null) ? Math.max(...finals) : null; // known once all have ended
-    this.scores = data.runs.map((run, i) => {
+    this.scores = data.runs.map((run) => {
       const item = document.createElement("li");
       const mark = document.createElement("span");
-      mark.className = "swatch" + (i % 2 ? " odd" : "");
+      mark.className = "swatch" + (run.place % 2 ? " odd" : "");
       mark.style.background = run.colour;
       const [name, now, end] = ["name", "now", "end"].map((kind) => Object.assign(document.createElement("span"), { className: kind }));
       name.textContent = run.label;
@@ -82,9 +82,9 @@ class Duel extends Player {
   prepare() {
     const { data } = this;
     for (const [, , cloud] of this.clouds) cloud.prepare();
-    const lines = (key) => data.runs.map((run, i) => ({
+    const lines = (key) => data.runs.map((run) => ({
       values: data.steps.map((_, place) => (place <= run.until ? run[key][run.at[place]] : null)),
-      colour: run.colour, dash: ["", "7 4", "2 3", "8 3 2 3"][i], shape: SHAPES[i], name: run.label,
+      colour: run.colour, dash: ["", "7 4", "2 3", "8 3 2 3"][run.place], shape: SHAPES[run.place], name: run.label,
     }));
     this.charts = [
       new Chart(this.find("auroc"), data, "AUROC (needs labels)", data.auroc_range, 2, lines("auroc"), [], true),

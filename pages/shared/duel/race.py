@@ -39,24 +39,29 @@ _NEEDED = ("steps", "auroc", "anomalous_ratio", "clouds", "frame", "words")
 
 def show_duel(runs: Sequence[LoadedRun], *, key: str) -> None:
     """Draw up to four runs; those without a measurement are left out, and named in a line."""
-    ready = [run for run in runs[:MOST] if run.evaluated]
-    if ready:
-        _DUEL(key=key, data=duel_data(ready))
+    if any(run.evaluated for run in runs[:MOST]):
+        _DUEL(key=key, data=duel_data(runs[:MOST]))
     for run in runs:
         if not run.evaluated:
             st.caption(f"{wording.sentence(label_of(run))}: {run.state().state}, nothing measured yet.")
 
 
 def duel_data(runs: Sequence[LoadedRun]) -> dict[str, Any]:
-    """Return what the browser needs: each run's numbers, and where it stands at each step of all runs together."""
+    """Return what the browser needs: each run's numbers, and where it stands at each step of all runs together.
+
+    A run without a measurement is left out, and keeps its place, which decides colour, dash and shape, for later.
+    """
+    places = [place for place, run in enumerate(runs) if run.evaluated]
+    runs = [runs[place] for place in places]
     numbers = [{name: _data(run)[name] for name in (*_NEEDED, "auroc_range", "ratio_range", "colours")} for run in runs]
     steps = sorted({step for data in numbers for step in data["steps"]})
     shown = []
-    for run, data, colour in zip(runs, numbers, style.RUNS, strict=False):
+    for place, run, data in zip(places, runs, numbers, strict=True):
         at = positions_at(data["steps"], steps)
         shown.append(
             {name: data[name] for name in _NEEDED}
-            | {"label": label_of(run), "colour": colour, "at": at, "until": steps.index(data["steps"][-1])}
+            | {"label": label_of(run), "place": place, "colour": style.RUNS[place]}
+            | {"at": at, "until": steps.index(data["steps"][-1])}
             | {"rule": wording.stop_rule(run.config.recipe, run.metrics or {})}
             | {"note": _RULES.get(_rule_of(run), "")}
             | {"final": (run.metrics or {}).get("auroc"), "state": run.state().state}

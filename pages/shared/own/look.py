@@ -123,6 +123,7 @@ def _learn(upload: Upload) -> bool:
         format_func=lambda number: _size_label(sizes[number], sizes[0]),
         help=tip("own_detail"),
         required=True,
+        wrap=True,
     )
     chosen = sizes[size or 0]
     tiles = choose_tiles(upload, chosen) if method == PATCHES else TILES_OFF

@@ -36,6 +36,7 @@ from panda_core.runs.settings import levels_of_config
 from panda_core.runs.uploads import JUDGED, Upload, find_upload, uploads_of_check
 
 SLOW = 120  # seconds without progress after which people are told that something may be wrong
+SOME = 6  # photos of which it means something that most are rejected
 SHOWN = 24  # pictures of the highest scores
 
 Row = dict[str, Any]
@@ -126,6 +127,13 @@ def _show_verdicts(
     found = "" if rate is None else f": {rejected} of {wording.count(len(scored), 'photo')} rejected"
     head, *drawing = places
     head.subheader(f"What was found{found}", anchor=False)
+    if rate is not None and len(scored) >= SOME and 2 * rejected > len(scored):
+        further = " Click on a good one and say so: it is learned from." if learned is not None else ""
+        head.info(
+            "Most are rejected. If most of them are good, they were taken otherwise than the good photos, in light, "
+            f"place or make, and the false alarms to expect do not hold for them.{further}",
+            icon=":material/compare:",
+        )
     for dropped in (upload, _references_of(output)):
         if dropped is not None:
             show_left_out(dropped.understood)
