@@ -192,3 +192,45 @@ def test_a_duel_of_recorded_runs_moves_together(shared_server: Any, visit: Any) 
     scrub.fill(scrub.get_attribute("max"))
     assert all(old != new for old, new in zip(before, scores.all_inner_texts(), strict=True))
     seen.check()
+
+
+# Of the words in the histogram: those that the threshold crosses, and the pairs that meet.
+CROSSED = """(machine) => {
+    const svg = machine.querySelector('.histogram'), line = svg.querySelector('.limit').getBoundingClientRect();
+    const boxes = [...svg.querySelectorAll('.group, .named, .overlapped')]
+        .filter((text) => text.textContent && getComputedStyle(text).display !== 'none')
+        .map((text) => ({ name: text.textContent, box: text.getBoundingClientRect() }));
+    const between = (at, { left, right }) => at > left + 1 && at < right - 1;
+    const crossed = boxes.filter(({ box }) => between(line.x, box) && line.y < box.bottom - 2).map(({ name }) => name);
+    const apart = (a, b) => a.right - 1 <= b.left || a.bottom - 3 <= b.top;
+    const meet = (a, b) => !apart(a.box, b.box) && !apart(b.box, a.box);
+    boxes.forEach((one, i) => boxes.slice(0, i).filter((other) => meet(one, other))
+        .forEach((other) => crossed.push(one.name + ' / ' + other.name)));
+    return crossed;
+}"""
+
+
+@pytest.mark.parametrize("run", ["break-digits-9", "break-cifar10-ship"])
+def test_no_word_of_the_histogram_is_crossed(run: str, shared_server: Any, visit: Any) -> None:
+    """A threshold drawn through "anomalous", and names that lie on one another, at any step of a run that collapses."""
+    seen, machine = open_machine(shared_server, visit, f"instrument?run={run}")
+    scrub = machine.get_by_label("Position in the run")
+    found = {}
+    for place in range(int(scrub.get_attribute("max") or 0) + 1):
+        scrub.fill(str(place))
+        found[place] = machine.evaluate(CROSSED)
+    assert len(found) > 8 and {place: words for place, words in found.items() if words} == {}
+    seen.check()
+
+
+def test_equal_curves_of_a_race_are_both_drawn(shared_server: Any, visit: Any) -> None:
+    """A line that hides the one below it: the recorded race has two recipes of the same steps."""
+    seen = visit(reduced_motion="reduce")
+    seen.page.goto(f"{shared_server.url}/duel")
+    machine = seen.page.locator(".machine").first
+    machine.locator(".equal").filter(has_text="equal at every step").wait_for(timeout=60_000)
+    for chart in (".chart.auroc", ".chart.ratios"):
+        below, above = (machine.locator(f"{chart} .past{place}") for place in (0, 1))
+        assert below.get_attribute("d") == above.get_attribute("d")
+        assert float(below.get_attribute("stroke-width")) > 2 * float(above.get_attribute("stroke-width"))
+    seen.check()

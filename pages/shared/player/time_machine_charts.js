@@ -242,7 +242,7 @@ class Histogram {
     if (x !== null) {
       for (const end of ["x1", "x2"]) line.setAttribute(end, x);
       const late = x > box.right - 170 * box.k; // the overlap is told in that corner
-      named.setAttribute("x", late ? x - 4 : x + 4);
+      named.setAttribute("x", late ? Math.min(x - 4, box.right - 92 * box.k) : x + 4);
       named.setAttribute("text-anchor", late ? "end" : "start");
     }
     svg.setAttribute("aria-label", `Scores at step ${data.steps[place]}: normal around ${middle(normal)}, anomalous around ${middle(anomalous)}` +
