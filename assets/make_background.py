@@ -52,7 +52,8 @@ def main() -> None:
     photographs = outlier_images("imagenet_sample", Path(default_data_root()))
     arrays: dict[str, np.ndarray] = {}
     for side in SIDES:
-        smaller = SmallerImages(photographs, side)
+        # As a run sees a background: shrunk where the normal images have less detail than the network's input.
+        smaller = SmallerImages(photographs, side) if side < SIZE else photographs
         arrays |= arrays_of({part: features_of(smaller, part) for part in PARTS}, side)
     write_arrays(FILE, arrays)
 

@@ -3,8 +3,9 @@
 `background.npz` holds numbers that were computed from 1,000 photographs of ImageNet (`assets/make_background.py`), and
 neither a picture nor what a network sees of one: of all of them together the mean and the directions of largest
 variance, as features of 65 images that never were (`panda_core.features.background.condensed`), in steps of 1/255 of
-the range of each feature. NETWORK/SIDE/rows is uint8 (65, D), NETWORK/SIDE/low and /step float32 (D,); the photographs
-were shrunk to SIDE pixels first and seen at `SIZE`. NETWORK/SIDE/far is `far_of` by `SCALINGS`.
+the range of each feature. NETWORK/SIDE/rows is uint8 (65, D), NETWORK/SIDE/low and /step float32 (D,). Photographs,
+of 256 px, are as a run sees them whose normal images have SIDE pixels: at `SIZE`, and shrunk to SIDE first where that
+is less. NETWORK/SIDE/far is `far_of` by `SCALINGS`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ FILE = Path(__file__).parent / "background.npz"
 PARTS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 TOGETHER = "efficientnet_lite_all"  # of all of them side by side: all levels but the heads, then the heads
 NETWORKS = (*PARTS, TOGETHER)
-SIDES = (32, 128)  # short sides in pixels, at most, of the photographs
+SIDES = (32, 128)  # short sides in pixels of the normal images that they are compared with
 SIZE = 128  # of the networks' input
 IMAGES = 1000
 SCALINGS = ("l2", "none")  # features of unit length, as they are
