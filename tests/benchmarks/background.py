@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from panda_core.datasets import find_dataset
-from panda_core.datasets.io.images import JoinedImages
 from panda_core.datasets.io.smaller import typical_side
 from panda_core.datasets.one_class import LabelledSplits
 from panda_core.features.background import Background
@@ -84,8 +83,11 @@ def _opened(key: str, name: str) -> tuple[LabelledSplits, torch.Tensor, tuple[in
     """Return the splits of a data set, the features (N, D) of training and test images, and the widths of levels."""
     dataset = find_dataset(key)
     splits = dataset.open(DATA, name or dataset.classes(DATA)[0], 0)
-    images = JoinedImages((splits.train, splits.test))
-    return splits, *pooled_features(images, np.arange(len(images)), dataset.image_size, NETWORK)
+    parts = [
+        pooled_features(images, np.arange(len(images)), dataset.image_size, NETWORK)
+        for images in (splits.train, splits.test)
+    ]
+    return splits, torch.cat([features for features, _ in parts]), parts[0][1]
 
 
 def _row(data: str, count: int, found: np.ndarray, told: list[bool]) -> Row:

@@ -12,11 +12,15 @@ import torch
 from scipy import stats
 
 from panda_core.backbones import find_backbone
-from panda_core.datasets import Images, balanced_subset, find_dataset, imagenet_images
+from panda_core.backbones.network import Network
+from panda_core.config import default_cache_dir
+from panda_core.datasets import Images, balanced_subset, find_dataset, imagenet_images, split_digest
 from panda_core.datasets.io.images import JoinedImages
+from panda_core.features.cache import cache_key
 from panda_core.features.space import FeatureNorm
 from panda_core.features.trunk import network_input, squared
 from panda_core.metrics import auroc
+from panda_core.records import write_atomically
 from panda_core.scoring.knn import KNNScorer
 
 Row = dict[str, str]
@@ -183,11 +187,25 @@ def _curves(
 def pooled_features(
     images: Images, rows: np.ndarray, size: int, backbone: str = "efficientnet_lite0"
 ) -> tuple[torch.Tensor, tuple[int, ...]]:
-    """Return the unadapted features (N, D) of the images at `rows`, and the widths of their levels."""
+    """Return the unadapted features (N, D) of the images at `rows`, and the widths of their levels.
+
+    They are kept in the cache: CIFAR-10 takes minutes, and several sections look at it.
+    """
     row = find_backbone(backbone)
-    network, found = row.load(row.cut), []
-    for start in range(0, len(rows), 8):
-        batch = np.stack([squared(images.load(int(i)), size, network.preprocessing) for i in rows[start : start + 8]])
+    network, chosen = row.load(row.cut), images.subset(rows)
+    key = cache_key(images_sha256=split_digest(chosen), network=network, image_size=size, dtype="float32")
+    file = default_cache_dir() / "pooled" / f"{key[:40]}.npy"
+    if not file.exists():
+        features = _features(chosen, size, network)
+        write_atomically(file, lambda handle: np.save(handle, features))
+    return torch.from_numpy(np.load(file)), network.level_widths
+
+
+def _features(images: Images, size: int, network: Network) -> np.ndarray:
+    found = []
+    for start in range(0, len(images), 8):
+        loaded = [images.load(row) for row in range(start, min(start + 8, len(images)))]
+        batch = np.stack([squared(image, size, network.preprocessing) for image in loaded])
         with torch.inference_mode():
             found.append(network.tail(network.trunk(network_input(batch, network.preprocessing))))
-    return torch.cat(found), network.level_widths
+    return torch.cat(found).numpy()
