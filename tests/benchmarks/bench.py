@@ -230,6 +230,7 @@ SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "background": (_rows_of("background", "background"), None),
     "recipes": (_rows_of("recipes", "recipes"), IMAGENET),
     "remedies": (_rows_of("remedies", "remedies"), CIFAR),
+    "networks": (_rows_of("networks", "networks"), CIFAR),
     "adapting": (_rows_of("adapting", "adapting"), None),
     "adapting-many": (_rows_of("many", "adapting"), CIFAR),
     "elastic": (_rows_of("elastic", "elastic"), CIFAR),

@@ -1,0 +1,121 @@
+"""What other networks, and several at once, add to each way to score, unadapted, on CIFAR-10.
+
+Chosen as in `remedies`: by five classes and training images alone. Judged once on the test images of all classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from panda_core.backbones import find_backbone
+from panda_core.datasets import Images, find_dataset
+from panda_core.features.background import Background
+from panda_core.features.background_file import HEAD, NETWORKS, PARTS, TOGETHER, bundled_background
+from panda_core.features.space import FeatureNorm
+from panda_core.metrics import auroc
+from panda_core.scoring.knn import KNNScorer
+from panda_core.scoring.mahalanobis import MahalanobisScorer
+from tests.benchmarks.remedies import CHOOSING, NORMALS, drawn
+from tests.benchmarks.space import DATA, _interval, pooled_features
+
+Row = dict[str, str]
+Scores = dict[str, np.ndarray]  # by way, the logarithms (M,) of scores of the judged images
+WAYS = ("knn", "mahalanobis", "relative-mahalanobis")
+TITLES = {
+    "Lite0": PARTS[:1],
+    "Lite1": PARTS[1:2],
+    "Lite2": PARTS[2:],
+    "all three side by side": (TOGETHER,),
+    "mean of all three": PARTS,
+}
+NOTE = (
+    "CIFAR-10 class folders, 128 px, unadapted, the default space; mean AUROC, and the gain over Lite0 with kNN, "
+    "paired by class, mean and 95 % interval. The 1,000 normal images, and what is judged while choosing, are those of "
+    "`remedies`: airplane to deer, and training images alone. Test images were judged once (500 a class). `mean of all "
+    "three`: of the logarithms of their scores, which needs no unit. `all three side by side` is the network "
+    "`efficientnet_lite_all`. `relative-mahalanobis` has the bundled background of 1,000 photographs: it is no plain "
+    "frozen network."
+)
+
+
+def networks() -> Iterator[Row]:
+    """Each network, all side by side, and all at once, by each way to score."""
+    splits = find_dataset("cifar10").open(DATA, CHOOSING[0], 0)
+    normal, held_out = drawn(splits.train_labels)
+    rows = np.concatenate([*normal.values(), held_out])
+    choosing, judging = Judged(splits.train_labels[held_out], {}), Judged(splits.test_labels, {})
+    for network in NETWORKS:
+        train, widths = _features(splits.train, rows, network)
+        test, _ = _features(splits.test, np.arange(len(splits.test)), network)
+        for place, name in enumerate(normal):
+            if name not in CHOOSING and network == TOGETHER:
+                continue
+            learned = Learned(train[place * NORMALS : (place + 1) * NORMALS], widths, network)
+            if name in CHOOSING:
+                choosing.scores[network, name] = learned.scores(train[-len(held_out) :])
+            if network != TOGETHER:
+                judging.scores[network, name] = learned.scores(test)
+    late = [name for name in normal if name not in CHOOSING]
+    for way in WAYS:
+        for title, parts in TITLES.items():
+            cells = {"networks": title, "scorer": f"`{way}`", **choosing.cells("choosing", CHOOSING, parts, way)}
+            for words, names in (("dog to truck", late), ("all ten", [*normal])):
+                cells |= judging.cells(words, names, parts, way)
+            yield cells
+    yield {"note": NOTE}
+
+
+def _features(images: Images, rows: np.ndarray, network: str) -> tuple[Tensor, tuple[int, ...]]:
+    """Return the features (N, D) of the images at `rows`, and the widths of their levels."""
+    if network != TOGETHER:
+        return pooled_features(images, rows, 128, network)
+    parts = [pooled_features(images, rows, 128, part)[0] for part in PARTS]
+    inner, heads = [part[:, :-HEAD] for part in parts], [part[:, -HEAD:] for part in parts]
+    row = find_backbone(network)
+    return torch.cat([*inner, *heads], dim=1), row.load(row.cut).level_widths
+
+
+class Learned:
+    """The three ways to score, fitted to features (N, D) of normal images of one network."""
+
+    def __init__(self, features: Tensor, widths: tuple[int, ...], network: str) -> None:
+        self.norm = FeatureNorm.fit("whiten", features, widths, 1024)
+        normal = self.norm(features).numpy()
+        self.nearest, self.spread = KNNScorer().fit(normal), MahalanobisScorer().fit(normal)
+        self.around = Background.fit(self.norm, torch.from_numpy(bundled_background(network, 32).rows))
+
+    def scores(self, features: Tensor) -> Scores:
+        """Return the logarithms of the scores of images (M, D), by way."""
+        placed = self.norm(features).numpy()
+        spread = np.log(self.spread.score(placed))
+        relative = spread - np.log(self.around.distances(placed))
+        return dict(zip(WAYS, (np.log(self.nearest.score(placed)), spread, relative), strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What became of images with `labels` (M,). scores: by network and normal class."""
+
+    labels: np.ndarray
+    scores: dict[tuple[str, str], Scores]
+
+    def cells(self, title: str, names: Sequence[str], parts: tuple[str, ...], way: str) -> Row:
+        """Return the mean AUROC of `parts`, and its gain over Lite0 with kNN; empty where it was not judged."""
+        if (parts[0], names[-1]) not in self.scores:
+            return {title: "", f"gain, {title}": ""}
+        found, first = self._aurocs(names, parts, way), self._aurocs(names, PARTS[:1], WAYS[0])
+        gain = "" if np.array_equal(found, first) else _interval(found - first)
+        return {title: f"{found.mean():.1f}", f"gain, {title}": gain}
+
+    def _aurocs(self, names: Sequence[str], parts: tuple[str, ...], way: str) -> np.ndarray:
+        """Return the AUROC of each class (C,), in percent, of the mean of the scores of `parts`."""
+        found = []
+        for name in names:
+            mean = np.mean([self.scores[part, name][way] for part in parts], axis=0, dtype=np.float64)
+            found.append(100 * float(auroc(mean.astype(np.float32), (self.labels != name).astype(np.uint8)) or 0))
+        return np.array(found)
