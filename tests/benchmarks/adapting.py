@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from panda_core import Evaluated, RunConfig, run
 from panda_core.datasets import find_dataset
-from tests.benchmarks.space import DATA, SPACES
+from tests.benchmarks.space import DATA, SPACES, interval
 
 Row = dict[str, str]
 # Data set, normal classes (None: all), seeds. A seed also draws which images take part, or how a set is split.
@@ -93,12 +92,11 @@ def row_of_many(found: dict[str, list[float]]) -> Row:
     """Return the row of AUROC before and after, in percent, by class."""
     before, after = np.array([*found.values()]).T
     gains = after - before
-    half = stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains))
     return {
         "normal images": f"{MANY:,}",
         "before": f"{before.mean():.1f}",
         "after": f"{after.mean():.1f}",
-        "gain": f"{gains.mean():+.1f} ± {half:.1f}",
+        "gain": interval(gains),
         **{name: f"{gain:+.1f}" for name, gain in zip(found, gains, strict=True)},
     }
 
@@ -118,13 +116,12 @@ def _curve(**fields: Any) -> tuple[list[float], float]:
 def _row(key: str, words: str, curves: np.ndarray, whitened: float, seconds: float) -> Row:
     """Return the row of curves (R, steps), in percent, of one set in one space."""
     mean, gains = curves.mean(axis=0), curves[:, STEPS.index(JUDGED)] - curves[:, 0]
-    half = stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains))
     best = float(mean.max())
     return {
         "data": key,
         "space": words,
         **{str(step): f"{value:.1f}" for step, value in zip(STEPS, mean, strict=True)},
-        "gain": f"{gains.mean():+.1f} ± {half:.1f}",
+        "gain": interval(gains),
         "best": f"{best:.1f}",
         "left": f"{best - whitened:+.1f}",
         "seconds": f"{seconds:.0f}",

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from panda_core import Evaluated, RunConfig, RunStarted, load_run, run
+from panda_core import RunConfig, RunStarted, load_run, run
 from panda_core.methods.alarm import fired
 from panda_core.methods.stopping import aggregate, used_checkpoints
 from panda_core.metrics import auroc
+from panda_core.runs.loaded import LoadedRun
 
 CHOSE = (("digits", "3"), ("digits", "9"), ("elpv", "mono"))
 CHOSE += tuple(("cifar10", name) for name in ("ship", "automobile", "frog", "bird"))
@@ -107,13 +108,12 @@ def _watched(half: str, dataset: str, name: str, place: int, number: int) -> Wat
     with tempfile.TemporaryDirectory() as folder:
         (run_id,) = {event.run_id for event in run(config.replace(runs_dir=folder)) if isinstance(event, RunStarted)}
         loaded = load_run(run_id, folder)
-        evaluated, labels = loaded.evaluated, np.array(loaded.split.is_anomaly)
-        arrays = {event.step: loaded.adapt_arrays(event.step).by_name() for event in evaluated}
+        evaluated, by_alarm = loaded.evaluated, stopped_by_alarm(loaded)
     curve = [100 * (event.auroc or 0) for event in evaluated]
     best = np.maximum.accumulate(curve)
     fall = next((index for index, value in enumerate(curve) if value <= best[index] - FALLEN), None)
     stopped = {
-        "stopped by the alarm": _stopped(evaluated, arrays, labels),
+        "stopped by the alarm": by_alarm,
         "never adapted": curve[0],
         "the end": curve[-1],
     }
@@ -121,9 +121,10 @@ def _watched(half: str, dataset: str, name: str, place: int, number: int) -> Wat
     return Watched(half, name, RATES[number], [event.step for event in evaluated], curve, fired(evaluated), fall, below)
 
 
-def _stopped(evaluated: list[Evaluated], arrays: dict[int, Any], labels: np.ndarray) -> float:
-    """Return the AUROC, in points, of what `panda-alarm` makes of the measurements."""
-    used = [event.step for event in used_checkpoints(evaluated, "alarm", None)]
-    scores = np.stack([arrays[step]["scores"] for step in used])
-    normalisers = np.array([arrays[step]["normaliser"] for step in used])
-    return 100 * (auroc(aggregate("alarm", scores, normalisers).scores, labels) or 0)
+def stopped_by_alarm(loaded: LoadedRun) -> float:
+    """Return the AUROC, in points, of what `panda-alarm` makes of the measurements of a run with a fixed length."""
+    used = [event.step for event in used_checkpoints(loaded.evaluated, "alarm", None)]
+    arrays = [loaded.adapt_arrays(step) for step in used]
+    normalisers = np.array([float(measured.normaliser) for measured in arrays])
+    scores = aggregate("alarm", np.stack([measured.scores for measured in arrays]), normalisers).scores
+    return 100 * (auroc(scores, np.array(loaded.split.is_anomaly)) or 0)

@@ -233,6 +233,7 @@ SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "networks": (_rows_of("networks", "networks"), CIFAR),
     "adapting": (_rows_of("adapting", "adapting"), None),
     "adapting-many": (_rows_of("many", "adapting"), CIFAR),
+    "whitening": (_rows_of("whitening", "whitening"), None),
     "elastic": (_rows_of("elastic", "elastic"), CIFAR),
     "collapse-alarm": (_rows_of("alarm", "alarm"), CIFAR),
     "cache": (cache, CIFAR),

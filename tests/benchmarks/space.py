@@ -134,11 +134,11 @@ def _table(title: str, means: dict[tuple[str, int], float], found: dict[tuple[st
     if found:
         paired = {count: np.subtract(found["whiten", count], found["l2", count]) for count in counts}
         yield {"data": title, "space": "default - unit length"} | {
-            str(count): _interval(paired[count]) if count in paired else "" for count in COUNTS
+            str(count): interval(paired[count]) if count in paired else "" for count in COUNTS
         }
 
 
-def _interval(values: np.ndarray) -> str:
+def interval(values: np.ndarray) -> str:
     """Return the mean of paired differences (n,) and its 95 % interval, as text."""
     if len(values) < 2:
         return f"{values.mean():+.1f}"

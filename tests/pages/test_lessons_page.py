@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,22 @@ def test_what_is_said_of_whitening_is_true_of_both_recordings() -> None:
     assert ship["end"] < ship["0"] < ship["whitened"]  # "nor can whitening be overdone, while this curve"
     assert nine["end"] > nine["whitened"] + 0.015 > nine["0"]  # "above the line"
     assert filled("{whitened raw-digits-9}") == f"{nine['whitened']:.2f}"
+
+
+def test_what_is_said_of_the_table_is_in_it() -> None:
+    """A conclusion that outlived its measurement: who is above whitening, who below, and by how much."""
+    text = (ROOT / "tests" / "benchmarks" / "results.json").read_text(encoding="utf-8")
+    rows = [row for row in json.loads(text)["whitening"]["rows"] if "pairs" in row]
+    mean, half = {}, {}
+    for row in rows:
+        middle, spread = row["best - whitened"].split(" ± ")
+        mean[row["data"], row["space"]], half[row["data"], row["space"]] = float(middle), float(spread)
+    assert len({data for data, _ in mean}) == 5 and len(mean) == 10
+    assert {data for data, space in mean if mean[data, space] > half[data, space]} == {"wbc"}
+    assert all(abs(mean[key]) <= half[key] for key in mean if key[0] in ("digits", "elpv", "magnetic_tiles"))
+    said = next(step.reveal for step in LESSONS[-1].steps if step.title == "What the table says")
+    assert f"by {mean['wbc', 'as they are']:.1f} points" in said and mean["wbc", "as they are"] > 0
+    assert f"{-mean['cifar10', 'as they are']:.1f} points above the best" in said
 
 
 @pytest.mark.parametrize(
