@@ -37,9 +37,10 @@ NOTE = (
     "CIFAR-10 class folders, 128 px, unadapted, the default space; mean AUROC, and the gain over Lite0 with kNN, "
     "paired by class, mean and 95 % interval. The 1,000 normal images, and what is judged while choosing, are those of "
     "`remedies`: airplane to deer, and training images alone. Test images were judged once (500 a class). `mean of all "
-    "three`: of the logarithms of their scores, which needs no unit. `all three side by side` is the network "
-    "`efficientnet_lite_all`. `relative-mahalanobis` has the bundled background of 1,000 photographs: it is no plain "
-    "frozen network."
+    "three`: of the logarithms of their scores, which needs no unit; no row of the backbones does it, three detectors "
+    "in Python do. `all three side by side` is the network `efficientnet_lite_all`, judged while choosing alone. "
+    "`relative-mahalanobis` has the bundled background of 1,000 photographs: it is no plain frozen network. The paper "
+    "has 96.2, of an adapted ResNet-152 and all 5,000 images, which nothing here reaches."
 )
 
 
