@@ -36,6 +36,18 @@ NOTE = (
     "the classes. A cell is the AUROC at the start > at its best > at the end, then the step of the alarm and, after a "
     "comma, the first step 2 points or more under the best until then."
 )
+WHY = (
+    "Why it warns falsely: on the three runs of the half that judges the stand-in does fall, by 2.1 to 2.5 standard "
+    "errors of paired differences over the 20 held-out images, so that it is no noise of few images. A line under the "
+    "best by 0.05 or 1.7 standard errors, whichever is more, tells 7 of 7 falls on the half that chose and warns on 0 "
+    "of 6 runs; on the half that judges it warns on the same 3 of 9, and was not taken. Made after blocks.4, strange "
+    "copies of CIFAR-10 start out less strange than held-out images, at an AUROC of 40 to 49 in all eight classes, "
+    "made after blocks.2 at 55 to 69. An alarm that is silent where they start under 50 would warn on 1 of 9 runs of "
+    "the half that judges, but tell 5 of 7 falls in each half: it was not taken either. `panda-alarm` scores with the "
+    "unadapted network and the one that told copies best, which in `recipes` is the unadapted one in all ten classes: "
+    "copies of airplanes are told at 59.1, 57.1 and 56.3 after 0, 40 and 80 steps, a fall of 3 standard errors, while "
+    "the AUROC moves from 86.6 to 86.4."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +87,7 @@ def alarm() -> Iterator[dict[str, str]]:
             f"rate {rate:g}": _mean(rule, [watched for watched in judged if watched.rate == rate]) for rate in RATES
         }
         yield {"points under the best step (worst), judging half": rule, "all": _mean(rule, judged), **points}
+    yield {"note": WHY}
 
 
 def _right(runs: list[Watched]) -> dict[str, str]:
