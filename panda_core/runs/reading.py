@@ -49,7 +49,7 @@ class RecordedRun:
         here = RunConfig()
         again = self.config.replace(data_root=here.data_root, runs_dir=here.runs_dir)
         raise BrokenRun(
-            f"Run `{self.run_id}` is a recording: it keeps what was measured, and no detector. Compute it anew with "
+            f"Run `{self.run_id}` keeps what was measured and no detector, as a recording does. Compute it anew with "
             f"`{again.to_command()}`."
         )
 

@@ -296,4 +296,4 @@ def test_the_apps_process_says_why_it_cannot(the_run: Path, photos: Path, tmp_pa
     (tmp_path / "empty").mkdir()
     assert error(the_run, tmp_path / "empty", 0) == "There are no images to look at."
     shutil.rmtree(the_run / "banks")
-    assert "missing or damaged" in error(the_run, photos, 1)
+    assert "no detector" in error(the_run, photos, 1)
