@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from panda_core.backbones import find_backbone
 from panda_core.events import Computing, Evaluated
 from panda_core.features.space import FeatureNorm, space_features, tail_features
-from panda_core.linalg import leading_directions, principal_components
+from panda_core.linalg import leading_directions
 from panda_core.methods.alarm import readings
 from panda_core.methods.learner import Learner
 from panda_core.metrics import auroc, auroc_interval, effective_rank, spectrum
@@ -298,7 +298,7 @@ def _ratio(distances: np.ndarray, spread: float) -> float | None:
 
 def projection_axes(features: np.ndarray) -> np.ndarray:
     """Return the two directions (D', 2) of largest variance of features (N, D'); a second one of zeros if D' is 1."""
-    return _two(principal_components(features)[1])
+    return _two(leading_directions(features - features.mean(axis=0, dtype=np.float64), 2))
 
 
 def refit_projection(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
