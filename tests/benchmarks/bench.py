@@ -106,6 +106,7 @@ def start() -> Iterator[Row]:
     """From the order to start, to the first point and to a visible collapse, in processes of their own."""
     from pages.shared.forms.presets import PRESETS
     from panda_core.runs import launch
+    from panda_core.runs.folder import ENDED
 
     (broken,) = (preset.settings for preset in PRESETS if preset.key == "break")
     options = {key.removeprefix("set_"): value for key, value in broken.items() if key.startswith("set_")}
@@ -142,6 +143,8 @@ def start() -> Iterator[Row]:
                     seconds = time.perf_counter() - began
                     break
         started.request_stop()
+        while started.state().state not in ENDED:  # it writes into the folder that is about to go
+            time.sleep(0.1)
         measured = "not within the run" if seconds is None else f"{seconds:.0f} s (step {event.step})"
         yield row(
             "a collapse visible on digits (anomalous ratio 20 % below its peak)",
