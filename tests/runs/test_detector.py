@@ -61,7 +61,7 @@ def test_a_recording_says_that_it_keeps_no_detector(
     folder.space_file.unlink()
     assert main(["score", str(folder.path), str(ROOT / "assets/screenshots/home.png")]) == 1
     said = capsys.readouterr().err
-    assert "keeps what was measured, and no detector" in said and "python -m panda_core run" in said
+    assert "keeps what was measured and no detector" in said and "python -m panda_core run" in said
     assert "damaged" not in said and len(said.strip().splitlines()) == 1
 
 
