@@ -193,10 +193,15 @@ def stratified_split(labels: np.ndarray, train_fraction: float, seed: int) -> tu
 
 def split_digest(images: Images) -> str:
     """Return the SHA-256, in hex, of the ordered contents of `images`."""
-    digest = hashlib.sha256()
+    return hashlib.sha256(b"".join(digest or b"unreadable" for digest in digests(images))).hexdigest()
+
+
+def digests(images: Images) -> list[bytes]:
+    """Return the digest of each image; nothing of one that cannot be read: it is named where it is decoded."""
+    found = []
     for index in range(len(images)):
         try:
-            digest.update(images.digest(index))
-        except UnreadableImage:  # it will be skipped, and named, when it cannot be decoded either
-            digest.update(b"unreadable")
-    return digest.hexdigest()
+            found.append(images.digest(index))
+        except UnreadableImage:
+            found.append(b"")
+    return found

@@ -21,8 +21,8 @@ from panda_core.datasets.io.images import FileImages, JoinedImages
 from panda_core.datasets.io.listing import image_files
 from panda_core.datasets.io.masks import FileMasks
 from panda_core.datasets.io.samples import Levels
-from panda_core.datasets.one_class import Dataset, Images, LabelledSplits
-from panda_core.errors import PandaError, UnreadableImage
+from panda_core.datasets.one_class import Dataset, Images, LabelledSplits, digests
+from panda_core.errors import PandaError
 from panda_core.records import read_json, write_json
 
 ABOUT = "corrections.json"
@@ -81,13 +81,7 @@ def _below(folder: Path, name: str, levels: Levels | None) -> FileImages:
     return FileImages.below(folder, [f"{name}/{place}" for place in places], levels)
 
 
-def _rows_without(images: Images, digests: set[bytes]) -> Sequence[int]:
+def _rows_without(images: Images, left_out: set[bytes]) -> Sequence[int]:
     """Return the rows of the images whose files have none of these digests."""
 
-    def is_one(row: int) -> bool:
-        try:
-            return images.digest(row) in digests
-        except UnreadableImage:  # it is named where the split is read
-            return False
-
-    return [row for row in range(len(images)) if not is_one(row)]
+    return [row for row, digest in enumerate(digests(images)) if digest not in left_out]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ from torch import Tensor
 
 from panda_core.backbones import find_backbone
 from panda_core.config import default_cache_dir
-from panda_core.datasets import Images, imagenet_images, split_digest
+from panda_core.datasets import Images, digests, imagenet_images, split_digest
 from panda_core.datasets.io.smaller import SmallerImages, typical_side
-from panda_core.errors import PandaError, UnreadableImage
+from panda_core.errors import PandaError
 from panda_core.events import Computing, DataNoted, progress_at
 from panda_core.features.background import KEPT
 from panda_core.features.cache import TrunkActivations, cache_key, form_that_fits, trunk_activations
@@ -127,23 +126,14 @@ def _auxiliary(plan: AdaptPlan, form: str) -> Computing[AuxiliaryImages]:
 def _others(plan: AdaptPlan, option: str) -> Images:
     """Return the images that `option` names; `PandaError` where one of them is an image of the run itself."""
     images = other_images(plan.config, option)
-    own = {digest for split in (plan.task.train, plan.task.test) for digest in _digests(split)} - {b""}
-    shared = [name for name, digest in zip(images.names, _digests(images), strict=True) if digest in own]
+    own = {digest for split in (plan.task.train, plan.task.test) for digest in digests(split)} - {b""}
+    shared = [name for name, digest in zip(images.names, digests(images), strict=True) if digest in own]
     if shared:
         raise PandaError(
             f"`{option}` must name images that are none of this run's; {len(shared)} of {len(images)} are, "
             f"`{shared[0]}` for instance. Set `--set {option}=` to another folder."
         )
     return images
-
-
-def _digests(images: Images) -> Iterator[bytes]:
-    """Yield the digest of each image; nothing where it cannot be read, which is told where it is decoded."""
-    for index in range(len(images)):
-        try:
-            yield images.digest(index)
-        except UnreadableImage:
-            yield b""
 
 
 def _as_small(plan: AdaptPlan, images: Images) -> Images:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from panda_core.config import RunConfig
-from panda_core.datasets import Images, Masks, OneClassTask, balanced_subset, find_dataset
+from panda_core.datasets import Images, Masks, OneClassTask, balanced_subset, digests, find_dataset
 from panda_core.datasets.sets.synthetic import SyntheticImages, SyntheticMasks
 from panda_core.errors import UnreadableImage, UsageError, unknown_name
 from panda_core.runs.few_shot.settings import SeenSpec, levels_used, resolve, seen_specs
@@ -160,14 +160,3 @@ def check_disjoint(seen: tuple[SeenClass, ...], task: OneClassTask) -> None:
                 f"The test image `{task.test.names[row]}` is also trained on, as part of a seen class. "
                 "Give data sets that do not overlap."
             )
-
-
-def digests(images: Images) -> list[bytes]:
-    """Return the digest of each image; of one that cannot be opened, nothing."""
-    contents = []
-    for row in range(len(images)):
-        try:
-            contents.append(images.digest(row))
-        except UnreadableImage:
-            contents.append(b"")
-    return contents

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from panda_core.datasets import Images, Masks
+from panda_core.datasets import Images, Masks, digests
 from panda_core.errors import PandaError, UnreadableImage, UsageError
 from panda_core.events import Computing
 from panda_core.few_shot.model import ResidualModel
 from panda_core.few_shot.trainer import Seen
-from panda_core.runs.few_shot.data import FewShotPlan, SeenClass, digests
+from panda_core.runs.few_shot.data import FewShotPlan, SeenClass
 from panda_core.runs.segment.reading import read_batches
 
 HELD_OUT_SHARE = 0.1  # of the normals of each seen class, at least 2: they calibrate scores and thresholds
