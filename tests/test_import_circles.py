@@ -1,4 +1,4 @@
-"""No file of panda_core or of the pages imports one that imports it, directly or through others, anywhere in it."""
+"""No file of panda_core or of the pages imports one that imports it, and whatever is imported by name is there."""
 
 from __future__ import annotations
 
@@ -89,3 +89,41 @@ def test_circles_are_found() -> None:
         "from x import y\nif TYPE_CHECKING:\n    import z\ndef f():\n    import w\n    from x import other\n"
     )
     assert imported(tree, {"x", "x.y", "z", "w"}) == {"x", "x.y", "w"}
+
+
+def names_in(tree: ast.Module) -> set[str]:
+    """Return the names that a file has when it was read: what it defines, assigns and imports, in any branch."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            found |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return found
+
+
+def missing_names(trees: dict[str, ast.Module]) -> list[str]:
+    """Return "module: from other import name" of each import from one of `trees` of what that does not have."""
+    names = {module: names_in(tree) for module, tree in trees.items()}
+    return [
+        f"{module}: from {node.module} import {alias.name}"
+        for module, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module in trees
+        for alias in node.names
+        if alias.name not in names[node.module] and f"{node.module}.{alias.name}" not in trees
+    ]
+
+
+def test_what_is_imported_by_name_is_there() -> None:
+    """A name that moved or was renamed where only a benchmark, or a function that no test calls, asked for it."""
+    paths = [path for folder in ("panda_core", "pages", "assets", "tests") for path in (ROOT / folder).rglob("*.py")]
+    assert missing_names({module_of(path): ast.parse(path.read_text("utf-8")) for path in paths}) == []
+    trees = {
+        "a": ast.parse("from b import f, _f, c, x"),
+        "b": ast.parse("from z import x\ndef f(): ..."),
+        "b.c": ast.parse(""),
+    }
+    assert missing_names(trees) == ["a: from b import _f"]

@@ -43,12 +43,11 @@ from panda_core.features.trunk import network_input, squared
 from panda_core.metrics import auroc
 from panda_core.pixel_metrics import pixel_metrics
 from panda_core.runs.data import GIVEN_IMAGES
-from panda_core.runs.segment.loop import joined
 from panda_core.runs.segment.settings import prepare
 from panda_core.segmentation.calibration import fit_calibrated
 from panda_core.segmentation.maps import full_map
 from panda_core.segmentation.model import PatchModel
-from panda_core.segmentation.results import Patches
+from panda_core.segmentation.results import Patches, PatchResult
 from panda_core.torchvision_operators import load_timm
 
 SIZE = 224
@@ -123,7 +122,7 @@ def ours(train: np.ndarray, test: np.ndarray, *, ratio: float, seed: int) -> Mea
     result_of(fit_calibrated(model, raw, len(train)))
     fitted = time.perf_counter()
 
-    said = joined([model.segment(model.in_space(model.patches(list(batch)))) for batch in _batches_of(test)])
+    said = PatchResult.joined([model.segment(model.in_space(model.patches(list(batch)))) for batch in _batches_of(test)])
     sigma = float(plan.config.set["sigma"])
     maps = np.stack([full_map(grid, SIZE, sigma) for grid in said.grids])
     ended = time.perf_counter()

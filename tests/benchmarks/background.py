@@ -18,7 +18,7 @@ from panda_core.metrics import auroc
 from panda_core.scoring.knn import KNNScorer
 from panda_core.scoring.mahalanobis import MahalanobisScorer
 from panda_core.scoring.relative_mahalanobis import RelativeMahalanobisScorer
-from tests.benchmarks.space import DATA, _interval, normal_and_judged, pooled_features
+from tests.benchmarks.space import DATA, interval, normal_and_judged, pooled_features
 
 Row = dict[str, str]
 EVERY = 10**9
@@ -96,6 +96,6 @@ def _row(data: str, count: int, found: np.ndarray, told: list[bool]) -> Row:
         "data": data,
         "normal images": "all" if count == EVERY else str(count),
         **{way: f"{mean:.1f}" for way, mean in zip(WAYS, means, strict=True)},
-        "gain": _interval(found[:, 2] - found[:, 1]),
+        "gain": interval(found[:, 2] - found[:, 1]),
         "told": f"{sum(told)} of {len(told)}",
     }

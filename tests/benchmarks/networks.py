@@ -21,7 +21,7 @@ from panda_core.metrics import auroc
 from panda_core.scoring.knn import KNNScorer
 from panda_core.scoring.mahalanobis import MahalanobisScorer
 from tests.benchmarks.remedies import CHOOSING, NORMALS, drawn
-from tests.benchmarks.space import DATA, _interval, pooled_features
+from tests.benchmarks.space import DATA, interval, pooled_features
 
 Row = dict[str, str]
 Scores = dict[str, np.ndarray]  # by way, the logarithms (M,) of scores of the judged images
@@ -110,7 +110,7 @@ class Judged:
         if (parts[0], names[-1]) not in self.scores:
             return {title: "", f"gain, {title}": ""}
         found, first = self._aurocs(names, parts, way), self._aurocs(names, PARTS[:1], WAYS[0])
-        gain = "" if np.array_equal(found, first) else _interval(found - first)
+        gain = "" if np.array_equal(found, first) else interval(found - first)
         return {title: f"{found.mean():.1f}", f"gain, {title}": gain}
 
     def _aurocs(self, names: Sequence[str], parts: tuple[str, ...], way: str) -> np.ndarray:

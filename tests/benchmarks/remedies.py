@@ -20,7 +20,7 @@ from panda_core.metrics import auroc
 from panda_core.scoring.knn import KNNScorer
 from panda_core.scoring.mahalanobis import MahalanobisScorer
 from panda_core.scoring.relative_mahalanobis import RelativeMahalanobisScorer
-from tests.benchmarks.space import DATA, _interval, pooled_features
+from tests.benchmarks.space import DATA, interval, pooled_features
 
 Row = dict[str, str]
 NETWORK = "efficientnet_lite0"
@@ -180,5 +180,5 @@ def _part(title: str, found: dict[str, list[float]], remedy: str) -> Row:
     """Return the mean of a remedy's AUROC and its gain."""
     if remedy not in found:
         return {title: "", f"gain, {title}": ""}
-    gain = "" if remedy == DEFAULT else _interval(np.subtract(found[remedy], found[DEFAULT]))
+    gain = "" if remedy == DEFAULT else interval(np.subtract(found[remedy], found[DEFAULT]))
     return {title: f"{np.mean(found[remedy]):.1f}", f"gain, {title}": gain}
