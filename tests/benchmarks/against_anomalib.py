@@ -122,7 +122,8 @@ def ours(train: np.ndarray, test: np.ndarray, *, ratio: float, seed: int) -> Mea
     result_of(fit_calibrated(model, raw, len(train)))
     fitted = time.perf_counter()
 
-    said = PatchResult.joined([model.segment(model.in_space(model.patches(list(batch)))) for batch in _batches_of(test)])
+    patches = (model.in_space(model.patches(list(batch))) for batch in _batches_of(test))
+    said = PatchResult.joined([model.segment(found) for found in patches])
     sigma = float(plan.config.set["sigma"])
     maps = np.stack([full_map(grid, SIZE, sigma) for grid in said.grids])
     ended = time.perf_counter()
