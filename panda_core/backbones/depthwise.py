@@ -1,6 +1,6 @@
 """Depthwise convolution whose gradient does not wait for a kernel that oneDNN lacks.
 
-oneDNN has none for the gradient of 5 x 5 depthwise weights, which took a third of a training step of EfficientNet-Lite0.
+oneDNN has none for the gradient of 5 x 5 depthwise weights: a third of a training step of EfficientNet-Lite0.
 On small maps, as they are deep in a network, a matrix product for each channel is 2 to 4 times faster.
 """
 
