@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from panda_core.backbones.backbone import Preprocessing
-from panda_core.backbones.depthwise import depthwise
 from panda_core.backbones.lite_modules import HEAD, LiteNetwork
 from panda_core.backbones.lite_session import Sessions, Traced, takes
 from panda_core.backbones.network import INPUT, Network, digest, freeze
@@ -76,10 +75,7 @@ class _Convolution:
         if isinstance(x, Traced):
             return x.convolved(weight, bias, stride, groups, relu6=self.relu6)
         x, padding = _pad_same(x, kernel, stride)
-        if groups == len(weight):
-            x = depthwise(x, weight, bias, stride, padding)
-        else:
-            x = F.conv2d(x, weight, bias, stride, padding, groups=groups)
+        x = F.conv2d(x, weight, bias, stride=stride, padding=padding, groups=groups)
         return F.relu6(x, inplace=True) if self.relu6 else x
 
 
