@@ -16,6 +16,7 @@ from pages.shared.frame.router import ADAPT, EXAMINE, INSTRUMENT, OWN, SEGMENT, 
 from pages.shared.run.heading import show_corrections
 from pages.shared.runs.choice import all_runs, has_maps, is_recorded
 from pages.shared.runs.downloads import can_score, download_detector, zipped
+from pages.shared.runs.live import follow_states
 from pages.shared.runs.table import Row, differing_settings, row_of
 from panda_core.errors import PandaError
 from panda_core.figures import compare_figure, style
@@ -49,6 +50,7 @@ def show() -> None:
             "knows the address of such a run can open, rename and delete it."
         )
         _compare(good)
+        follow_states([(row.folder, row.state) for row in good.values()])
     for row in rows.values():
         if row.problem:
             with st.container(horizontal=True, vertical_alignment="center"):

@@ -209,6 +209,13 @@ def test_no_habit_of_the_past() -> None:
             assert word not in text, f"{word} in {path.name}"
 
 
+def test_every_tooltip_that_is_named_exists() -> None:
+    """A KeyError in place of the film of every run with elastic weights, because its tooltip had moved elsewhere."""
+    named = re.compile(r"\btip\(\s*\"(\w+)\"\s*\)")
+    files = (ROOT / "pages").rglob("*.py")
+    assert [key for path in files for key in named.findall(path.read_text(encoding="utf-8")) if key not in TERMS] == []
+
+
 def test_pages_folder_holds_pages_alone() -> None:
     """Guards against a module that the server would offer as a page."""
     assert sorted(path.stem for path in (ROOT / "pages").glob("*.py")) == sorted(PAGES)

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from pages.shared.runs.choice import recorded_runs
 from panda_core.events import CacheProgress, Evaluated, RunStarted, Stepped
 from panda_core.records import append_line
-from panda_core.runs.folder import RunFolder
+from panda_core.runs.folder import RunFolder, list_runs
+from panda_core.runs.loaded import LoadedRun
 from tests.pages.conftest import component_data
 
 
@@ -39,6 +41,13 @@ def test_finished_run_shows_its_figures(open_page: Any, make_run: Any) -> None:
     }
     assert not at.get("progress")
     assert any("1 file left out" in expander.label for expander in at.expander)
+
+
+@pytest.mark.parametrize("run", [run.run_id for run in map(LoadedRun, list_runs(recorded_runs())) if not run.has_maps])
+def test_every_recorded_run_has_its_film(run: str, open_page: Any) -> None:
+    """A film of one recipe alone that is no film: what is told below its figures."""
+    at = open_page("instrument", run=run)
+    assert not at.exception and not at.error and len(component_data(at, "panda_time_machine")) == 1
 
 
 def test_a_correction_made_in_a_terminal_is_told(open_page: Any, make_run: Any) -> None:
@@ -91,6 +100,30 @@ def test_waiting_run_says_how_many_are_ahead(open_page: Any, make_run: Any, runs
         second = RunFolder.create(first.config().replace(runs_dir=str(runs_dir)))
         at = open_page("instrument", run=second.run_id)
         assert any("1 run ahead" in element.proto.text for element in at.get("progress"))
+
+
+@pytest.mark.parametrize("page", ["instrument", "examine", "settings", "runs"])
+def test_a_run_that_computes_is_no_longer_queued(
+    page: str, open_page: Any, make_run: Any, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the state beside the name: drawn once, above the film that grows, it said "queued" to the end."""
+    looks: list[Any] = []
+
+    def fragment(look: Any, **_: Any) -> Any:
+        return lambda *shown: looks.append((look, shown)) or look(*shown)
+
+    folder = make_run()
+    folder.write_state("queued")
+    monkeypatch.setattr("streamlit.fragment", fragment)
+    reruns: list[None] = []
+    monkeypatch.setattr("streamlit.rerun", lambda: reruns.append(None))
+    open_page(page, run=folder.run_id)
+    look, shown = next((look, shown) for look, shown in looks if look.__name__ == "_look_for_change")
+    assert not reruns
+    with folder.lock():
+        folder.write_state("running")
+        look(*shown)
+    assert reruns
 
 
 def test_progress_names_the_stage() -> None:

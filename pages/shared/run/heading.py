@@ -9,6 +9,7 @@ from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import EXAMINE, INSTRUMENT, LINKS, NEW_CLASSES, SEGMENT, SETTINGS
 from pages.shared.player.time_machine_maps import find_maps
 from pages.shared.runs.choice import OPENS, PARAMETER, is_recorded
+from pages.shared.runs.live import follow_states
 from panda_core.errors import PandaError
 from panda_core.runs.corrected import corrections_of, counted
 from panda_core.runs.folder import ENDED, RunFolder
@@ -50,6 +51,7 @@ def show_heading(folder: RunFolder) -> None:
                 query_params={OPENS: run.run_id},
             )
     show_corrections(folder)
+    follow_states([(folder, state)])
 
 
 def show_corrections(folder: RunFolder) -> None:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
+from panda_core.methods.options import FISHER
 from panda_core.runs.loaded import LoadedRun
 
 UNCHANGED = "unchanged by adapting"
@@ -49,7 +50,7 @@ def show_results(run: LoadedRun) -> None:
         st.caption(f"It ended before its last step. {wording.sentence(str(reason))}")
     fisher = run.environment.get("fisher")
     if fisher:
-        st.caption(f"What the weights are worth: {wording.sentence(str(fisher))}.", help=tip("fisher_images"))
+        st.caption(f"What the weights are worth: {wording.sentence(str(fisher))}.", help=FISHER["fisher_images"].plain)
 
 
 def _where(run: LoadedRun) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from pages.shared.frame import wording
@@ -23,6 +25,7 @@ from panda_core.runs.run import runs_ahead
 from panda_core.runs.segment.settings import checkpoints_of
 
 LOOK_EVERY = 0.4  # seconds
+FOLLOW_EVERY = 1.0  # seconds
 _ADAPTING = (
     "The network is changed, step by step, until it sees your normal images alike; it stops before its features "
     "collapse. You may close this page and come back by its address."
@@ -35,6 +38,21 @@ _TRAINING = (
     "The features of the seen classes are read once; then every step compares a few images with references drawn "
     "anew. You may close this page: the training goes on."
 )
+
+
+def follow_states(shown: Sequence[tuple[RunFolder, str]]) -> None:
+    """Draw the whole page again once one of these runs is in another state than the one that the page says.
+
+    What stands outside of a fragment is drawn once: a run that was queued when somebody came is else so for ever.
+    """
+    changing = [(folder, state) for folder, state in shown if state not in ENDED]
+    if changing:
+        st.fragment(_look_for_change, run_every=FOLLOW_EVERY)(changing)
+
+
+def _look_for_change(shown: Sequence[tuple[RunFolder, str]]) -> None:
+    if any(folder.state().state != state for folder, state in shown):
+        st.rerun()
 
 
 def show_computing(folder: RunFolder) -> None:
