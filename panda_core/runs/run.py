@@ -203,7 +203,8 @@ class stop_on_signal:
             signal.signal(number, handler)
 
 
-# The queue: runs of one folder compute in order of their ids. It works across processes, without a server.
+# The queue: runs of one folder compute in the order in which they were started or resumed, which ids cannot tell: they
+# hold the second, and then the recipe. It works across processes, without a server.
 
 
 def slots() -> int:
@@ -216,18 +217,20 @@ def slots() -> int:
 
 def runs_ahead(folder: RunFolder) -> int:
     """Return how many runs in the same folder compute now or came before `folder` and still wait."""
+    mine = folder.state().since, folder.run_id
     ahead = 0
     for other in list_runs(folder.path.parent):
         if other.run_id != folder.run_id:
-            state = other.state().state
-            ahead += state == "running" or (state == "queued" and other.run_id < folder.run_id)
+            state = other.state()
+            ahead += state.state == "running" or (state.state == "queued" and (state.since, other.run_id) < mine)
     return ahead
 
 
 def wait_for_turn(folder: RunFolder, should_stop: Callable[[], bool]) -> bool:
     """Wait until `folder` may compute, and mark it running; return False if stopped before that."""
     allowed = slots()
-    folder.write_state("queued")
+    if folder.written_state() != "queued":  # one that was told to wait has its place: since when it says so
+        folder.write_state("queued")
     while not should_stop():
         with FileLock(folder.path.parent / ".queue.lock"):  # between looking and marking, nobody else may look
             if runs_ahead(folder) < allowed:

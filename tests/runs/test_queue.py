@@ -1,4 +1,4 @@
-"""Runs in processes of their own: one after the other, in the order of their ids, equal to runs anywhere else."""
+"""Runs in processes of their own: one after the other, in the order of starting, equal to runs anywhere else."""
 
 from __future__ import annotations
 
@@ -43,10 +43,11 @@ def spans(folder: RunFolder) -> tuple[float, float]:
 
 
 def test_two_processes_compute_one_after_the_other(tiny: Tiny, forked: Callable[..., Any]) -> None:
-    """Two runs that share two cores, or the later one first; both wait for a third that is running."""
+    """Two runs that share two cores, or the later one first, by its recipe; both wait for a third that is running."""
     config = tiny(steps=20)
-    running = folder_called(config, "00-running")
-    first, second = folder_called(config, "01-first"), folder_called(config, "02-second")
+    running = folder_called(config, "03-running")
+    # As two rivals of a race, whose ids hold the same second, and then the recipe.
+    first, second = folder_called(config, "02-first"), folder_called(config, "01-second")
     started = []
     with running.lock():
         running.write_state("running")
