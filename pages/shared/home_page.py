@@ -15,7 +15,16 @@ from panda_core.errors import PandaError
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.loaded import LoadedRun
 
-FILMS = ("break-elpv-mono", "break-digits-9", "break-cifar10-ship", "ewc-digits-9")  # recorded runs, the first opens
+# Recorded runs, the first opens -> what each of them shows, which a test holds against its numbers.
+FILMS = {
+    "break-elpv-mono": "A pretrained network, adapted to good solar cells alone, tells bad ones apart better: about as "
+    "well as whitening, which takes no step.",
+    "break-digits-9": "Adapted to handwritten nines alone, it soon tells other digits apart better, then loses most of "
+    "the gain: all are drawn together.",
+    "break-cifar10-ship": "Adapted to ships alone, it first tells other things apart better, then worse than before "
+    "anything was adapted.",
+    "ewc-digits-9": "Adapted to nines with elastic weights, which hold what matters: better, and so to the last step.",
+}
 CHOSEN = "film"  # query parameter, and key of the choice
 # What somebody wants, what for, and where that is done.
 WAYS: tuple[tuple[str, str, str, str], ...] = (
@@ -54,11 +63,7 @@ def _films() -> dict[str, LoadedRun]:
 def _film(films: dict[str, LoadedRun]) -> None:
     """Draw the choice of a recorded run, and its film, which plays at once."""
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        st.markdown(
-            "Adapted to normal images alone, a pretrained network first shows anomalies better. Adapted for too "
-            "long, its features collapse.",
-            width="content",
-        )
+        told = st.empty()
         asked = st.query_params.get(CHOSEN, "")
         run_id = st.pills(
             "Recording",
@@ -71,6 +76,7 @@ def _film(films: dict[str, LoadedRun]) -> None:
             label_visibility="collapsed",
             wrap=True,
         )
+        told.markdown(FILMS[run_id], width="content")
     address(CHOSEN, "" if run_id == next(iter(films)) else run_id)
     run = films[run_id]
     try:

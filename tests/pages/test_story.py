@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from pages.shared.player.story import CAPTIONS, CLAIMS, READING, gauges_of, numbers_of, pace_of, story_of
+from pages.shared.home_page import FILMS
+from pages.shared.player.story import CAPTIONS, CLAIMS, READING, SAME, gauges_of, numbers_of, pace_of, story_of
 from pages.shared.player.time_machine import machine_data
 from pages.shared.runs.choice import find_run, recorded_runs
 from panda_core.events import Evaluated
@@ -75,6 +76,24 @@ def test_every_caption_holds_of_its_step(name: str | int) -> None:
     for said, now in zip(words, numbers_of(drawn, alarms), strict=True):
         assert CLAIMS[said["key"]](now), (said, now)
         assert said["caption"] == CAPTIONS[said["key"]]
+
+
+def test_what_is_said_beside_a_film_of_home_is_so() -> None:
+    """A sentence of a collapse over a film that loses nothing, and a level line that is spoken of and not drawn."""
+    said = {run_id: told(run_id)[0] for run_id in FILMS}
+    auroc = {run_id: np.array(drawn.auroc, float) for run_id, drawn in said.items()}
+    gain = {run_id: values - values[0] for run_id, values in auroc.items()}
+    cells, digits, ships, held = FILMS
+    assert "about as well as whitening" in FILMS[cells] and "better" in FILMS[cells]
+    assert gain[cells][-1] == max(gain[cells]) > SAME
+    assert said[cells].whitened_auroc == pytest.approx(auroc[cells][-1], abs=SAME)
+    assert "loses most of the gain: all are drawn together" in FILMS[digits]
+    assert max(gain[digits]) > SAME and gain[digits][-1] < max(gain[digits]) / 2
+    assert (said[digits].anomalous_ratio[0] or 0) > 2 and (said[digits].anomalous_ratio[-1] or 9) < 1.1
+    assert "first tells other things apart better, then worse than before" in FILMS[ships]
+    assert max(gain[ships]) > SAME and gain[ships][-1] < -SAME
+    assert "better, and so to the last step" in FILMS[held]
+    assert min(gain[held][1:]) > SAME / 2
 
 
 @pytest.mark.parametrize("name", [*RECORDED, *RANDOM])

@@ -61,7 +61,8 @@ class Chart {
     markup += `<text class="faint" x="${box.right}" y="${box.height - 5}" text-anchor="end">step ${end}</text>`;
     const first = this.lines[0];
     if (first && first.low) markup += `<path d="${this.band(first)}" fill="${first.colour}" opacity="0.14"/>`;
-    for (const level of levels) markup += this.level(box, level);
+    const levelled = levels.map((level) => this.level(box, level));
+    markup += levelled.map(([line]) => line).join("");
     marks.forEach(([name, label, dash], i) => {
       const place = data.jumps[name];
       if (place === null || place === undefined) return;
@@ -72,6 +73,7 @@ class Chart {
       markup += `<text class="faint" x="${late ? x - 3 : x + 3}" y="${y}" text-anchor="${late ? "end" : "start"}">${label}</text>`;
     });
     markup += `<line class="here" y1="${box.top}" y2="${box.bottom}"/>`;
+    markup += levelled.map(([, name]) => name).join(""); // over lines that would cross it
     this.lines.forEach((line, index) => {
       markup += `<path class="future" d="${this.path(line, data.steps.length - 1)}" fill="none" stroke="${line.colour}" stroke-width="2"/>`;
       markup += `<path class="past${index}" fill="none" stroke="${line.colour}" stroke-width="${2.4 + 5 * line.above}" stroke-dasharray="${line.above ? "" : line.dash}"/>`;
@@ -102,7 +104,7 @@ class Chart {
       line.words.map((words, i) => `<tspan class="faint"${i ? ` x="${x + 14 * box.k}" dy="${14 * box.k}"` : ""}>${plain(words)}</tspan>`).join("") + "</text>").join("");
   }
 
-  // A level line, its name at the end and on the side where the curves are farthest from it.
+  // A level line and its name, at the end and on the side where the curves are farthest from it.
   level(box, { value, name }) {
     const y = this.y(value);
     const wide = 7 * box.k * name.length;
@@ -114,8 +116,8 @@ class Chart {
       return under && line.values[i] !== null ? Math.abs(this.y(line.values[i]) - (height - 5 * box.k)) : Infinity;
     })), 1e6);
     const { anchor, height } = (free.length ? free : places).reduce((best, place) => (room(place) > room(best) ? place : best));
-    return `<line class="level" x1="${box.left}" x2="${box.right}" y1="${y}" y2="${y}"/>` +
-      `<text class="faint" x="${anchor === "start" ? box.left + 4 : box.right - 4}" y="${height}" text-anchor="${anchor}">${plain(name)}</text>`;
+    return [`<line class="level" x1="${box.left}" x2="${box.right}" y1="${y}" y2="${y}"/>`,
+      `<text class="named-level" x="${anchor === "start" ? box.left + 4 : box.right - 4}" y="${height}" text-anchor="${anchor}">${plain(name)}</text>`];
   }
 
   band(line) {
