@@ -53,6 +53,10 @@ def test_every_step_asks_answers_and_leads_to_something_that_exists(lesson: Less
         for text in (step.text, step.question.text, step.reveal):
             assert "{" not in filled(text) and "–" not in filled(text), "a number that is not there"
             assert not re.search(r"\d\.\d\d", text), "a number that a new recording makes untrue"
+        unseen = step.shown is None or not step.first
+        assert not (unseen and re.search("[Tt]urn o[nf]|scrubber", step.text)), (
+            "what to do with a film that comes later"
+        )
         for link in step.links:
             assert (ROOT / "pages" / f"{link.page}.py").is_file()
             assert link.query.get("preset", "break") in {preset.key for preset in PRESETS}
