@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 CORE = ROOT / "panda_core"
 PAGES = ROOT / "pages"
 LAYERS = {
-    **dict.fromkeys(("errors", "records", "torchvision_operators"), 0),
+    **dict.fromkeys(("errors", "records", "threads", "torchvision_operators"), 0),
     **dict.fromkeys(("config", "events", "linalg", "metrics", "pixel_metrics", "region"), 1),
     **dict.fromkeys(("backbones", "datasets", "scoring"), 2),
     **dict.fromkeys(("features", "segmentation", "few_shot"), 3),

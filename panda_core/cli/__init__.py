@@ -7,14 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from panda_core.cli.arguments import parser
 from panda_core.errors import PandaError, UsageError
-from panda_core.runs.launch import waiting_threads_sleep
-
-
-def wait_without_spinning() -> None:
-    """Let idle threads sleep; called before torch is imported. See `panda_core.runs.launch.waiting_threads_sleep`."""
-    os.environ.update(waiting_threads_sleep())
+from panda_core.threads import thread_settings
 
 
 def print_any_name() -> None:
@@ -30,7 +24,9 @@ def print_any_name() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Errors are one sentence on the standard error stream."""
-    wait_without_spinning()
+    os.environ.update(thread_settings())
+    from panda_core.cli.arguments import parser  # which imports NumPy, that reads them
+
     print_any_name()
     parsed = parser().parse_args(arguments)
     try:

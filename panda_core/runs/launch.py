@@ -22,6 +22,7 @@ from panda_core.errors import PandaError
 from panda_core.records import cannot_write, read_arrays, read_json, write_json
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.kinds import resolve
+from panda_core.threads import thread_settings
 
 # Processes of this one, kept until they end so that they can be reaped. The last is told apart: it has imported
 # everything a run needs and waits for one, which saves seconds between a click and the first point.
@@ -225,7 +226,7 @@ def _spawn() -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "panda_core.worker"],
         cwd=root,
-        env={**waiting_threads_sleep(), "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])},
+        env={**thread_settings(), "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])},
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -234,12 +235,3 @@ def _spawn() -> subprocess.Popen[str]:
     )
     _children.append(process)
     return process
-
-
-def waiting_threads_sleep() -> dict[str, str]:
-    """Return the environment of a process in which idle threads of torch sleep; torch reads it when it is imported.
-
-    By default a thread that waits for another spins on its core. With a browser or a second run on the same two cores,
-    the one it waits for then gets no time: steps were seen to take two to five times longer.
-    """
-    return {"OMP_WAIT_POLICY": "passive", **os.environ}

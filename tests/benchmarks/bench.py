@@ -24,11 +24,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from panda_core.cli import wait_without_spinning
+from panda_core.threads import SETTINGS, thread_settings
 
-wait_without_spinning()
+os.environ.update(thread_settings())
 
-from panda_core import CheckpointSaved, Evaluated, RunConfig, RunFinished, run  # noqa: E402
+from panda_core import CheckpointSaved, Evaluated, RunConfig, RunFinished, run
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results.json"
@@ -96,7 +96,7 @@ def speed() -> Iterator[Row]:
 
 def _released_loop(order: str) -> dict[str, float]:
     """Return the seconds of the yardstick's epoch and evaluation, in a process with PyTorch's default settings."""
-    defaults = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    defaults = {key: value for key, value in os.environ.items() if key not in SETTINGS}
     command = [sys.executable, "-m", "tests.benchmarks.released_loop"]
     done = subprocess.run(command, input=order, env=defaults, cwd=ROOT, check=True, capture_output=True, text=True)
     return dict(json.loads(done.stdout))

@@ -49,3 +49,22 @@ def test_a_run_imports_nothing_that_it_does_not_need(tmp_path: Path) -> None:
         check=False, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("start", "then"),
+    [("from panda_core.cli import main\nmain(['list'])", ""), ("import app", "import numpy, scipy.linalg\n")],
+    ids=["command", "server"],
+)
+def test_small_products_do_not_wait_for_threads_that_spin(start: str, then: str, tmp_path: Path) -> None:
+    """NumPy was imported before its setting was there: beside other work a map took a hundred times as long to draw."""
+    code = (
+        f"import sys\n{start}\n{then}from threadpoolctl import threadpool_info\n"
+        "threads = [pool['num_threads'] for pool in threadpool_info() if pool['internal_api'] == 'openblas']\n"
+        "sys.exit(None if threads and set(threads) == {1} else f'{threads} threads')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PANDA_RUNS": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
