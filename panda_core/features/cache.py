@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -30,9 +31,10 @@ from filelock import FileLock
 from panda_core.backbones.network import Network
 from panda_core.config import cache_cap
 from panda_core.datasets import Images, split_digest
+from panda_core.datasets.io.ahead import decoded_ahead
 from panda_core.errors import PandaError, UnreadableImage
 from panda_core.events import CacheProgress, Computing, ImagesSkipped
-from panda_core.features.trunk import Activations, KeptImages, compute_trunk, squared
+from panda_core.features.trunk import Activations, KeptImages, squared, trunk_of
 from panda_core.records import cannot_write, read_json, write_json
 
 try:
@@ -43,7 +45,7 @@ except ImportError:  # Windows
 LAYOUT = 3  # raise when the meaning of an entry changes: old entries are then never hit
 ACTIVATIONS, IMAGES = "activations", "images"  # what is kept of a set, and the file of an entry
 LOCK = ".lock"  # held by the process that puts an entry in its place
-BATCH = 64  # images decoded before their activations are computed: as many uint8 images are in memory
+BATCH = 64  # images whose activations are computed together
 PROGRESS_LINES = 20  # about so many lines a split in the log
 ABANDONED_AFTER = 24 * 3600.0  # seconds after which a half-filled entry of a killed process is removed
 
@@ -130,11 +132,15 @@ def trunk_activations(
     entry = cache_dir / key[:40]
     activations = _open(entry, images, form)
     if activations is None:
-        made = _activations if form == ACTIVATIONS else _images
+
+        def as_seen(row: int) -> np.ndarray:
+            return squared(images.load(row), image_size, network.preprocessing)
+
+        def made(seen: np.ndarray) -> np.ndarray:
+            return trunk_of(seen, network, dtype=dtype, device=device) if form == ACTIVATIONS else seen
+
         with _new_entry(entry) as draft:
-            yield from _fill(
-                draft, images, split, form, lambda decoded: made(decoded, network, image_size, dtype, device)
-            )
+            yield from _fill(draft, images, split, form, as_seen, made)
             with FileLock(cache_dir / LOCK):  # what one process has just published, no other may take for damaged
                 _publish(draft, entry, images, form)
                 activations = _open(entry, images, form)
@@ -153,39 +159,37 @@ def trunk_activations(
     return dataclasses.replace(activations, values=KeptImages(kept, network, dtype=dtype, device=device))
 
 
-def _activations(
-    decoded: list[np.ndarray], network: Network, image_size: int, dtype: str, device: torch.device
-) -> np.ndarray:
-    return compute_trunk(decoded, network, image_size=image_size, dtype=dtype, device=device)
-
-
-def _images(decoded: list[np.ndarray], network: Network, image_size: int, *_: object) -> np.ndarray:
-    """Return images (B, S, S, 3), uint8, as the network sees them."""
-    return np.stack([squared(image, image_size, network.preprocessing) for image in decoded])
-
-
 def _fill(
-    draft: Path, images: Images, split: str, form: str, made: Callable[[list[np.ndarray]], np.ndarray]
+    draft: Path,
+    images: Images,
+    split: str,
+    form: str,
+    as_seen: Callable[[int], np.ndarray],
+    made: Callable[[np.ndarray], np.ndarray],
 ) -> Computing[None]:
-    """Write the entry into `draft`, yielding progress, or nothing, after every batch. made: decoded images -> rows."""
+    """Write the entry into `draft`, yielding progress, or nothing, after every batch.
+
+    as_seen: row -> image (S, S, 3), uint8, as the network sees it. made: these (B, S, S, 3) -> rows of the entry.
+    """
     image_rows: list[int] = []
     skipped: list[tuple[str, str]] = []
     file: np.ndarray | None = None
     marks = set(_marks(len(images)))
     yield CacheProgress(split=split, done=0, total=len(images))
+    ahead = decoded_ahead(as_seen, range(len(images)))
     for start in range(0, len(images), BATCH):
-        decoded = []
-        for index in range(start, min(start + BATCH, len(images))):
-            try:
-                decoded.append(images.load(index))
+        seen = []
+        for index, image in itertools.islice(ahead, BATCH):
+            if isinstance(image, UnreadableImage):
+                skipped.append((images.names[index], str(image)))
+            else:
+                seen.append(image)
                 image_rows.append(index)
-            except UnreadableImage as error:
-                skipped.append((images.names[index], str(error)))
-        if decoded:
-            values = made(decoded)
+        if seen:
+            values = made(np.stack(seen))
             if file is None:
                 file = _map_file(draft / f"{form}.npy", (len(images), *values.shape[1:]), str(values.dtype))
-            file[len(image_rows) - len(decoded) : len(image_rows)] = values
+            file[len(image_rows) - len(seen) : len(image_rows)] = values
         done = min(start + BATCH, len(images))
         yield CacheProgress(split=split, done=done, total=len(images)) if done in marks else None
     if file is None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from panda_core.datasets.io.ahead import PIXELS, Decoded, decoded_ahead
 from panda_core.errors import UnreadableImage
 from panda_core.runs.calibration import RATE
 from panda_core.runs.detector import PandaDetector
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from panda_core.segmentation.results import PatchResult
 
 BATCH = 64
-BATCH_PIXELS = 16_000_000  # of decoded images at once: 64 of 500 x 500, or one photo
 COLUMNS = ("path", "score", "percentile", "verdict")
 
 
@@ -48,7 +47,7 @@ class ScoredImage:
         return dict(zip(COLUMNS, (self.name, self.score, self.percentile, self.verdict), strict=True))
 
 
-Batch = list[tuple[str, np.ndarray | UnreadableImage]]
+Batch = list[tuple[str, Decoded]]
 
 
 def score_files(
@@ -56,8 +55,7 @@ def score_files(
 ) -> Generator[ScoredImage, None, None]:
     """Yield what the detector says of each (name, file), in order. rate: of false alarms, for the verdicts.
 
-    Files that cannot be decoded are named, and end nothing. While a batch is scored, the next one is decoded; no more
-    than two are held, so that memory does not grow with the number of files.
+    Files that cannot be decoded are named, and end nothing. While a batch is scored, what follows is decoded.
     """
     for decoded in _decoded(detector, files, batch):
         yield from score_decoded(detector, decoded, rate)
@@ -65,27 +63,16 @@ def score_files(
 
 def _decoded(detector: PandaDetector, files: Sequence[tuple[str, Path]], batch: int) -> Iterator[Batch]:
     """Yield batches of (name, decoded image, or why there is none)."""
-    remaining = iter(files)
-
-    def following() -> Batch:
-        decoded: Batch = []
-        pixels = 0
-        for name, path in remaining:
-            try:
-                image = detector.decode(path, name)
-                decoded.append((name, image))
-                pixels += image.shape[0] * image.shape[1]
-            except UnreadableImage as error:
-                decoded.append((name, error))
-            if len(decoded) == batch or pixels > BATCH_PIXELS:
-                break
-        return decoded
-
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(following)
-        while decoded := ahead.result():
-            ahead = pool.submit(following)
+    decoded: Batch = []
+    pixels = 0
+    for (name, _), image in decoded_ahead(lambda file: detector.decode(file[1], file[0]), files):
+        decoded.append((name, image))
+        pixels += image.shape[0] * image.shape[1] if isinstance(image, np.ndarray) else 0
+        if len(decoded) == batch or pixels > PIXELS:
             yield decoded
+            decoded, pixels = [], 0
+    if decoded:
+        yield decoded
 
 
 def score_decoded(detector: PandaDetector, decoded: Batch, rate: float = RATE) -> Iterator[ScoredImage]:

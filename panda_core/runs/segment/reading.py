@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 
 import numpy as np
 
 from panda_core.datasets import Images
+from panda_core.datasets.io.ahead import decoded_ahead
 from panda_core.errors import UnreadableImage
 from panda_core.events import CacheProgress, Computing, ImagesSkipped
 
@@ -35,15 +37,16 @@ def read_batches(
     rows: list[int] = []
     skipped: list[tuple[str, str]] = []
     yield CacheProgress(split=split, done=0, total=len(images))
+    ahead = decoded_ahead(images.load, range(len(images)))
     for start in range(0, len(images), BATCH):
         yield None
         decoded, end = [], min(start + BATCH, len(images))
-        for index in range(start, end):
-            try:
-                decoded.append(images.load(index))
+        for index, image in itertools.islice(ahead, end - start):
+            if isinstance(image, UnreadableImage):
+                skipped.append((images.names[index], str(image)))
+            else:
+                decoded.append(image)
                 rows.append(index)
-            except UnreadableImage as error:
-                skipped.append((images.names[index], str(error)))
         if decoded:
             take(rows[-len(decoded) :], decoded)
         if end == len(images) or (end // BATCH) % max(1, len(images) // (20 * BATCH)) == 0:
