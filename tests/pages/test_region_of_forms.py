@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
@@ -117,6 +118,53 @@ def test_a_card_begins_without_a_region(open_form: Any) -> None:
     at.button(key="preset-gentle").click().run()
     assert at.toggle(key="region_wanted").value is False and not component_data(at, "panda_region")
     assert "region" not in at.query_params
+
+
+def test_a_form_that_is_opened_anew_has_the_region_of_its_address(
+    open_form: Any, open_page: Any, make_run: Any
+) -> None:
+    """A run "again" in which a part counts that was marked before, for other images; or all, where a part did."""
+    at = mark(open_form("adapt"), "adapt", [LEFT_HALF])
+    right = np.zeros((8, 8), np.uint8)
+    right[:, 6:] = 255
+    whole, part = make_run(), make_run()
+    Image.fromarray(right).save(part.path / "roi.png")
+    for run, asked, words in ((part, part.run_id, "25 %"), (whole, "", "")):
+        at.switch_page("pages/runs.py").run()
+        at.query_params.clear()
+        if asked:
+            at.query_params["region"] = asked
+        at.switch_page("pages/adapt.py").run()
+        assert at.toggle(key="region_wanted").value == bool(words), run.run_id
+        assert [board["words"][:4] for board in component_data(at, "panda_region")] == [words] * bool(words)
+
+
+def test_a_data_set_is_checked_inside_of_a_region(open_page: Any, tmp_path: Path) -> None:
+    """A set that is called fit, of which a run within the region then says that training and test images are equal."""
+    pixels = np.random.default_rng(0).integers(0, 255, (50, 24, 32, 3), dtype=np.uint8)
+    pixels[40:, :, :16] = pixels[:10, :, :16]
+    for row, picture in enumerate(pixels):
+        folder = tmp_path / "own" / ("train/good" if row < 25 else "test/good" if row < 45 else "test/bad")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(folder / f"{row:02d}.png")
+
+    def told(at: Any) -> list[str]:
+        at.button(key="data-check").click().run()
+        assert not at.exception
+        return [
+            str(box.value) for box in (*at.error, *at.warning) if "in the training and in the test set" in box.value
+        ]
+
+    at = open_page("data", data_dataset="folder", data_folder=str(tmp_path / "own"))
+    assert not told(at)
+    at.toggle(key="data_region_wanted").set_value(True).run()
+    at.session_state["data_region"] = {"marks": {"shapes": [LEFT_HALF], "swapped": False}}
+    assert told(at.run()) and any("inside the region" in text.value for text in at.markdown)
+    (way,) = [link.proto.query_string for link in at.get("page_link") if link.proto.label == "Adapt to this class"]
+    kept = at.query_params["data_region"]
+    assert dict(parse_qsl(way))["region"] == (kept[0] if isinstance(kept, list) else kept)
+    at.toggle(key="data_region_wanted").set_value(False).run()
+    assert not told(at)
 
 
 def test_rivals_look_at_the_same_part(tmp_path: Path) -> None:

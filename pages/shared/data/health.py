@@ -11,12 +11,17 @@ import streamlit as st
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.thumbnails import GAP, sheet, square
+from pages.shared.region.marking import show_region
+from pages.shared.region.of_form import check_region, choose_form_region
+from panda_core.config import RunConfig
 from panda_core.datasets import Dataset, OneClassTask, find_dataset, one_class_task
 from panda_core.datasets.finding import NOTE, PROBLEM, WARNING, Finding
 from panda_core.datasets.health import Health, check_health
-from panda_core.errors import UnreadableImage
+from panda_core.datasets.io.regions import read_region, task_within
+from panda_core.errors import PandaError, UnreadableImage
 from panda_core.events import CacheProgress, Event, result_of
 
+FORM = "data_"  # before the names of this page's widgets
 RESULT = "data_health"  # in the session: (what was checked, what was found)
 AT_MOST = 2000  # images of each half that are looked at unless the user says otherwise
 SIDE, APART = 112, 24  # pixels; of an image, and between two pairs
@@ -24,16 +29,22 @@ PAIRS = 8
 OFTEN = 25  # images between two updates of the bar
 ICONS = {PROBLEM: ":material/error:", WARNING: ":material/warning:", NOTE: ":material/info:"}
 PAIRED = ("in_both", "nearly_in_both", "contradicted", "repeated", "copies")
-Checked = tuple[str, str, str, int, int]  # key, data root, normal class, seed, at most so many images
+Checked = tuple[str, str, str, int, int, str, str]  # dataset, data root, class, seed, most images, region, its digest
 
 
-def show_health(dataset: Dataset, data_root: str, normal_class: str) -> None:
-    """Draw the check's button and limit, and its result once it is there."""
+def show_health(dataset: Dataset, data_root: str, normal_class: str) -> str:
+    """Draw the check's button and limit, and its result once it is there; return the file of the region, "" for none.
+
+    Images that differ as wholes may be equal inside of a region: a set is fit to measure on with one, or without.
+    """
     st.subheader("Health check", anchor=False)
     st.caption(
         "Looks for equal and nearly equal images in training and test set, files that cannot be read, too few images, "
         "and sizes or colours that give the label away."
     )
+    roi, marking = choose_form_region(FORM, dataset.key, normal_class)
+    if marking is not None:
+        show_region(marking)
     limit_place, button_place = st.columns([1, 3], vertical_alignment="bottom")
     limit = limit_place.number_input(
         "Images of each half, at most",
@@ -45,21 +56,28 @@ def show_health(dataset: Dataset, data_root: str, normal_class: str) -> None:
         help=tip("data_limit"),
     )
     seed = int(st.session_state.get("data_seed") or 0)
-    wanted: Checked = (dataset.key, data_root, normal_class, seed, int(limit or AT_MOST))
+    digest = read_region(roi).sha256 if roi else ""
+    wanted: Checked = (dataset.key, data_root, normal_class, seed, int(limit or AT_MOST), roi, digest)
     pressed = button_place.button(
         "Check", icon=":material/health_and_safety:", key="data-check", help=tip("data_check")
     )
     if pressed:
-        st.session_state[RESULT] = (wanted, _watched(_task(wanted)))
+        try:
+            check_region(RunConfig(dataset=dataset.key, data_root=data_root, normal_class=normal_class, roi=roi))
+            st.session_state[RESULT] = (wanted, _watched(_task(wanted)))
+        except PandaError as error:
+            st.error(wording.sentence(str(error)), icon=":material/error:")
     checked, health = st.session_state.get(RESULT, (None, None))
     if checked == wanted and health is not None:
         _show(health, wanted)
+    return roi
 
 
 def _task(wanted: Checked) -> OneClassTask:
-    key, data_root, normal_class, seed, limit = wanted
+    key, data_root, normal_class, seed, limit, roi, _ = wanted
     splits = find_dataset(key).open(Path(data_root), normal_class, seed)
-    return one_class_task(splits, train_limit=limit, test_limit=limit, seed=seed)
+    task = one_class_task(splits, train_limit=limit, test_limit=limit, seed=seed)
+    return task_within(task, read_region(roi)) if roi else task
 
 
 def _watched(task: OneClassTask) -> Health:
@@ -77,6 +95,7 @@ def _watched(task: OneClassTask) -> Health:
 
 def _show(health: Health, wanted: Checked) -> None:
     looked = f"{wording.count(health.train, 'training image')} and {wording.count(health.test, 'test image')}"
+    looked += ", inside the region of interest" if wanted[5] else ""
     if not health.findings:
         st.success(f"Nothing wrong in {looked}.", icon=":material/check_circle:")
         return

@@ -8,10 +8,12 @@ import streamlit as st
 
 from pages.shared.data.health import show_health
 from pages.shared.data.images import show_counts, show_images
-from pages.shared.forms.choices import OWN_FOLDER, choose_folder
+from pages.shared.forms.choices import OWN_FOLDER, OWN_TITLE, choose_folder
+from pages.shared.forms.named import choose_named
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.frame.router import ADAPT
+from pages.shared.region.of_form import PARAMETER
 from panda_core.config import default_data_root
 from panda_core.datasets import DATASETS, Dataset
 from panda_core.errors import PandaError
@@ -28,6 +30,7 @@ def show() -> None:
             return
         missing = dataset.missing(root)
         name, seed = _choose_class(dataset, root) if missing is None else ("", 0)
+        way = st.empty()
         _show_about(dataset, here=missing is None)
     if missing is not None:
         with pictures:
@@ -36,17 +39,19 @@ def show() -> None:
     try:
         with pictures.container(key="pictures"):
             show_images(dataset, str(root), name, seed)
-        show_counts(dataset, str(root), name)
-        show_health(dataset, str(root), name)
+        with pictures:
+            show_counts(dataset, str(root), name)
+        region = show_health(dataset, str(root), name)
+        with way:
+            _show_way(dataset, name, seed, region)
     except PandaError as error:
         st.error(wording.sentence(str(error)), icon=":material/broken_image:")
 
 
 def _choose() -> Dataset | None:
     """Draw the choice among all data sets, and return the chosen one; None while a folder is not named."""
-    key = st.selectbox(
-        "Data set", [*DATASETS, OWN_FOLDER], key="data_dataset", help=tip("data_dataset"), bind="query-params"
-    )
+    names = {key: dataset.title for key, dataset in DATASETS.items()} | {OWN_FOLDER: OWN_TITLE}
+    key = choose_named("Data set", names, "data_dataset", "digits", tip("data_dataset"))
     return choose_folder("data_folder") if key == OWN_FOLDER else DATASETS[key]
 
 
@@ -65,15 +70,20 @@ def _choose_class(dataset: Dataset, root: Path) -> tuple[str, int]:
         help=tip("seed"),
         bind="query-params",
     )
+    return name, int(seed or 0)
+
+
+def _show_way(dataset: Dataset, name: str, seed: int, region: str) -> None:
+    """Draw the way to a run on what is chosen here; region: the file of the part that counts, "" for all."""
     own = dataset.key not in DATASETS
     settings = {"dataset": OWN_FOLDER, "folder": dataset.source} if own else {"dataset": dataset.key}
+    settings |= {PARAMETER: Path(region).parent.name} if region else {}
     st.page_link(
         ADAPT,
         label="Adapt to this class",
         icon=":material/tune:",
-        query_params={**settings, "normal_class": name, "seed": str(int(seed or 0))},
+        query_params={**settings, "normal_class": name, "seed": str(seed)},
     )
-    return name, int(seed or 0)
 
 
 def _show_about(dataset: Dataset, *, here: bool) -> None:

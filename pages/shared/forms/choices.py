@@ -17,7 +17,7 @@ from pages.shared.frame.teaching import is_locked
 from panda_core.config import Option, default_data_root
 from panda_core.datasets import DATASETS, Dataset, find_dataset
 
-OWN_FOLDER = "folder"  # in place of a data set's key: images of one's own
+OWN_FOLDER, OWN_TITLE = "folder", "A folder on this machine"  # in place of a data set: images of one's own
 PREFIX = "set_"  # of the keys of widgets for a recipe's, scorer's or network's own options
 _NONCOMMERCIAL = ":orange-badge[:material/money_off: non-commercial]"
 
@@ -30,7 +30,7 @@ def choose_dataset(prefix: str = "", first: str = "digits") -> Dataset | None:
     root = Path(default_data_root())
     missing = {key: dataset.missing(root) for key, dataset in DATASETS.items()}
     names = {key: DATASETS[key].title for key, sentence in missing.items() if sentence is None}
-    names[OWN_FOLDER] = "A folder on this machine"
+    names[OWN_FOLDER] = OWN_TITLE
     first = first if first in names else next(iter(names))
     key = choose_named("Data set", names, f"{prefix}dataset", first, tip("dataset"))
     if key == OWN_FOLDER:

@@ -59,9 +59,13 @@ def check_region(config: RunConfig) -> None:
 def forget_region(prefix: str) -> None:
     """Have a form begin without a region: for buttons that fill it in anew."""
     key = f"{prefix}{PARAMETER}"
+    _forget(key)
+    st.query_params.pop(key, None)
+
+
+def _forget(key: str) -> None:
     for name in [name for name in st.session_state if str(name).startswith(key)]:
         del st.session_state[name]
-    st.query_params.pop(key, None)
 
 
 def _marking(prefix: str, dataset: str, normal_class: str) -> Marking:
@@ -84,10 +88,15 @@ def _marking(prefix: str, dataset: str, normal_class: str) -> Marking:
 
 
 def _place(key: str) -> Path:
-    """Return the folder of this visit's region; one that the address names, or that of its run, is taken over."""
-    name = f"{key}_folder"
+    """Return the folder of this visit's region; one that the address names, or that of its run, is taken over.
+
+    A form that is opened anew has what its address says, as in all its other fields: a region that was marked for
+    other images, and is still known, would count for these as well.
+    """
+    name, asked = f"{key}_folder", st.query_params.get(key, "")
+    if f"{key}_wanted" not in st.session_state and st.session_state.get(name, asked) != asked:
+        _forget(key)
     if name not in st.session_state:
-        asked = st.query_params.get(key, "")
         known = TOKEN.fullmatch(asked) and (uploads_folder() / asked / FILE).is_file()
         st.session_state[name] = asked if known else secrets.token_hex(16)
         run = None if known or not asked else find_run(asked)
