@@ -17,13 +17,13 @@ from panda_core.runs.loaded import LoadedRun
 
 # Recorded runs, the first opens -> what each of them shows, which a test holds against its numbers.
 FILMS = {
-    "break-elpv-mono": "A pretrained network, adapted to good solar cells alone, tells bad ones apart better: about as "
-    "well as whitening, which takes no step.",
-    "break-digits-9": "Adapted to handwritten nines alone, it soon tells other digits apart better, then loses most of "
-    "the gain: all are drawn together.",
-    "break-cifar10-ship": "Adapted to ships alone, it first tells other things apart better, then worse than before "
-    "anything was adapted.",
-    "ewc-digits-9": "Adapted to nines with elastic weights, which hold what matters: better, and so to the last step.",
+    "break-elpv-mono": "Adapted to good solar cells alone, a network finds bad ones better: about as well as "
+    "whitening, which takes no step.",
+    "break-digits-9": "Adapted to nines alone, it soon finds other digits better, then loses most of the gain: all are "
+    "drawn together.",
+    "break-cifar10-ship": "Adapted to ships alone, it first finds other things better, then worse than with nothing "
+    "adapted.",
+    "ewc-digits-9": "Adapted to nines, with the weights that matter held: better, and so to the last step.",
 }
 CHOSEN = "film"  # query parameter, and key of the choice
 # What somebody wants, what for, and where that is done.

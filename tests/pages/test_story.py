@@ -90,7 +90,7 @@ def test_what_is_said_beside_a_film_of_home_is_so() -> None:
     assert "loses most of the gain: all are drawn together" in FILMS[digits]
     assert max(gain[digits]) > SAME and gain[digits][-1] < max(gain[digits]) / 2
     assert (said[digits].anomalous_ratio[0] or 0) > 2 and (said[digits].anomalous_ratio[-1] or 9) < 1.1
-    assert "first tells other things apart better, then worse than before" in FILMS[ships]
+    assert "first finds other things better, then worse than with nothing adapted" in FILMS[ships]
     assert max(gain[ships]) > SAME and gain[ships][-1] < -SAME
     assert "better, and so to the last step" in FILMS[held]
     assert min(gain[held][1:]) > SAME / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -26,6 +27,7 @@ from panda_core.runs.loaded import LoadedRun
 LESSON, STEP, WHOLE = "lesson", "step", "all"  # query parameters; the step that stands for the whole text
 GUESSES = "lesson_guesses"  # (lesson, step) -> (question, guess, answer), of this session alone
 START = 0.75  # where the slider of a guess begins
+_TOP = st.components.v2.component("panda_top", js=Path(__file__).with_name("top.js").read_text(encoding="utf-8"))
 
 
 def show() -> None:
@@ -115,6 +117,7 @@ def _one(lesson: Lesson, index: int, lessons: list[Lesson]) -> None:
             )
     if index + 1 == len(lesson.steps):
         _guesses()
+    _TOP(key="top", data={"place": f"{lesson.key}-{index}"})
 
 
 def _places(step: Step) -> tuple[DeltaGenerator, DeltaGenerator]:

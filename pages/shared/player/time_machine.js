@@ -28,7 +28,8 @@ class Machine extends Player {
     for (const panel of root.querySelectorAll("[data-panel]")) {
       panel.hidden = data.hidden.includes(panel.dataset.panel) || (panel.dataset.panel === "heatmap" && !data.heat);
     }
-    for (const group of root.querySelectorAll(".column, .views")) {
+    // Columns first: one without a panel takes no room among its neighbours.
+    for (const group of [...root.querySelectorAll(".column"), ...root.querySelectorAll(".views")]) {
       const shown = [...group.children].filter((child) => !child.hidden).length;
       group.hidden = shown === 0;
       group.style.setProperty("--count", shown);
