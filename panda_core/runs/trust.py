@@ -49,6 +49,8 @@ def judged(value: float | None, low: float | None, high: float | None, *, normal
         missing = "bad" if not anomalous else "good"
         return Trust("unknown", f"Nobody knows yet: no {missing} image took part. Mark some, or drop some more.")
     told = f"AUROC {value:.2f}, interval {low:.2f} to {high:.2f}"
+    if low == 1.0:  # an interval without width, beside words of how little is known
+        told = f"AUROC {value:.2f}, every bad one above every good one"
     seen = f"{anomalous} bad and {normal} good images"
     if 1 / math.comb(normal + anomalous, anomalous) > CHANCE:
         return Trust(

@@ -134,6 +134,7 @@ def test_all_lessons_can_be_finished_with_a_mouse(shared_server: Any, visit: Any
             heading = page.get_by_role("heading", name=step.title, level=2, exact=True)
             heading.wait_for(timeout=60_000)
             assert f"lesson={lesson.key}" in page.url and f"step={place}" in page.url
+            page.wait_for_function("() => document.querySelector('[data-testid=stMain]').scrollTop === 0")  # at its top
             assert step.question is not None
             if step.toy:
                 collapse_the_toy(page)

@@ -13,6 +13,10 @@ pytestmark = pytest.mark.browser
 
 PICTURE = "[class*=st-key-map-picture] .js-plotly-plot .drag"
 PATCHES = 28  # on a side of the recorded run's map
+# In how many rows each patch lies with its neighbours.
+ROWS = """() => [...document.querySelectorAll('.st-key-patches [data-testid=stHorizontalBlock]')].map(
+    (row) => new Set([...row.querySelectorAll('img')].map((image) => Math.round(image.getBoundingClientRect().top))).size
+)"""
 SMALL = "seg_dataset=digits&seg_class=3&seg_image_size=64&seg_train_limit=12&seg_test_limit=8"
 
 
@@ -39,6 +43,9 @@ def test_a_click_chooses_the_patch_under_it(shared_server: Any, visit: Any) -> N
         "heading => heading.getBoundingClientRect().top + document.querySelector('[data-testid=stMain]').scrollTop"
     )
     assert ends - 16 <= 1.5 * 900, "the viewer takes more than one and a half screens"  # 16: the space between
+    page.set_viewport_size({"width": 390, "height": 844})
+    seen.settle()
+    assert page.evaluate(ROWS) == [1] * 4, "a patch and its three neighbours are not in one row"
     seen.check()
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pages.shared.examine.scores import FINAL, scores_of, unit_of_scores
+from pages.shared.runs.choice import find_run
 from panda_core.records import write_arrays
 from panda_core.runs.loaded import LoadedRun
 from tests.pages.conftest import tiles
@@ -147,3 +149,15 @@ def test_answers_of_heads_and_the_oracle_are_shown(open_page: Any, make_run: Any
     (frame,) = [item.value for item in at.dataframe if "Head" in item.value]
     assert frame.to_numpy().tolist() == [["rotation", "94.1 %", "–"]]
     assert any("chosen with the labels" in caption.value and "0.647" in caption.value for caption in at.caption)
+
+
+@pytest.mark.parametrize(("name", "middle"), [("segment-elpv-mono", 0.0), ("ses-digits-9", 1.0)])
+def test_scores_are_in_the_unit_that_is_told(name: str, middle: float) -> None:
+    """ "1 is what a typical held-out normal image scores", of scores below 0 and standard deviations for a unit."""
+    folder = find_run(name)
+    assert folder is not None
+    run = LoadedRun(folder)
+    held_out = scores_of(run, FINAL).calibration.scores if not run.has_maps else run.calibration.scores
+    assert held_out.mean() == pytest.approx(middle, abs=0.6)
+    assert ("these lie about 0" in unit_of_scores(run)) == (middle == 0.0)
+    assert ("1 is what a typical" in unit_of_scores(run)) == (middle == 1.0)

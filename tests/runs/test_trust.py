@@ -34,6 +34,7 @@ def test_a_perfect_result_of_few_images_may_be_chance(normal: int, anomalous: in
     trust = judged(1.0, 1.0, 1.0, normal=normal, anomalous=anomalous)
     assert (trust.level == "unknown") == (1 / len(orders) > CHANCE)
     assert trust.level != "good" and f"{anomalous} bad and {normal} good" in trust.sentence
+    assert "interval" not in trust.sentence and "every bad one above every good one" in trust.sentence
 
 
 def test_many_images_tell() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from pages.shared.frame.glossary import tip
 from panda_core.errors import BrokenRun
 from panda_core.metrics import auroc
 from panda_core.runs.calibration import RATE, Calibration, calibration_at, typical_score
@@ -25,7 +26,7 @@ class StepScores:
     """The test images of a run at one step, judged at one rate of false alarms.
 
     names: M of them.
-    scores: (M,), higher = more anomalous; a typical held-out normal image has 1.
+    scores: (M,), higher = more anomalous; a typical held-out normal image has 1, without maps.
     is_anomaly: (M,), 0 or 1.
     steps: (M,), the checkpoint behind each score.
     calibration: of these scores, in the same unit.
@@ -73,6 +74,13 @@ class StepScores:
         if name == "missed":
             return ascending[self.is_anomaly[ascending] == 1]
         return ascending if name == "least anomalous" else ascending[::-1]
+
+
+def unit_of_scores(run: LoadedRun) -> str:
+    """Return what the scores of a run's images are measured in, in words."""
+    if not run.has_maps:
+        return tip("score")
+    return tip("map_score_spread" if run.config.set.get("image_score") == "part-or-whole" else "map_score")
 
 
 def scores_of(run: LoadedRun, step: int | str, rate: float = RATE) -> StepScores:

@@ -32,6 +32,10 @@ MAP_TERMS: dict[str, str] = {
     "map_unit": "A value of 1 is as far from normal as held-out normal patches are on average.",
     "map_click": "Click on the picture to choose a patch, and see below what it was compared with.",
     "map_score": "The score of the image, from the values of its patches. Higher is more anomalous.",
+    "map_score_spread": (
+        "How far the image stands out from held-out normal images, in their standard deviations: these lie about 0. "
+        "Higher is more anomalous."
+    ),
     "map_peak": "The highest value of the map of this image.",
     "map_verdict": "Rejected if the score lies above the threshold, which held-out normal images set.",
     "ground_truth": "What people marked as defective. It is used to measure, never to learn.",

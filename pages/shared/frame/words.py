@@ -16,7 +16,7 @@ WORDS: dict[str, str] = {
     "Anomaly": "An image that is not normal: another class, or a defect.",
     "Anomaly score": (
         "How far an image lies from normal ones. Higher is more anomalous. On the pages 1 is what a typical held-out "
-        "normal image scores."
+        "normal image scores; beside maps, held-out normal images lie about 0."
     ),
     "AnomalyDINO": (
         "Compares the patches of one deep level with those of normal images, and of turned copies of these. A few "

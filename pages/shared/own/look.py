@@ -32,6 +32,7 @@ PATCHES, ADAPT = "Patches", "Whole photo"
 _RECIPES = {PATCHES: "patchcore", ADAPT: "panda-early"}
 _MAP_SIZES = (224, 448, 672)  # pixels that a network looks at; the first is the quickest
 PER_PAGE, SIDE = 60, 96
+ORDER = "own-order"  # in the session: (token of an upload, the places of its photos as they are shown)
 
 
 def show_look(upload: Upload) -> None:
@@ -64,7 +65,7 @@ def _counts(upload: Upload) -> None:
 def _photos(upload: Upload) -> None:
     """Draw all photos; a click says that a photo is bad, or good after all."""
     names = upload.names()
-    places = sorted(names, key=lambda place: (is_normal(place), place))  # the bad ones first
+    places = order_of(upload)
     st.markdown("**Click on a photo that is bad.** Nothing is learned from it; it shows how well bad ones are told.")
     pages = max(1, -(-len(places) // PER_PAGE))
     page = st.pagination(pages, key="own-page", width="stretch") if pages > 1 else 1
@@ -77,18 +78,36 @@ def _photos(upload: Upload) -> None:
             for row, (place, picture) in enumerate(zip(shown, pictures, strict=True))
         ],
         key="own-photos",
-        label="Your photos, the bad ones first",
-        on_click=lambda number: _say(upload, places[number]),
+        label="Your photos",
+        on_click=lambda number: say(upload, number),
         side=SIDE,
     )
 
 
-def _say(upload: Upload, place: str) -> None:
-    """Change what a photo counts as; for a click on it."""
+def order_of(upload: Upload) -> list[str]:
+    """Return the places of all photos as they are shown: those first that were bad when somebody first saw them.
+
+    One that is clicked stays where it is: the next click must meet what lies under the pointer, and what a browser
+    calls the fifth photo is the fifth here, also where it has not yet heard of the click before.
+    """
+    names = upload.names()
+    token, known = st.session_state.get(ORDER, ("", []))
+    kept = [place for place in known if place in names] if token == upload.token else []
+    found = kept + sorted(set(names) - set(kept), key=lambda place: (is_normal(place), place))
+    st.session_state[ORDER] = (upload.token, found)
+    return found
+
+
+def say(upload: Upload, number: int) -> None:
+    """Change what a photo counts as; for a click on it. number: its place among those that are shown."""
+    places = order_of(upload)
+    place = places[number]
     try:
-        correct(upload, place, is_anomaly=is_normal(place))
+        (target,) = set(correct(upload, place, is_anomaly=is_normal(place)).names()) - set(places)
     except PandaError as error:
         st.session_state[MESSAGE] = str(error)
+        return
+    st.session_state[ORDER] = (upload.token, [target if one == place else one for one in places])
 
 
 def pictures_of(upload: Upload, places: list[str], side: int) -> list[str]:

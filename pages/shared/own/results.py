@@ -12,6 +12,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from pages.shared.examine.scores import unit_of_scores
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from pages.shared.gallery.tiles import SIDE, Tile, show_tiles, verdict_of
@@ -177,7 +178,7 @@ def _table(run: LoadedRun, rows: list[Row], unit: float) -> None:
         alt="Verdict, value and percentile of each image, the most anomalous first",
         column_config={
             "Verdict": st.column_config.TextColumn(help=tip("verdict")),
-            "Score": st.column_config.NumberColumn(format="%.3g", help=tip("score")),
+            "Score": st.column_config.NumberColumn(format="%.3g", help=unit_of_scores(run)),
             "Highest map value": st.column_config.NumberColumn(format="%.3g", help=tip("map_peak")),
             "Higher than % of normals": st.column_config.NumberColumn(format="%.0f", help=tip("percentile")),
         },

@@ -113,7 +113,8 @@ def show_skipped(run: LoadedRun) -> None:
 
 def show_progress(folder: RunFolder, progress: Progress) -> None:
     """Draw how far a computing run is, and the button that stops it."""
-    left = "" if progress.seconds_left is None else f", about {wording.duration(progress.seconds_left)} left"
+    seconds = progress.seconds_left
+    left = "" if seconds is None or seconds < 1 else f", about {wording.duration(seconds)} left"
     bar, button = st.columns([5, 1], vertical_alignment="bottom")
     bar.progress(min(max(progress.fraction, 0.0), 1.0), text=progress.stage + left)
     if folder.stop_requested():

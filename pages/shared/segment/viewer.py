@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from pages.shared.examine.scores import unit_of_scores
 from pages.shared.frame import wording
 from pages.shared.frame.charts import show as show_figure
 from pages.shared.frame.glossary import tip
@@ -74,12 +75,12 @@ def _facts(view: MapView, image: int) -> None:
     if truth:
         st.markdown(f"In truth **{wording.sentence(truth)}**.")
     if view.threshold is None:
-        st.markdown(f"Score **{wording.amount(score)}**.", help=tip("map_score"))
+        st.markdown(f"Score **{wording.amount(score)}**.", help=unit_of_scores(view.run))
     else:
         verdict, sign = ("Rejected", ">") if view.rejected[image] else ("Accepted", "≤")
         st.markdown(
             f"**{verdict}**: score {wording.amount(score)} {sign} {wording.amount(view.threshold)}.",
-            help=tip("map_verdict"),
+            help=f"{tip('map_verdict')} {unit_of_scores(view.run)}",
         )
     percentile = view.maps.percentile(image)
     above = "" if percentile is None else f"Above {percentile:.0f} % of held-out normals. "
