@@ -15,7 +15,7 @@ PICTURE = "[class*=st-key-map-picture] .js-plotly-plot .drag"
 PATCHES = 28  # on a side of the recorded run's map
 # In how many rows each patch lies with its neighbours.
 ROWS = """() => [...document.querySelectorAll('.st-key-patches [data-testid=stHorizontalBlock]')].map(
-    (row) => new Set([...row.querySelectorAll('img')].map((image) => Math.round(image.getBoundingClientRect().top))).size
+    (row) => new Set([...row.querySelectorAll('img')].map((shown) => Math.round(shown.getBoundingClientRect().y))).size
 )"""
 SMALL = "seg_dataset=digits&seg_class=3&seg_image_size=64&seg_train_limit=12&seg_test_limit=8"
 
