@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pages.shared.frame import wording
+from pages.shared.runs.choice import find_run
 from pages.shared.runs.table import differing_settings, row_of
 from tests.pages.conftest import as_downloaded
 
@@ -65,6 +66,14 @@ def test_settings_that_differ_in_the_last_digit_are_not_shown_as_equal(make_run:
     rows = [row_of(make_run(lr=lr)) for lr in (0.1231, 0.1232)]
     (line,) = differing_settings(rows)
     assert [value for name, value in line.items() if name != "Setting"] == ["0.1231", "0.1232"]
+
+
+def test_what_an_older_version_did_not_write_down_is_no_difference() -> None:
+    """A line of the comparison with nothing in it: `–` for one run, and an empty field for the other."""
+    rows = [row_of(folder) for name in ("ses-digits-9", "ses-cifar10-ship") if (folder := find_run(name))]
+    assert len(rows) == 2 and "precision" in rows[1].config.set and "precision" not in rows[0].config.set
+    named = {line["Setting"]: line for line in differing_settings(rows)}
+    assert "Data set" in named and not {"Precision", "Weights"} & named.keys()
 
 
 @pytest.mark.parametrize(

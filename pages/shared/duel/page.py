@@ -73,7 +73,6 @@ def _race(folders: list[RunFolder], computing: bool) -> None:
     except PandaError as error:
         st.error(wording.sentence(str(error)), icon=":material/broken_image:")
         return
-    st.caption(tip("duel"))
 
 
 def _differences(folders: list[RunFolder]) -> None:

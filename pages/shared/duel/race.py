@@ -11,11 +11,15 @@ import streamlit as st
 
 from pages.shared.frame import wording
 from pages.shared.frame.component import component
+from pages.shared.frame.glossary import tip
 from pages.shared.player.time_machine import end_of, machine_data
+from pages.shared.runs.progress import progress_of, waiting
 from panda_core.errors import PandaError
 from panda_core.figures import style
 from panda_core.methods.table import find_recipe
+from panda_core.runs.folder import ENDED
 from panda_core.runs.loaded import LoadedRun
+from panda_core.runs.run import runs_ahead
 
 _HERE = Path(__file__).parent
 _PLAYER = _HERE.parent / "player"
@@ -38,12 +42,23 @@ _NEEDED = ("steps", "auroc", "anomalous_ratio", "clouds", "frame", "words")
 
 
 def show_duel(runs: Sequence[LoadedRun], *, key: str) -> None:
-    """Draw up to four runs; those without a measurement are left out, and named in a line."""
+    """Draw up to four runs; those without a measurement are left out. Of those that compute, say what they do."""
     if any(run.evaluated for run in runs[:MOST]):
         _DUEL(key=key, data=duel_data(runs[:MOST]))
-    for run in runs:
-        if not run.evaluated:
-            st.caption(f"{wording.sentence(label_of(run))}: {run.state().state}, nothing measured yet.")
+        st.caption(tip("duel"))
+    for run in runs[:MOST]:
+        state = run.state().state
+        if state not in ENDED or not run.evaluated:
+            st.caption(f"**{wording.sentence(label_of(run))}**: {_doing(run, state)}.")
+
+
+def _doing(run: LoadedRun, state: str) -> str:
+    """Return what a run does that is in its place in a race, or how it ended without a measurement."""
+    if state in ENDED:
+        return f"{state}, nothing was measured"
+    if state == "queued":
+        return waiting(runs_ahead(run.folder)).stage
+    return progress_of(run.events(), int(run.config.steps or 0)).stage
 
 
 def duel_data(runs: Sequence[LoadedRun]) -> dict[str, Any]:

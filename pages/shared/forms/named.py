@@ -41,6 +41,8 @@ def choose_several(label: str, names: Mapping[str, str], key: str, most: int, ab
         help=about,
         placeholder=empty,
         disabled=is_locked(key),
+        wrap=True,
+        select_all=False,
     )
     address(key, ",".join(chosen))
     return list(chosen)

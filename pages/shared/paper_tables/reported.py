@@ -26,7 +26,7 @@ _Of = tuple[str, str]  # method, source
 
 
 def show_reported() -> None:
-    """Draw one line for each method and source, and a column for each data set with averages over its classes."""
+    """Draw one line for each method, and a column for each data set with averages over its classes."""
     st.subheader("What the papers report, and your runs", anchor=False, help=tip("grid_published"))
     st.dataframe(
         pd.DataFrame(_lines(all_runs())),
@@ -34,7 +34,10 @@ def show_reported() -> None:
         hide_index=True,
         height="content",
         key="reported",
-        column_config={"Method": st.column_config.TextColumn(width=230, pinned=True)},
+        column_config={
+            "Method": st.column_config.TextColumn(width=250, pinned=True),
+            "Source": st.column_config.TextColumn(width=190),
+        },
         alt="AUROC in percent that papers report, and that runs here have reached, for each method and data set",
     )
     st.caption(
@@ -48,18 +51,25 @@ def _lines(folders: Sequence[RunFolder]) -> list[dict[str, str]]:
     runs, figures = measured([folder for folder in folders if not is_recorded(folder)]), reported()
     sets = list(dict.fromkeys(name for cells in (*figures.values(), *runs.values()) for name in cells))
     return [
-        {"Method": method} | {_title(name): cells.get(name, wording.NONE) for name in sets} | {"Source": source}
+        {"Method": method, "Source": source} | {_title(name): cells.get(name, wording.NONE) for name in sets}
         for (method, source), cells in (*runs.items(), *figures.items())
     ]
 
 
 def reported() -> dict[_Of, dict[str, str]]:
-    """Return (method, source) -> data set -> published average; figures of others than the AUROC of images left out."""
-    return {
-        (one.method, one.source): {name: percent(value) for name, value in one.values.items()}
-        for one in published_figures()
-        if one.values and one.metric == METRIC
-    }
+    """Return (method, source) -> data set -> published average; figures of others than the AUROC of images left out.
+
+    A method whose figures stand in several places, for other data sets in each, has one entry, which names all places.
+    """
+    found: dict[_Of, dict[str, str]] = {}
+    for one in published_figures():
+        if one.values and one.metric == METRIC:
+            of, cells = (one.method, one.source), {name: percent(value) for name, value in one.values.items()}
+            for (method, source), known in list(found.items()):  # two tables of a paper, with other data sets each
+                if method == one.method and not known.keys() & cells.keys():
+                    of, cells = (method, f"{source}; {one.source}"), found.pop((method, source)) | cells
+            found[of] = cells
+    return found
 
 
 def measured(folders: Sequence[RunFolder]) -> dict[_Of, dict[str, str]]:

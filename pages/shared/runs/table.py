@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from panda_core.config import RunConfig
 from panda_core.errors import PandaError
 from panda_core.figures import Curve, curve_of
 from panda_core.runs.folder import RunFolder
+from panda_core.runs.kinds import options_of
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.owner import upload_of
 
@@ -85,11 +87,17 @@ def differing_settings(rows: Sequence[Row]) -> list[dict[str, str]]:
 
 
 def _flat(config: RunConfig) -> dict[tuple[bool, str], Any]:
-    """Return fields and options by whether they are an option, and their key: fields come first."""
+    """Return fields and options by whether they are an option, and their key: fields come first.
+
+    What a run of an older version does not say has the value that it has had since; "" is none, as None is.
+    """
     record = config.to_json()
     options = record.pop("set")
+    with contextlib.suppress(PandaError):  # a recipe of a version to come
+        options = {key: option.default for key, option in options_of(config).items()} | options
     fields = {(False, key): value for key, value in record.items() if key not in NOT_COMPARED}
-    return fields | {(True, key): value for key, value in options.items()}
+    settings = fields | {(True, key): value for key, value in options.items()}
+    return {key: None if value == "" else value for key, value in settings.items()}
 
 
 def _shown(value: Any) -> str:
