@@ -7,11 +7,12 @@ center; at first their neighbourhoods survive, and in the end who is nearest to 
 how much of each training image's nearest third is as at step 0: 1 all of it, 0 no more than chance. Lost structure is
 no lost detection: normal digits fall to one point and lose all neighbours while other digits stand out ever more.
 
-Detection. Copies of held-out normal images, made strange, stand in for anomalies: the AUROC of the images against
-their own copies (`panda_core.runs.adapt.watched`). It falls under its best so far where the real one does. Its line was
+Detection. Copies of held-out normal images, made strange, stand in for anomalies: the AUROC of the images against their
+own copies (`panda_core.runs.adapt.watched`). It falls under its best so far where the real one does. Its line was
 chosen on two digits, solar cells and four classes of CIFAR-10, each at three rates and two cuts, with the labels of
-their test images; BENCHMARKS.md judges it on as many others. Other copies told less: turned, their quarters in another
-order, with a part pasted, mixed, exaggerated, or noisy. So did the rank of the features, and how held-out images lie.
+their test images; BENCHMARKS.md judges it on others, and lists what told less: copies that are turned, in another
+order, pasted, exaggerated or noisy, photographs of other things, the rank of the features, how held-out images lie.
+Means of two images beside the copies looked better where that was chosen, and were no better on new runs.
 
 Numbers. Features are of 7 digits. Where normal images lie within `ROUNDING` times the rounding error of one another,
 distances soon are rounding alone, and a run ends.
