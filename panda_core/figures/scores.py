@@ -75,12 +75,14 @@ def histogram_figure(
     return figure
 
 
-def _over_bars(figure: go.Figure, peaks: Sequence[style.Peak], title: str, line: float | None = None) -> None:
+def _over_bars(
+    figure: go.Figure, peaks: Sequence[style.Peak], title: str, line: float | None = None, room: float = 1.2
+) -> None:
     """Put the upright axis of bars in place, and names over the highest ones, whose heights are values of that axis.
 
-    line: see `name_peaks`.
+    line: see `name_peaks`. room: how much higher the axis is than the highest of them.
     """
-    top = style.ceiling([peak.height for peak in peaks], room=1.2)
+    top = style.ceiling([peak.height for peak in peaks], room=room)
     figure.update_yaxes(title=title, range=[0, top], autorange=False)
     style.name_peaks(figure, [dataclasses.replace(peak, height=peak.height / top) for peak in peaks], line)
 
@@ -136,10 +138,8 @@ def chosen_figure(steps: Sequence[int], chosen: np.ndarray, is_anomaly: np.ndarr
     ]
     table = [[100 * float((chosen[is_anomaly == group[0]] == step).mean()) for step in steps] for group in groups]
     for (label, name, colour, pattern), shares in zip(groups, table, strict=True):
-        peak, wide = int(np.argmax(shares)), -(-len(steps) // 5)  # a name takes up to a fifth of the chart
-        under = max(max(row[max(peak - wide, 0) : peak + wide + 1]) for row in table)
-        count = int((is_anomaly == label).sum())
-        peaks.append(style.Peak(f"{name} ({count})", colour, peak, (peak + 0.5) / len(steps), under))
+        peak, count = int(np.argmax(shares)), int((is_anomaly == label).sum())
+        peaks.append(style.Peak(f"{name} ({count})", colour, peak, (peak + 0.5) / len(steps), max(map(max, table))))
         figure.add_bar(
             x=[str(step) for step in steps],
             y=shares,
@@ -150,7 +150,10 @@ def chosen_figure(steps: Sequence[int], chosen: np.ndarray, is_anomaly: np.ndarr
     style.layout(figure, height=260)
     figure.update_layout(barmode="group", hovermode="closest", bargap=0.25)
     figure.update_xaxes(title="step of the chosen checkpoint", type="category")
-    _over_bars(figure, peaks, "share of the kind, %")
+    # Over all bars, one name above the other: bars of both groups stand side by side, and a name is wider than they.
+    above = [0.25 * peak.height * (len(peaks) - 1 - place) for place, peak in enumerate(peaks)]
+    raised = [dataclasses.replace(peak, height=peak.height + more) for peak, more in zip(peaks, above, strict=True)]
+    _over_bars(figure, raised, "share of the kind, %", room=1.3)
     return figure
 
 

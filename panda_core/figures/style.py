@@ -177,9 +177,10 @@ def name_peaks(figure: go.Figure, peaks: Sequence[Peak], line: float | None = No
         leftwards = peak.place > 1 - EDGE or (outwards and peak.place > EDGE)
         if line is not None and abs(line - peak.place) < NEAR and EDGE < peak.place < 1 - EDGE:
             leftwards = peak.place < line
+        crossed = line is not None and not leftwards and 0 <= line - peak.place < EDGE
         figure.add_annotation(
             text=f'<span style="color:{peak.colour}">■</span> {peak.name}',
-            x=peak.x,
+            **({"x": line, "xref": "x domain", "xshift": 6} if crossed else {"x": peak.x}),
             y=height,
             yref="y domain",
             showarrow=False,

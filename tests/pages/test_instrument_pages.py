@@ -234,8 +234,13 @@ def test_a_run_keeps_its_colour_while_others_begin(make_run: Any) -> None:
     """A curve that is orange, and green once the run before it has its first point."""
     runs = [LoadedRun(make_run(recipe=recipe)) for recipe in ("panda-early", "panda-ses", "panda-ewc")]
     runs[1].folder.log_file.unlink()  # it waits for its turn
-    waiting = duel_data(runs)["runs"]
+    runs[1].folder.write_state("queued")
+    data = duel_data(runs)
+    assert data["waiting"] is True  # "the highest" of two, while the third has not begun
+    waiting = data["runs"]
     assert [run["place"] for run in waiting] == [0, 2]
+    runs[1].folder.write_state("stopped")
+    assert duel_data(runs)["waiting"] is False
     assert [run["colour"] for run in waiting] == [style.RUNS[0], style.RUNS[2]]
 
 

@@ -7,7 +7,7 @@ export default function (component) {
   const root = parentElement.querySelector(".machine");
   if (!root || !data) return;
   const before = duels.get(root);
-  const points = data.end + data.equal + JSON.stringify(data.runs.map((run) => [run.label, run.at, run.auroc.length, run.final, run.state]));
+  const points = data.end + data.equal + data.waiting + JSON.stringify(data.runs.map((run) => [run.label, run.at, run.auroc.length, run.final, run.state]));
   let duel = before;
   if (!before || before.points !== points) {
     if (before) before.destroy();
@@ -40,7 +40,7 @@ class Duel extends Player {
   build() {
     const { data } = this;
     const finals = data.runs.map((run) => run.final);
-    this.best = finals.length > 1 && !finals.includes(null) ? Math.max(...finals) : null; // known once all have ended
+    this.best = finals.length > 1 && !data.waiting && !finals.includes(null) ? Math.max(...finals) : null; // known once all have ended
     this.scores = data.runs.map((run) => {
       const item = document.createElement("li");
       const mark = document.createElement("span");

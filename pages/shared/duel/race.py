@@ -65,7 +65,9 @@ def duel_data(runs: Sequence[LoadedRun]) -> dict[str, Any]:
     """Return what the browser needs: each run's numbers, and where it stands at each step of all runs together.
 
     A run without a measurement is left out, and keeps its place, which decides colour, dash and shape, for later.
+    `waiting` says that there is one which may still have one: nobody has won by then.
     """
+    awaited = any(not run.evaluated and run.state().state not in ENDED for run in runs)
     places = [place for place, run in enumerate(runs) if run.evaluated]
     runs = [runs[place] for place in places]
     numbers = [{name: _data(run)[name] for name in (*_NEEDED, "auroc_range", "ratio_range", "colours")} for run in runs]
@@ -84,6 +86,7 @@ def duel_data(runs: Sequence[LoadedRun]) -> dict[str, Any]:
     return {
         "steps": steps,
         "end": end_of(runs),
+        "waiting": awaited,
         "equal": told_equal([run["label"] for run in shown], numbers),
         "runs": shown,
         "jumps": {},

@@ -64,11 +64,14 @@ def reported() -> dict[_Of, dict[str, str]]:
     found: dict[_Of, dict[str, str]] = {}
     for one in published_figures():
         if one.values and one.metric == METRIC:
-            of, cells = (one.method, one.source), {name: percent(value) for name, value in one.values.items()}
-            for (method, source), known in list(found.items()):  # two tables of a paper, with other data sets each
-                if method == one.method and not known.keys() & cells.keys():
-                    of, cells = (method, f"{source}; {one.source}"), found.pop((method, source)) | cells
-            found[of] = cells
+            cells = {name: percent(value) for name, value in one.values.items()}
+            # Two tables of a paper, with other data sets each: the second goes into the line of the first.
+            first = next((of for of in found if of[0] == one.method and not found[of].keys() & cells.keys()), None)
+            if first is None:
+                found[one.method, one.source] = cells
+            else:
+                joined = {first: (one.method, f"{first[1]}; {one.source}")}
+                found = {joined.get(of, of): known | (cells if of == first else {}) for of, known in found.items()}
     return found
 
 

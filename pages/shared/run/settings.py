@@ -46,23 +46,7 @@ def show() -> None:
 
 
 def _show(run: LoadedRun) -> None:
-    left, right = st.columns([2.3, 1], gap="medium")
-    with left:
-        st.subheader("What was set", anchor=False)
-        frame = pd.DataFrame(settings_of(run.config), columns=["Setting", "Value", "What it is"])
-        widths = {"Setting": st.column_config.Column(width=150), "Value": st.column_config.Column(width=180)}
-        st.dataframe(
-            frame,
-            hide_index=True,
-            width="stretch",
-            height="content",
-            column_config=widths,
-            key="settings",
-            alt="All settings of this run, and what each is",
-        )
-        if run.config.roi:
-            _region(run.config)
-    with right:
+    with st.container(horizontal=True, vertical_alignment="center"):
         if run.kind.key == "adapt":
             st.page_link(
                 ADAPT,
@@ -71,13 +55,26 @@ def _show(run: LoadedRun) -> None:
                 query_params=address_of_run(run.config) | ({PARAMETER: run.run_id} if run.config.roi else {}),
                 help=tip("again"),
             )
-        with st.container(horizontal=True):
-            _download(run.folder)
-            if can_score(run.folder) and run.folder.state().state in ENDED:
-                download_detector(run.folder)
-        st.subheader("The same run elsewhere", anchor=False)
-        show_as_code(run.config)
-        st.markdown(f"Id: {wording.sentence(run.run_id)}")
+        _download(run.folder)
+        if can_score(run.folder) and run.folder.state().state in ENDED:
+            download_detector(run.folder)
+    st.subheader("What was set", anchor=False)
+    frame = pd.DataFrame(settings_of(run.config), columns=["Setting", "Value", "What it is"])
+    widths = {"Setting": st.column_config.Column(width=150), "Value": st.column_config.Column(width=220)}
+    st.dataframe(  # as wide as the page, or what a setting is would be cut
+        frame,
+        hide_index=True,
+        width="stretch",
+        height="content",
+        column_config=widths,
+        key="settings",
+        alt="All settings of this run, and what each is",
+    )
+    if run.config.roi:
+        _region(run.config)
+    st.subheader("The same run elsewhere", anchor=False)
+    show_as_code(run.config)
+    st.markdown(f"Id: {wording.sentence(run.run_id)}")
 
 
 def _region(config: RunConfig) -> None:
