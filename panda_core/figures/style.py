@@ -157,6 +157,7 @@ class Peak:
 
 
 NEAR = 0.35  # of the axis: names of peaks that are nearer may meet
+USUAL_WIDTH = 1000  # pixels of a chart across a page
 EDGE = 0.2  # of the axis: a name this near to its end is written inwards
 
 
@@ -177,7 +178,8 @@ def name_peaks(figure: go.Figure, peaks: Sequence[Peak], line: float | None = No
         leftwards = peak.place > 1 - EDGE or (outwards and peak.place > EDGE)
         if line is not None and abs(line - peak.place) < NEAR and EDGE < peak.place < 1 - EDGE:
             leftwards = peak.place < line
-        crossed = line is not None and not leftwards and 0 <= line - peak.place < EDGE
+        wide = NAME_CHARACTER * len(peak.name) / USUAL_WIDTH
+        crossed = line is not None and not leftwards and 0 <= line - peak.place < wide
         figure.add_annotation(
             text=f'<span style="color:{peak.colour}">■</span> {peak.name}',
             **({"x": line, "xref": "x domain", "xshift": 6} if crossed else {"x": peak.x}),

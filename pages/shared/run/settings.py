@@ -60,7 +60,7 @@ def _show(run: LoadedRun) -> None:
             download_detector(run.folder)
     st.subheader("What was set", anchor=False)
     frame = pd.DataFrame(settings_of(run.config), columns=["Setting", "Value", "What it is"])
-    widths = {"Setting": st.column_config.Column(width=150), "Value": st.column_config.Column(width=220)}
+    widths = {"Setting": st.column_config.Column(width=130), "Value": st.column_config.Column(width=190)}
     st.dataframe(  # as wide as the page, or what a setting is would be cut
         frame,
         hide_index=True,
