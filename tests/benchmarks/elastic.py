@@ -17,17 +17,18 @@ BROKEN: dict[str, Any] = {
     "recipe": "panda-ewc",
     "image_size": 64,
     "train_limit": 200,
-    "test_limit": 300,
+    "test_limit": 1000,
     "batch_size": 16,
     "lr": 5.0,
     "steps": 150,
     "eval_every": 25,
 }
 NOTE = (
-    "CIFAR-10 ship, 200 training and 300 test images at 64 px, adapted after blocks.2 for 150 steps of 16 images at "
+    "CIFAR-10 ship, 200 training and 1,000 test images at 64 px, adapted after blocks.2 for 150 steps of 16 images at "
     "learning rate 5, momentum 0.9, no weight decay; Fisher diagonal of 200 images; seeds 0 to 4: mean (lowest to "
     "highest). The last column is the smallest distance of normal images in float32 rounding errors, measured against "
-    "float64: numbers end far below."
+    "float64: numbers end far below. With 300 test images, as before, one of the five seeds ended 0.1 under its start "
+    "at strength 10, where the mean was 0.6 above."
 )
 
 
