@@ -54,6 +54,14 @@ INKED = """(canvas) => {
 }"""
 
 
+# How many upright marks, as that of the alarm, cross the name of the level line.
+MARKS_THROUGH_THE_LEVEL = """(machine) => {
+    const name = machine.querySelector('.auroc .named-level').getBoundingClientRect();
+    const marks = [...machine.querySelectorAll('.auroc .mark')].map((mark) => mark.getBoundingClientRect().x);
+    return marks.filter((x) => x > name.left && x < name.right).length;
+}"""
+
+
 def open_machine(shared_server: Any, visit: Any, address: str) -> tuple[Any, Any]:
     """Return a visit and the time machine on its page, standing still."""
     seen = visit(reduced_motion="reduce")
@@ -86,6 +94,7 @@ def test_one_scrubber_moves_every_panel_without_the_server(shared_server: Any, v
 def test_the_heatmap_follows_the_scrubber_and_the_chosen_image(shared_server: Any, visit: Any) -> None:
     """Guards the map over one image: it is that of the step and of the image, and a keyboard is enough to choose."""
     seen, machine = open_machine(shared_server, visit, "instrument?run=break-elpv-mono")
+    assert machine.evaluate(MARKS_THROUGH_THE_LEVEL) == 0
     canvas, images = machine.locator("canvas.heat"), machine.locator(".ranking button")
     chosen = machine.locator('.ranking button[aria-pressed="true"]')
     assert (images.count(), chosen.count()) == (12, 1)

@@ -166,7 +166,7 @@ def title_of(run: LoadedRun) -> str:
     """Return what a run adapts to and how far, in a sentence, safe to show."""
     config = run.config
     return (
-        f"{wording.sentence(wording.run_title(config))}: {config.dataset}, "
+        f"{wording.sentence(config.name or wording.recipe(config.recipe))}: {config.dataset}, "
         f"{wording.sentence(str(config.normal_class))} is normal, "
         f"{config.steps} steps at learning rate {config.lr or 0:g}"
     )

@@ -61,7 +61,8 @@ class Chart {
     markup += `<text class="faint" x="${box.right}" y="${box.height - 5}" text-anchor="end">step ${end}</text>`;
     const first = this.lines[0];
     if (first && first.low) markup += `<path d="${this.band(first)}" fill="${first.colour}" opacity="0.14"/>`;
-    const levelled = levels.map((level) => this.level(box, level));
+    const marked = marks.map(([name]) => data.jumps[name]).filter((place) => place !== null && place !== undefined);
+    const levelled = levels.map((level) => this.level(box, level, marked.map((place) => this.x(data.steps[place]))));
     markup += levelled.map(([line]) => line).join("");
     marks.forEach(([name, label, dash], i) => {
       const place = data.jumps[name];
@@ -104,8 +105,8 @@ class Chart {
       line.words.map((words, i) => `<tspan class="faint"${i ? ` x="${x + 14 * box.k}" dy="${14 * box.k}"` : ""}>${plain(words)}</tspan>`).join("") + "</text>").join("");
   }
 
-  // A level line and its name, at the end and on the side where the curves are farthest from it.
-  level(box, { value, name }) {
+  // A level line and its name: at an end where no mark, at x in `marked`, crosses it, and where the curves are farthest.
+  level(box, { value, name }, marked) {
     const y = this.y(value);
     const wide = 7 * box.k * name.length;
     const places = ["start", "end"].flatMap((anchor) => [y - 6, y + 15 * box.k].map((height) => ({ anchor, height })));
@@ -115,7 +116,10 @@ class Chart {
       const under = anchor === "start" ? x < box.left + wide : x > box.right - wide;
       return under && line.values[i] !== null ? Math.abs(this.y(line.values[i]) - (height - 5 * box.k)) : Infinity;
     })), 1e6);
-    const { anchor, height } = (free.length ? free : places).reduce((best, place) => (room(place) > room(best) ? place : best));
+    const within = (x, anchor) => (anchor === "start" ? x > box.left && x < box.left + wide : x > box.right - wide && x < box.right - 4);
+    const clear = free.filter(({ anchor }) => !marked.some((x) => within(x, anchor)));
+    const candidates = [clear, free, places].find((list) => list.length);
+    const { anchor, height } = candidates.reduce((best, place) => (room(place) > room(best) ? place : best));
     return [`<line class="level" x1="${box.left}" x2="${box.right}" y1="${y}" y2="${y}"/>`,
       `<text class="named-level" x="${anchor === "start" ? box.left + 4 : box.right - 4}" y="${height}" text-anchor="${anchor}">${plain(name)}</text>`];
   }
