@@ -108,7 +108,7 @@ class Chart {
   // A level line and its name: at an end where no mark, at x in `marked`, crosses it, and where the curves are farthest.
   level(box, { value, name }, marked) {
     const y = this.y(value);
-    const wide = 7 * box.k * name.length;
+    const wide = 6.2 * box.k * name.length;
     const places = ["start", "end"].flatMap((anchor) => [y - 6, y + 15 * box.k].map((height) => ({ anchor, height })));
     const free = places.filter(({ height }) => height - 10 * box.k > box.top - 12 * box.k && height < box.bottom);
     const room = ({ anchor, height }) => Math.min(...this.lines.flatMap((line) => this.data.steps.map((step, i) => {
