@@ -233,6 +233,7 @@ SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "background": (_rows_of("background", "background"), None),
     "recipes": (_rows_of("recipes", "recipes"), IMAGENET),
     "remedies": (_rows_of("remedies", "remedies"), CIFAR),
+    "gains": (_rows_of("gains", "gains"), IMAGENET),
     "networks": (_rows_of("networks", "networks"), CIFAR),
     "adapting": (_rows_of("adapting", "adapting"), None),
     "adapting-many": (_rows_of("many", "adapting"), CIFAR),

@@ -161,12 +161,12 @@ def remedies() -> Iterator[Row]:
     yield {"note": NOTE}
 
 
-def drawn(labels: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Return rows of training images: `NORMALS` of each class, by class, and `HELD_OUT` of each that are judged."""
-    rng, classes = np.random.default_rng(6), [str(name) for name in np.unique(labels)]
+def drawn(labels: np.ndarray, seed: int = 6, normals: int = NORMALS) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return rows of training images: `normals` of each class, by class, and `HELD_OUT` of each that are judged."""
+    rng, classes = np.random.default_rng(seed), [str(name) for name in np.unique(labels)]
     order = {name: rng.permutation(np.nonzero(labels == name)[0]) for name in classes}
     held_out = np.concatenate([rows[-HELD_OUT:] for rows in order.values()])
-    return {name: rows[:NORMALS] for name, rows in order.items()}, held_out
+    return {name: rows[:normals] for name, rows in order.items()}, held_out
 
 
 def _judged(judged: dict[str, list[float]], remedy: str, classes: list[str]) -> Row:
