@@ -21,7 +21,7 @@ PAGES = (
     "glossary",
     "links",
     "lessons?lesson=collapse&step=1",
-    "lessons?lesson=better&step=all",
+    "lessons?lesson=three-ways&step=all",
     "instrument?run=break-elpv-mono",  # the one with heatmaps
     "elastic",
     "duel",
@@ -47,7 +47,7 @@ OBJECTS = {
     "lessons": ".st-key-lessons",
     "lessons?lesson=one-class&step=4": ".toy",
     "lessons?lesson=collapse&step=1": ".st-key-slide",
-    "lessons?lesson=better&step=all": None,
+    "lessons?lesson=three-ways&step=all": None,
     "links": ".st-key-preview",
     "adapt": ".st-key-ahead",
     "own_images": "[data-testid=stFileUploaderDropzone]",
