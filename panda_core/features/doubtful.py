@@ -1,9 +1,7 @@
 """Normal images that do not look like the others: a bad one among them hides others like it, and is told by nobody.
 
-Found to hurt (EfficientNet-Lite0, kNN, a tenth of the normals replaced by anomalies): five classes of CIFAR-10, 400
-images, 86.9 -> 83.1; magnetic tiles 88.4 -> 82.8; white blood cells 91.2 -> 87.4; solar cells 95.5 -> 95.2. Dropping
-the highest tenth unseen brings back less than a third of that, and costs up to a point where nothing is bad, so that
-images are named here, and a person decides. The order is good for it: AUROC of the bad ones 84, 78, 85 and 96.
+What that costs, and how little of it comes back by dropping or weighing images unseen, is measured in BENCHMARKS.md,
+section "doubtful". So images are named here, and a person decides.
 """
 
 from __future__ import annotations

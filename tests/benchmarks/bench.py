@@ -251,6 +251,7 @@ SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "generalize-folders": (_rows_of("generalize_folders", "generalising"), CIFAR),
     "alarms": (_rows_of("alarms", "data"), CIFAR),
     "corrections": (_rows_of("corrections", "corrections"), None),
+    "doubtful": (_rows_of("doubtful", "doubtful"), None),
     "regions": (_rows_of("regions", "regions"), None),
     "large-photos": (_rows_of("large_photos", "large_photos"), None),
     "score": (_rows_of("score", "data"), None),
