@@ -42,7 +42,6 @@ DIMS = 1024  # of whitening, the default
 CPU = torch.device("cpu")
 STUDENT = "student"  # in place of a recipe: a small network learns what the tail says of normal images
 EVERY = 2  # of test images that lie class by class, one in so many is judged: this shares two cores with much else
-WITH_PHOTOGRAPHS = ("panda-oe",)
 SHIFT = 12  # pixels of 128 by which a view is shifted
 
 
@@ -52,7 +51,8 @@ class Course:
 
     cut: what comes after is adapted. space: of the loss, `levels` being each level whitened by itself. views: of each
     normal image, the first as it is, the others mirrored or shifted. averaged: whether weights are the mean of those
-    after each step. set: options that differ from the recipe's.
+    after each step. set: options that differ from the recipe's. photographed: whether photographs are looked at under
+    the adapted network too.
     """
 
     steps: int = 0
@@ -64,6 +64,7 @@ class Course:
     averaged: bool = False
     set: tuple[tuple[str, int | float | str], ...] = ()
     network: str = NETWORK
+    photographed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +169,7 @@ def _computed(course: Course, place: Place, marks: set[int]) -> dict[int, dict[s
         if step in marks:
             seconds += time.process_time() - began
             now = list(frozen) if course.recipe == STUDENT else [features(tail, values) for values in sets[:2]]
-            now.append(features(tail, sets[2]) if course.recipe in WITH_PHOTOGRAPHS else before.photographs[:0])
+            now.append(features(tail, sets[2]) if course.photographed else before.photographs[:0])
             own = np.empty(0, np.float32)
             if course.recipe == "panda-oe":
                 own = result_of(learner.scores(sets[1], data.norm(now[1]).numpy()))
