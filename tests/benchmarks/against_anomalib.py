@@ -38,6 +38,7 @@ from panda_core.backbones.lite_network import PREPROCESSING, whole_network
 from panda_core.config import RunConfig
 from panda_core.datasets import ArrayImages, OneClassTask, find_dataset, one_class_task
 from panda_core.datasets.io.masks import Masks
+from panda_core.errors import UnreadableImage
 from panda_core.events import result_of
 from panda_core.features.trunk import network_input, squared
 from panda_core.metrics import auroc
@@ -158,7 +159,10 @@ def figures(side: Measured, is_anomaly: np.ndarray, masks: Masks) -> dict[str, A
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for row, values in enumerate(side.maps):
-            mask = masks.load(row)
+            try:
+                mask = masks.load(row)
+            except UnreadableImage:  # it marks nothing: no measure of pixels, as in `tiles`
+                continue
             if mask is not None:
                 large = cv2.resize(mask.astype(np.uint8), (SIZE, SIZE), interpolation=cv2.INTER_NEAREST)
                 yield values, large.astype(bool)

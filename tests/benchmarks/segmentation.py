@@ -53,7 +53,7 @@ def tiles() -> Iterator[Figures]:
                 "measured",
                 "against all free tiles",
             )
-        yield "fit on 761 tiles", f"{max(fits):.0f} s", "60 s or less", "the slowest of the three, decoding included"
+        yield "fit on 761 tiles", f"{max(fits):.0f} s", "9 s or less", "the slowest of the three, decoding included"
         yield from _heatmaps(run_id, folder)
 
 
@@ -64,11 +64,11 @@ def _heatmaps(run_id: str, folder: str) -> Iterator[Figures]:
     single = [_seconds(lambda row=row: detector.anomaly_maps(arrays[row : row + 1])) for row in range(20)]
     together = [_seconds(lambda: detector.anomaly_maps(arrays)) / len(arrays) for _ in range(3)]
     how = "224 px, bank of 5,000 patches a level, decoded image to blurred map"
-    yield "one heatmap, alone", f"{1000 * statistics.median(single):.0f} ms", "150 ms or less", f"{how}; median of 20"
+    yield "one heatmap, alone", f"{1000 * statistics.median(single):.0f} ms", "25 ms or less", f"{how}; median of 20"
     yield (
         "one heatmap, 64 at once",
         f"{1000 * statistics.median(together):.0f} ms",
-        "60 ms or less",
+        "14 ms or less",
         f"{how}; median of 3",
     )
 
@@ -92,7 +92,7 @@ def drawn() -> Iterator[Figures]:
 def anomalib() -> Iterator[Figures]:
     """The same task by anomalib's PatchCore and by this project, in one process; $ANOMALIB_PYTHON has anomalib."""
     command = [os.environ["ANOMALIB_PYTHON"], "-m", "tests.benchmarks.against_anomalib"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     theirs, ours = said["anomalib"], said["ours"]
     whole = [side["fit_seconds"] + side["predict_ms_per_image"] * said["test"] / 1000 for side in (theirs, ours)]
@@ -101,7 +101,7 @@ def anomalib() -> Iterator[Figures]:
         f"{whole[0] / whole[1]:.1f} times faster ({whole[0]:.0f} s against {whole[1]:.0f} s); image AUROC "
         f"{ours['image_auroc']:.1f} against {theirs['image_auroc']:.1f}, pixel AUROC {ours['pixel_auroc']:.1f} against "
         f"{theirs['pixel_auroc']:.1f}",
-        "3 times or better at equal or better image AUROC",
+        "10 times or better at equal or better image AUROC",
         f"same network, levels blocks.2 and blocks.4, coreset {said['ratio']:g}, 224 px, {said['train']} tiles "
         f"to learn from, {said['test']} to test; fit {theirs['fit_seconds']:.0f} against {ours['fit_seconds']:.0f} s, "
         f"{theirs['predict_ms_per_image']:.0f} against {ours['predict_ms_per_image']:.0f} ms an image; ours whitened, "
