@@ -8,7 +8,7 @@ import os
 # the same two cores, the one it waits for then gets no time: steps were seen to take two to five times longer.
 # NumPy's and SciPy's BLAS uses one thread. Its threads spin as well, for products that take microseconds: with others
 # on the two cores a map of 300 px took 3 to 40 ms in place of 0.2, on cores of its own 0.1 in place of 0.06; a whole
-# run took 15 to 25 % more processor time. A decomposition of a large space takes a third longer, 0.2 s.
+# run took 15 to 25 % more processor time. A decomposition of a large space takes 0.1 to 0.2 s longer, up to a half.
 SETTINGS = {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1"}
 
 

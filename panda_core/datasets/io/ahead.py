@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -39,10 +40,8 @@ def decoded_ahead(
             return error
 
     def fill(room: int) -> None:
-        for _ in range(room - len(waiting)):
-            for key in remaining:
-                waiting.append((key, pool.submit(attempt, key)))
-                break
+        for key in itertools.islice(remaining, max(0, room - len(waiting))):
+            waiting.append((key, pool.submit(attempt, key)))
 
     with ThreadPoolExecutor(THREADS) as pool:
         room = 1
