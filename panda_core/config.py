@@ -178,15 +178,14 @@ class RunConfig:
 
     def to_flags(self) -> list[str]:
         """Return the command-line flags that give this config, without those that repeat a default."""
-        default, flags = RunConfig(), []
-        for field in dataclasses.fields(RunConfig):
-            value = getattr(self, field.name)
-            if field.name == "set":
-                flags += [part for key, item in value.items() for part in ("--set", f"{key}={item}")]
-            elif value is not None and value != getattr(default, field.name):
+        flags = []
+        for key, value in self._given().items():
+            if isinstance(value, Mapping):
+                flags += [part for name, item in value.items() for part in ("--set", f"{name}={item}")]
+            else:
                 # A value that starts with a dash would be taken for a flag.
                 text = str(value)
-                flags += [f"{flag(field.name)}={text}"] if text.startswith("-") else [flag(field.name), text]
+                flags += [f"{flag(key)}={text}"] if text.startswith("-") else [flag(key), text]
         return flags
 
     def to_command(self) -> str:
@@ -195,18 +194,20 @@ class RunConfig:
 
     def to_python(self) -> str:
         """Return the Python program that starts this run and prints its curve."""
-        default = RunConfig()
-        fields = [
-            f"{field.name}={value!r}"
-            for field in dataclasses.fields(RunConfig)
-            if (value := getattr(self, field.name)) is not None and value != getattr(default, field.name)
-        ]
+        fields = [f"{key}={value!r}" for key, value in self._given().items()]
         return (
             "from panda_core import Evaluated, RunConfig, run\n\n"
             f"for event in run(RunConfig({', '.join(fields)})):\n"
             "    if isinstance(event, Evaluated):\n"
             "        print(event.step, event.auroc)\n"
         )
+
+    def _given(self) -> dict[str, Any]:
+        """Return the fields whose value is no default; an option that is "" names nothing, and is left out of `set`."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(RunConfig)}
+        values["set"] = {key: item for key, item in self.set.items() if item != ""}
+        default = RunConfig()
+        return {key: value for key, value in values.items() if value not in (None, getattr(default, key))}
 
 
 def flag(field: str) -> str:

@@ -33,6 +33,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +131,11 @@ class RunFolder(ComputedFolder):
     def create(config: RunConfig) -> RunFolder:
         """Return a new folder under `config.runs_dir`, its config written and its state `queued`.
 
-        The id starts with the time, so that names sort by age, and ends with random letters: whoever knows the id
-        can open the run, nobody can guess it.
+        The id starts with the time, to the microsecond, so that names sort by age, also those of a race; it ends with
+        random letters: whoever knows the id can open the run, nobody can guess it.
         """
         words = re.sub(r"[^a-z0-9]+", "-", f"{Path(config.dataset).name} {config.normal_class} {config.recipe}".lower())
-        run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{words.strip('-')[:40]}-{secrets.token_hex(8)}"
+        run_id = f"{datetime.now():%Y%m%d-%H%M%S-%f}-{words.strip('-')[:40]}-{secrets.token_hex(8)}"
         folder = RunFolder(Path(absolute(config.runs_dir)) / run_id)
         try:
             folder.path.mkdir(parents=True)

@@ -204,7 +204,7 @@ class stop_on_signal:
 
 
 # The queue: runs of one folder compute in the order in which they were started or resumed, which ids cannot tell: they
-# hold the second, and then the recipe. It works across processes, without a server.
+# hold when a run was made. It works across processes, without a server.
 
 
 def slots() -> int:

@@ -72,7 +72,7 @@ def test_a_run_grows_on_the_page_and_survives_a_reload(shared_server: Any, visit
     page.goto(f"{shared_server.url}/adapt?{SMALL}&steps=6&eval_every=2")
     page.get_by_role("button", name="Start").click(timeout=60_000)
     page.wait_for_function(f"() => ({MEASURED})() >= 1", timeout=60_000)
-    assert re.search(r"run=\d{8}-\d{6}-digits-9", page.url)
+    assert re.search(r"run=\d{8}-\d{6}-\d{6}-digits-9", page.url)
     page.wait_for_function(f"() => ({MEASURED})() === 4", timeout=60_000)
     page.get_by_text("Final AUROC").wait_for(timeout=60_000)
     page.locator(".machine .step").get_by_text("step 6").wait_for(timeout=20_000)  # it followed the run to its end

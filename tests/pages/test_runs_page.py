@@ -21,10 +21,21 @@ def test_table_lists_runs_and_recorded_ones(open_page: Any, make_run: Any) -> No
     make_run(name="mine")
     at = open_page("runs")
     frame = at.dataframe[0].value
-    assert frame["Name"][0] == "mine"
+    assert frame["Name"][0].startswith("mine (")
     assert frame["AUROC"][0] == "0.712"
     assert frame["State"][0] == "finished"
     assert set(frame["State"][1:]) == {"recorded"}
+
+
+def test_runs_of_the_same_second_are_told_apart(open_page: Any, runs_dir: Path, make_run: Any) -> None:
+    """Two lines that read the same, and the later of two runs below the earlier, by the name of its recipe."""
+    started = [make_run(name="mine", recipe=recipe) for recipe in ("panda-ses", "panda-ewc", "panda-ses")]
+    names = list(open_page("runs").dataframe[0].value["Name"])[:3]
+    assert names == [f"mine ({run.run_id[-4:]})" for run in reversed(started)]
+    choice = open_page("examine").selectbox[0]
+    assert len(set(choice.options)) == len(choice.options) and [option[:11] for option in choice.options[:3]] == [
+        name[:11] for name in names
+    ]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"steps": "many"}', '{"unknown": 1}'])
@@ -228,7 +239,7 @@ def test_a_session_finds_its_own_runs_again(open_page: Any, make_run: Any, runs_
     at = open_page("own_images", run=folder.run_id)
     del at.query_params["run"]
     at.switch_page("pages/runs.py").run()
-    assert "my faces" in list(at.dataframe[0].value["Name"])
+    assert at.dataframe[0].value["Name"][0].startswith("my faces (")
     assert at.dataframe[0].value["Data set"][0] == "dropped images"
     (folder.path / "checkpoints").mkdir(exist_ok=True)
     links = [link.proto for link in at.run().get("page_link") if link.proto.label == "Score images"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,14 @@ import pytest
 
 from panda_core import RunConfig, UsageError
 from panda_core.backbones import BACKBONES
+from panda_core.cli.arguments import parser
+from panda_core.cli.flags import config_of
 from panda_core.config import Option
 from panda_core.few_shot.table import GENERALISERS
 from panda_core.methods.options import OWN
 from panda_core.methods.table import RECIPES
-from panda_core.runs.kinds import options_of, resolve
+from panda_core.runs.kinds import KINDS, options_of, resolve
+from panda_core.runs.settings import noting_missing
 from panda_core.scoring.table import SCORERS
 from panda_core.segmentation.table import SEGMENTERS
 
@@ -225,3 +229,15 @@ def test_defaults_written_out_are_accepted_again(
     config = resolve(tiny(recipe=recipe, steps=None, feature_norm="l2"))
     assert resolve(config) == config and set(options_of(config)) == set(config.set)
     assert not np.any([value is None for value in config.set.values()])
+
+
+@pytest.mark.parametrize("recipe", sorted(recipe for kind in KINDS for recipe in kind.recipes))
+def test_a_run_copied_as_a_command_or_program_is_the_same_run(recipe: str) -> None:
+    """`--set weights=` at the end of a command, which sets nothing and reads like something that was cut off."""
+    with noting_missing():
+        config = resolve(RunConfig(recipe=recipe))
+    words = shlex.split(config.to_command())
+    assert not [word for word in words if word.endswith("=") or not word]
+    assert "''" not in config.to_python() and '""' not in config.to_python()
+    with noting_missing():
+        assert resolve(config_of(parser().parse_args(words[3:]))) == config

@@ -14,7 +14,10 @@ from panda_core import RunConfig
 from panda_core.cli import main
 from panda_core.methods.table import RECIPES
 from panda_core.records import read_arrays, write_arrays
+from panda_core.runs.recorded import unpacked
 from panda_core.runs.tensors import read_tensors, write_tensors
+
+RECORDED = Path(__file__).resolve().parents[2] / "assets" / "recorded"
 
 
 def verify(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
@@ -38,6 +41,12 @@ def test_the_bundled_network_verifies(digits_run: Path, capsys: pytest.CaptureFi
     """The same for the real network."""
     assert main(["verify", str(digits_run)]) == 0
     assert capsys.readouterr().out == "Equal: 40 scores, bit for bit.\n"
+
+
+def test_the_recorded_maps_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A recording whose maps this version would not draw: it was made before the space of patches was changed."""
+    code, said = verify(unpacked(RECORDED, tmp_path) / "segment-elpv-mono", capsys)
+    assert code == 0 and said["equal"], said
 
 
 @pytest.mark.parametrize("what", ["a score", "NaN", "fewer scores", "weights"])

@@ -102,6 +102,11 @@ def run_title(config: RunConfig) -> str:
     return config.name or f"{config.dataset}, normal {config.normal_class}, {recipe(config.recipe)}"
 
 
+def run_label(folder: RunFolder, config: RunConfig) -> str:
+    """Return a run in a few words, and the end of its id, which tells apart runs of the same name."""
+    return f"{run_title(config)} ({folder.run_id[-4:]})"
+
+
 def recipe(key: str) -> str:
     """Return a recipe by its name: "PANDA, elastic weights (EWC)"; of one that is not known here, its key."""
     titles = {known: row.title for known, row in RECIPES.items()}

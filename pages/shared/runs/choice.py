@@ -160,8 +160,9 @@ def has_maps(folder: RunFolder) -> bool:
 def label_of(folder: RunFolder) -> str:
     """Return a run as a line of a list: what it is and when it was made."""
     try:
-        title = wording.run_title(folder.config())
+        config = folder.config()
     except PandaError:
-        title = "broken run"
-    when = "recorded example" if is_recorded(folder) else wording.started(folder)
-    return f"{title}, {when}"
+        return f"broken run, {wording.started(folder)}"
+    if is_recorded(folder):
+        return f"{wording.run_title(config)}, recorded example"
+    return f"{wording.run_label(folder, config)}, {wording.started(folder)}"

@@ -36,15 +36,15 @@ class Row:
 
     @property
     def label(self) -> str:
-        """The run in a few words; the end of its id tells apart runs of the same name."""
+        """The run in a few words, by which it is told apart from all others."""
         if is_recorded(self.folder):
             return f"{wording.run_title(self.config)} (recorded)"
-        return f"{wording.run_title(self.config)} ({self.folder.run_id[-4:]})"
+        return wording.run_label(self.folder, self.config)
 
     def cells(self) -> dict[str, Any]:
         recorded = is_recorded(self.folder)
         return {
-            "Name": wording.run_title(self.config),
+            "Name": wording.run_title(self.config) if recorded else self.label,
             "Data set": "dropped images" if upload_of(self.config) else self.config.dataset,
             "Normal class": str(self.config.normal_class),
             "Recipe": wording.recipe(self.config.recipe),
