@@ -15,7 +15,7 @@ from panda_core.config import default_data_root
 from panda_core.datasets import Images, outlier_images
 from panda_core.datasets.io.smaller import SmallerImages
 from panda_core.features.background import condensed, far_of
-from panda_core.features.background_file import FILE, HEAD, NETWORKS, PARTS, SCALINGS, SIDES, SIZE, TOGETHER, packed
+from panda_core.features.background_file import FILE, PARTS, SCALINGS, SIDES, SIZE, packed
 from panda_core.features.trunk import compute_trunk
 from panda_core.records import write_arrays
 
@@ -39,12 +39,9 @@ def arrays_of(features: dict[str, torch.Tensor], side: int) -> dict[str, np.ndar
     arrays: dict[str, np.ndarray] = {}
     for part in PARTS:
         arrays |= packed(condensed(features[part]).numpy(), f"{part}/{side}")
-    inner, heads = [features[part][:, :-HEAD] for part in PARTS], [features[part][:, -HEAD:] for part in PARTS]
-    every = features | {TOGETHER: torch.cat([*inner, *heads], dim=1)}
-    for network in NETWORKS:
-        widths = find_backbone(network).load(find_backbone(network).cut).level_widths
-        far = [far_of(every[network], scaling, widths) for scaling in SCALINGS]
-        arrays[f"{network}/{side}/far"] = np.array(far, np.float32)
+        widths = find_backbone(part).load(find_backbone(part).cut).level_widths
+        far = [far_of(features[part], scaling, widths) for scaling in SCALINGS]
+        arrays[f"{part}/{side}/far"] = np.array(far, np.float32)
     return arrays
 
 

@@ -58,7 +58,7 @@ def _load_all(cut: str, weights: str = "") -> Network:
 
     if weights:
         raise UsageError(
-            "`weights` has no effect on networks side by side, each of which has its own; got "
+            "`weights` has no effect on several networks, each of which has its own; got "
             f"`{weights.split('#')[0]}`. Leave `--set weights=` out, or set `--backbone efficientnet_lite0`."
         )
     return side_by_side([_load(number, cut) for number in NUMBERS])
@@ -75,10 +75,10 @@ def lite_backbone(number: int) -> Backbone:
 
 
 def all_lite_backbones() -> Backbone:
-    """Return the row of all three side by side: more accurate than any of them, and as slow as all."""
+    """Return the row of all three, whose scores are averaged: more accurate than any of them, and as slow as all."""
     return _row(
         "efficientnet_lite_all",
-        "EfficientNet-Lite 0, 1 and 2 side by side (bundled)",
+        "EfficientNet-Lite 0, 1 and 2, their scores averaged (bundled)",
         _load_all,
         _missing_of_all,
     )

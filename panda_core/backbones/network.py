@@ -23,12 +23,14 @@ class Network:
 
     trunk: (B, 3, S, S) -> activations, frozen: maps (B, C, h, w) or tokens (B, N, C); the tail alone reads them.
     tail: activations -> (B, D), pooled features of one or more levels side by side, `level_widths` wide each.
-    classifier: (B, level_widths[-1]) -> (B, 1000) logits of the network's own classes, or None where it has none.
+    classifier: features of the last level (B, ...), see `last_level`, -> (B, 1000) logits of the network's own classes,
+    or None where it has none.
     stage_maps: (images (B, 3, S, S), names of stages) ->
     their outputs (B, C, h, w), of the network as it is now, adapted or not. stages: the names it knows, in order.
     levels: those that are compared patch by patch unless others are named. statistics_move: whether the tail is a
     network without pretraining, whose BatchNorm statistics follow the batches while it is trained. patch: the side in
     pixels of the patches that divide an image evenly in every stage, or None. note: what a user is told of its weights.
+    networks: how many it is made of, each with as many levels, all of one before all of the next.
     """
 
     trunk: nn.Module
@@ -44,12 +46,24 @@ class Network:
     statistics_move: bool = False
     patch: int | None = None
     note: str = ""
+    networks: int = 1
+
+    @property
+    def part_levels(self) -> tuple[tuple[int, ...], ...]:
+        """The widths of the levels of each network that it is made of."""
+        count = len(self.level_widths) // self.networks
+        return tuple(self.level_widths[at : at + count] for at in range(0, len(self.level_widths), count))
+
+    def last_level(self, features: Tensor) -> Tensor:
+        """Return what a classifier reads of tail features (B, D): their last level, of several networks of each."""
+        parts = features.split([sum(widths) for widths in self.part_levels], dim=1)
+        return torch.cat([part[:, -w[-1] :] for part, w in zip(parts, self.part_levels, strict=True)], dim=1)
 
     def logits(self, features: Tensor) -> Tensor:
         """Return the class logits (B, 1000) of tail features (B, D)."""
         if self.classifier is None:
             raise ValueError("This network has no classifier.")
-        return self.classifier(features[:, -self.level_widths[-1] :])
+        return self.classifier(self.last_level(features))
 
     def to(self, device: torch.device) -> Network:
         """Move every part to `device` and return self. Activations are kept channels-last, the faster layout."""

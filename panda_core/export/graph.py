@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import cast
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from panda_core.backbones import Preprocessing
 from panda_core.errors import UsageError
 from panda_core.features.background import Background
-from panda_core.features.space import FeatureNorm
+from panda_core.features.joined import JoinedNorm
 from panda_core.features.trunk import counted
 from panda_core.linalg import center_of
 from panda_core.methods.deep_svdd import DeepSVDD
@@ -22,6 +23,7 @@ from panda_core.methods.outlier_exposure import OutlierExposure
 from panda_core.methods.stopping import SMALLEST_SPREAD
 from panda_core.region import PAINT
 from panda_core.runs.adapt.opened import Adapted, Checkpoint
+from panda_core.scoring.joined import JoinedScorer
 from panda_core.scoring.knn import KNNScorer
 from panda_core.scoring.mahalanobis import MahalanobisScorer
 from panda_core.scoring.means import KMeansScorer, MeanScorer
@@ -137,6 +139,22 @@ class OneClassSVM(nn.Module):
         return -((-self.gamma * squares).exp() @ self.weights + self.intercept).float()
 
 
+class Joined(nn.Module):
+    """Features (B, D) of several networks -> (B,): `JoinedScorer` as tensors."""
+
+    def __init__(self, scorer: JoinedScorer) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(scoring_module(part) for part in scorer.scorers)
+        self.widths, self.positive = list(scorer.widths), scorer.positive
+
+    def forward(self, features: Tensor) -> Tensor:
+        shares = features.split(self.widths, dim=1)
+        scores = [part(share).double() for part, share in zip(self.parts, shares, strict=True)]
+        if not self.positive:
+            return (sum(scores[1:], scores[0]) / len(scores)).float()
+        return (math.prod(scores[1:], start=scores[0]) ** (1 / len(scores))).float()
+
+
 class Logits(nn.Module):
     """Features (B, D) -> (B, K), or (B,) where the weight is (D,): w x + b."""
 
@@ -152,9 +170,10 @@ class Logits(nn.Module):
         return features @ self.weight + self.bias
 
 
-def scoring_of(adapted: Adapted, checkpoint: Checkpoint) -> nn.Module:
-    """Return the module features (B, D) -> scores (B,) of a checkpoint; `UsageError` where there is none."""
-    scorer, head = checkpoint.scorer, checkpoint.head
+def scoring_module(scorer: object) -> nn.Module:
+    """Return a fitted scorer as the module features (B, D) -> scores (B,); `UsageError` where there is none."""
+    if isinstance(scorer, JoinedScorer):
+        return Joined(scorer)
     if isinstance(scorer, KNNScorer):
         return Nearest(scorer.gallery_, scorer.k)
     if isinstance(scorer, KMeansScorer):
@@ -165,20 +184,31 @@ def scoring_of(adapted: Adapted, checkpoint: Checkpoint) -> nn.Module:
         return Mahalanobis(scorer.mean_, scorer.whitening_)
     if isinstance(scorer, RelativeMahalanobisScorer):
         return RelativeMahalanobis(scorer)
-    if scorer is None and isinstance(adapted.learner, OutlierExposure):
-        return Logits(head["weight"], head["bias"])
-    if scorer is None and isinstance(adapted.learner, DeepSVDD):
-        return Distance(head["center"], float(head["radius"]) ** 2)
     if isinstance(scorer, OneClassSVMScorer):
         return OneClassSVM(scorer)
-    name = type(adapted.learner if scorer is None else scorer).__name__
-    raise UsageError(f"Scores of `{name}` cannot be written as one graph. {INSTEAD}")
+    raise _no_graph(scorer)
+
+
+def scoring_of(adapted: Adapted, checkpoint: Checkpoint) -> nn.Module:
+    """Return the module features (B, D) -> scores (B,) of a checkpoint; `UsageError` where there is none."""
+    head = checkpoint.head
+    if checkpoint.scorer is not None:
+        return scoring_module(checkpoint.scorer)
+    if isinstance(adapted.learner, OutlierExposure):
+        return Logits(head["weight"], head["bias"])
+    if isinstance(adapted.learner, DeepSVDD):
+        return Distance(head["center"], float(head["radius"]) ** 2)
+    raise _no_graph(adapted.learner)
+
+
+def _no_graph(scores: object) -> UsageError:
+    return UsageError(f"Scores of `{type(scores).__name__}` cannot be written as one graph. {INSTEAD}")
 
 
 class Branch(nn.Module):
     """One checkpoint: activations (B, C, h, w) -> scores (B,), divided by what normal images score on average."""
 
-    def __init__(self, tail: nn.Module, norm: FeatureNorm, scoring: nn.Module, divisor: float) -> None:
+    def __init__(self, tail: nn.Module, norm: JoinedNorm, scoring: nn.Module, divisor: float) -> None:
         super().__init__()
         self.tail, self.norm, self.scoring, self.divisor = tail, norm, scoring, divisor
 

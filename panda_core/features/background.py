@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from panda_core.features.joined import JoinedNorm
 from panda_core.features.space import FeatureNorm
 from panda_core.linalg import principal_components
 
@@ -59,6 +60,12 @@ class Background:
     def distances(self, features: np.ndarray) -> np.ndarray:
         """Return the same of an array."""
         return self(torch.from_numpy(features)).numpy()
+
+
+def backgrounds_in(norm: JoinedNorm, rows: Tensor) -> list[Background]:
+    """Return the background of each network of a space, of condensed features (K + 1, D) of all, in no space yet."""
+    shares = rows.split([sum(part.level_widths) for part in norm.parts], dim=1)
+    return [Background.fit(part, share) for part, share in zip(norm.parts, shares, strict=True)]
 
 
 def far_of(features: Tensor, kind: str, level_widths: tuple[int, ...]) -> float:

@@ -20,32 +20,34 @@ from panda_core.records import read_arrays
 
 FILE = Path(__file__).parent / "background.npz"
 PARTS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
-TOGETHER = "efficientnet_lite_all"  # of all of them side by side: all levels but the heads, then the heads
+TOGETHER = "efficientnet_lite_all"  # of all of them, one after the other
 NETWORKS = (*PARTS, TOGETHER)
 SIDES = (32, 128)  # short sides in pixels of the normal images that they are compared with
 SIZE = 128  # of the networks' input
 IMAGES = 1000
 SCALINGS = ("l2", "none")  # features of unit length, as they are
-HEAD = 1280  # width of the last level of each network
 
 
 @dataclasses.dataclass(frozen=True)
 class BundledBackground:
-    """rows: float32 (65, D), as of images that never were. side: of `SIDES`. far: see `far_of`, by `SCALINGS`."""
+    """rows: float32 (65, D), as of images that never were. side: of `SIDES`.
+
+    far: see `far_of`, by `SCALINGS`, of each network that takes part.
+    """
 
     rows: np.ndarray
     side: int
-    far: dict[str, float]
+    far: dict[str, tuple[float, ...]]
 
 
 def bundled_background(network: str, side: int) -> BundledBackground:
     """Return the background of one of `NETWORKS`, of photographs as near as possible to `side` pixels."""
     nearest = min(SIDES, key=lambda one: abs(math.log(one / side)))
     arrays = read_arrays(FILE)
-    parts = [_rows(arrays, f"{part}/{nearest}") for part in (PARTS if network == TOGETHER else (network,))]
-    rows = np.concatenate([*(part[:, :-HEAD] for part in parts), *(part[:, -HEAD:] for part in parts)], axis=1)
-    far = {scaling: float(value) for scaling, value in zip(SCALINGS, arrays[f"{network}/{nearest}/far"], strict=True)}
-    return BundledBackground(rows, nearest, far)
+    parts = [f"{part}/{nearest}" for part in (PARTS if network == TOGETHER else (network,))]
+    rows = np.concatenate([_rows(arrays, part) for part in parts], axis=1)
+    far = np.stack([arrays[f"{part}/far"] for part in parts], axis=1).tolist()  # by scaling, then by network
+    return BundledBackground(rows, nearest, {key: tuple(values) for key, values in zip(SCALINGS, far, strict=True)})
 
 
 def _rows(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:

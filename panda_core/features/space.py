@@ -6,7 +6,7 @@ Raw, of unit length, or whitened: loss and scores share it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -77,6 +77,11 @@ class FeatureNorm:
             None if rest is None else torch.from_numpy(rest.astype(np.float32)),
         )
 
+    @property
+    def width(self) -> int:
+        """D', the width of the space."""
+        return sum(self.level_widths) if self.directions is None or self.rest is not None else self.directions.shape[1]
+
     def __call__(self, features: Tensor) -> Tensor:
         """Return features (B, D) in the space: (B, D'), in float32 at least."""
         if features.dtype == torch.bfloat16:
@@ -140,7 +145,12 @@ def tail_features(
 
 
 def space_features(
-    tail: nn.Module, norm: FeatureNorm, values: Activations, device: torch.device, *, batch: int | None = None
+    tail: nn.Module,
+    norm: Callable[[Tensor], Tensor],
+    values: Activations,
+    device: torch.device,
+    *,
+    batch: int | None = None,
 ) -> Computing[np.ndarray]:
     """Return features in the space of loss and scores: float32 (N, D'). As `tail_features`."""
     features = yield from tail_features(tail, values, device, batch=batch)

@@ -34,9 +34,9 @@ class Joint(Learner):
             raise ValueError("Joint optimisation needs labelled images.")
         size = min(self.config.batch_size, len(source.values))
         chosen = batch_rows(np.arange(len(source.values)), size, self.config.seed, step, SOURCE_STREAM)
-        width = self.config.network.level_widths[-1]  # the pretrained classifier reads the last level alone
-        last_level = self.config.network.tail(activation_batch(source.values, chosen, device))[:, -width:]  # (B, width)
-        logits = F.linear(last_level, self.head["weight"], self.head.get("bias"))  # (B, classes)
+        network = self.config.network
+        features = network.tail(activation_batch(source.values, chosen, device))
+        logits = F.linear(network.last_level(features), self.head["weight"], self.head.get("bias"))  # (B, classes)
         classified = F.cross_entropy(logits, torch.as_tensor(source.labels[chosen], device=device))
         contracted = compactness_loss(self.features(rows), self.data.center.to(device))
         return classified + float(self.config.options["alpha"]) * contracted

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from panda_core.backbones.network import Network
 from panda_core.events import Computing
-from panda_core.features.space import FeatureNorm
 from panda_core.features.trunk import Activations, activation_batch
 from panda_core.methods.sgd import SGD, Optimiser
 
@@ -53,7 +52,7 @@ class TrainingData:
     values: trunk activations (N, C, h, w).
     train_rows: rows of `values` that are learned from; the others are held out.
     image: row -> decoded image, uint8 (H, W, 3).
-    norm: the run's space.
+    norm: features (B, D) -> in the run's space, (B, D').
     center: the constant center (D',) in it.
     auxiliary: other images, or None.
     """
@@ -61,7 +60,7 @@ class TrainingData:
     values: Activations
     train_rows: np.ndarray
     image: Callable[[int], np.ndarray]
-    norm: FeatureNorm
+    norm: Callable[[Tensor], Tensor]
     center: Tensor
     auxiliary: AuxiliaryImages | None
 

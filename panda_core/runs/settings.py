@@ -22,7 +22,7 @@ from panda_core.datasets.io.regions import pinned_region, read_region, task_with
 from panda_core.datasets.io.samples import Levels
 from panda_core.datasets.own.folder import PREFIX
 from panda_core.datasets.sets.synthetic import PREFIX as SYNTHETIC
-from panda_core.errors import DataMissing, UsageError, unknown_name
+from panda_core.errors import BrokenRun, DataMissing, UsageError, unknown_name
 from panda_core.records import absolute
 from panda_core.region import Region
 from panda_core.runs.calibration import with_reserved
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import torch
 
     from panda_core.backbones.network import Network
+    from panda_core.runs.folder import RunFolder
 
 RANGE = "range"  # the option of how images of more than 8 bits are read
 WEIGHTS = "weights"  # the option of a file of weights; written out, it has the file's SHA-256
@@ -269,6 +270,17 @@ def load_network(config: RunConfig, device: torch.device) -> tuple[RunConfig, Ne
         network = dataclasses.replace(network, preprocessing=prepared)
         _check_seen(config, prepared)
     return config.replace(set={**config.set, "cut": network.cut}), network
+
+
+def check_weights(folder: RunFolder, network: Network) -> None:
+    """Raise `BrokenRun` where a network is not the one that a run recorded: its scores would be others."""
+    recorded = (folder.read(folder.environment_file.name) or {}).get("weights_sha256")
+    if recorded not in (None, network.weights_sha256):
+        raise BrokenRun(
+            f"Run `{folder.run_id}` was made with other weights of its network than those of this machine, or by a "
+            "version that put networks together otherwise. Install the versions that its environment.json names, or "
+            "run it again."
+        )
 
 
 def _check_seen(config: RunConfig, preprocessing: Preprocessing) -> None:

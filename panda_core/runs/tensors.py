@@ -14,6 +14,7 @@ from torch import Tensor
 
 from panda_core.backbones.network import Network
 from panda_core.errors import BrokenRun
+from panda_core.features.joined import part_prefixes
 from panda_core.records import write_atomically
 
 
@@ -76,20 +77,32 @@ def read_background(path: Path, network: Network) -> Tensor:
 
 def read_space(path: Path, network: Network, feature_norm: str) -> dict[str, Tensor]:
     """Return the tensors of a run's space: center (D',), axes (D', 2) and, when whitened, those of its norm."""
-    width = sum(network.level_widths)
     if feature_norm != "whiten":
+        width = sum(network.level_widths)
         return _checked(path, {"center": (width,), "axes": (width, 2)})
     given = read_tensors(path)
-    matrix = "projection" if "projection" in given else "directions"  # runs made before had their factors in it
-    wanted: dict[str, tuple[int | None, ...]] = {"center": (None,), "axes": (None, 2), "mean": (width,)}
-    wanted |= {matrix: (width, None)} | ({"factors": (None,)} if matrix == "directions" else {})
-    wanted |= {"rest": (1,)} if "rest" in given else {}
+    wanted: dict[str, tuple[int | None, ...]] = {"center": (None,), "axes": (None, 2)}
+    parts = list(zip(part_prefixes(network.networks), map(sum, network.part_levels), strict=True))
+    for prefix, width in parts:
+        matrix = _matrix(prefix, given)
+        wanted |= {f"{prefix}mean": (width,), matrix: (width, None)}
+        wanted |= {} if matrix.endswith("projection") else {f"{prefix}factors": (None,)}
+        wanted |= {f"{prefix}rest": (1,)} if f"{prefix}rest" in given else {}
     tensors = _checked(path, wanted, given)
-    known = tensors[matrix].shape[1]
-    dims = width if "rest" in tensors else known
-    if not dims == len(tensors["center"]) == len(tensors["axes"]) or len(tensors.get("factors", range(known))) != known:
+    dims = 0
+    for prefix, width in parts:
+        known = tensors[_matrix(prefix, given)].shape[1]
+        dims += width if f"{prefix}rest" in tensors else known
+        if len(tensors.get(f"{prefix}factors", range(known))) != known:
+            raise _broken(path, "holds tensors that do not fit together")
+    if not dims == len(tensors["center"]) == len(tensors["axes"]):
         raise _broken(path, "holds tensors that do not fit together")
     return tensors
+
+
+def _matrix(prefix: str, given: Mapping[str, Tensor]) -> str:
+    """Return the name of a network's directions; runs made before had their factors in them, under another one."""
+    return f"{prefix}projection" if f"{prefix}projection" in given else f"{prefix}directions"
 
 
 def _checked(

@@ -32,7 +32,8 @@ class Scorer(Protocol):
 class ScorerRow:
     """A row of `SCORERS`. build(seed=..., **options) -> an unfitted scorer.
 
-    needs_background: whether it is built with a `MeasuredFrom` in place of its option `background`.
+    needs_background: whether it is built with a `MeasuredFrom` in place of its option `background`. positive: whether
+    its scores are distances, never below 0.
     """
 
     title: str
@@ -40,6 +41,7 @@ class ScorerRow:
     build: Callable[..., Any]
     options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
     needs_background: bool = False
+    positive: bool = True
 
 
 SCORERS: dict[str, ScorerRow] = {
@@ -126,6 +128,7 @@ SCORERS: dict[str, ScorerRow] = {
                 plain="Whether brightness and contrast of each image are taken out first. Made for pixels.",
             ),
         },
+        positive=False,
     ),
 }
 

@@ -27,11 +27,9 @@ def test_features_are_those_of_each(cut: str) -> None:
     with torch.no_grad():
         got = joint.tail(joint.trunk(X))
         each = [part.tail(part.trunk(X)) for part in parts]
-    heads = [part.level_widths[-1] for part in parts]
-    wanted = [one[:, :-head] for one, head in zip(each, heads, strict=True)]
-    wanted += [one[:, -head:] for one, head in zip(each, heads, strict=True)]
-    assert torch.allclose(got, torch.cat(wanted, dim=1), atol=1e-6)
-    assert sum(joint.level_widths) == got.shape[1]
+    assert torch.allclose(got, torch.cat(each, dim=1), atol=1e-6)
+    assert joint.part_levels == tuple(part.level_widths for part in parts)
+    assert torch.equal(joint.last_level(got), torch.cat([one[:, -1280:] for one in each], dim=1))
     logits = [part.logits(one) for part, one in zip(parts, each, strict=True)]
     assert torch.allclose(joint.logits(got), torch.stack(logits).mean(dim=0), atol=1e-4)
 

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from panda_core.backbones.network import Network
 from panda_core.events import Computing, DataNoted
-from panda_core.features.background import KEPT, NEARER, Background, condensed, far_of
+from panda_core.features.background import KEPT, NEARER, Background, backgrounds_in, condensed, far_of
 from panda_core.features.background_file import IMAGES, SIZE, bundled_background
-from panda_core.features.space import FeatureNorm, tail_features
+from panda_core.features.joined import JoinedNorm
+from panda_core.features.space import tail_features
 from panda_core.features.trunk import Activations
 
 FEWEST = 4  # images of which each half measures the other
@@ -22,15 +23,15 @@ FEWEST = 4  # images of which each half measures the other
 class BackgroundRows:
     """What is known of the background under a network as it is.
 
-    rows: condensed features (K + 1, D), in no space. far: see `far_of`.
+    rows: condensed features (K + 1, D), in no space. far: see `far_of`, of each network that it is made of.
     """
 
     rows: Tensor
-    far: float
+    far: tuple[float, ...]
 
-    def in_space(self, norm: FeatureNorm) -> Background:
-        """Return the background as a run's space sees it."""
-        return Background.fit(norm, self.rows)
+    def in_space(self, norm: JoinedNorm) -> list[Background]:
+        """Return the background as the space of each network of a run sees it."""
+        return backgrounds_in(norm, self.rows)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,9 @@ class BackgroundImages:
     def seen_by(self, network: Network, kind: str, device: torch.device) -> Computing[BackgroundRows]:
         """Return what is known of it under the network as it is. kind: of the run's space."""
         features = yield from tail_features(network.tail, self.values, device)
-        return BackgroundRows(condensed(features), far_of(features, kind, network.level_widths))
+        shares = features.split([sum(widths) for widths in network.part_levels], dim=1)
+        far = [far_of(share, kind, widths) for share, widths in zip(shares, network.part_levels, strict=True)]
+        return BackgroundRows(torch.cat([condensed(share) for share in shares], dim=1), tuple(far))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,14 +85,15 @@ def few_told(count: int) -> str:
     )
 
 
-def told_of(background: BackgroundRows, norm: FeatureNorm, normal: Tensor) -> DataNoted | None:
+def told_of(background: BackgroundRows, norm: JoinedNorm, normal: Tensor) -> DataNoted | None:
     """Return a note where normal features (N, D'), in the run's space, lie far from the background; None where not.
 
     Where most of the background's own images are nearer to it than the normal ones, distances from it tell normal
-    from anomalous no better than chance: see `background` in BENCHMARKS.md.
+    from anomalous no better than chance: see `background` in BENCHMARKS.md. Of several networks most must see it so.
     """
-    typical = float(np.median(background.in_space(norm)(normal).numpy()))
-    if typical <= background.far:
+    shares = normal.split(list(norm.widths), dim=1)
+    typical = [float(part(share).median()) for part, share in zip(background.in_space(norm), shares, strict=True)]
+    if np.mean(np.array(typical) > background.far) < 0.5:
         return None
     return DataNoted(
         told="The normal images do not look like the background: half of them are farther from it than "

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from panda_core.backbones import find_backbone
 from panda_core.events import Computing, Evaluated
-from panda_core.features.space import FeatureNorm, space_features, tail_features
+from panda_core.features.joined import JoinedNorm
+from panda_core.features.space import space_features, tail_features
 from panda_core.linalg import leading_directions
 from panda_core.methods.alarm import readings
 from panda_core.methods.learner import Learner
@@ -49,7 +50,7 @@ class Space:
     themselves and look like motion.
     """
 
-    norm: FeatureNorm
+    norm: JoinedNorm
     center: Tensor
     axes: np.ndarray
 
@@ -79,7 +80,7 @@ class Space:
 
     @staticmethod
     def from_tensors(plan: AdaptPlan, tensors: dict[str, Tensor]) -> Space:
-        norm = FeatureNorm.from_tensors(str(plan.config.feature_norm), plan.network.level_widths, tensors)
+        norm = JoinedNorm.from_tensors(str(plan.config.feature_norm), plan.network.part_levels, tensors)
         return Space(norm, tensors["center"], tensors["axes"].numpy())
 
 
@@ -106,9 +107,9 @@ def _background(plan: AdaptPlan, inputs: Inputs) -> Computing[BackgroundRows | N
     return (yield from inputs.background.seen_by(plan.network, str(plan.config.feature_norm), plan.device))
 
 
-def _scorer(plan: AdaptPlan, norm: FeatureNorm, background: BackgroundRows | None) -> Any:
+def _scorer(plan: AdaptPlan, norm: JoinedNorm, background: BackgroundRows | None) -> Any:
     """Return an unfitted scorer of features in the space of `norm`."""
-    return plan.new_scorer(None if background is None else background.in_space(norm))
+    return plan.new_scorer(norm.widths, [] if background is None else background.in_space(norm))
 
 
 def scores_in_turn(
@@ -130,10 +131,10 @@ def scores_in_turn(
     return scores[inputs.calibration_rows]
 
 
-def fitted_norm(plan: AdaptPlan, features: Tensor, kind: str | None = None) -> FeatureNorm:
+def fitted_norm(plan: AdaptPlan, features: Tensor, kind: str | None = None) -> JoinedNorm:
     """Return the norm of a run for features (N, D) of the images that it learns from. kind: another than its own."""
     dims = int(plan.option("whiten_dims"))
-    return FeatureNorm.fit(kind or str(plan.config.feature_norm), features, plan.network.level_widths, dims)
+    return JoinedNorm.fit(kind or str(plan.config.feature_norm), features, plan.network.part_levels, dims)
 
 
 def whitened_scores(

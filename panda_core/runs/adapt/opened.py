@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from panda_core.backbones.network import Network
 from panda_core.errors import BrokenRun
 from panda_core.events import result_of
-from panda_core.features.background import Background
-from panda_core.features.space import FeatureNorm, space_features
+from panda_core.features.background import Background, backgrounds_in
+from panda_core.features.joined import JoinedNorm
+from panda_core.features.space import space_features
 from panda_core.features.trunk import compute_trunk
 from panda_core.methods.learner import Learner
 from panda_core.methods.options import OWN
@@ -23,7 +24,7 @@ from panda_core.methods.table import find_recipe
 from panda_core.runs.adapt.loop import new_learner
 from panda_core.runs.adapt.settings import new_scorer
 from panda_core.runs.calibration import Calibration
-from panda_core.runs.settings import choose_device, load_network
+from panda_core.runs.settings import check_weights, choose_device, load_network
 from panda_core.runs.tensors import read_background, read_gallery, read_head, read_space, read_tail
 from panda_core.scoring.table import find_scorer
 
@@ -51,7 +52,7 @@ class Adapted:
 
     network: Network
     learner: Learner
-    norm: FeatureNorm
+    norm: JoinedNorm
     checkpoints: tuple[Checkpoint, ...]
     stop: str
     calibration: Calibration
@@ -85,8 +86,9 @@ def open_adapted(run: RecordedRun) -> Adapted:
     used = used_checkpoints(run.evaluated, stop, run.config.set.get("ses_start"))
     device = choose_device(run.config.device)
     config, network = load_network(run.config, device)
+    check_weights(run.folder, network)
     space = read_space(run.folder.space_file, network, str(config.feature_norm))
-    norm = FeatureNorm.from_tensors(str(config.feature_norm), network.level_widths, space)
+    norm = JoinedNorm.from_tensors(str(config.feature_norm), network.part_levels, space)
     return Adapted(
         network=network,
         learner=new_learner(config, network, device),
@@ -101,14 +103,15 @@ def open_adapted(run: RecordedRun) -> Adapted:
 
 
 def _checkpoint(
-    run: RecordedRun, network: Network, space: dict[str, Tensor], norm: FeatureNorm, step: int
+    run: RecordedRun, network: Network, space: dict[str, Tensor], norm: JoinedNorm, step: int
 ) -> Checkpoint:
     config, file, scorer = run.config, run.folder.checkpoint(step), None
     if config.scorer != OWN:
-        row, gallery, background = find_scorer(str(config.scorer)), run.folder.gallery(step), None
+        row, gallery = find_scorer(str(config.scorer)), run.folder.gallery(step)
+        backgrounds: list[Background] = []
         if row.needs_background:
-            background = Background.fit(norm, read_background(gallery, network))
-        scorer = new_scorer(row, config, background).fit(read_gallery(gallery, space).numpy())
+            backgrounds = backgrounds_in(norm, read_background(gallery, network))
+        scorer = new_scorer(row, config, norm.widths, backgrounds).fit(read_gallery(gallery, space).numpy())
     tail = copy.deepcopy(network.tail)
     tail.load_state_dict(read_tail(file, network), strict=False)
     return Checkpoint(

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ from panda_core.runs.settings import (
     with_known_range,
     within_region,
 )
+from panda_core.scoring.joined import JoinedScorer
 from panda_core.scoring.relative_mahalanobis import BUNDLED, MeasuredFrom
 from panda_core.scoring.table import SCORERS, ScorerRow, find_scorer
 
@@ -55,19 +56,24 @@ class AdaptPlan(Plan):
     recipe: Recipe
     scorer: ScorerRow | None
 
-    def new_scorer(self, background: MeasuredFrom | None = None) -> Any:
-        """Return an unfitted scorer of features. background: where it needs one."""
+    def new_scorer(self, widths: Sequence[int], backgrounds: Sequence[MeasuredFrom] = ()) -> Any:
+        """Return an unfitted scorer of features. As the function `new_scorer`."""
         if self.scorer is None:
             raise ValueError("This recipe scores images itself.")
-        return new_scorer(self.scorer, self.config, background)
+        return new_scorer(self.scorer, self.config, widths, backgrounds)
 
 
-def new_scorer(row: ScorerRow, config: RunConfig, background: MeasuredFrom | None) -> Any:
-    """Return the unfitted scorer of a resolved config. background: where it needs one."""
+def new_scorer(
+    row: ScorerRow, config: RunConfig, widths: Sequence[int], backgrounds: Sequence[MeasuredFrom] = ()
+) -> Any:
+    """Return the unfitted scorer of a resolved config; of several networks one that takes the mean of their scores.
+
+    widths: of the features of each network, side by side. backgrounds: of each network, where the scorer needs one.
+    """
     options: dict[str, Any] = {key: config.set[key] for key in row.options}
-    if row.needs_background:
-        options["background"] = background
-    return row.build(seed=config.seed, **options)
+    given = [{"background": one} for one in backgrounds] if row.needs_background else [{}] * len(widths)
+    scorers = [row.build(seed=config.seed, **{**options, **own}) for own in given]
+    return scorers[0] if len(scorers) == 1 else JoinedScorer(scorers, widths, positive=row.positive)
 
 
 def resolve(config: RunConfig) -> RunConfig:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from panda_core.features.space import FeatureNorm
+from panda_core.features.joined import JoinedNorm
 from panda_core.features.trunk import Activations, activation_batch
 from panda_core.metrics import auroc
 from panda_core.scoring.knn import nearest
@@ -66,7 +66,7 @@ def stand_in_auroc(gallery: np.ndarray, held_out: np.ndarray, copies: np.ndarray
 
 
 def rounding_margin(
-    features: np.ndarray, tail: nn.Module, norm: FeatureNorm, values: Activations, rows: np.ndarray
+    features: np.ndarray, tail: nn.Module, norm: JoinedNorm, values: Activations, rows: np.ndarray
 ) -> float:
     """Return how many times the distance between near images is what float32 loses of their features.
 

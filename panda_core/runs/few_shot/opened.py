@@ -14,7 +14,7 @@ from panda_core.few_shot.residuals import References
 from panda_core.few_shot.scorer import ReferenceScorer
 from panda_core.runs.few_shot.settings import levels_used
 from panda_core.runs.segment.opened import Patchwise
-from panda_core.runs.settings import choose_device, load_network
+from panda_core.runs.settings import check_weights, choose_device, load_network
 from panda_core.runs.tensors import REFERENCES, read_tensors
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def open_few_shot(run: RecordedRun, references: Sequence[np.ndarray] | None = No
         raise BrokenRun(f"Run `{run.run_id}` is not trained yet. Wait for it to end, or resume it.")
     device = choose_device(run.config.device)
     config, network = load_network(run.config, device)
+    check_weights(run.folder, network)
     levels = levels_used(config, network.stages, network.levels, network.cut)
     model = ResidualModel(config, network, levels, device)
     file = run.folder.checkpoint(run.segmented[-1].step)

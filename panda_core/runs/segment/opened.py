@@ -11,7 +11,7 @@ from panda_core.errors import BrokenRun
 from panda_core.few_shot.scorer import ReferenceScorer
 from panda_core.runs.calibration import Calibration
 from panda_core.runs.segment.settings import compared_levels, tail_file
-from panda_core.runs.settings import choose_device, load_network
+from panda_core.runs.settings import check_weights, choose_device, load_network
 from panda_core.runs.tensors import read_tail, read_tensors
 from panda_core.segmentation.model import PatchModel
 from panda_core.segmentation.results import PatchResult
@@ -48,6 +48,7 @@ def open_patches(run: RecordedRun) -> Patchwise:
         raise BrokenRun(f"Run `{run.run_id}` has no maps yet. Wait for it to end, or resume it.")
     step, device = run.segmented[-1].step, choose_device(run.config.device)
     config, network = load_network(run.config, device)
+    check_weights(run.folder, network)
     tail = tail_file(config, step)
     if tail is not None:
         network.tail.load_state_dict(read_tail(tail, network), strict=False)
