@@ -2,14 +2,20 @@
 
 A reader never sees half a file: `write_atomically` fills a temporary file in the same folder, flushes it to the
 disk and renames it into place. A log line counts once its newline is written; a torn last line is ignored.
+
+A killed writer leaves its temporary file or folder, a part. A writer holds a lock on its part as long as it lives, so
+that the next process that writes into the folder can tell the parts of the dead, and removes them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -19,28 +25,131 @@ from panda_core.errors import PandaError
 if TYPE_CHECKING:
     import numpy as np
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+PART = ".panda-part"  # how the names of parts end; they begin with a dot
+ABANDONED_AFTER = 24 * 3600.0  # seconds after which a part counts as a dead process's where nothing can be locked
 MARK = "#sha256="  # between a path in a config and the digest of what a run was computed with
+
+
+_swept: set[str] = set()  # folders that this process has rid of the parts of the dead
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Create or replace `path` with what `write` puts into the open binary file; all of it or nothing."""
+    with new_file(path) as file:
+        write(file)
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield an open binary file that takes the place of `path` where the block ends well, and is removed where not."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        with _new_part(path, _empty_file) as part:
+            with open(part, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(part, 0o644)  # mkstemp makes 0600; a run folder is meant to be read by others of the group
+            os.replace(part, path)
     except OSError as error:
         raise cannot_write(path, error) from error
-    part = Path(name)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`, to be filled and renamed; what is left of it afterwards is removed."""
+    with _new_part(path, tempfile.mkdtemp) as part:
+        part.chmod(0o755)  # as with files
+        yield part
+
+
+def _empty_file(suffix: str, prefix: str, dir: str) -> str:
+    handle, name = tempfile.mkstemp(suffix, prefix, dir)
+    os.close(handle)
+    return name
+
+
+@contextlib.contextmanager
+def _new_part(path: Path, make: Callable[[str, str, str], str]) -> Iterator[Path]:
+    """Yield a locked part of `path`, made by `make(suffix, prefix, folder)`; what is there at the end is removed."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(part, 0o644)  # mkstemp makes 0600; a run folder is meant to be read by others of the group
-        os.replace(part, path)
+        part, held = _made_and_locked(path, make)
     except OSError as error:
         raise cannot_write(path, error) from error
+    try:
+        yield part
     finally:
+        _remove(part)
+        _close(held)
+
+
+def _made_and_locked(path: Path, make: Callable[[str, str, str], str]) -> tuple[Path, int | None]:
+    """Return a new part of `path` and its lock. The first time in a folder, the parts of the dead are removed there."""
+    folder = absolute(path.parent)
+    os.makedirs(folder, exist_ok=True)
+    if folder not in _swept:
+        _swept.add(folder)
+        _sweep(folder)
+    while True:
+        part = Path(make(PART, f".{path.name[:40]}.", folder))  # 255 bytes are all that a name may have
+        with contextlib.suppress(FileNotFoundError):
+            held = _lock(part)
+            if part.exists():
+                return part, held
+            _close(held)  # another process has swept it before it was locked
+
+
+def _lock(part: Path, *, wait: bool = True) -> int | None:
+    """Return a descriptor that locks a part while it is open; None where nothing can be locked.
+
+    `BlockingIOError` where another has locked it and `wait` is false.
+    """
+    if fcntl is None:
+        return None
+    descriptor = os.open(part, os.O_RDONLY if part.is_dir() else os.O_RDWR)  # over a network, files are locked to write
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise
+        return None
+    return descriptor
+
+
+def _close(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+def _remove(part: Path) -> None:
+    if part.is_dir():
+        shutil.rmtree(part, ignore_errors=True)
+    else:
         part.unlink(missing_ok=True)
+
+
+def _sweep(folder: str) -> None:
+    """Remove the parts in a folder whose writers are dead; what cannot be removed stays."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") and entry.name.endswith(PART) and not entry.is_symlink():
+                with contextlib.suppress(OSError):
+                    _remove_if_dead(Path(entry.path))
+
+
+def _remove_if_dead(part: Path) -> None:
+    old = time.time() - part.stat().st_mtime > ABANDONED_AFTER
+    held = _lock(part, wait=False)
+    try:
+        if held is not None or old:
+            _remove(part)
+    finally:
+        _close(held)
 
 
 def absolute(path: str | os.PathLike[str]) -> str:

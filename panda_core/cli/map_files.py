@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
-import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from panda_core.errors import UsageError
 from panda_core.figures.heatmaps import Scale, heated, png_of
-from panda_core.records import cannot_write, plain_cell, write_atomically
+from panda_core.records import new_file, plain_cell, write_atomically
 
 COLUMNS = ("file", "name", "score", "verdict", "highest")
 
@@ -24,7 +24,7 @@ def check_target(target: Path) -> None:
     if target.suffix.lower() == ".zip":
         if target.exists():
             raise UsageError(f"`{target}` exists already. Give another name with `--maps`.")
-    elif target.exists() and (not target.is_dir() or any(target.iterdir())):
+    elif target.exists() and (not target.is_dir() or any(not path.name.startswith(".") for path in target.iterdir())):
         raise UsageError(f"`{target}` is not an empty folder. Give another name with `--maps`.")
 
 
@@ -40,7 +40,7 @@ def write_maps(
     `maps.csv` says which is which. verdict: what a score means, see `panda_core.runs.calibration`.
     """
     rows: list[dict[str, Any]] = []
-    with _Target(target) as put:
+    with _filled(target) as put:
         for number, (name, image, values, score) in enumerate(items):
             file = f"{number:05d}"
             cells = (file, plain_cell(name), score, verdict(score), float(values.max()))
@@ -67,32 +67,14 @@ def _files_of(image: np.ndarray, values: np.ndarray, scale: Scale) -> tuple[tupl
     return (".png", png_of(heated(image, values, scale))), (".npy", _npy(values))
 
 
-class _Target:
-    """A function (file name, content) that fills a folder, or an archive that appears whole at the end."""
-
-    def __init__(self, target: Path) -> None:
-        self.target, self.archive = target, target.suffix.lower() == ".zip"
-
-    def __enter__(self) -> Any:
-        if not self.archive:
-            return lambda name, content: write_whole(self.target / name, content)
-        try:
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            self.file = tempfile.NamedTemporaryFile(dir=self.target.parent, suffix=".part", delete=False)
-        except OSError as error:
-            raise cannot_write(self.target, error) from error
-        self.zip = zipfile.ZipFile(self.file, "w", zipfile.ZIP_STORED)
-        return self.zip.writestr
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self.archive:
-            self.zip.close()
-            self.file.close()
-            if kind is None:
-                Path(self.file.name).chmod(0o644)
-                Path(self.file.name).replace(self.target)
-            else:
-                Path(self.file.name).unlink(missing_ok=True)
+@contextlib.contextmanager
+def _filled(target: Path) -> Iterator[Callable[[str, bytes], object]]:
+    """Yield a function (file name, content) that fills a folder, or an archive that appears whole at the end."""
+    if target.suffix.lower() == ".zip":
+        with new_file(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            yield archive.writestr
+    else:
+        yield lambda name, content: write_whole(target / name, content)
 
 
 def _npy(values: np.ndarray) -> bytes:

@@ -15,7 +15,6 @@ import hashlib
 import json
 import re
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +38,7 @@ from panda_core.export.opening import (
 from panda_core.methods.options import OWN
 from panda_core.methods.stopping import used_checkpoints
 from panda_core.methods.table import find_recipe
-from panda_core.records import append_line, cannot_write, write_atomically, write_json
+from panda_core.records import append_line, cannot_write, new_folder, write_atomically, write_json
 from panda_core.runs.data import GIVEN_IMAGES
 from panda_core.runs.detector import PandaDetector
 from panda_core.runs.folder import RunFolder
@@ -71,10 +70,7 @@ def write_bundle(loaded: LoadedRun, target: Path) -> Bundle:
         raise UsageError(f"`{target}` is there already. Name a new folder, or a file that ends in .zip.")
     detector = on_cpu(loaded).detector()
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".bundle-", dir=target.parent) as place:
-            folder = Path(place) / "bundle"
-            folder.mkdir()
+        with new_folder(target) as folder:
             _copy(loaded, detector, folder)
             manifest = _write_manifest(loaded, detector, folder)
             _check(loaded, detector, folder)

@@ -17,10 +17,9 @@ import itertools
 import json
 import os
 import shutil
-import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +34,7 @@ from panda_core.datasets.io.ahead import decoded_ahead
 from panda_core.errors import PandaError, UnreadableImage
 from panda_core.events import CacheProgress, Computing, ImagesSkipped
 from panda_core.features.trunk import Activations, KeptImages, squared, trunk_of
-from panda_core.records import cannot_write, read_json, write_json
+from panda_core.records import cannot_write, new_folder, read_json, write_json
 
 try:
     import fcntl
@@ -47,7 +46,6 @@ ACTIVATIONS, IMAGES = "activations", "images"  # what is kept of a set, and the 
 LOCK = ".lock"  # held by the process that puts an entry in its place
 BATCH = 64  # images whose activations are computed together
 PROGRESS_LINES = 20  # about so many lines a split in the log
-ABANDONED_AFTER = 24 * 3600.0  # seconds after which a half-filled entry of a killed process is removed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +137,7 @@ def trunk_activations(
         def made(seen: np.ndarray) -> np.ndarray:
             return trunk_of(seen, network, dtype=dtype, device=device) if form == ACTIVATIONS else seen
 
-        with _new_entry(entry) as draft:
+        with new_folder(entry) as draft:
             yield from _fill(draft, images, split, form, as_seen, made)
             with FileLock(cache_dir / LOCK):  # what one process has just published, no other may take for damaged
                 _publish(draft, entry, images, form)
@@ -222,20 +220,6 @@ def _map_file(path: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         raise cannot_write(path, error) from error
 
 
-@contextlib.contextmanager
-def _new_entry(entry: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `entry`; whatever is left of it afterwards is removed."""
-    try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".part-", dir=entry.parent))
-    except OSError as error:
-        raise cannot_write(entry, error) from error
-    try:
-        yield draft
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
 def _publish(draft: Path, entry: Path, images: Images, form: str) -> None:
     """Rename `draft` to `entry`; a damaged entry in its place is removed, a whole one of another process stays."""
     if _open(entry, images, form) is None:
@@ -310,17 +294,14 @@ def _why_unread(images: Images, rows: np.ndarray) -> tuple[tuple[str, str], ...]
 
 
 def _evict(cache_dir: Path, cap: int) -> None:
-    """Remove abandoned parts, then the entries used longest ago until the rest fits into `cap` bytes.
+    """Remove the entries used longest ago until the rest fits into `cap` bytes.
 
     One that a process reads stays: a run must not lose what it needs to another one.
     """
     entries = []
     for folder in cache_dir.iterdir():
         try:
-            if folder.name.startswith(".part-"):
-                if time.time() - folder.stat().st_mtime > ABANDONED_AFTER:
-                    shutil.rmtree(folder, ignore_errors=True)
-            elif (folder / "entry.json").exists():
+            if not folder.name.startswith(".") and (folder / "entry.json").exists():
                 size = sum(file.stat().st_size for file in folder.iterdir())
                 entries.append(((folder / "entry.json").stat().st_mtime, size, folder))
         except OSError:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
 from panda_core.errors import PandaError
-from panda_core.records import cannot_write, write_atomically
+from panda_core.records import cannot_write, new_folder, write_atomically
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # the first time that a zip file can hold: the bytes do not depend on the day
 
@@ -45,10 +44,7 @@ def unpacked(archives: Path, cache_dir: Path) -> Path:
     if target.is_dir():
         return target
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=target.parent, ignore_cleanup_errors=True) as part:
-            filling = Path(part) / target.name
-            filling.mkdir()
+        with new_folder(target) as filling:
             for path in paths:
                 _unpack(path, filling / path.stem)
             try:

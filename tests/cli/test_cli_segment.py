@@ -119,7 +119,7 @@ def test_segment_writes_the_maps_of_the_test_images(segment: Callable[..., Any],
         assert line["verdict"] == loaded.calibration.verdict(float(line["score"]))
         with Image.open(io.BytesIO(files[f"{row:05d}.png"])) as picture:
             assert picture.mode == "RGB" and min(picture.size) > 0
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob("*.panda-part"))
 
 
 @pytest.mark.parametrize("form", ["bundle", "bundle.zip"])

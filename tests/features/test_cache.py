@@ -277,18 +277,6 @@ def test_entries_used_longest_ago_go_first(
     assert len(entries(tmp_path / "cache")) == 1
 
 
-def test_abandoned_parts_are_removed(fill: Callable[..., Any], make_images: Callable[..., Any], tmp_path: Path) -> None:
-    """A disk that fills with the remains of killed processes; or the removal of a part that is being filled."""
-    for name, age in ((".part-old", 2 * cache.ABANDONED_AFTER), (".part-new", 60)):
-        folder = tmp_path / "cache" / name
-        folder.mkdir(parents=True)
-        (folder / "activations.npy").write_bytes(b"half")
-        os.utime(folder, (time.time() - age,) * 2)
-    fill(make_images(3))
-    assert not (tmp_path / "cache" / ".part-old").exists()
-    assert (tmp_path / "cache" / ".part-new").exists()
-
-
 def test_a_full_disk_is_one_sentence(
     fill: Callable[..., Any], make_images: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
