@@ -21,6 +21,7 @@ import numpy as np
 from panda_core.datasets.copies import SIDE, Fingerprint, fingerprint, grey_copy, group_copies
 from panda_core.datasets.file_health import file_findings
 from panda_core.datasets.finding import NOTE, PROBLEM, SHOWN, WARNING, Finding, counted
+from panda_core.datasets.io.ahead import decoded_ahead
 from panda_core.datasets.io.regions import region_over
 from panda_core.datasets.one_class import OneClassTask
 from panda_core.errors import UnreadableImage
@@ -75,12 +76,11 @@ def check_health(task: OneClassTask) -> Computing[Health]:
     looks: dict[str, list[_Look | None]] = {"train": [], "test": []}
     broken: list[tuple[str, ...]] = []
     for half, images in (("train", train), ("test", test)):
-        for row in range(len(images)):
-            try:
-                looks[half].append(_look(images.load(row), f"{half}: {images.names[row]}", region_over(images)))
-            except UnreadableImage as error:
-                looks[half].append(None)
-                broken.append((f"{half}: {images.names[row]}", str(error)))
+        for row, image in decoded_ahead(images.load, range(len(images))):
+            name = f"{half}: {images.names[row]}"
+            if isinstance(image, UnreadableImage):
+                broken.append((name, str(image)))
+            looks[half].append(None if isinstance(image, UnreadableImage) else _look(image, name, region_over(images)))
             yield CacheProgress(split="health", done=sum(map(len, looks.values())), total=total)
     normals = [look for look in looks["train"] if look]
     tested = [look for look in looks["test"] if look]

@@ -11,7 +11,6 @@ What was rejected measures, and is never learned from. The last correction that 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import shutil
@@ -22,12 +21,13 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from panda_core.datasets import IMAGE_SUFFIXES, OneClassTask, decode_image
-from panda_core.datasets.copies import fingerprint
-from panda_core.datasets.io.listing import shown_name
+from panda_core.datasets import IMAGE_SUFFIXES, Images, OneClassTask
+from panda_core.datasets.copies import shared_images
+from panda_core.datasets.io.images import FileImages
+from panda_core.datasets.io.listing import image_files, shown_name
 from panda_core.datasets.own.corrected import ACCEPTED, REJECTED, note_corrected
 from panda_core.datasets.own.folder import PREFIX
-from panda_core.errors import BrokenRun, UnreadableImage, UsageError
+from panda_core.errors import BrokenRun, UsageError
 from panda_core.events import Event, RunFinished, RunStarted
 from panda_core.records import append_line, cannot_write, read_lines
 from panda_core.runs.data import check_unchanged
@@ -99,7 +99,9 @@ def correct_run(
     `UnreadableImage`. Whatever is refused, fails or is stopped, nothing has changed.
     """
     task = _correctable(folder)
-    given_pixels = _pixels(folder, task, files)
+    places = list(dict.fromkeys(map(str, files)))  # one may be named twice
+    images = FileImages(places, places, levels_of_config(folder.config()))
+    _check_fit(folder, task, images)
     try:
         lock = folder.lock().acquire(timeout=0)
     except Timeout as error:
@@ -110,7 +112,7 @@ def correct_run(
         number = 1 + max((int(path.name) for path in (folder.path / FOLDER).glob("[0-9]*")), default=0)
         place = folder.path / FOLDER / f"{number:04d}"
         kind = ACCEPTED if accept else REJECTED
-        _write_images(folder, place / IMAGES, before, files, kind, _copies(task, given_pixels))
+        _write_images(folder, place / IMAGES, before, images, kind, _copies(task, images))
         run_id, finished = "", False
         config = folder.config()
         config = config.replace(dataset=f"{PREFIX}{place / IMAGES}", runs_dir=str(place))
@@ -156,30 +158,21 @@ def _correctable(folder: RunFolder) -> OneClassTask:
     return task
 
 
-def _pixels(folder: RunFolder, task: OneClassTask, files: Sequence[Path]) -> set[bytes]:
-    """Return what files show, by `fingerprint`; `UnreadableImage` for one that the run cannot learn from."""
+def _check_fit(folder: RunFolder, task: OneClassTask, given: Images) -> None:
+    """Raise `UnreadableImage` for an image that the run cannot learn from."""
     config = folder.config()
-    levels, region, grid = levels_of_config(config), region_of(config), grid_of_photos(config, task.train)
-    shown = set()
-    for file in files:
-        image = decode_image(file, str(file), levels)
+    region, grid = region_of(config), grid_of_photos(config, task.train)
+    for row, name in enumerate(given.names):
+        image = given.load(row)
         if region is not None:
-            region.check_fits(image, str(file))
+            region.check_fits(image, name)
         if grid is not None:
-            grid.check_fits(image.shape, str(file))
-        shown.add(fingerprint(image).digest)
-    return shown
+            grid.check_fits(image.shape, name)
 
 
-def _copies(task: OneClassTask, pixels: set[bytes]) -> list[str]:
-    """Return the hex digests of the files of a task's images that show one of these pixels, by `fingerprint`."""
-    found = []
-    for images in (task.train, task.test):
-        for row in range(len(images)):
-            with contextlib.suppress(UnreadableImage):  # named where the split is read
-                if fingerprint(images.load(row)).digest in pixels:
-                    found.append(images.digest(row).hex())
-    return found
+def _copies(task: OneClassTask, given: Images) -> list[str]:
+    """Return the hex digests of the files of a task's images that show what one of the given images shows."""
+    return [images.digest(row).hex() for images in (task.train, task.test) for row, _ in shared_images(images, [given])]
 
 
 def _remove_unfinished(folder: RunFolder) -> None:
@@ -194,7 +187,7 @@ def _write_images(
     folder: RunFolder,
     images: Path,
     before: Sequence[Correction],
-    files: Sequence[Path],
+    given: FileImages,
     kind: str,
     copies: Sequence[str],
 ) -> None:
@@ -208,18 +201,18 @@ def _write_images(
         for name in (ACCEPTED, REJECTED):
             (images / name).mkdir(parents=True, exist_ok=True)
         note_corrected(images, folder.config().dataset.removeprefix(PREFIX), copies)
-        for file in files:
-            digest, name = _stored_name(file)
-            for earlier in images.glob(f"*/{digest}*"):
-                earlier.unlink()
-            shutil.copyfile(file, images / kind / name)
+        earlier = FileImages.below(images, image_files(images), given.levels)
+        for row, _ in shared_images(earlier, [given]):
+            Path(earlier.paths[row]).unlink()
+        for file in map(Path, given.paths):
+            shutil.copyfile(file, images / kind / _stored_name(file))
     except OSError as error:
         raise cannot_write(images, error) from error
 
 
-def _stored_name(file: Path) -> tuple[str, str]:
-    """Return how the names of a file's copies begin, by its content, and the name of one, which people recognise."""
+def _stored_name(file: Path) -> str:
+    """Return the name of a file's copy: by its content, and as people recognise it."""
     with open(file, "rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()[:32]
     ending = "" if file.name.lower().endswith(IMAGE_SUFFIXES) else ".png"  # an image without one is read as well
-    return digest, f"{digest} {shown_name(file.name)[-50:]}{ending}"
+    return f"{digest} {shown_name(file.name)[-50:]}{ending}"

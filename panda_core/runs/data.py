@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from panda_core.datasets import Images, Masks, OneClassTask
-from panda_core.datasets.copies import Fingerprint, fingerprint, group_copies
+from panda_core.datasets.copies import Fingerprint, copies_of, fingerprint, group_copies
+from panda_core.datasets.io.ahead import decoded_ahead
 from panda_core.datasets.io.regions import RegionImages
 from panda_core.datasets.own.folder import PREFIX as FOLDER
 from panda_core.errors import BrokenRun, PandaError, UnreadableImage
@@ -132,27 +133,30 @@ def original_rows(dataset: str, task: OneClassTask) -> Computing[tuple[np.ndarra
 
 
 def _prints(images: Images) -> Computing[list[tuple[int, Fingerprint]]]:
-    """Return (row, fingerprint) of the images that can be decoded, where a region counts, of its rectangle alone.
+    """Return (row, fingerprint) of the images that can be decoded."""
+    prints = []
+    for row, image in decoded_ahead(lambda row: _compared(images, row), range(len(images))):
+        yield None
+        if not isinstance(image, UnreadableImage):  # it is named where the split is read
+            prints.append((row, fingerprint(image)))
+    return prints
+
+
+def _compared(images: Images, row: int) -> np.ndarray:
+    """Return the part of an image that copies are told by: where a region counts, its rectangle alone.
 
     Paint is the same in all of them: where it is most of a picture, different ones would be called copies.
     """
-    prints = []
-    for row in range(len(images)):
-        yield None
-        try:
-            image = images.load(row)
-            prints.append((row, fingerprint(images.region.cut(image) if isinstance(images, RegionImages) else image)))
-        except UnreadableImage:  # it is named where the split is read
-            continue
-    return prints
+    image = images.load(row)
+    return images.region.cut(image) if isinstance(images, RegionImages) else image
 
 
 def _copies(task: OneClassTask, prints: Sequence[tuple[int, int, Fingerprint]]) -> list[tuple[int, int, str]]:
     """Return (set, row, reason) of the images that are copies of another, which counts in their place.
 
     prints: (set, row, fingerprint), training images first. The first of a group counts: by name where test images were
-    drawn from the folder of the training images, else a training image. An anomaly is left out only where its pixels
-    are all those of a normal image that is learned from: a small defect makes no other picture.
+    drawn from the folder of the training images, else a training image. An anomaly is left out only where it is a
+    normal image that is learned from, to the pixel or saved anew: a small defect makes no other picture.
     """
 
     def name(which: int, row: int) -> str:
@@ -165,12 +169,18 @@ def _copies(task: OneClassTask, prints: Sequence[tuple[int, int, Fingerprint]]) 
         members = [normal[place][:2] for place in group]
         first, *others = sorted(members, key=lambda member: name(*member)) if together else members
         found += [(*other, f"a copy of `{name(*first)}`") for other in others]
-    learned = {one.digest: name(which, row) for which, row, one in prints if which == TRAIN}
-    found += [
-        (which, row, f"called anomalous, with the very pixels of the normal image `{learned[one.digest]}`")
-        for which, row, one in prints
-        if which == TEST and task.is_anomaly[row] and one.digest in learned
-    ]
+    learned = [(row, one) for which, row, one in prints if which == TRAIN]
+    called = [(row, one) for which, row, one in prints if which == TEST and task.is_anomaly[row]]
+    contradictions = copies_of(
+        [one for _, one in called],
+        [one for _, one in learned],
+        lambda place: _compared(task.test, called[place][0]),
+        lambda place: _compared(task.train, learned[place][0]),
+    )
+    for place, other in contradictions.items():
+        (row, one), (original, learned_one) = called[place], learned[other]
+        how = "with the very pixels of" if one.digest == learned_one.digest else "but the same picture, saved anew, as"
+        found.append((TEST, row, f"called anomalous, {how} the normal image `{name(TRAIN, original)}`"))
     return sorted(found)
 
 

@@ -118,18 +118,29 @@ def test_the_last_word_on_an_image_counts(learn: Callable[..., RunFolder], parts
     assert len(anomalous) == 2 and sum(name.startswith("accepted/") for name in train) == 2
 
 
-def test_a_copy_saved_anew_is_the_same_image(learn: Callable[..., RunFolder], parts: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["bmp", "jpg"])
+def test_a_copy_saved_anew_is_the_same_image(
+    learn: Callable[..., RunFolder], parts: Path, tmp_path: Path, form: str
+) -> None:
     """A bad image that is rejected, and is still learned from, since it was handed over in another format."""
+    smooth = np.kron(np.random.default_rng(3).integers(40, 80, (3, 3)), np.ones((8, 8))).astype(np.uint8)
+    Image.fromarray(smooth).save(parts / "good" / "03.png")
     folder = learn()
-    anew = tmp_path / "anew.bmp"
-    Image.open(parts / "good" / "03.png").save(anew)
+    anew = tmp_path / f"anew.{form}"
+    Image.open(parts / "good" / "03.png").save(anew, quality=95)
     correct(folder, anew, accept=False)
     train, anomalous = kinds(folder)
     assert "good/03.png" not in train and len(anomalous) == 4
     correct(folder, picture(tmp_path / "further.png", 70, 150))
     assert "good/03.png" not in kinds(folder)[0]
-    undo(folder)
-    undo(folder)
+    correct(folder, parts / "good" / "03.png")  # the last word on it, which is an image of the folder all the same
+    train, anomalous = kinds(folder)
+    assert [name for name in train if "03.png" in name or "anew" in name] == [
+        name for name in train if name.startswith("accepted/") and name.endswith(" 03.png")
+    ]
+    assert len(anomalous) == 3
+    for _ in range(3):
+        undo(folder)
     assert "good/03.png" in kinds(folder)[0]
 
 

@@ -4,8 +4,8 @@
     accepted/  rejected/  copies of images: learned from as normal; measured with as anomalies, and never learned from
 
 `folder:PATH` of such a folder is the data set of the folder that it names, corrected. What was accepted or rejected
-counts as that alone: where the same file, or a copy with the same pixels, is among the images of the folder, on either
-side, it is left out there.
+counts as that alone: where the same file, or a copy that shows the same (`panda_core.datasets.copies`), is among the
+images of the folder, on either side, it is left out there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ACCEPTED, REJECTED = "accepted", "rejected"
 def note_corrected(folder: Path, corrected: str, copies: Iterable[str] = ()) -> None:
     """Write down that `folder` holds the corrections of the images in folder `corrected`.
 
-    copies: hex digests of the files there that show the same pixels as corrected ones; those written before stay.
+    copies: hex digests of the files there that show the same as corrected ones; those written before stay.
     """
     write_json(folder / ABOUT, {"folder": corrected, "copies": sorted({*copies, *_copies_in(folder)})})
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from panda_core.backbones import find_backbone
 from panda_core.config import default_cache_dir
-from panda_core.datasets import Images, digests, imagenet_images, split_digest
+from panda_core.datasets import Images, imagenet_images, split_digest
+from panda_core.datasets.copies import shared_images
 from panda_core.datasets.io.smaller import SmallerImages, typical_side
 from panda_core.errors import PandaError
 from panda_core.events import Computing, DataNoted, progress_at
@@ -124,14 +125,15 @@ def _auxiliary(plan: AdaptPlan, form: str) -> Computing[AuxiliaryImages]:
 
 
 def _others(plan: AdaptPlan, option: str) -> Images:
-    """Return the images that `option` names; `PandaError` where one of them is an image of the run itself."""
+    """Return the images that `option` names; `PandaError` where one of them shows what an image of the run shows."""
     images = other_images(plan.config, option)
-    own = {digest for split in (plan.task.train, plan.task.test) for digest in digests(split)} - {b""}
-    shared = [name for name, digest in zip(images.names, digests(images), strict=True) if digest in own]
+    shared = shared_images(images, (plan.task.train, plan.task.test))
     if shared:
+        row, own = shared[0]
         raise PandaError(
             f"`{option}` must name images that are none of this run's; {len(shared)} of {len(images)} are, "
-            f"`{shared[0]}` for instance. Set `--set {option}=` to another folder."
+            f"`{images.names[row]}` for instance, which is `{own}`, or that picture saved anew. Set "
+            f"`--set {option}=` to another folder."
         )
     return images
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from panda_core.config import RunConfig
-from panda_core.datasets import Images, Masks, OneClassTask, balanced_subset, digests, find_dataset
+from panda_core.datasets import Images, Masks, OneClassTask, balanced_subset, find_dataset
+from panda_core.datasets.copies import shared_images
 from panda_core.datasets.sets.synthetic import SyntheticImages, SyntheticMasks
 from panda_core.errors import UnreadableImage, UsageError, unknown_name
 from panda_core.runs.few_shot.settings import SeenSpec, levels_used, resolve, seen_specs
@@ -150,13 +151,11 @@ def only_new(config: RunConfig, task: OneClassTask) -> OneClassTask:
 
 
 def check_disjoint(seen: tuple[SeenClass, ...], task: OneClassTask) -> None:
-    """Raise `UsageError` if the content of a test image is among the images that are trained on."""
-    trained = {
-        digest for one in seen for images in (one.normals, one.anomalies) if images for digest in digests(images)
-    } - {b""}
-    for row, digest in enumerate(digests(task.test)):
-        if digest and digest in trained:
-            raise UsageError(
-                f"The test image `{task.test.names[row]}` is also trained on, as part of a seen class. "
-                "Give data sets that do not overlap."
-            )
+    """Raise `UsageError` if a test image shows what one of the images that are trained on shows."""
+    shared = shared_images(task.test, [images for one in seen for images in (one.normals, one.anomalies) if images])
+    if shared:
+        row, trained = shared[0]
+        raise UsageError(
+            f"The test image `{task.test.names[row]}` is also trained on: it is `{trained}` of a seen class, or that "
+            "picture saved anew. Give data sets that do not overlap."
+        )

@@ -103,17 +103,22 @@ def test_what_is_missing_or_too_little_is_said(tiny: Tiny, finish: Finish, tmp_p
     ("changes", "option"), [({"scorer": SCORER}, "background"), ({"recipe": "panda-oe"}, "outliers")]
 )
 @pytest.mark.parametrize("split", ["train/good", "test/bad"])
+@pytest.mark.parametrize("form", ["png", "bmp", "jpg"])
 def test_images_of_the_run_are_no_others(
-    tiny: Tiny, finish: Finish, tmp_path: Path, changes: dict[str, Any], option: str, split: str
+    tiny: Tiny, finish: Finish, tmp_path: Path, changes: dict[str, Any], option: str, split: str, form: str
 ) -> None:
     """A recipe that learns the very anomalies it is judged on, or a background of the normals, without a word."""
     rng, root = np.random.default_rng(0), tmp_path / "own"
     for place in ("train/good", "test/good", "test/bad"):
         (root / place).mkdir(parents=True)
         for number in range(12):
-            pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / place / f"{number}.png")
-    config = tiny(dataset=f"folder:{root}", normal_class="good", set={option: str(root / split)}, **changes)
+            pixels = np.repeat(np.repeat(rng.integers(0, 256, (4, 4, 1), dtype=np.uint8), 4, axis=0), 12, axis=1)
+            Image.fromarray(pixels.reshape(16, 16, 3)).save(root / place / f"{number}.png")
+    others = tmp_path / "others"
+    others.mkdir()
+    for path in (root / split).iterdir():
+        Image.open(path).save(others / f"{path.stem}.{form}", quality=95)
+    config = tiny(dataset=f"folder:{root}", normal_class="good", set={option: str(others)}, **changes)
     with pytest.raises(
         PandaError, match=f"`{option}` must name images that are none of this run's; [1-9][0-9]* of 12 are"
     ):
@@ -142,7 +147,8 @@ def test_a_background_of_the_same_kind_is_not_told_of(tiny: Tiny, finish: Finish
     folder.mkdir()
     splits = DIGITS.open(tmp_path, "3", 0)
     for row in rng.permutation(len(splits.train))[:70]:
-        Image.fromarray(splits.train.load(int(row))).save(folder / f"{row}.png")
+        other = splits.train.load(int(row))[:, ::-1]  # a digit in a mirror: none that the run has
+        Image.fromarray(other).save(folder / f"{row}.png")
     _, events = finish(tiny(recipe="frozen", steps=None, scorer=SCORER, set={"background": str(folder)}))
     assert notes(events) == []
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +18,13 @@ from starlette.testclient import TestClient
 
 from panda_core import PandaDetector, RunConfig, UnreadableImage, UsageError, load_bundle, load_run
 from panda_core.cli import main
-from panda_core.events import DataNoted, ImagesSkipped
+from panda_core.events import DataNoted, ImagesSkipped, RunFinished
 from panda_core.export.bundle import write_bundle
 from panda_core.report.score_report import ScoreReport
 from panda_core.runs.corrected import correct_run, corrections_of
+from panda_core.runs.folder import RunFolder, list_runs
 from panda_core.runs.kinds import prepare
+from panda_core.runs.run import resume
 from panda_core.runs.score import score_files
 from panda_core.segmentation.detail import detail_of
 from panda_core.segmentation.maps import full_map
@@ -138,6 +143,30 @@ def test_a_run_can_be_had_again_by_whatever_reads_it(
         opened = load_bundle(bundle.path, device="cpu")
         np.testing.assert_array_equal(opened.anomaly_scores(images), arrays.scores)
         np.testing.assert_array_equal(opened.anomaly_maps(images), found)
+
+
+@pytest.mark.parametrize("line", [1, 3, 5, 6, 7, 8])
+def test_killed_and_resumed_equals_uninterrupted(
+    tiled: Callable[..., RunConfig],
+    finish: Finish,
+    forked: Callable[..., Any],
+    contents: Callable[[RunFolder], dict[str, Any]],
+    tmp_path: Path,
+    line: int,
+) -> None:
+    """A run in tiles, killed with SIGKILL after some line, that ends with another bank, grid, map or threshold."""
+    whole = contents(finish(tiled(runs_dir=str(tmp_path / "whole")))[0])
+    process, lines = forked("segment", "--json", *tiled().to_flags())
+    for _ in itertools.islice(lines, line):
+        pass
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(20)
+    (folder,) = list_runs(tiled().runs_dir)
+    if folder.state().state != "finished":  # the last kill may come too late
+        assert folder.state().state == "interrupted"
+        assert isinstance(list(resume(folder))[-1], RunFinished)
+    assert contents(folder) == whole
+    assert not list(folder.path.rglob("*.panda-part"))
 
 
 def test_boxes_of_a_report_are_in_the_pixels_of_the_photo(
