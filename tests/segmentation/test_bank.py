@@ -188,6 +188,28 @@ def test_each_next_point_is_the_farthest(seed: int) -> None:
     assert chosen(points, 15, seed).tolist() == sorted(rows)
 
 
+@pytest.mark.parametrize("count", [2, 300, 2000])
+@pytest.mark.parametrize("equal", [False, True])
+def test_points_that_wait_are_not_forgotten(count: int, equal: bool) -> None:
+    """A choice among the farthest of a while ago, when others have become farther; thousands of equal points."""
+    rng = np.random.default_rng(count)
+    points = rng.standard_t(3, size=(4000, 6)).astype(np.float32)
+    if equal:
+        points[rng.permutation(4000)[:3000]] = points[0]
+    nearest = np.full(len(points), np.inf)
+    pick = int(np.random.default_rng(0).integers(len(points)))
+    greedy = []
+    for _ in range(count):
+        greedy.append(pick)
+        nearest = np.minimum(nearest, np.square(points.astype(np.float64) - points[pick]).sum(axis=1))
+        nearest[pick] = -1
+        pick = int(nearest.argmax())
+    found = chosen(points, count)
+    different = min(count, 1001) if equal else count  # equal points lie at rounding from one another: any will do
+    assert len(set(found)) == count
+    assert len({tuple(point) for point in points[found]} & {tuple(point) for point in points[greedy]}) >= different - 2
+
+
 def test_the_projection_keeps_distances_roughly() -> None:
     """A projection that is scaled wrongly or loses clusters: wide points must be covered about as well."""
     wide = np.zeros((600, 300), np.float32)
