@@ -17,7 +17,7 @@ from pages.shared.run.heading import show_corrections
 from pages.shared.runs.choice import all_runs, has_maps, is_recorded
 from pages.shared.runs.downloads import can_score, download_detector, zipped
 from pages.shared.runs.live import follow_states
-from pages.shared.runs.table import Row, differing_settings, row_of
+from pages.shared.runs.table import Row, chosen_otherwise, differing_settings, row_of
 from panda_core.errors import PandaError
 from panda_core.figures import compare_figure, style
 from panda_core.runs.deleted import KEPT, bring_back, put_aside, remove_deleted
@@ -118,6 +118,9 @@ def _compare(good: dict[str, Row]) -> None:
     with right:
         st.markdown("**Anomalous distance divided by training distance**", help=tip("ratios"))
         show_figure(compare_figure(curves, "ratio"), key="compare-ratio", alt=f"Distance ratio over steps of {named}")
+    for row in rows:
+        if told := chosen_otherwise(row):
+            st.caption(wording.sentence(told))
     settings = differing_settings(rows)
     if len(rows) > 1 and settings:
         st.markdown("**Settings that differ**", help=tip("different_settings"))

@@ -82,6 +82,11 @@ class Recipe:
         words = {"last": "fixed length", "ses": "each image its own step", "alarm": "the alarm, or the end"}
         return words.get(self.stop, self.stop)
 
+    @property
+    def per_image(self) -> bool:
+        """Whether each image has a step of its own for its final score: of these steps, a run tells the median."""
+        return self.stop == "ses"
+
 
 # `steps` are chosen for two processor cores: a minute or two with the bundled networks, whose rates are higher for it.
 RECIPES: dict[str, Recipe] = {

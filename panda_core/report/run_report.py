@@ -87,7 +87,9 @@ def _numbers(run: LoadedRun) -> Iterator[Html]:
 
 def _chosen_by(run: LoadedRun) -> str:
     recipe = RECIPES.get(run.config.recipe)
-    return recipe.chosen_by if recipe is not None else "by its recipe"
+    if recipe is None:
+        return "by its recipe"
+    return f"{recipe.chosen_by}, median" if recipe.per_image else recipe.chosen_by
 
 
 def _curves(run: LoadedRun) -> Iterator[Html]:

@@ -5,26 +5,17 @@ from __future__ import annotations
 import base64
 import json
 from typing import Any
-from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
 
-from pages.shared.adapt.rivals import RACING, rivals_of
-from pages.shared.duel.page import chosen_runs
-from pages.shared.duel.race import duel_data, positions_at, told_equal
 from pages.shared.examine.stopping_view import relative_scores
 from pages.shared.forms.presets import STRENGTHS, elastic_settings
 from pages.shared.player.time_machine import machine_data, place_of
 from pages.shared.player.time_machine_maps import find_maps, maps_config, same_images, segmentations_of
 from pages.shared.runs.choice import find_run
-from panda_core.config import RunConfig
 from panda_core.errors import PandaError
-from panda_core.figures import style
-from panda_core.methods.table import RECIPES
 from panda_core.records import write_arrays, write_json
-from panda_core.runs.folder import list_runs
-from panda_core.runs.kinds import resolve
 from panda_core.runs.loaded import LoadedRun
 
 
@@ -209,73 +200,6 @@ def test_a_recorded_run_comes_with_its_maps(open_page: Any) -> None:
 def test_the_step_of_an_address(text: str, place: int | None) -> None:
     """A link that ends in an error, or at a step that was not meant."""
     assert place_of(text, [0, 10, 20]) == place
-
-
-def test_a_duel_stands_at_the_last_measured_step() -> None:
-    """Runs measured at different steps, drawn as if they had been measured at the same ones."""
-    assert positions_at([0, 10, 20], [0, 5, 10, 15, 20, 90]) == [0, 0, 1, 1, 2, 2]
-
-
-def test_a_duel_holds_every_run(make_run: Any) -> None:
-    """A run left out of the race, or two runs in one colour."""
-    runs = [LoadedRun(make_run(recipe=recipe)) for recipe in ("panda-early", "panda-ses")]
-    data = duel_data(runs)
-    assert [run["label"] for run in data["runs"]] == [RECIPES[key].title for key in ("panda-early", "panda-ses")]
-    assert len({run["colour"] for run in data["runs"]}) == 2
-    assert [bool(run["note"]) for run in data["runs"]] == [False, True]  # what differs is said, not the same told twice
-    assert all(len(run["at"]) == len(data["steps"]) for run in data["runs"])
-    assert data["equal"].startswith(" = ".join(run["label"] for run in data["runs"]) + ": equal at every step")
-    numbers = [{"steps": [0, 5], "auroc": [0.9, last], "anomalous_ratio": [2.0, 1.0]} for last in (0.8, 0.7, 0.8, 0.6)]
-    assert told_equal(["a", "b", "c", "d"], numbers).startswith("a = c: equal")
-    assert told_equal(["a", "b"], numbers[:2]) == ""
-
-
-def test_a_run_keeps_its_colour_while_others_begin(make_run: Any) -> None:
-    """A curve that is orange, and green once the run before it has its first point."""
-    runs = [LoadedRun(make_run(recipe=recipe)) for recipe in ("panda-early", "panda-ses", "panda-ewc")]
-    runs[1].folder.log_file.unlink()  # it waits for its turn
-    runs[1].folder.write_state("queued")
-    data = duel_data(runs)
-    assert data["waiting"] is True  # "the highest" of two, while the third has not begun
-    waiting = data["runs"]
-    assert [run["place"] for run in waiting] == [0, 2]
-    runs[1].folder.write_state("stopped")
-    assert duel_data(runs)["waiting"] is False
-    assert [run["colour"] for run in waiting] == [style.RUNS[0], style.RUNS[2]]
-
-
-def test_a_race_is_fair() -> None:
-    """Sides that differ in more than their recipe: another seed, other images, another rate, more steps."""
-    mine = RunConfig(
-        dataset="digits", normal_class="9", seed=7, image_size=64, recipe=RACING[0], set={"cut": "blocks.2"}
-    )
-    sides = [resolve(config).to_json() for config in rivals_of(mine, RACING[1:])]
-    for key in ("dataset", "normal_class", "seed", "lr", "steps", "eval_every", "image_size", "batch_size"):
-        assert len({side[key] for side in sides}) == 1, key
-    assert len({side["set"].get("cut") for side in sides}) == 1
-    assert [side["recipe"] for side in sides] == RACING
-
-
-def test_a_race_starts_one_run_for_each_recipe(open_page: Any, runs_dir: Any) -> None:
-    """A button that starts one side alone, or forgets which runs belong together."""
-    links = {link.proto.label: link.proto for link in open_page("duel", duel_lr="30").get("page_link")}
-    query = dict(parse_qsl(links["Race recipes of your own"].query_string))
-    assert (query["lr"], query["rivals"]) == ("30", "panda-ses,panda-ewc")
-    at = open_page("adapt", **query)
-    assert at.button(key="start").label == "Start the race"
-    at.button(key="start").click().run()
-    assert not at.exception
-    started = {folder.config().recipe for folder in list_runs(runs_dir)}
-    assert started == {"panda-early", "panda-ses", "panda-ewc"}
-    given = at.query_params["duel"]
-    address = given if isinstance(given, str) else given[0]
-    assert {folder.run_id for folder in chosen_runs(address)} == {folder.run_id for folder in list_runs(runs_dir)}
-
-
-def test_strangers_in_the_address_of_a_duel_are_passed_over(make_run: Any, make_maps: Any) -> None:
-    """A stale or made-up link that ends in an error; a segmentation in a race of adaptations."""
-    run, maps = make_run(), make_maps()
-    assert [folder.run_id for folder in chosen_runs(f"../x,{maps.run_id},{run.run_id},{run.run_id}")] == [run.run_id]
 
 
 def test_strengths_differ_in_nothing_else() -> None:

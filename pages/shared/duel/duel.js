@@ -46,9 +46,10 @@ class Duel extends Player {
       const mark = document.createElement("span");
       mark.className = "swatch" + (run.place % 2 ? " odd" : "");
       mark.style.background = run.colour;
-      const [name, now, end] = ["name", "now", "end"].map((kind) => Object.assign(document.createElement("span"), { className: kind }));
+      const [name, now, end, why] = ["name", "now", "end", "why"].map((kind) => Object.assign(document.createElement("span"), { className: kind }));
       name.textContent = run.label;
-      item.append(mark, name, now, end);
+      why.textContent = run.came.why ?? "";
+      item.append(mark, name, now, end, why);
       return item;
     });
     this.find("scores").replaceChildren(...this.scores);
@@ -98,8 +99,8 @@ class Duel extends Player {
     data.runs.forEach((run, i) => {
       const own = run.at[place];
       const told = {
-        now: `AUROC ${number(run.auroc[0])} → ${number(run.auroc[own])}, ${run.words[own].phase}`,
-        end: run.final === null ? run.state : `final ${number(run.final)}${run.final === this.best ? ", the highest" : ""}: ${run.rule}`,
+        now: `step ${run.steps[own]}: AUROC ${number(run.auroc[0])} → ${number(run.auroc[own])}, ${run.words[own].phase}`,
+        end: run.final === null ? run.state : `final ${number(run.final)}${run.final === this.best ? ", the highest" : ""}: ${run.came.rule}`,
       };
       for (const [kind, text] of Object.entries(told)) {
         const element = this.scores[i].querySelector("." + kind);

@@ -12,7 +12,9 @@ import streamlit as st
 from pages.shared.frame import wording
 from pages.shared.frame.component import component
 from pages.shared.frame.glossary import tip
+from pages.shared.player.story import SAME
 from pages.shared.player.time_machine import end_of, machine_data
+from pages.shared.run.results import change
 from pages.shared.runs.progress import progress_of, waiting
 from panda_core.errors import PandaError
 from panda_core.figures import style
@@ -33,8 +35,7 @@ _DUEL = component("panda_duel", _HERE / "duel.html", css=[_PLAYER / "time_machin
 MOST = len(style.RUNS)  # runs under one scrubber: each has a colour
 # Where a recipe trains as another one does, and differs in the step behind its scores: what is said below its cloud.
 _RULES = {
-    "ses": "These steps are those of a plain run; only the final scores differ: each image has its own, where it "
-    "stands out most.",
+    "ses": "These steps are those of a plain run; only the final scores differ.",
     "alarm": "These steps are those of a plain run; only the final scores differ: they are of the unadapted network "
     "and the step that the alarm chose.",
 }
@@ -65,7 +66,8 @@ def duel_data(runs: Sequence[LoadedRun]) -> dict[str, Any]:
     """Return what the browser needs: each run's numbers, and where it stands at each step of all runs together.
 
     A run without a measurement is left out, and keeps its place, which decides colour, dash and shape, for later.
-    `waiting` says that there is one which may still have one: nobody has won by then.
+    `waiting` says that there is one which may still have one: nobody has won by then. `came` says what came of a run
+    that has ended: its final scores may be of other steps than the one that the scrubber stands at.
     """
     awaited = any(not run.evaluated and run.state().state not in ENDED for run in runs)
     places = [place for place, run in enumerate(runs) if run.evaluated]
@@ -79,8 +81,7 @@ def duel_data(runs: Sequence[LoadedRun]) -> dict[str, Any]:
             {name: data[name] for name in _NEEDED}
             | {"label": label_of(run), "place": place, "colour": style.RUNS[place]}
             | {"at": at, "until": steps.index(data["steps"][-1])}
-            | {"rule": wording.stop_rule(run.config.recipe, run.metrics or {})}
-            | {"note": _RULES.get(_rule_of(run), "")}
+            | {"note": _RULES.get(_rule_of(run), ""), "came": came_of(run, data["steps"], data["auroc"])}
             | {"final": (run.metrics or {}).get("auroc"), "state": run.state().state}
         )
     return {
@@ -94,6 +95,27 @@ def duel_data(runs: Sequence[LoadedRun]) -> dict[str, Any]:
         "auroc_range": [min(data["auroc_range"][0] for data in numbers), 1.0],
         "ratio_range": [0, max(data["ratio_range"][1] for data in numbers)],
     }
+
+
+def came_of(run: LoadedRun, steps: Sequence[int], auroc: Sequence[float | None]) -> dict[str, str]:
+    """Return how the final AUROC of a run came about, and why it is no better; nothing where it has none.
+
+    steps, auroc: what was measured on the way.
+    """
+    final = (run.metrics or {}).get("auroc")
+    known = [(value, step) for step, value in zip(steps, auroc, strict=True) if value is not None]
+    if final is None or not known:
+        return {}
+    (first, _), (last, end), (best, at) = known[0], known[-1], max(known, key=lambda pair: pair[0])
+    if abs(final - last) >= 0.0005:
+        why = f"Step {end} alone has {last:.3f}, and step {at}, its best, {best:.3f}; the rule saw no labels."
+    elif best - final > SAME:
+        why = f"At step {at} it had {best:.3f}; what came after cost {best - final:.3f}."
+    elif max(abs(value - first) for value, _ in known) <= SAME:
+        why = f"It hardly changed: from {min(known)[0]:.3f} to {best:.3f} at all steps."
+    else:
+        why = f"It ended near its best, {best:.3f} at step {at}."
+    return {"rule": f"{change(final - first)}; {wording.stop_rule(run.config.recipe, run.metrics or {})}", "why": why}
 
 
 def told_equal(labels: Sequence[str], numbers: Sequence[Mapping[str, Any]]) -> str:

@@ -74,6 +74,7 @@ class Machine extends Player {
       const place = data.jumps[button.dataset.jump];
       button.hidden = place === null || place === undefined;
       button.onclick = () => this.go(place);
+      if (button.dataset.jump === "stop") [button.textContent, button.title] = [data.stopped.name, data.stopped.about];
     }
     this.root.dataset.measured = data.steps.length;
   }
@@ -140,7 +141,7 @@ class Machine extends Player {
     this.cloud.prepare();
     this.ranking.prepare();
     this.heatmap?.prepare();
-    const marks = [["best", "best", "2 3"], ["stop", "stopped", ""], ["alarm", "alarm", "6 3"]];
+    const marks = [["best", "best", "2 3"], ["stop", data.stopped.mark, ""], ["alarm", "alarm", "6 3"]];
     this.charts = [
       new Chart(this.find("auroc"), data, "AUROC (needs labels)", data.auroc_range, 2, [
         { values: data.auroc, colour: data.colours.normal, dash: "", shape: "circle", name: "", low: data.auroc_low, high: data.auroc_high },

@@ -20,7 +20,7 @@ from pages.shared.runs.images import find_images, tile
 from panda_core.errors import BrokenRun, PandaError
 from panda_core.figures import Moment, curve_of, jumps, thinned, time_machine
 from panda_core.methods.alarm import fired, readings
-from panda_core.methods.table import find_recipe
+from panda_core.methods.table import RECIPES, find_recipe
 from panda_core.runs.calibration import calibrated
 from panda_core.runs.folder import ENDED
 from panda_core.runs.loaded import LoadedRun
@@ -37,6 +37,19 @@ _SCRIPTS = (
 _MACHINE = component("panda_time_machine", _HERE / "time_machine.html", scripts=[_HERE / script for script in _SCRIPTS])
 AT = "at"  # query parameter: the step that is shown
 SIDE = 48  # pixels of a thumbnail
+# Whether each image has a step of its own -> what the step that its rule chose is called.
+_STOPPED = {
+    False: {
+        "mark": "stopped",
+        "name": "where it stopped",
+        "about": "The step that the run's own rule stopped at, without labels",
+    },
+    True: {
+        "mark": "median",
+        "name": "median step",
+        "about": "Each image has a step of its own, chosen without labels: this is the median of these steps",
+    },
+}
 
 
 def show_time_machine(
@@ -97,6 +110,8 @@ def machine_data(run: LoadedRun, maps: LoadedRun | None = None) -> dict[str, Any
     if not _rule_stopped(run):
         jumped["stop"] = None
     story = {"words": words, "pace": pace_of(curve, words), "gauges": gauges_of(alarms), "jumps": jumped}
+    recipe = RECIPES.get(run.config.recipe)
+    story["stopped"] = _STOPPED[recipe is not None and recipe.per_image]
     return data | story | {"run": run.run_id, "points": len(run.evaluated) + (run.metrics is not None)}
 
 

@@ -7,6 +7,7 @@ import streamlit as st
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
 from panda_core.methods.options import FISHER
+from panda_core.methods.table import RECIPES
 from panda_core.runs.loaded import LoadedRun
 
 UNCHANGED = "unchanged by adapting"
@@ -28,7 +29,7 @@ def show_results(run: LoadedRun) -> None:
         ("Final AUROC", f"{wording.auroc(final)}{gain}", tip("final_auroc") + undefined),
         ("95 % interval", between, tip("auroc") + undefined),
         ("Unadapted AUROC", wording.auroc(unadapted), tip("unadapted_auroc") + undefined),
-        ("Scores from", _where(run), tip("stop_step")),
+        ("Scores from", where_from(run), tip("stop_step")),
         (
             "Best AUROC on the way",
             f"{wording.auroc(metrics.get('oracle_auroc'))}, step {wording.step(metrics.get('oracle_step'))}",
@@ -53,7 +54,9 @@ def show_results(run: LoadedRun) -> None:
         st.caption(f"What the weights are worth: {wording.sentence(str(fisher))}.", help=FISHER["fisher_images"].plain)
 
 
-def _where(run: LoadedRun) -> str:
+def where_from(run: LoadedRun) -> str:
     """Return which step gave the final scores, and what chose it: a rule, or the length that was asked for."""
     step = wording.step((run.metrics or {}).get("stop_step"))
-    return f"step {step}, {wording.stop_rule(run.config.recipe, run.metrics or {})}"
+    rule = wording.stop_rule(run.config.recipe, run.metrics or {})
+    recipe = RECIPES.get(run.config.recipe)
+    return f"{rule}, median {step}" if recipe is not None and recipe.per_image else f"step {step}, {rule}"

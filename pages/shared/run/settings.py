@@ -27,6 +27,7 @@ from panda_core.runs.kinds import options_of
 from panda_core.runs.loaded import LoadedRun
 
 ELSEWHERE = {"normal_class": "class", "roi": "own_region"}  # the terms of fields that are called otherwise there
+WIDTHS = (130, 190, 860)  # pixels of the columns: the last holds sentences
 REGION = 240  # pixels of the longer side of a region's picture
 HERE_ALONE = ("name", "runs_dir", "data_root", "set")  # fields that are no settings of the method
 
@@ -60,7 +61,7 @@ def _show(run: LoadedRun) -> None:
             download_detector(run.folder)
     st.subheader("What was set", anchor=False)
     frame = pd.DataFrame(settings_of(run.config), columns=["Setting", "Value", "What it is"])
-    widths = {"Setting": st.column_config.Column(width=130), "Value": st.column_config.Column(width=190)}
+    widths = {name: st.column_config.Column(width=wide) for name, wide in zip(frame.columns, WIDTHS, strict=True)}
     st.dataframe(  # as wide as the page, or what a setting is would be cut
         frame,
         hide_index=True,

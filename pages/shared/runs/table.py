@@ -69,6 +69,15 @@ def row_of(folder: RunFolder) -> Row:
         return Row(folder, RunConfig(), "broken", {}, Curve(), reason)
 
 
+def chosen_otherwise(row: Row) -> str:
+    """Return what the final AUROC of a run is of, where it is not that of its curve's last point; else nothing."""
+    final, known = row.metrics.get("auroc"), [value for value in row.curve.auroc if value is not None]
+    if final is None or not known or abs(final - known[-1]) < 0.0005:
+        return ""
+    rule = wording.stop_rule(row.config.recipe, row.metrics)
+    return f"{row.label}: its curve shows each step alone. Its final AUROC, {final:.3f}, is of another choice: {rule}."
+
+
 def differing_settings(rows: Sequence[Row]) -> list[dict[str, str]]:
     """Return one line for each setting in which the runs differ: its name, and its value in each run."""
     flat = [_flat(row.config) for row in rows]
