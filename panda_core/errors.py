@@ -36,5 +36,6 @@ def unknown_name(kind: str, got: str, known: Iterable[str], flag: str) -> UsageE
     close = difflib.get_close_matches(got, names, n=3, cutoff=0.4)
     ordered = close + [name for name in names if name not in close]
     shown = ", ".join(f"`{name}`" for name in ordered) or "none"
-    advice = f" Did you mean `{flag} {close[0]}`?" if close else f" Set `{flag}` to one of them."
+    joint = "" if flag.endswith("=") else " "
+    advice = f" Did you mean `{flag}{joint}{close[0]}`?" if close else f" Set `{flag}` to one of them."
     return UsageError(f"Unknown {kind} `{got}`; known: {shown}.{advice}")

@@ -28,8 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from panda_core.cli.arguments import parser  # which imports NumPy, that reads them
 
     print_any_name()
-    parsed = parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parsed = parser().parse_args(given)
     try:
+        _check_not_empty(given)
         return int(parsed.command(parsed))
     except UsageError as error:
         print(f"panda_core: {error}", file=sys.stderr)
@@ -44,3 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("panda_core: interrupted.", file=sys.stderr)
         return 1
+
+
+def _check_not_empty(given: Sequence[str]) -> None:
+    """Raise `UsageError` for an empty argument: as a path it would mean the current folder, as a flag nothing."""
+    for place, text in enumerate(given):
+        if not text or (text.startswith("--") and text.endswith("=")):
+            shown = text or " ".join([*given[max(0, place - 1) : place], '""'])
+            raise UsageError(f"`{shown}` is empty: perhaps a variable without a value. Give one, or leave it out.")

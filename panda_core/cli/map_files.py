@@ -28,6 +28,14 @@ def check_target(target: Path) -> None:
         raise UsageError(f"`{target}` is not an empty folder. Give another name with `--maps`.")
 
 
+def check_outside(target: Path, folder: Path) -> None:
+    """Raise `UsageError` where maps would be written into a folder of images, and be taken for some of them."""
+    if target.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(
+            f"`--maps` must lie outside of `{folder}`, or the maps are taken for images of it; got `{target}`."
+        )
+
+
 def write_maps(
     target: Path,
     items: Iterable[tuple[str, np.ndarray, np.ndarray, float]],

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from panda_core.cli.map_files import check_target, write_maps
+from panda_core.cli.map_files import check_outside, check_target, write_maps
 from panda_core.cli.output import print_json, print_table, print_text
 from panda_core.cli.reporting import check_page, write_page
 from panda_core.cli.watching import check_watch, watch_command
@@ -48,6 +48,8 @@ def score_command(parsed: argparse.Namespace) -> int:
     files = [(shown_name(str(path)), path) for path in given_files(parsed.paths)]
     if parsed.maps:
         check_target(Path(parsed.maps))
+        for folder in filter(Path.is_dir, map(Path, parsed.paths)):
+            check_outside(Path(parsed.maps), folder)
     if parsed.report:
         check_page(Path(parsed.report), "--report")
     detector, rate = opened(parsed), parsed.false_alarm_rate

@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from panda_core.cli.map_files import check_target, write_map
+from panda_core.cli.map_files import check_outside, check_target, write_map
 from panda_core.cli.output import print_json
 from panda_core.errors import PandaError, UsageError
 from panda_core.figures.heatmaps import fixed_scale
@@ -48,8 +48,7 @@ def check_watch(parsed: argparse.Namespace) -> None:
     maps = Path(parsed.maps)
     if maps.suffix.lower() == ".zip":
         raise UsageError(f"`--maps` with `--watch` must be a folder: a zip is written at its end; got `{maps}`.")
-    if maps.resolve().is_relative_to(folder.resolve()):
-        raise UsageError(f"`--maps` must lie outside of `{folder}`, or the maps are judged as well; got `{maps}`.")
+    check_outside(maps, folder)
 
 
 def watch_command(parsed: argparse.Namespace, detector: PandaDetector) -> int:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import PIL
 import torch
 from filelock import FileLock
 
@@ -69,13 +70,14 @@ def cache_key(*, images_sha256: str, network: Network, image_size: int, dtype: s
     """Return the hex key of an entry: a hash of all that its values depend on.
 
     Of activations that is the ordered image contents, the input side, the preprocessing, the weights, the cut, the
-    number format and this layout. The versions of what computes are part of it because others may round differently.
-    Images, as the network sees them, depend on the first two and on how they are resized. Both depend on the region.
+    number format and this layout. The versions of what computes are part of it because others may round differently:
+    of Pillow, which decodes and resizes, and of what runs the network. Images, as the network sees them, depend on the
+    first two and on how they are resized. Both depend on the region.
     """
     region = network.preprocessing.region
     prepared = dataclasses.asdict(dataclasses.replace(network.preprocessing, region=None))
     del prepared["region"]  # keys from before there were regions stay what they are
-    content = {"layout": LAYOUT, "images": images_sha256, "size": image_size}
+    content = {"layout": LAYOUT, "images": images_sha256, "size": image_size, "pillow": PIL.__version__}
     if region is not None:
         content["region"] = region.sha256
     if form == IMAGES:

@@ -144,9 +144,15 @@ class Calibration:
 
     @staticmethod
     def from_json(record: Mapping[str, Any]) -> Calibration:
-        """Return the calibration that `to_json` described; equal to the last digit."""
+        """Return the calibration that `to_json` described; equal to the last digit.
+
+        `ValueError` where its scores are not all numbers.
+        """
         low, middle = record["map_low"], record["map_middle"]
-        return Calibration(np.array(record["scores"], np.float64), str(record["warning"]), low, middle)
+        found = Calibration(np.array(record["scores"], np.float64), str(record["warning"]), low, middle)
+        if found.scores.ndim != 1 or not np.isfinite(found.scores).all():
+            raise ValueError("its scores are not all finite numbers")
+        return found
 
     @property
     def edges(self) -> np.ndarray:

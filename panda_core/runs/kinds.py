@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from panda_core.runs.adapt.saved import Resumed
+    from panda_core.runs.arrays import FinalArrays
     from panda_core.runs.reading import RecordedRun
 
 # What a loop yields: events, files to be written before the event that refers to them, None between two batches.
@@ -71,7 +72,7 @@ class Kind:
     compute: a plan, and where it goes on -> the loop that computes it.
     open: what a run recorded -> what it learned, ready to score images.
     open_with: the same for the class of some decoded normal images; `UsageError` where a run knows one class.
-    recompute: what a finished run recorded -> its final scores (M,), computed anew.
+    recompute: what a finished run recorded -> its final scores, computed anew.
     """
 
     key: str
@@ -87,7 +88,7 @@ class Kind:
     compute: Callable[[Any, Resumed | None], Computation]
     open: Callable[[RecordedRun], Learned]
     open_with: Callable[[RecordedRun, Sequence[np.ndarray]], Learned] = _knows_one_class
-    recompute: Callable[[RecordedRun], np.ndarray]
+    recompute: Callable[[RecordedRun], FinalArrays]
 
 
 def _resume_adapting(folder: RunFolder, plan: adapt_settings.AdaptPlan) -> Resumed | None:
@@ -108,7 +109,7 @@ def _open_adapted(run: RecordedRun) -> Learned:
     return open_adapted(run)
 
 
-def _readapt(run: RecordedRun) -> np.ndarray:
+def _readapt(run: RecordedRun) -> FinalArrays:
     from panda_core.runs.adapt.loop import recompute
 
     return recompute(run)
@@ -144,7 +145,7 @@ def _open_with_references(run: RecordedRun, references: Sequence[np.ndarray]) ->
     return open_few_shot(run, references)
 
 
-def _remap(run: RecordedRun) -> np.ndarray:
+def _remap(run: RecordedRun) -> FinalArrays:
     from panda_core.runs.segment.loop import last_scores
 
     plan = prepare(run.config)
@@ -229,8 +230,8 @@ def prepare(config: RunConfig, task: OneClassTask | None = None) -> Plan:
     return kind_of(config).prepare(with_absolute_paths(config), task)
 
 
-def recompute(run: RecordedRun) -> np.ndarray:
-    """Return the final scores (M,) of a finished run, computed anew; `BrokenRun` if it is not finished."""
+def recompute(run: RecordedRun) -> FinalArrays:
+    """Return the final scores of a finished run, computed anew; `BrokenRun` if it is not finished."""
     if run.metrics is None:
         raise BrokenRun(f"Run `{run.run_id}` is not finished. `python -m panda_core resume` continues it.")
     return kind_of(run.config).recompute(run)

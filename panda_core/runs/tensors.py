@@ -24,11 +24,15 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file; a missing or damaged one raises `BrokenRun`."""
+    """Return the tensors of a safetensors file; a missing or damaged one, or one not finite, raises `BrokenRun`."""
     try:
-        return load(path.read_bytes())
+        tensors: dict[str, Tensor] = load(path.read_bytes())
     except Exception as error:  # safetensors has its own error type for each kind of damage
         raise _broken(path, f"is missing or damaged: {error}") from error
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise _broken(path, f"holds a `{name}` that is not finite")
+    return tensors
 
 
 HEAD = "learner."  # begins the names of what a recipe trains or remembers beside the tail
@@ -108,7 +112,7 @@ def _matrix(prefix: str, given: Mapping[str, Tensor]) -> str:
 def _checked(
     path: Path, wanted: Mapping[str, tuple[int | None, ...]], given: dict[str, Tensor] | None = None
 ) -> dict[str, Tensor]:
-    """Return the tensors of a file, or `given` ones of it, that must have these names and shapes and be finite floats.
+    """Return the tensors of a file, or `given` ones of it, that must have these names and shapes and be floats.
 
     None in a shape: any length.
     """
@@ -118,8 +122,8 @@ def _checked(
     for name, shape in wanted.items():
         tensor = tensors[name]
         fits = len(shape) == tensor.ndim and all(b in (None, a) for a, b in zip(tensor.shape, shape, strict=True))
-        if not fits or tensor.dtype != torch.float32 or not torch.isfinite(tensor).all():
-            raise _broken(path, f"holds a `{name}` of another shape or type, or one that is not finite")
+        if not fits or tensor.dtype != torch.float32:
+            raise _broken(path, f"holds a `{name}` of another shape or type")
     return tensors
 
 

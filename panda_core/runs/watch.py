@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from panda_core.datasets.io.listing import is_entry
 from panda_core.datasets.io.opening import IMAGE_SUFFIXES
 from panda_core.datasets.io.other_formats import told_by_ending
 from panda_core.runs.calibration import RATE
@@ -116,7 +117,7 @@ class FollowedFolder:
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:
     is_named_so = entry.name.lower().endswith(IMAGE_SUFFIXES) or told_by_ending(entry.name) is not None
-    return is_named_so and entry.is_file()
+    return is_named_so and is_entry(entry.is_file)
 
 
 def one_line(place: str) -> str:

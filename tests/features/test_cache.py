@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 import torch
 
@@ -67,14 +68,22 @@ def test_key_depends_on_every_ingredient(tiny_network: Callable[..., Any], make_
     assert covered == {"mean", "std", "interpolation", "crop", "region"}, "a new field needs a line above"
 
 
-def test_key_depends_on_torch_and_layout(tiny_network: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Activations of another version, which rounds otherwise or stores something else."""
-    keys = set()
-    for version, layout in (("2.13.0", cache.LAYOUT), ("2.14.0", cache.LAYOUT), ("2.13.0", cache.LAYOUT + 1)):
-        monkeypatch.setattr(torch, "__version__", version)
-        monkeypatch.setattr(cache, "LAYOUT", layout)
-        keys.add(cache.cache_key(images_sha256="", network=tiny_network(), image_size=32, dtype="float16"))
-    assert len(keys) == 3
+@pytest.mark.parametrize("form", [cache.ACTIVATIONS, cache.IMAGES])
+def test_key_depends_on_versions_and_layout(
+    tiny_network: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """Activations, or images, of another version, which decodes or rounds otherwise or stores something else."""
+
+    def key() -> str:
+        return cache.cache_key(images_sha256="", network=tiny_network(), image_size=32, dtype="float16", form=form)
+
+    keys = [key()]
+    changes = [(PIL, "__version__", "0.1"), (cache, "LAYOUT", cache.LAYOUT + 1), (torch, "__version__", "0.1")]
+    for module, name, value in changes if form == cache.ACTIVATIONS else changes[:2]:
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, value)
+            keys.append(key())
+    assert len(set(keys)) == len(keys)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])

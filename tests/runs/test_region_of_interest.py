@@ -145,7 +145,7 @@ def test_a_run_keeps_its_region(spot: Make, finish: Finish, region: Path) -> Non
     loaded = load_run(folder.path)
     assert loaded.region is not None and loaded.config.roi.startswith(str(folder.path / "roi.png#sha256="))
     assert json.loads(folder.config_file.read_text())["roi"] == f"roi.png#sha256={loaded.region.sha256}"
-    np.testing.assert_array_equal(recompute(loaded), loaded.final().scores)
+    np.testing.assert_array_equal(recompute(loaded).scores, loaded.final().scores)
     Image.fromarray(np.eye(2 * HEIGHT, dtype=bool)).save(folder.path / "roi.png")
     with pytest.raises(UsageError, match=r"roi\.png.* has changed: .*start anew"):
         load_run(folder.path).detector()

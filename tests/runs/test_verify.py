@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from panda_core import RunConfig
 from panda_core.cli import main
@@ -71,3 +72,56 @@ def test_tampering_is_noticed(own_run: Path, what: str, capsys: pytest.CaptureFi
     assert code == 1 and said["equal"] is False
     assert main(["verify", str(own_run)]) == 1
     assert capsys.readouterr().out.startswith("Not equal")
+
+
+SPOILT = ["a gallery", "a bank", "the threshold's scores", "one of them fewer"]
+
+
+@pytest.mark.parametrize("what", SPOILT)
+def test_what_judges_new_images_is_looked_at(
+    tiny: Callable[..., RunConfig],
+    spot: Callable[..., RunConfig],
+    finish: Callable[..., Any],
+    what: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """ "Equal" for a run whose test scores are right, and whose bank, gallery or threshold judges otherwise."""
+    folder, _ = finish(spot() if what == "a bank" else tiny(recipe="frozen", steps=None))
+    assert verify(folder.path, capsys)[0] == 0
+    if what in ("a gallery", "a bank"):
+        file, name = (folder.gallery(0), "features") if what == "a gallery" else (folder.bank(0), "0.features")
+        tensors = read_tensors(file)
+        write_tensors(file, {**tensors, name: tensors[name] * 1.05})
+    else:
+        record = json.loads(folder.calibration_file.read_text())
+        record["scores"] = record["scores"][1:] if "fewer" in what else [score / 2 for score in record["scores"]]
+        folder.calibration_file.write_text(json.dumps(record))
+    code, said = verify(folder.path, capsys)
+    assert code == 1 and said["equal"] is said["bit_for_bit"] is False
+    main(["verify", str(folder.path)])
+    told = "scores of its detector" if what in ("a gallery", "a bank") else "scores that set the threshold"
+    assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("what", SPOILT[:3])
+def test_numbers_that_are_none_judge_nothing(
+    tiny: Callable[..., RunConfig],
+    spot: Callable[..., RunConfig],
+    finish: Callable[..., Any],
+    what: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """ "normal" for every image, since no score is higher than one that is no number."""
+    folder, _ = finish(spot() if what == "a bank" else tiny(recipe="frozen", steps=None))
+    if what == "the threshold's scores":
+        record = json.loads(folder.calibration_file.read_text())
+        folder.calibration_file.write_text(json.dumps({**record, "scores": [float("nan")] * len(record["scores"])}))
+    else:
+        file, name = (folder.gallery(0), "features") if what == "a gallery" else (folder.bank(0), "0.features")
+        tensors = read_tensors(file)
+        tensors[name][0, 0] = float("nan")
+        write_tensors(file, tensors)
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "a.png")
+    assert main(["score", str(folder.path), str(tmp_path / "a.png")]) == 1
+    assert "finite" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from panda_core.datasets.io.opening import IMAGE_SUFFIXES
@@ -40,17 +41,17 @@ def list_files(folder: Path) -> Listing:
     out; a file that ends like an image but is none stays, so that it is counted when decoding fails. A link that leads
     out of `folder`, or to a folder, raises `UsageError`: a data set must not reach files that its owner did not put
     there. Uploads are left out unless `folder` lies within one: whoever knows its random name may open an upload, and a
-    listing of all of them would hand out the names.
+    listing of all of them would hand out the names. Run folders are left out as well: their pictures are no data.
     """
     root, uploads = os.path.realpath(folder), os.path.realpath(uploads_folder())
     found = Listing([], [])
     waiting = [""]  # places of folders, each with its final slash
     while waiting:
         place = waiting.pop()
-        if os.path.normpath(f"{root}/{place}") == uploads:
+        if os.path.normpath(f"{root}/{place}") == uploads or (place and _is_run(f"{root}/{place}")):
             continue
         for entry in _visible_entries(f"{folder}/{place}"):
-            if entry.is_dir():
+            if is_entry(entry.is_dir):
                 if entry.is_symlink():
                     raise _refused_link(entry.path, "a link to a folder")
                 waiting.append(f"{place}{entry.name}/")
@@ -63,6 +64,18 @@ def list_files(folder: Path) -> Listing:
     found.images.sort()
     found.others.sort()
     return found
+
+
+def _is_run(folder: str) -> bool:
+    return all(os.path.isfile(f"{folder}{name}") for name in ("config.json", "state.json"))  # noqa: PTH113  fast
+
+
+def is_entry(kind: Callable[[], bool]) -> bool:
+    """Return whether an entry of a folder is of a kind, `entry.is_dir` for instance; a link to itself is of none."""
+    try:
+        return kind()
+    except OSError:
+        return False
 
 
 def _visible_entries(folder: str) -> list[os.DirEntry[str]]:

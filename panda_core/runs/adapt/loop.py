@@ -6,6 +6,7 @@ It yields events and what is to be saved, and touches no file of the run; `panda
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ from panda_core.runs.adapt.inputs import Inputs, set_up
 from panda_core.runs.adapt.results import Final, accuracies, final_metrics, final_scores, oracle_grid
 from panda_core.runs.adapt.saved import Resumed, Snapshot, Start
 from panda_core.runs.adapt.settings import AdaptPlan, prepare
+from panda_core.runs.arrays import FinalArrays
 from panda_core.runs.data import check_unchanged
 from panda_core.runs.folder import CHECKPOINTS, step_file
 from panda_core.runs.settings import check_weights
@@ -281,8 +283,8 @@ def _restore(tail: torch.nn.Module, optimiser: Optimiser, parameters: dict[str, 
         optimiser.state[value][slot] = torch.empty_like(value).copy_(buffer) if buffer.shape == value.shape else buffer
 
 
-def recompute(run: RecordedRun) -> np.ndarray:
-    """Return the final scores (M,) of a finished adaptation, computed anew from data, weights and checkpoints."""
+def recompute(run: RecordedRun) -> FinalArrays:
+    """Return the final scores of a finished adaptation, computed anew from data, weights and checkpoints."""
     plan = prepare(run.config)
     check_unchanged(run.run_id, run.split, plan.task)
     check_weights(run.folder, plan.network)
@@ -297,6 +299,9 @@ def recompute(run: RecordedRun) -> np.ndarray:
         plan.network.tail.load_state_dict(read_tail(checkpoint, plan.network), strict=False)
         learner.keep(**read_head(checkpoint))
         features = result_of(evaluation.features(plan.network.tail))
+        if inputs.turns:  # calibrating scores have spaces of their own, which are not saved
+            _, unadapted = result_of(Space.fit(plan, inputs, learner))
+            features = dataclasses.replace(features, calibrating=unadapted.calibrating)
         history.append(result_of(evaluation.measure(features, event.step, event.images_seen, history, began=0.0)))
     learner.close()
-    return final_scores(plan, history).arrays.scores
+    return final_scores(plan, history).arrays

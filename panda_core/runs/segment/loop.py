@@ -91,9 +91,13 @@ class MapSnapshot:
         write_tensors(folder.path / step_file(self.file, self.step), self.model)
         self.arrays.write(folder.arrays_file(self.step))
         write_json(folder.calibration_file, self.calibration.to_json())
+        self.final.write(folder.arrays_file(FINAL))
+
+    @property
+    def final(self) -> FinalArrays:
+        """The scores of this step, as those that count."""
         scores, held_out = self.arrays.scores, self.arrays.held_out_scores
-        final = FinalArrays(scores=scores, step=np.full(len(scores), self.step), held_out_scores=held_out)
-        final.write(folder.arrays_file(FINAL))
+        return FinalArrays(scores=scores, step=np.full(len(scores), self.step), held_out_scores=held_out)
 
 
 def segment(plan: SegmentPlan) -> Mapping:
@@ -202,6 +206,6 @@ def _compare(plan: SegmentPlan, model: PatchModel, first: bool, judged: np.ndarr
     return tested
 
 
-def last_scores(items: Iterable[object]) -> np.ndarray:
-    """Return the scores (M,) that a loop saves last, run to its end."""
-    return [item for item in items if isinstance(item, MapSnapshot)][-1].arrays.scores
+def last_scores(items: Iterable[object]) -> FinalArrays:
+    """Return the scores that a loop saves last, run to its end."""
+    return [item for item in items if isinstance(item, MapSnapshot)][-1].final

@@ -207,7 +207,7 @@ def test_its_detector_and_its_check_use_both_checkpoints(tiny: Tiny, finish: Fin
     folder, _ = finish(tiny(**BROKEN))
     loaded = load_run(folder.path)
     final = folder.final().scores
-    np.testing.assert_allclose(recompute(loaded), final, rtol=1e-4)
+    np.testing.assert_allclose(recompute(loaded).scores, final, rtol=1e-4)
     images = loaded.images("test")
     found = loaded.detector().anomaly_scores([images.load(row) for row in range(5)])
     np.testing.assert_allclose(found, final[:5], rtol=1e-3)
@@ -238,7 +238,7 @@ def test_a_run_ends_where_its_numbers_end(tiny: Tiny, finish: Finish, recipe: st
     assert evaluated[-1].step == metrics["rounding_step"] < 60
     assert metrics["rounding_line"] == ROUNDING and f"step {evaluated[-1].step}" in metrics["end_reason"]
     assert folder.final().step.max() < evaluated[-1].step
-    np.testing.assert_allclose(recompute(load_run(folder.path)), folder.final().scores, rtol=1e-4)
+    np.testing.assert_allclose(recompute(load_run(folder.path)).scores, folder.final().scores, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("images", "measured"), [(12, False), (100, True)])

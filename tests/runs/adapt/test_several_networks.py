@@ -85,7 +85,7 @@ def test_every_network_is_adapted(tiny: Tiny, finish: Finish, recipe: str) -> No
     for part in ("parts.0.", "parts.1."):
         names = [name for name in before if name.startswith(part)]
         assert names and any(not torch.equal(before[name], after[name]) for name in names)
-    np.testing.assert_array_equal(recompute(run), run.final().scores)
+    np.testing.assert_array_equal(recompute(run).scores, run.final().scores)
 
 
 @pytest.mark.usefixtures("networks")

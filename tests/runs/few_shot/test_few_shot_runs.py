@@ -122,7 +122,7 @@ def test_the_same_run_twice_is_the_same(
     first, second = (finish(config())[0] for _ in range(2))
     assert contents(first) == contents(second)
     loaded = load_run(first.path)
-    assert np.array_equal(recompute(loaded), loaded.final().scores)
+    assert np.array_equal(recompute(loaded).scores, loaded.final().scores)
 
 
 def test_an_image_is_judged_on_its_own(config: Callable[..., RunConfig], finish: Callable[..., Any]) -> None:
