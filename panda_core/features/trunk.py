@@ -11,6 +11,7 @@ from torch import Tensor
 
 from panda_core.backbones import Preprocessing
 from panda_core.backbones.network import Network
+from panda_core.errors import PandaError
 from panda_core.region import PAINT
 
 # Pixels that go through the trunk together on a processor: 4 images of 224 px. The activations of more leave the
@@ -87,8 +88,16 @@ def compute_trunk(
 
 
 def trunk_of(seen: np.ndarray, network: Network, *, dtype: str, device: torch.device) -> np.ndarray:
-    """Return the same of images (B, S, S, 3) as the network sees them."""
-    return _rounded(seen, network, dtype, device).cpu().numpy()
+    """Return the same of images (B, S, S, 3) as the network sees them.
+
+    `PandaError` where a number is none, or too large for `dtype`: scores of it would be none either, and no score is
+    higher than a threshold then.
+    """
+    activations = _rounded(seen, network, dtype, device)
+    if not torch.isfinite(activations).all():
+        advice = "Set `--set cache_dtype=float32`." if dtype == "float16" else "Check the images and the weights."
+        raise PandaError(f"The frozen part of the network gives numbers that {dtype} does not hold. {advice}")
+    return activations.cpu().numpy()
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from panda_core.config import RunConfig
-from panda_core.datasets import ArrayImages, ImageSource, OneClassTask, decode_image
+from panda_core.datasets import ArrayImages, ImageSource, OneClassTask, balanced_subset, decode_image
 from panda_core.datasets.io.regions import write_region
 from panda_core.datasets.io.samples import Levels
 from panda_core.datasets.own.folder import normal_files
@@ -57,6 +57,7 @@ class PandaDetector(Estimator):
     fields of `RunConfig`, None means its default. `load_run(run).detector()` gives the detector of a finished run.
     roi: the region of interest, an image file, white where pictures count, or a bool array (H, W) in their shape.
     tiles: how many overlapping tiles lie along the longer side of large photos, or `auto`, where patches are compared.
+    test_limit: as in a run; `fit` has no test images.
 
     It is an estimator of scikit-learn's kind: `clone`, pipelines, cross-validation and grid search take it. Labels are
     0 normal and 1 anomalous in `predict`, `fit` and `score`. `decision_function` and `score_samples` alone have the
@@ -127,7 +128,9 @@ class PandaDetector(Estimator):
             images = normal_files(images, asked.normal_class)
         listed = listed_images(images)
         anomalous = np.zeros(len(listed), bool) if y is None else labels_of(y, len(listed))
-        given = [image_of(listed[row]) for row in np.flatnonzero(~anomalous).tolist()]
+        rows = np.flatnonzero(~anomalous)
+        rows = rows[balanced_subset(anomalous[rows], asked.train_limit, asked.seed)]
+        given = [image_of(listed[row]) for row in rows.tolist()]
         if len(given) < 2:
             raise UsageError(f"At least 2 normal images are needed; got {len(given)}. Add images.")
         names = [f"{index}: {name_of_given(image, index)}" for index, image in enumerate(given)]

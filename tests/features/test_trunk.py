@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from panda_core.backbones import Preprocessing
+from panda_core.errors import PandaError
 from panda_core.events import result_of
 from panda_core.features.space import FeatureNorm, space_features, tail_features
-from panda_core.features.trunk import activation_batch, network_input, squared
+from panda_core.features.trunk import activation_batch, network_input, squared, trunk_of
 
 WHOLE = Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic", 1.0)
 PAPER = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear", 0.875)
@@ -136,3 +137,13 @@ def test_features_need_no_gradient(tiny_network: Callable[..., Any], activations
     tail = tiny_network().tail.requires_grad_(True)
     assert not result_of(tail_features(tail, activations, CPU)).requires_grad
     assert result_of(space_features(tail, FeatureNorm("l2", (6, 8)), activations, CPU)).dtype == np.float32
+
+
+def test_activations_too_large_for_their_format_are_an_error(tiny_network: Callable[..., Any]) -> None:
+    """A score that is no number, and so no higher than any threshold: "normal"."""
+    network, seen = tiny_network(), noise(32, 32)[None]
+    trunk = network.trunk
+    large = dataclasses.replace(network, trunk=lambda x: 1e8 * trunk(x))
+    assert np.isfinite(trunk_of(seen, large, dtype="float32", device=torch.device("cpu"))).all()
+    with pytest.raises(PandaError, match=r"float16 does not hold. Set `--set cache_dtype=float32`"):
+        trunk_of(seen, large, dtype="float16", device=torch.device("cpu"))

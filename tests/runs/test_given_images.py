@@ -114,3 +114,12 @@ def test_no_images_and_broken_ones(methods: dict[str, Method], tmp_path: Path) -
         else:
             with pytest.raises(UsageError):
                 method([])
+
+
+def test_a_limit_counts(tiny_backbone: str) -> None:
+    """`train_limit` taken without a word, while all images are learned from."""
+    images = RNG.integers(0, 256, (12, 20, 24, 3), dtype=np.uint8)
+    few = PandaDetector(recipe="frozen", backbone=tiny_backbone, image_size=32, train_limit=5, device="cpu")
+    assert few.fit(images).calibration.images == few.fit(images, np.arange(12) % 4 == 0).calibration.images == 5
+    few.set_params(train_limit=None)
+    assert few.fit(images).calibration.images == 12
