@@ -157,8 +157,7 @@ class Peak:
 
 
 NEAR = 0.35  # of the axis: names of peaks that are nearer may meet
-USUAL_WIDTH = 1000  # pixels of a chart across a page
-EDGE = 0.2  # of the axis: a name this near to its end is written inwards
+USUAL_WIDTH, NARROW = 1000, 280  # pixels of a chart across a page, and across a phone
 
 
 def name_peaks(figure: go.Figure, peaks: Sequence[Peak], line: float | None = None) -> None:
@@ -174,19 +173,22 @@ def name_peaks(figure: go.Figure, peaks: Sequence[Peak], line: float | None = No
         heights = spread(heights, [size] * len(peaks))
     middle = sum(peak.place for peak in peaks) / max(len(peaks), 1)
     for peak, height in zip(peaks, heights, strict=True):
-        outwards = peak.place < middle
-        leftwards = peak.place > 1 - EDGE or (outwards and peak.place > EDGE)
-        if line is not None and abs(line - peak.place) < NEAR and EDGE < peak.place < 1 - EDGE:
-            leftwards = peak.place < line
-        wide = NAME_CHARACTER * len(peak.name) / USUAL_WIDTH
-        crossed = line is not None and not leftwards and 0 <= line - peak.place < wide
+        place, pixels = peak.place, NAME_CHARACTER * len(peak.name)
+        most = pixels / NARROW  # of the axis of a phone
+        leftwards = place > 1 - most or (place < middle and place > most)
+        if line is not None and abs(line - place) < NEAR and most < place < 1 - most:
+            leftwards = place < line
+        away = 1.0 if line is None else (place - line) * (1 if leftwards else -1)  # how far the line is in the way
+        between = most / 2 <= min(away, place, 1 - place) and away < most
+        crossed = not leftwards and 0 <= away < pixels / USUAL_WIDTH and not between
+        anchor = "right" if leftwards else "left"
         figure.add_annotation(
             text=f'<span style="color:{peak.colour}">■</span> {peak.name}',
             **({"x": line, "xref": "x domain", "xshift": 6} if crossed else {"x": peak.x}),
             y=height,
             yref="y domain",
             showarrow=False,
-            xanchor="right" if leftwards else "left",
+            xanchor="center" if between else anchor,
             yanchor="middle",
             font={"size": 12},
         )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
-from panda_core.config import default_runs_dir
+from panda_core.config import default_data_root, default_runs_dir
 from panda_core.datasets import Images, ImageSource, Masks, OneClassTask
 from panda_core.errors import BrokenRun
 from panda_core.runs.corrected import in_force
@@ -27,7 +28,8 @@ class LoadedRun(RecordedRun):
     def _task(self) -> OneClassTask:
         if self.config.dataset == GIVEN_IMAGES:
             raise BrokenRun(f"Run `{self.run_id}` was made of images handed over in Python, which are not stored.")
-        return open_task(self.config)
+        root = self.config.data_root  # a recording's is of no machine: its data is looked for where this one has it
+        return open_task(self.config.replace(data_root=root if Path(root).is_absolute() else default_data_root()))
 
     def masks(self) -> Masks | None:
         """Return the defect masks of the test images, in the order of the run's arrays, or None where data has none."""

@@ -31,3 +31,19 @@ def test_a_name_near_the_left_end_stands_beyond_the_threshold(threshold: float) 
             left = note.x if note.xref == "x domain" else (note.x - low) / (high - low)
             line = (threshold - low) / (high - low)
             assert note.xanchor == "left" and not line - 0.07 < left < line - 1e-6
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_name_is_cut_on_a_phone(seed: int) -> None:
+    """ "anomalous (7" at the end of a narrow chart."""
+    rng = np.random.default_rng(seed)
+    scores, count = np.r_[rng.normal(0, 1, 9), rng.normal(rng.uniform(1, 9), 1, 270)], 279
+    labels = np.arange(count) >= 9
+    drawn = histogram_figure(scores, labels, threshold=float(rng.uniform(0, 6)))
+    low, high = drawn.layout.xaxis.range
+    for note in drawn.layout.annotations:
+        if "■" in note.text:
+            at = 280 * (note.x if note.xref == "x domain" else (note.x - low) / (high - low))
+            wide = 6 * len(note.text.partition("</span>")[2])
+            left = at - {"left": 0, "center": wide / 2, "right": wide}[note.xanchor]
+            assert left >= -30 and left + wide <= 290, note.text  # the margin at the left holds the upright axis

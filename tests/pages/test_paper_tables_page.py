@@ -207,6 +207,10 @@ def test_own_runs_stand_beside_what_papers_report(open_page: Any, make_run: Any,
         if grid:
             make_grid()
         shown = open_page("paper_tables").dataframe[-1].value
+        assert list(shown.columns[:2]) == [
+            "Method",
+            "Handwritten digits",
+        ]  # what one has measured is seen first
         (own,) = [line for line in shown.to_dict("records") if line["Source"] == "your runs"]
         assert own["Method"] == "PANDA, elastic weights (EWC)" and own["Handwritten digits"] == "71.2 (2 of 10)"
         (published,) = [line for line in shown.to_dict("records") if line["Method"] == "PANDA (EWC)"][:1]

@@ -25,6 +25,7 @@ def test_without_runs_the_recorded_one_is_shown(open_page: Any) -> None:
     """A first visit that shows a form instead of a map."""
     at = open_page("segment")
     assert len(at.get("plotly_chart")) == 2  # the picture and its legend
+    assert any(text.value.startswith("In truth **anomalous: ") for text in at.markdown)  # not "in truth texture"
     assert not at.error
 
 
@@ -42,6 +43,8 @@ def test_nothing_at_all_invites(open_page: Any, monkeypatch: pytest.MonkeyPatch,
 def test_the_form_starts_what_it_says(open_page: Any, runs_dir: Path) -> None:
     """Settings of the form that do not reach the run."""
     at = open_page("segment", segment="start a run", seg_train_limit="12")
+    for key in ("seg_method", "seg_backbone"):
+        assert all(option[0].isupper() for option in at.selectbox(key=key).options), "keys in place of names"
     at.selectbox(key="seg_method").set_value("spade").run()
     at.selectbox(key="seg_tiles").set_value("3").run()
     at.button(key="segment-start").click().run()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from panda_core.errors import PandaError
-from panda_core.runs.folder import list_runs
+from panda_core.errors import DataMissing, PandaError
+from panda_core.runs.folder import RunFolder, list_runs
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.recorded import pack, unpacked
 
@@ -104,3 +105,13 @@ def make(archive: Path, files: dict[str, bytes]) -> None:
     with zipfile.ZipFile(archive, "w") as packed:
         for name, content in files.items():
             packed.writestr(name, content)
+
+
+def test_images_of_a_recording_are_looked_for_where_this_machine_has_its_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ "Their pictures are not on this machine" where they are: the folder was that of the machine that recorded."""
+    monkeypatch.setenv("PANDA_DATA", str(tmp_path / "mine"))
+    run = LoadedRun(RunFolder(unpacked(RECORDED, tmp_path / "cache") / "break-cifar10-ship"))
+    with pytest.raises(DataMissing, match=re.escape(str(tmp_path / "mine"))):
+        run.images("test")

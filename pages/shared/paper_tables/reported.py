@@ -35,8 +35,8 @@ def show_reported() -> None:
         height="content",
         key="reported",
         column_config={
-            "Method": st.column_config.TextColumn(width=250, pinned=True),
-            "Source": st.column_config.TextColumn(width=190),
+            "Method": st.column_config.TextColumn(width=340),  # not pinned: on a phone nothing else would be seen
+            "Source": st.column_config.TextColumn(width=420),
         },
         alt="AUROC in percent that papers report, and that runs here have reached, for each method and data set",
     )
@@ -49,9 +49,9 @@ def show_reported() -> None:
 def _lines(folders: Sequence[RunFolder]) -> list[dict[str, str]]:
     """Return the lines of the table, those of runs first."""
     runs, figures = measured([folder for folder in folders if not is_recorded(folder)]), reported()
-    sets = list(dict.fromkeys(name for cells in (*figures.values(), *runs.values()) for name in cells))
+    sets = list(dict.fromkeys(name for cells in (*runs.values(), *figures.values()) for name in cells))
     return [
-        {"Method": method, "Source": source} | {_title(name): cells.get(name, wording.NONE) for name in sets}
+        {"Method": method} | {_title(name): cells.get(name, wording.NONE) for name in sets} | {"Source": source}
         for (method, source), cells in (*runs.items(), *figures.items())
     ]
 

@@ -69,7 +69,8 @@ class Chart {
       if (place === null || place === undefined) return;
       const x = this.x(data.steps[place]);
       markup += `<line class="mark" x1="${x}" x2="${x}" y1="${box.top}" y2="${box.bottom}" stroke-dasharray="${dash}"/>`;
-      const late = x > box.width / 2;
+      const follows = marked.some((at) => this.x(data.steps[at]) > x && this.x(data.steps[at]) < x + 50 * box.k); // it would cross the word
+      const late = x > box.width / 2 || (follows && x - box.left > 50 * box.k);
       const y = range[0] ? box.bottom - (4 + 14 * i) * box.k : box.top + (10 + 14 * i) * box.k; // curves that may fall to 0 end at the bottom
       markup += `<text class="faint" x="${late ? x - 3 : x + 3}" y="${y}" text-anchor="${late ? "end" : "start"}">${label}</text>`;
     });

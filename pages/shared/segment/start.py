@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from pages.shared.forms.choices import awaits_folder, choose_dataset, choose_options, choose_whole
+from pages.shared.forms.named import choose_named
 from pages.shared.forms.presets import EXAMPLE
 from pages.shared.forms.sections import go_to_section
 from pages.shared.forms.starting import show_start, start_run
@@ -113,22 +114,23 @@ def _data() -> tuple[str, str | None]:
 
 def _method(dataset: str, normal_class: str | None) -> RunConfig:
     """Draw method, network and limits, and return the run they describe."""
-    method = st.selectbox("Method", list(SEGMENTERS), key=f"{FORM}method", help=tip("segmenter"), bind="query-params")
-    st.caption(f"**{SEGMENTERS[method].title}.** {SEGMENTERS[method].about} {SEGMENTERS[method].source}.")
+    titles = {key: row.title for key, row in SEGMENTERS.items()}
+    method = choose_named("Method", titles, f"{FORM}method", next(iter(titles)), tip("segmenter"))
+    st.caption(f"{SEGMENTERS[method].about} {SEGMENTERS[method].source}. On the command line: {method}.")
     adapted = {folder.run_id: folder for folder in all_runs() if _has_network(folder)}
     network = st.selectbox(
-        "Network",
+        "Adapted in a run",
         [PRETRAINED, *adapted],
         key=f"{FORM}network",
-        format_func=lambda key: "as pretrained" if key == PRETRAINED else label_of(adapted[key]),
+        format_func=lambda key: "no, as pretrained" if key == PRETRAINED else label_of(adapted[key]),
         help=SEGMENTERS[method].options["adapted"].plain,
     )
     settings: dict[str, int | float | str] = {}
     if network == PRETRAINED:
-        backbone = st.selectbox(
-            "Backbone", list(BACKBONES), key=f"{FORM}backbone", help=tip("backbone"), bind="query-params"
-        )
-        st.caption(BACKBONES[backbone].missing() or f"{BACKBONES[backbone].title}.")
+        networks = {key: row.title for key, row in BACKBONES.items()}
+        backbone = choose_named("Network", networks, f"{FORM}backbone", next(iter(networks)), tip("backbone"))
+        if missing := BACKBONES[backbone].missing():
+            st.caption(missing)
     else:
         backbone = str(adapted[network].config().backbone)
         which = st.segmented_control(

@@ -73,7 +73,8 @@ def _facts(view: MapView, image: int) -> None:
     """Say what the image is, and what the run says of it."""
     score, truth = float(view.maps.scores[image]), view.truth(image)
     if truth:
-        st.markdown(f"In truth **{wording.sentence(truth)}**.")
+        known = ("normal", "anomalous")
+        st.markdown(f"In truth **{truth if truth in known else f'anomalous: {wording.sentence(truth)}'}**.")
     if view.threshold is None:
         st.markdown(f"Score **{wording.amount(score)}**.", help=unit_of_scores(view.run))
     else:
