@@ -1,23 +1,33 @@
-"""The cells of a grid: one run each, with an id that its settings alone decide, so that a grid finds its runs again."""
+"""The cells of a grid: one run each. Its id follows from what it computes alone, so that a grid finds its runs again.
+
+That is its settings and, where these name folders of one's own, the images in them.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from panda_core.bench.counts import image_counts
 from panda_core.bench.grid import Grid, Row
 from panda_core.bench.published import check_key
 from panda_core.config import TILES_OFF, RunConfig
-from panda_core.datasets import Dataset, find_class, find_dataset
+from panda_core.datasets import Dataset, find_class, find_dataset, split_digest
+from panda_core.datasets.io.images import FileImages
+from panda_core.datasets.io.listing import image_files
+from panda_core.datasets.own.folder import PREFIX
+from panda_core.datasets.own.outliers import IMAGENET_SAMPLE
 from panda_core.errors import DataMissing, PandaError, UsageError
 from panda_core.methods.table import find_recipe
 from panda_core.records import MARK
 from panda_core.runs.kinds import resolve
 from panda_core.runs.settings import noting_missing
+from panda_core.scoring.relative_mahalanobis import BUNDLED
 
 _ELSEWHERE = ("data_root", "runs_dir", "device", "name")  # do not change what is computed
 # Fields that came later, with the value that changes nothing: cells of grids from before keep their ids.
@@ -74,6 +84,7 @@ def plan_grid(grid: Grid, *, runs_dir: Path, data_root: str, device: str = "auto
     """
     lines: list[Line] = []
     cells: dict[str, Cell] = {}
+    content_of = functools.cache(_content)  # anew for each plan: images change
     for row in grid.rows:
         for dataset in row.datasets:
             try:
@@ -84,7 +95,9 @@ def plan_grid(grid: Grid, *, runs_dir: Path, data_root: str, device: str = "auto
                 lines.append(Line(row, dataset, (), False, (), str(error), missing))
                 continue
             made = [
-                _cell(row, dataset, name, seed, runs_dir=runs_dir, data_root=data_root, device=device)
+                _with_content(
+                    _cell(row, dataset, name, seed, runs_dir=runs_dir, data_root=data_root, device=device), content_of
+                )
                 for name in classes
                 for seed in row.seeds
             ]
@@ -155,8 +168,35 @@ def _with_epochs(row: Row, resolved: RunConfig) -> RunConfig:
     return resolved.replace(eval_every=every, steps=every * max(1, round(int(resolved.steps or 0) / every)))
 
 
+def _with_content(cell: Cell, content_of: Callable[[str], str]) -> Cell:
+    """Return a cell with an id that depends on the images in the folders that its settings name."""
+    folders = [] if cell.problem else _folders(cell.config)
+    if not folders:
+        return cell
+    return dataclasses.replace(cell, id=cell_id(cell.config, " ".join(map(content_of, folders))))
+
+
+def _folders(config: RunConfig) -> list[str]:
+    """Return the folders of one's own that a config names, in an order of their own."""
+    seen = [item.partition("@")[2] for item in str(config.set.get("seen", "")).split(",")]
+    found = [text.partition(PREFIX)[2] for text in (config.dataset, *seen) if PREFIX in text]
+    others = [str(config.set[key]) for key in ("outliers", "background") if config.set.get(key)]
+    found += [text.removeprefix(PREFIX) for text in others if text not in (IMAGENET_SAMPLE, BUNDLED)]
+    return found
+
+
+def _content(folder: str) -> str:
+    """Return a digest of the images in a folder, masks among them; nothing of one that is refused: its run says why."""
+    try:
+        places = image_files(Path(folder))
+        content = split_digest(FileImages.below(Path(folder), places))
+    except PandaError:
+        return ""
+    return content + hashlib.sha256("\0".join(places).encode()).hexdigest()
+
+
 def cell_id(config: RunConfig, also: str = "") -> str:
-    """Return the id of a cell: a few words and a digest of all settings that change what is computed."""
+    """Return the id of a cell: a few words and a digest of all settings that change what is computed, and of `also`."""
     fields = {**config.to_json(), "roi": config.roi.partition(MARK)[2] or config.roi}  # wherever its file lies
     record = {key: value for key, value in fields.items() if key not in _ELSEWHERE and value != _LATER.get(key, ...)}
     digest = hashlib.sha256(json.dumps([record, also], sort_keys=True).encode()).hexdigest()

@@ -80,9 +80,12 @@ class Calibration:
         return float(self.edges[self._rank(rate) - 1]) if self.images else None
 
     def rejects(self, scores: np.ndarray, rate: float = RATE) -> np.ndarray:
-        """Return for scores (M,) whether each is rejected, bool (M,); False everywhere where no image calibrates."""
+        """Return for scores (M,) whether each is rejected, bool (M,); False everywhere where no image calibrates.
+
+        A score that is no number is rejected: nothing says that it is normal.
+        """
         threshold = self.threshold(rate)
-        return np.zeros(np.shape(scores), bool) if threshold is None else np.asarray(scores, np.float64) > threshold
+        return np.zeros(np.shape(scores), bool) if threshold is None else ~(np.asarray(scores, np.float64) <= threshold)
 
     def verdict(self, score: float, rate: float = RATE) -> str:
         """Return "anomalous", "normal", or "-" where no image calibrates."""

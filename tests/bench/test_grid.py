@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from panda_core.bench.cells import cell_id, plan_grid
 from panda_core.bench.counts import image_counts
@@ -226,6 +228,38 @@ def test_an_id_follows_from_what_is_computed_alone() -> None:
     others += [config.replace(roi="/a/roi.png#sha256=1a"), config.replace(roi="/a/roi.png#sha256=2b")]
     assert len({cell_id(one) for one in (config, *others)}) == 6
     assert cell_id(others[-1].replace(roi="/elsewhere/roi.png#sha256=2b")) == cell_id(others[-1])
+
+
+@pytest.mark.parametrize("named", ["dataset", "outliers", "seen"])
+def test_an_id_follows_from_the_images_of_a_folder(write_grid: Write, tmp_path: Path, named: str) -> None:
+    """A table that mixes results of images as they were with those of images as they are."""
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        (tmp_path / "parts" / "good").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "parts" / "good" / f"{number}.png")
+    folder = f"folder:{tmp_path / 'parts'}"
+    rows: dict[str, dict[str, object]] = {
+        "dataset": {"datasets": [folder], "classes": ["good"]},
+        "outliers": {"recipe": "panda-oe", "set": {"outliers": str(tmp_path / "parts")}},
+        "seen": {"recipe": "resad", "set": {"seen": f"good@{folder}"}},
+    }
+    file = write_grid(**rows[named])
+
+    def ids() -> list[str]:
+        plan = plan_grid(load_grid(str(file)), runs_dir=tmp_path, data_root=str(tmp_path))
+        assert not [cell.problem for cell in plan.cells.values() if cell.problem]
+        return list(plan.cells)
+
+    before = ids()
+    assert ids() == before
+    first = tmp_path / "parts" / "good" / "0.png"
+    content = first.read_bytes()
+    first.write_bytes((tmp_path / "parts" / "good" / "1.png").read_bytes())
+    assert not set(ids()) & set(before)
+    first.write_bytes(content)
+    assert ids() == before
+    first.rename(first.with_name("9.png"))
+    assert not set(ids()) & set(before)
 
 
 def test_an_id_stays_what_it_was() -> None:

@@ -151,6 +151,13 @@ def test_percentile_counts_lower_scores() -> None:
     assert [calibration.percentile(score) for score in (0, 1, 2, 2.5, 9)] == [0, 0, 25, 75, 100]
 
 
+def test_a_score_that_is_no_number_is_not_called_normal() -> None:
+    """ "normal" for an image of which nothing is known."""
+    calibration = Calibration(np.arange(1.0, 40.0))
+    assert calibration.rejects(np.array([np.nan, 1.0, np.inf, -np.inf])).tolist() == [True, False, True, False]
+    assert calibration.verdict(float("nan")) == "anomalous" and calibration.percentile(float("nan")) == 100
+
+
 def test_without_images_there_is_no_verdict() -> None:
     """Everything accepted, or an IndexError, by a run that held nothing out."""
     nothing = Calibration(np.empty(0))
