@@ -23,7 +23,7 @@ from panda_core.runs.few_shot import settings as few_shot_settings
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.saving import Saved
 from panda_core.runs.segment import settings as segment_settings
-from panda_core.runs.settings import Plan, check_weights, with_absolute_paths
+from panda_core.runs.settings import Plan, check_others, check_weights, with_absolute_paths
 from panda_core.segmentation.table import SEGMENTERS, Segmenter
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ def _remap(run: RecordedRun) -> FinalArrays:
     plan = prepare(run.config)
     check_unchanged(run.run_id, run.split, plan.task)
     check_weights(run.folder, plan.network)
+    check_others(run.folder, plan)
     return last_scores(kind_of(run.config).compute(plan, None))
 
 

@@ -34,7 +34,7 @@ from panda_core.records import cannot_write
 from panda_core.runs.data import check_unchanged
 from panda_core.runs.folder import MOMENTUM, RunFolder, list_runs
 from panda_core.runs.kinds import Computation, kind_of, prepare
-from panda_core.runs.settings import Plan, check_weights
+from panda_core.runs.settings import Plan, check_others, check_weights
 
 POLL = 0.25  # seconds between looks at the queue
 
@@ -77,6 +77,7 @@ def resume(
             plan = prepare(folder.config())
             check_unchanged(folder.run_id, folder.split(), plan.task)
             check_weights(folder, plan.network)
+            check_others(folder, plan)
         except PandaError as error:
             yield from _fail(folder, error)
             raise

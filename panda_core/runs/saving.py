@@ -92,6 +92,7 @@ def environment(plan: Plan, fisher: str | None) -> dict[str, object]:
         "weights_sha256": plan.network.weights_sha256,
         "train_sha256": split_digest(plan.task.train),
         "test_sha256": split_digest(plan.task.test),
+        "others_sha256": plan.others_sha256(),
         "fisher": fisher,
         "started": time.time(),
     }

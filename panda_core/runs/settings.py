@@ -57,6 +57,10 @@ class Plan:
         """Return the value of a `--set` option."""
         return self.config.set[key]
 
+    def others_sha256(self) -> dict[str, str]:
+        """Return the digest of each set of images that takes part besides those of the data set, by its name."""
+        return {}
+
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:
     """Return `config` with paths that mean the same from any folder: a run is read wherever it was started."""
@@ -280,6 +284,20 @@ def check_weights(folder: RunFolder, network: Network) -> None:
             f"Run `{folder.run_id}` was made with other weights of its network than those of this machine, or by a "
             "version that put networks together otherwise. Install the versions that its environment.json names, or "
             "run it again."
+        )
+
+
+def check_others(folder: RunFolder, plan: Plan) -> None:
+    """Raise `BrokenRun` where other images than those that a run recorded take part besides those of its data set."""
+    recorded = (folder.read(folder.environment_file.name) or {}).get("others_sha256")
+    if recorded is None:
+        return
+    now = plan.others_sha256()
+    changed = [f"`{name}`" for name in recorded if recorded[name] != now.get(name)]
+    if changed:
+        raise BrokenRun(
+            f"The images of {' and '.join(changed)} have changed since run `{folder.run_id}` began. What it computed "
+            "is kept. Put them back as they were, or start a new run."
         )
 
 

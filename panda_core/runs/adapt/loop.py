@@ -32,7 +32,7 @@ from panda_core.runs.adapt.settings import AdaptPlan, prepare
 from panda_core.runs.arrays import FinalArrays
 from panda_core.runs.data import check_unchanged
 from panda_core.runs.folder import CHECKPOINTS, step_file
-from panda_core.runs.settings import check_weights
+from panda_core.runs.settings import check_others, check_weights
 from panda_core.runs.tensors import HEAD, read_head, read_space, read_tail, tail_state
 
 if TYPE_CHECKING:
@@ -288,6 +288,7 @@ def recompute(run: RecordedRun) -> FinalArrays:
     plan = prepare(run.config)
     check_unchanged(run.run_id, run.split, plan.task)
     check_weights(run.folder, plan.network)
+    check_others(run.folder, plan)
     inputs = result_of(set_up(plan))
     tensors = read_space(run.folder.space_file, plan.network, str(plan.config.feature_norm))
     learner = new_learner(plan.config, plan.network, plan.device)

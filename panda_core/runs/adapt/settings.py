@@ -14,7 +14,7 @@ import numpy as np
 
 from panda_core.backbones import Backbone, find_backbone
 from panda_core.config import TILES_OFF, Option, RunConfig
-from panda_core.datasets import DATASETS, Images, OneClassTask, find_dataset, outlier_images
+from panda_core.datasets import DATASETS, Images, OneClassTask, find_dataset, outlier_images, split_digest
 from panda_core.datasets.io.smaller import typical_side
 from panda_core.datasets.own.outliers import IMAGENET_SAMPLE
 from panda_core.datasets.own.size import learning_side
@@ -55,6 +55,10 @@ class AdaptPlan(Plan):
 
     recipe: Recipe
     scorer: ScorerRow | None
+
+    def others_sha256(self) -> dict[str, str]:
+        """Return the digests of outliers and of a background; none of labelled ImageNet, which is too large."""
+        return {key: split_digest(other_images(self.config, key)) for key in _named_images(self.config)}
 
     def new_scorer(self, widths: Sequence[int], backgrounds: Sequence[MeasuredFrom] = ()) -> Any:
         """Return an unfitted scorer of features. As the function `new_scorer`."""
@@ -149,18 +153,21 @@ def _with_lengths(config: RunConfig, recipe: Recipe, backbone: Backbone) -> RunC
 
 def _check_auxiliary(config: RunConfig) -> None:
     """Raise `DataMissing` or `UsageError` where the other images that a recipe or a scorer needs are not there."""
-    auxiliary = find_recipe(config.recipe).auxiliary
-    if auxiliary == "source":
+    if find_recipe(config.recipe).auxiliary == "source":
         check_here(missing_imagenet(Path(config.data_root)))
-    named = ["outliers"] if auxiliary == "outliers" else []
     if needs_background(config):
-        named += [] if config.set[BACKGROUND] == BUNDLED else [BACKGROUND]
         _check_background(config)
-    for key in named:
+    for key in _named_images(config):
         try:
             other_images(config, key)
         except DataMissing as error:
             check_here(str(error))
+
+
+def _named_images(config: RunConfig) -> list[str]:
+    """Return the options of a resolved config that name images which take part."""
+    named = ["outliers"] if find_recipe(config.recipe).auxiliary == "outliers" else []
+    return [*named, BACKGROUND] if needs_background(config) and config.set[BACKGROUND] != BUNDLED else named
 
 
 def needs_background(config: RunConfig) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from panda_core.config import RunConfig
-from panda_core.datasets import Images, Masks, OneClassTask, balanced_subset, find_dataset
+from panda_core.datasets import Images, Masks, OneClassTask, balanced_subset, find_dataset, split_digest
 from panda_core.datasets.copies import shared_images
 from panda_core.datasets.sets.synthetic import SyntheticImages, SyntheticMasks
 from panda_core.errors import UnreadableImage, UsageError, unknown_name
@@ -45,6 +45,13 @@ class FewShotPlan(SegmentPlan):
     """All that such a run needs: what a segmentation needs, for the new class, and the seen classes."""
 
     seen: tuple[SeenClass, ...]
+
+    def others_sha256(self) -> dict[str, str]:
+        """Return the digests of the seen classes."""
+        return {
+            one.name: split_digest(one.normals) + ("" if one.anomalies is None else split_digest(one.anomalies))
+            for one in self.seen
+        }
 
 
 def open_seen(config: RunConfig) -> tuple[SeenClass, ...]:

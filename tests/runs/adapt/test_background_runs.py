@@ -12,13 +12,16 @@ import pytest
 import torch
 from PIL import Image
 
-from panda_core import DataMissing, PandaDetector, PandaError, RunConfig, UsageError, load_run
+from panda_core import DataMissing, PandaDetector, PandaError, RunConfig, UsageError, load_run, run
 from panda_core.cli import main
 from panda_core.datasets.sets.digits import DIGITS
-from panda_core.events import DataNoted
+from panda_core.errors import BrokenRun
+from panda_core.events import CheckpointSaved, DataNoted, RunFinished, RunStarted
 from panda_core.features.space import RIDGE, FeatureNorm
 from panda_core.features.trunk import compute_trunk
+from panda_core.runs.folder import RunFolder
 from panda_core.runs.kinds import resolve
+from panda_core.runs.run import resume
 from panda_core.runs.tensors import read_background
 
 SCORER = "relative-mahalanobis"
@@ -123,6 +126,37 @@ def test_images_of_the_run_are_no_others(
         PandaError, match=f"`{option}` must name images that are none of this run's; [1-9][0-9]* of 12 are"
     ):
         finish(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "option"),
+    [({"scorer": SCORER}, "background"), ({"recipe": "panda-oe"}, "outliers"), ({"recipe": "panda-early"}, "")],
+)
+def test_a_run_does_not_go_on_with_other_images(
+    tiny: Tiny, tmp_path: Path, changes: dict[str, Any], option: str
+) -> None:
+    """A network taught one half by some outliers and the other by others; scores against another background."""
+    rng, folder = np.random.default_rng(0), tmp_path / "any"
+    folder.mkdir()
+    for number in range(12):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    config = tiny(**changes, set={option: str(folder)} if option else {})
+    run_id, events = "", run(config)
+    for event in events:
+        run_id = event.run_id if isinstance(event, RunStarted) else run_id
+        if isinstance(event, CheckpointSaved) and event.step == 2:
+            events.close()  # type: ignore[attr-defined]
+    left = RunFolder(Path(config.runs_dir) / run_id)
+    first = folder / "0.png"
+    content = first.read_bytes()
+    first.write_bytes((folder / "1.png").read_bytes())
+    if option:
+        with pytest.raises(BrokenRun, match=f"The images of `{option}` have changed since"):
+            list(resume(left))
+        first.write_bytes(content)
+    assert isinstance(list(resume(left))[-1], RunFinished)
+    first.write_bytes((folder / "1.png").read_bytes())
+    assert main(["verify", str(left.path)]) == int(bool(option))
 
 
 def test_bundled_networks_have_one_by_default(tmp_path: Path) -> None:
