@@ -12,12 +12,12 @@ import streamlit as st
 from pages.shared.frame import wording
 from pages.shared.frame.charts import show as show_figure
 from pages.shared.frame.glossary import tip
-from pages.shared.frame.router import ADAPT, EXAMINE, INSTRUMENT, OWN, SEGMENT, SETTINGS
+from pages.shared.frame.router import ADAPT, DUEL, EXAMINE, INSTRUMENT, OWN, SEGMENT, SETTINGS
 from pages.shared.run.heading import show_corrections
-from pages.shared.runs.choice import all_runs, has_maps, is_recorded
+from pages.shared.runs.choice import RACE, all_runs, has_maps, is_recorded
 from pages.shared.runs.downloads import can_score, download_detector, zipped
 from pages.shared.runs.live import follow_states
-from pages.shared.runs.table import Row, chosen_otherwise, differing_settings, row_of
+from pages.shared.runs.table import Row, chosen_otherwise, differing_settings, row_of, start_alike
 from panda_core.errors import PandaError
 from panda_core.figures import compare_figure, style
 from panda_core.runs.deleted import KEPT, bring_back, put_aside, remove_deleted
@@ -118,6 +118,14 @@ def _compare(good: dict[str, Row]) -> None:
     with right:
         st.markdown("**Anomalous distance divided by training distance**", help=tip("ratios"))
         show_figure(compare_figure(curves, "ratio"), key="compare-ratio", alt=f"Distance ratio over steps of {named}")
+    if start_alike(rows):
+        st.page_link(
+            DUEL,
+            label="Watch them race",
+            icon=":material/compare_arrows:",
+            query_params={RACE: ",".join(chosen[:MOST])},
+            help=tip("race_these"),
+        )
     for row in rows:
         if told := chosen_otherwise(row):
             st.caption(wording.sentence(told))

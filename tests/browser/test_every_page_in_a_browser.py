@@ -189,3 +189,20 @@ def test_a_projector_shows_the_page_alone(shared_server: Any, visit: Any) -> Non
     page.get_by_text("Why the loss did not show it").wait_for(timeout=30_000)
     assert "embed=true" in page.url
     seen.check()
+
+
+def test_the_menu_of_a_phone_leaves_the_page_it_led_to(shared_server: Any, visit: Any) -> None:
+    """A menu that lies over the page that was chosen in it."""
+    seen = visit(reduced_motion="reduce")
+    page = seen.page
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(shared_server.url)
+    seen.settle()
+    for door, heading in (("Lab", "Adapt a network to normal images"), ("Runs", "Runs"), ("Learn", "Lessons")):
+        page.get_by_test_id("stExpandSidebarButton").click(timeout=60_000)
+        page.get_by_test_id("stSidebarNavLink").filter(has_text=door).click()
+        page.get_by_role("heading", name=heading, level=1).wait_for(timeout=60_000)
+        page.wait_for_function(
+            "() => (document.querySelector('[data-testid=stSidebar]')?.getBoundingClientRect().right ?? 0) <= 1"
+        )
+    seen.check()

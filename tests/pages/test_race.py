@@ -135,3 +135,28 @@ def test_a_step_is_only_told_where_one_step_was_chosen(folder: RunFolder) -> Non
     said = chosen_otherwise(row)
     assert bool(said) == (abs(final - last) >= 5e-4)
     assert not said or (f"{final:.3f}" in said and recipe.chosen_by in said)
+
+
+def test_a_race_is_found_again_by_clicks(open_page: Any, make_run: Any) -> None:
+    """A race that is lost with its address: other pages lead to the recorded one alone."""
+    ids = [make_run(recipe=recipe).run_id for recipe in ("panda-early", "panda-ewc")]
+    at = open_page("runs", compare=",".join(ids))
+    links = {link.proto.label: dict(parse_qsl(link.proto.query_string)) for link in at.get("page_link")}
+    assert links["Watch them race"]["duel"] == ",".join(ids)
+    at = open_page("duel", duel=",".join(ids))
+    del at.query_params["duel"]
+    links = {link.proto.label: dict(parse_qsl(link.proto.query_string)) for link in at.run().get("page_link")}
+    assert links["Back to your race"]["duel"] == ",".join(ids)
+
+
+def test_runs_of_other_images_are_no_fair_race(open_page: Any, make_run: Any) -> None:
+    """ "The same images, the same start, the same seed" over runs that have none of them in common."""
+    fair, other = make_run(recipe="panda-ewc").run_id, make_run(normal_class="8", seed=3).run_id
+    said = {
+        both: any("The same images" in text.value for text in open_page("duel", duel=f"{first.run_id},{both}").markdown)
+        for first in [make_run()]
+        for both in (fair, other)
+    }
+    assert said == {fair: True, other: False}
+    links = open_page("runs", compare=f"{fair},{other}").get("page_link")
+    assert not [link for link in links if link.proto.label == "Watch them race"]

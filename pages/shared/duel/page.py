@@ -10,15 +10,18 @@ from pages.shared.duel.race import MOST, show_duel
 from pages.shared.forms.presets import RACED, address_of
 from pages.shared.frame import wording
 from pages.shared.frame.glossary import tip
-from pages.shared.frame.router import ADAPT
+from pages.shared.frame.router import ADAPT, DUEL
 from pages.shared.runs.choice import RACE, find_run, has_maps
-from pages.shared.runs.table import differing_settings, row_of
+from pages.shared.runs.table import Row, differing_settings, row_of, start_alike
 from panda_core.errors import PandaError
 from panda_core.runs.folder import ENDED, RunFolder
 from panda_core.runs.loaded import LoadedRun
 
 LOOK_EVERY = 1.0  # seconds
 RECORDED = ("break-cifar10-ship", "ses-cifar10-ship", "ewc-cifar10-ship")
+_MINE = "race_of_mine"  # in the session: ids of the runs of a race that was watched, as in an address
+_ALIKE = "The same images, the same start, the same seed: which recipe gets farthest before it collapses?"
+_OTHERS = "These runs differ in more than their recipe: in what, is said below."
 FORMER = "duel_"  # of the query parameters of a form that stood here once
 
 
@@ -27,10 +30,12 @@ def show() -> None:
     st.title("Race")
     folders = chosen_runs(st.query_params.get(RACE, ""))
     own = bool(folders)
-    if not own:
+    if own:
+        st.session_state[_MINE] = ",".join(folder.run_id for folder in folders)
+    else:
         folders = [folder for run_id in RECORDED if (folder := find_run(run_id))]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown("The same images, the same start, the same seed: which recipe gets farthest before it collapses?")
+        st.markdown(_ALIKE if start_alike(readable(folders)) else _OTHERS)
         st.page_link(
             ADAPT,
             label="Race recipes of your own",
@@ -38,6 +43,8 @@ def show() -> None:
             query_params=_own_race(),
             help=tip("rivals"),
         )
+        if not own and chosen_runs(mine := st.session_state.get(_MINE, "")):
+            st.page_link(DUEL, label="Back to your race", icon=":material/undo:", query_params={RACE: mine})
     if not folders:
         return
     computing = any(folder.state().state not in ENDED for folder in folders)
@@ -75,8 +82,13 @@ def _race(folders: list[RunFolder], computing: bool) -> None:
         return
 
 
+def readable(folders: list[RunFolder]) -> list[Row]:
+    """Return the rows of runs whose folders can be read."""
+    return [row for folder in folders if not (row := row_of(folder)).problem]
+
+
 def _differences(folders: list[RunFolder]) -> None:
-    rows = [row for folder in folders if not (row := row_of(folder)).problem]
+    rows = readable(folders)
     settings = differing_settings(rows) if len(rows) > 1 else []
     if settings:
         st.markdown("**Settings that differ**", help=tip("duel_settings"))

@@ -183,6 +183,7 @@ TERMS: dict[str, str] = _PARTS | {
     # images of one's own
     # runs
     "compare": "Up to four runs in one chart.",
+    "race_these": "Opens these runs under one scrubber, with a cloud for each, and says what came of each and why.",
     "chosen_run": "The run to open, download, rename or delete: choose it here, or click on its row.",
     "rename": "Saves the name.",
     "download": "The run's folder as one archive: settings, curves, scores and versions, without the adapted weights.",

@@ -109,6 +109,7 @@ HOME, DUEL, RUNS, SETTINGS = (page_path(name) for name in ("home", "duel", "runs
 LINKS = page_path("links")
 OWN, SEGMENT, NEW_CLASSES = (page_path(name) for name in ("own_images", "segment", "new_classes"))
 
+_MENU = st.components.v2.component("panda_menu", js=Path(__file__).with_name("menu.js").read_text(encoding="utf-8"))
 _routed: contextvars.ContextVar[bool] = contextvars.ContextVar("routed", default=False)
 
 
@@ -142,6 +143,8 @@ def route() -> None:
     door = "Runs" if viewed else door_of(name)
     st.html(Path(__file__).with_name("look.css"))
     _mark(door)
+    if framed:
+        _MENU(key="menu", data={"page": name})
     take_address()
     _sweep_uploads()
     token = _routed.set(True)

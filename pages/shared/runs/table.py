@@ -17,6 +17,8 @@ from panda_core.runs.kinds import options_of
 from panda_core.runs.loaded import LoadedRun
 from panda_core.runs.owner import upload_of
 
+_IMAGES = ("dataset", "normal_class", "train_limit", "test_limit", "roi", "image_size")
+_START = (*_IMAGES, "backbone", "feature_norm", "seed")
 NOT_COMPARED = ("name", "runs_dir", "data_root", "device")
 
 
@@ -67,6 +69,11 @@ def row_of(folder: RunFolder) -> Row:
     except (PandaError, TypeError, KeyError, AttributeError) as error:
         reason = str(error) if isinstance(error, PandaError) else f"Run `{folder.run_id}` is damaged: {error}."
         return Row(folder, RunConfig(), "broken", {}, Curve(), reason)
+
+
+def start_alike(rows: Sequence[Row]) -> bool:
+    """Return whether runs have the same images, start and seed, as the rivals of a race do."""
+    return len({tuple(getattr(row.config, key) for key in _START) for row in rows}) == 1
 
 
 def chosen_otherwise(row: Row) -> str:
