@@ -21,17 +21,22 @@ FEWEST_TILES, MOST_TILES = 2, 16  # along the longer side of a photo
 
 def default_data_root() -> str:
     """Return `$PANDA_DATA`, else `~/.cache/panda_core/data`."""
-    return os.environ.get("PANDA_DATA") or str(Path("~/.cache/panda_core/data").expanduser())
+    return str(_place("PANDA_DATA", "~/.cache/panda_core/data"))
 
 
 def default_runs_dir() -> str:
     """Return `$PANDA_RUNS`, else `runs` in the current folder."""
-    return str(Path(os.environ.get("PANDA_RUNS") or "runs").expanduser())
+    return str(_place("PANDA_RUNS", "runs"))
 
 
 def default_cache_dir() -> Path:
     """Return `$PANDA_CACHE_DIR`, else `~/.cache/panda_core/cache`."""
-    return Path(os.environ.get("PANDA_CACHE_DIR") or Path("~/.cache/panda_core/cache").expanduser())
+    return _place("PANDA_CACHE_DIR", "~/.cache/panda_core/cache")
+
+
+def _place(variable: str, default: str) -> Path:
+    """Return the path in an environment variable, else the default; a shell may not have expanded its `~`."""
+    return Path(os.environ.get(variable) or default).expanduser()
 
 
 def cache_cap() -> int:

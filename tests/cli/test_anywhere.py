@@ -17,6 +17,7 @@ import pytest
 from panda_core import RunConfig, UsageError
 from panda_core.cli import main
 from panda_core.cli.progress import show_progress
+from panda_core.config import default_cache_dir, default_data_root, default_runs_dir
 from panda_core.events import CacheProgress, RunStarted
 from panda_core.runs.kinds import prepare, resolve
 
@@ -88,6 +89,21 @@ def test_a_run_goes_where_its_flag_says(
     monkeypatch.chdir(tmp_path)
     finish(tiny(recipe="frozen", steps=None, runs_dir="~/runs"))
     assert len(list((tmp_path / "home" / "runs").iterdir())) == 1 and not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "place"),
+    [("PANDA_DATA", default_data_root), ("PANDA_RUNS", default_runs_dir), ("PANDA_CACHE_DIR", default_cache_dir)],
+)
+def test_a_variable_may_say_home(
+    variable: str, place: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A folder called `~`, since no shell has read a line of a Dockerfile or of a unit of systemd."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(variable, "~/there")
+    assert str(place()) == str(tmp_path / "there")
+    monkeypatch.setenv(variable, "")
+    assert "~" not in str(place())
 
 
 def test_resuming_where_nothing_can_be_written_is_one_sentence(
