@@ -114,7 +114,7 @@ def came_of(run: LoadedRun, steps: Sequence[int], auroc: Sequence[float | None])
     elif max(abs(value - first) for value, _ in known) <= SAME:
         why = f"It hardly changed: from {min(known)[0]:.3f} to {best:.3f} at all steps."
     else:
-        why = f"It ended near its best, {best:.3f} at step {at}."
+        why = "It ended at its best." if at == end else f"It ended near its best, {best:.3f} at step {at}."
     return {"rule": f"{change(final - first)}; {wording.stop_rule(run.config.recipe, run.metrics or {})}", "why": why}
 
 
