@@ -30,7 +30,7 @@ def tiny(tiny_backbone: str, pictures: Callable[[], Path], tmp_path: Path) -> Ca
 
     def make(**changes: Any) -> RunConfig:
         row = RECIPES.get(changes.get("recipe", ""))
-        scorer = SCORERS.get(changes.get("scorer") or "")
+        scorer = SCORERS.get(changes.get("scorer") or (row.scorer if row else ""))
         if (row is not None and row.auxiliary) or (scorer is not None and scorer.needs_background):
             pictures()
         if row is not None and row.only_backbones:

@@ -94,16 +94,17 @@ class Mahalanobis(nn.Module):
 
 
 class RelativeMahalanobis(nn.Module):
-    """Features (B, D) -> (B,): distance to the normal images over that to the background, in float64 as fitted."""
+    """Features (B, D) -> (B,): `RelativeMahalanobisScorer` as tensors, in float64 as fitted."""
 
     def __init__(self, scorer: RelativeMahalanobisScorer) -> None:
         super().__init__()
         self.normal = Mahalanobis(scorer.normal_.mean_, scorer.normal_.whitening_)
-        self.background = cast("Background", scorer.background)
+        self.background, self.near = cast("Background", scorer.background), scorer.near_
 
     def forward(self, features: Tensor) -> Tensor:
-        distances = self.background(features).clamp(min=SMALLEST)
-        return (self.normal(features).double() / distances).float()
+        if not self.near:
+            return (self.normal(features).double() / max(self.background.far, SMALLEST)).float()
+        return (self.normal(features).double() / self.background(features).clamp(min=SMALLEST)).float()
 
 
 class OneClassSVM(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -42,16 +43,18 @@ class Background:
     """Squared Mahalanobis distances to the background, of features in the space of a run.
 
     norm: to that space. around: whitens by the background. It is fitted where features are scaled but not whitened by
-    the normal images: there its ridge means the same for every normal class, and AUROC on CIFAR-10 is 0.5 higher.
+    the normal images: there its ridge means the same for every normal class, and AUROC on CIFAR-10 is 0.5 higher. far:
+    see `far_of`.
     """
 
     norm: FeatureNorm
     around: FeatureNorm
+    far: float
 
     @staticmethod
-    def fit(norm: FeatureNorm, rows: Tensor) -> Background:
+    def fit(norm: FeatureNorm, rows: Tensor, far: float) -> Background:
         """Return the background of condensed features (K + 1, D), in no space yet."""
-        return Background(norm, _around(rows, norm.kind, norm.level_widths))
+        return Background(norm, _around(rows, norm.kind, norm.level_widths), far)
 
     def __call__(self, features: Tensor) -> Tensor:
         """Return float64 distances (B,) of features (B, D')."""
@@ -62,10 +65,10 @@ class Background:
         return self(torch.from_numpy(features)).numpy()
 
 
-def backgrounds_in(norm: JoinedNorm, rows: Tensor) -> list[Background]:
+def backgrounds_in(norm: JoinedNorm, rows: Tensor, far: Sequence[float]) -> list[Background]:
     """Return the background of each network of a space, of condensed features (K + 1, D) of all, in no space yet."""
     shares = rows.split([sum(part.level_widths) for part in norm.parts], dim=1)
-    return [Background.fit(part, share) for part, share in zip(norm.parts, shares, strict=True)]
+    return [Background.fit(part, share, line) for part, share, line in zip(norm.parts, shares, far, strict=True)]
 
 
 def far_of(features: Tensor, kind: str, level_widths: tuple[int, ...]) -> float:
@@ -78,7 +81,7 @@ def far_of(features: Tensor, kind: str, level_widths: tuple[int, ...]) -> float:
         _around(condensed(one), kind, level_widths)(other).double().square().sum(dim=1)
         for one, other in (halves, halves[::-1])
     ]
-    return float(np.quantile(torch.cat(distances).numpy(), NEARER))
+    return float(np.float32(np.quantile(torch.cat(distances).numpy(), NEARER)))  # as it is saved
 
 
 def _around(rows: Tensor, kind: str, level_widths: tuple[int, ...]) -> FeatureNorm:

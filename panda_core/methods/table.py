@@ -99,6 +99,17 @@ RECIPES: dict[str, Recipe] = {
         evaluations=1,
         options=SPACE,
     ),
+    "ensemble": Recipe(
+        title="Ensemble, no adaptation",
+        about="Three networks as they are; normal images that look like photographs are compared with those as well.",
+        source="Ren et al., arXiv:2106.09022, 2021; the mean of three networks' scores is this project's",
+        steps=0,
+        paper_steps=0,
+        evaluations=1,
+        backbone="efficientnet_lite_all",
+        scorer="relative-mahalanobis",
+        options=SPACE,
+    ),
     "panda-early": Recipe(
         title="PANDA, early stopping",
         about="Adapt for a fixed, short time and stop before the collapse.",

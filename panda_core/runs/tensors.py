@@ -36,6 +36,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 HEAD = "learner."  # begins the names of what a recipe trains or remembers beside the tail
+BACKGROUND = ("background", "background.far")  # names of what a gallery holds of other images than the normal ones
 REFERENCES = "references."  # begins the names of the references' features in the checkpoint of a few-shot run
 
 
@@ -69,14 +70,21 @@ def read_momentum(path: Path) -> dict[str, Tensor]:
 
 def read_gallery(path: Path, space: Mapping[str, Tensor]) -> Tensor:
     """Return the normal features (N, D') of a checkpoint, in the run's space."""
-    given = {name: value for name, value in read_tensors(path).items() if name != "background"}
+    given = {name: value for name, value in read_tensors(path).items() if name not in BACKGROUND}
     return _checked(path, {"features": (None, len(space["center"]))}, given)["features"]
 
 
-def read_background(path: Path, network: Network) -> Tensor:
-    """Return the condensed features (K + 1, D) of the background of a checkpoint, in no space."""
-    given = {name: value for name, value in read_tensors(path).items() if name == "background"}
-    return _checked(path, {"background": (None, sum(network.level_widths))}, given)["background"]
+def read_background(path: Path, network: Network) -> tuple[Tensor, list[float]]:
+    """Return the condensed features (K + 1, D) of a checkpoint's background, in no space, and far from it, by network.
+
+    Runs made before that was kept compare with the background wherever normal images lie: nothing is far.
+    """
+    given = {name: value for name, value in read_tensors(path).items() if name in BACKGROUND}
+    never = torch.full((network.networks,), torch.finfo(torch.float32).max)
+    rows, far = BACKGROUND
+    wanted = {rows: (None, sum(network.level_widths)), far: (network.networks,)}
+    found = _checked(path, wanted, {far: never, **given})
+    return found[rows], found[far].tolist()
 
 
 def read_space(path: Path, network: Network, feature_norm: str) -> dict[str, Tensor]:

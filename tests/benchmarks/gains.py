@@ -72,7 +72,7 @@ def whitened_anew(course: Course, place: Place) -> np.ndarray:
 def relative(course: Course, place: Place) -> np.ndarray:
     features, norm = found(course, place), _space(course.network, place)
     normal, judged = norm(features.normal).numpy(), norm(features.judged).numpy()
-    around = Background.fit(norm, condensed(features.photographs))
+    around = Background.fit(norm, condensed(features.photographs), np.inf)
     return np.log(MahalanobisScorer().fit(normal).score(judged)) - np.log(around.distances(judged))
 
 

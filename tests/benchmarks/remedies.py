@@ -75,13 +75,13 @@ def mahalanobis(split: Split) -> np.ndarray:
 
 def relative(split: Split) -> np.ndarray:
     norm, normal, judged = split.placed()
-    around = Background.fit(norm, _background())
+    around = Background.fit(norm, _background(), np.inf)
     return RelativeMahalanobisScorer(background=around).fit(normal).score(judged)
 
 
 def half_relative(split: Split) -> np.ndarray:
     norm, normal, judged = split.placed()
-    distances = Background.fit(norm, _background()).distances(judged)
+    distances = Background.fit(norm, _background(), np.inf).distances(judged)
     return np.log(MahalanobisScorer().fit(normal).score(judged)) - 0.5 * np.log(distances)
 
 

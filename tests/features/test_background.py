@@ -56,7 +56,7 @@ def test_distances_are_the_same_in_every_space(kind: str, normals: int) -> None:
     """A background that is whitened by the normal images, or of features that were scaled otherwise."""
     rows, queries = condensed(features(200, 1)), features(20, 2)
     norm = FeatureNorm.fit(kind, features(normals, 3), WIDTHS, 512)
-    found = Background.fit(norm, rows).distances(norm(queries).numpy())
+    found = Background.fit(norm, rows, 1.0).distances(norm(queries).numpy())
     scaled, seen = (rows.double().numpy(), queries.double().numpy()) if kind == "none" else (unit(rows), unit(queries))
     covariance = np.cov(scaled, rowvar=False, bias=True)
     precision = np.linalg.inv(covariance + RIDGE * np.trace(covariance) / 12 * np.eye(12))
@@ -69,7 +69,7 @@ def test_far_is_where_a_quarter_of_other_images_begins() -> None:
     """A line drawn by the images that the background was fitted to: all others would lie beyond."""
     far = far_of(features(4000, 0), "l2", WIDTHS)
     norm = FeatureNorm("l2", WIDTHS)
-    fresh = Background.fit(norm, condensed(features(4000, 1))).distances(norm(features(4000, 2)).numpy())
+    fresh = Background.fit(norm, condensed(features(4000, 1)), far).distances(norm(features(4000, 2)).numpy())
     assert np.mean(fresh <= far) == pytest.approx(NEARER, abs=0.02)
 
 
@@ -120,5 +120,5 @@ def test_the_file_says_what_the_photographs_give(real_data: Path) -> None:
         found = network.tail(torch.from_numpy(values).float())
     bundled = bundled_background(PARTS[0], 32)
     norm = FeatureNorm("l2", network.level_widths)
-    distances = Background.fit(norm, torch.from_numpy(bundled.rows)).distances(norm(found).numpy())
+    distances = Background.fit(norm, torch.from_numpy(bundled.rows), 1.0).distances(norm(found).numpy())
     assert np.mean(distances <= bundled.far["l2"][0]) == pytest.approx(NEARER, abs=0.15)

@@ -15,6 +15,7 @@ CLASS = 5000  # training images of one class of CIFAR-10, which lengths in epoch
 PAPER_STEPS = {
     "frozen": 0,
     "ocsvm": 0,
+    "ensemble": 0,
     "panda-early": 2300,
     "joint": 2300,  # compared with early stopping at its length (Table 4)
     "panda-ses": 4700,
@@ -55,6 +56,7 @@ def test_what_trains_follows_the_released_code(key: str) -> None:
     published = {
         "frozen": {},
         "ocsvm": {},
+        "ensemble": {},
         "panda-oe": {"clip": 1e-3, "momentum": 0.9, "weight_decay": 0.0},
         "msc": {"momentum": 0.0, "weight_decay": 5e-5},
         "deep-svdd": {"weight_decay": 5e-7},

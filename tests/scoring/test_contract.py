@@ -20,6 +20,8 @@ def normal(count: int = 60, width: int = 6, seed: int = 0) -> np.ndarray:
 class Spherical:
     """A background that looks the same from everywhere, wider than the normal images."""
 
+    far = 2.0
+
     def distances(self, features: np.ndarray) -> np.ndarray:
         return 1 + np.square(features.astype(np.float64)).sum(axis=1) / 100
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 from sklearn.covariance import LedoitWolf
 
+from panda_core.scoring.mahalanobis import MahalanobisScorer
 from panda_core.scoring.relative_mahalanobis import RelativeMahalanobisScorer
 
 
@@ -17,6 +19,7 @@ class Around:
 
     mean: np.ndarray
     precision: np.ndarray
+    far: float = math.inf
 
     def distances(self, features: np.ndarray) -> np.ndarray:
         return np.array([(row - self.mean) @ self.precision @ (row - self.mean) for row in features.astype(np.float64)])
@@ -56,3 +59,18 @@ def test_an_image_on_the_mean_of_the_background_has_a_finite_score() -> None:
     background = Around(np.zeros(8), np.eye(8))
     scores = RelativeMahalanobisScorer(background=background).fit(rows(20, 0)).score(np.zeros((1, 8), np.float32))
     assert np.isfinite(scores).all() and scores > 1e6
+
+
+def test_a_background_far_from_the_normal_images_is_left_out() -> None:
+    """Points lost by distances that tell nothing; a score that jumps at the line between."""
+    normal, queries = rows(60, 0), rows(30, 1)
+    around = Around(np.full(8, 9.0), np.eye(8))
+    typical = float(np.median(around.distances(normal)))
+    plain = MahalanobisScorer().fit(normal).score(queries)
+    left_out, compared = (
+        RelativeMahalanobisScorer(background=dataclasses.replace(around, far=typical * by)).fit(normal).score(queries)
+        for by in (0.999, 1.001)
+    )
+    np.testing.assert_allclose(left_out * 0.999 * typical, plain, rtol=1e-5)
+    np.testing.assert_allclose(compared * around.distances(queries), plain, rtol=1e-5)
+    assert np.median(left_out / compared) == pytest.approx(1, abs=0.5)

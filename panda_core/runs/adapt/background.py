@@ -15,6 +15,7 @@ from panda_core.features.background_file import IMAGES, SIZE, bundled_background
 from panda_core.features.joined import JoinedNorm
 from panda_core.features.space import tail_features
 from panda_core.features.trunk import Activations
+from panda_core.runs.tensors import BACKGROUND
 
 FEWEST = 4  # images of which each half measures the other
 
@@ -29,9 +30,13 @@ class BackgroundRows:
     rows: Tensor
     far: tuple[float, ...]
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return it by name, for saving."""
+        return dict(zip(BACKGROUND, (self.rows, torch.tensor(self.far, dtype=torch.float32)), strict=True))
+
     def in_space(self, norm: JoinedNorm) -> list[Background]:
         """Return the background as the space of each network of a run sees it."""
-        return backgrounds_in(norm, self.rows)
+        return backgrounds_in(norm, self.rows, self.far)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,15 +93,18 @@ def few_told(count: int) -> str:
 def told_of(background: BackgroundRows, norm: JoinedNorm, normal: Tensor) -> DataNoted | None:
     """Return a note where normal features (N, D'), in the run's space, lie far from the background; None where not.
 
-    Where most of the background's own images are nearer to it than the normal ones, distances from it tell normal
-    from anomalous no better than chance: see `background` in BENCHMARKS.md. Of several networks most must see it so.
+    The scorer leaves the background out there, see `RelativeMahalanobisScorer`; of several networks each by itself.
     """
     shares = normal.split(list(norm.widths), dim=1)
-    typical = [float(part(share).median()) for part, share in zip(background.in_space(norm), shares, strict=True)]
-    if np.mean(np.array(typical) > background.far) < 0.5:
+    typical = [np.median(part(share).numpy()) for part, share in zip(background.in_space(norm), shares, strict=True)]
+    far = int(np.sum(np.array(typical) > background.far))
+    if not far:
         return None
-    return DataNoted(
-        told="The normal images do not look like the background: half of them are farther from it than "
-        f"{NEARER:.0%} of its own images. Comparing with it then adds nothing, or costs points. Use `--scorer "
-        "mahalanobis` or `knn`."
+    some = "all" if far == len(typical) else f"{far} of the"
+    seen = "" if len(typical) == 1 else f"As {some} {len(typical)} networks see them, "
+    told = (
+        f"{seen}{'t' if seen else 'T'}he normal images do not look like the background: half of them are farther from "
+        f"it than {NEARER:.0%} of its own images. Comparing with it would add nothing, or cost points; they are scored "
+        "without it, as by `mahalanobis`."
     )
+    return DataNoted(told=told)

@@ -171,7 +171,7 @@ class Adaptation:
             _state(self.plan, self.learner),
             _momentum(self.optimiser, self.parameters),
             torch.from_numpy(features.train[self.inputs.train_rows]),
-            None if features.background is None else features.background.rows,
+            features.background,
             measured.arrays,
         )
         yield measured.event

@@ -110,7 +110,7 @@ def _checkpoint(
         row, gallery = find_scorer(str(config.scorer)), run.folder.gallery(step)
         backgrounds: list[Background] = []
         if row.needs_background:
-            backgrounds = backgrounds_in(norm, read_background(gallery, network))
+            backgrounds = backgrounds_in(norm, *read_background(gallery, network))
         scorer = new_scorer(row, config, norm.widths, backgrounds).fit(read_gallery(gallery, space).numpy())
     tail = copy.deepcopy(network.tail)
     tail.load_state_dict(read_tail(file, network), strict=False)

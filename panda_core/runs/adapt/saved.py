@@ -8,6 +8,7 @@ from torch import Tensor
 
 from panda_core.events import CheckpointSaved, Evaluated, Event
 from panda_core.records import read_lines, write_atomically, write_json
+from panda_core.runs.adapt.background import BackgroundRows
 from panda_core.runs.adapt.evaluate import Measured, Space
 from panda_core.runs.adapt.inputs import Inputs
 from panda_core.runs.adapt.layers import summed_by_layer
@@ -51,20 +52,20 @@ class Snapshot:
     tail: of the network's tail, and what the recipe keeps beside it, by name.
     momentum: what the optimiser remembers, by "slot/parameter name".
     gallery: (N, D') features of the images that are learned from.
-    background: (K + 1, D) condensed features, in no space, of what the scorer compares with besides; None: of nothing.
+    background: what the scorer compares with besides; None: nothing.
     """
 
     step: int
     tail: dict[str, Tensor]
     momentum: dict[str, Tensor]
     gallery: Tensor
-    background: Tensor | None
+    background: BackgroundRows | None
     arrays: AdaptArrays
 
     def save(self, folder: RunFolder, plan: Plan) -> None:
         """Write arrays, gallery, momentum and, last, the checkpoint."""
         self.arrays.write(folder.arrays_file(self.step))
-        beside = {} if self.background is None else {"background": self.background}
+        beside = {} if self.background is None else self.background.tensors()
         write_tensors(folder.gallery(self.step), {"features": self.gallery, **beside})
         write_tensors(folder.momentum(self.step), self.momentum)
         write_tensors(folder.checkpoint(self.step), self.tail)

@@ -191,7 +191,7 @@ def _check_background(config: RunConfig) -> None:
     why = f"`{config.backbone}` with {'a region of interest' if config.roi else 'these weights'}"
     why = "an adapted network" if find_recipe(config.recipe).steps else why
     raise UsageError(
-        f"No background of {why} comes with the program, only of {', '.join(NETWORKS)} with recipe `frozen`; got "
+        f"No background of {why} comes with the program, only of {', '.join(NETWORKS)} as they are; got "
         f"`background={BUNDLED}`. Set `--set background={IMAGENET_SAMPLE}` or to a folder of images of anything."
     )
 

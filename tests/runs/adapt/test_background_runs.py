@@ -22,7 +22,7 @@ from panda_core.features.trunk import compute_trunk
 from panda_core.runs.folder import RunFolder
 from panda_core.runs.kinds import resolve
 from panda_core.runs.run import resume
-from panda_core.runs.tensors import read_background
+from panda_core.runs.tensors import BACKGROUND, read_background, read_tensors, write_tensors
 
 SCORER = "relative-mahalanobis"
 Tiny = Callable[..., RunConfig]
@@ -55,7 +55,7 @@ def test_the_background_follows_the_network(tiny: Tiny, finish: Finish) -> None:
     """Normal images seen by the adapted network, and the background by the one before."""
     folder, _ = finish(tiny(recipe="panda-ses", scorer=SCORER, lr=0.5))
     network = load_run(folder.path).detector().learned_.network
-    first, last = (read_background(folder.gallery(step), network) for step in (2, 6))
+    first, last = (read_background(folder.gallery(step), network)[0] for step in (2, 6))
     assert first.shape == last.shape == (12, 14) and not np.allclose(first, last)
 
 
@@ -69,14 +69,20 @@ def test_scores_are_those_of_the_formula(tiny: Tiny, finish: Finish) -> None:
     scaled = FeatureNorm("l2", network.level_widths)
     with torch.no_grad():
         seen = scaled(network.tail(torch.from_numpy(values).float())).double().numpy()
-    rows = scaled(read_background(folder.gallery(0), network)).double().numpy()
+    kept, (far,) = read_background(folder.gallery(0), network)
+    rows = scaled(kept).double().numpy()
     covariance = np.cov(rows, rowvar=False, bias=True)
     ridge = RIDGE * np.trace(covariance) / min(len(rows) - 1, rows.shape[1])
     precision, offset = np.linalg.inv(covariance + ridge * np.eye(rows.shape[1])), seen - rows.mean(axis=0)
-    wanted = load_run(plain.path).detector().anomaly_scores(images) / np.einsum(
-        "ij,jk,ik->i", offset, precision, offset
-    )
-    np.testing.assert_allclose(load_run(folder.path).detector().anomaly_scores(images), wanted, rtol=1e-3)
+    around = np.einsum("ij,jk,ik->i", offset, precision, offset)
+    distances = load_run(plain.path).detector().anomaly_scores(images)
+    found = load_run(folder.path).detector()
+    near = found.learned_.checkpoints[0].scorer.near_
+    wanted = distances / (around if near else far)
+    np.testing.assert_allclose(found.anomaly_scores(images), wanted, rtol=1e-3)
+    # A run from before the line was kept compares with the background always.
+    write_tensors(folder.gallery(0), {k: v for k, v in read_tensors(folder.gallery(0)).items() if k != BACKGROUND[1]})
+    np.testing.assert_allclose(load_run(folder.path).detector().anomaly_scores(images), distances / around, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +178,7 @@ def test_digits_are_told_to_lie_far_from_photographs(finish: Finish, tmp_path: P
     _, events = finish(config.replace(train_limit=20, test_limit=20, runs_dir=str(tmp_path), device="cpu"))
     size, far = notes(events)
     assert "photographs of 32 px seen at 128 px" in size and "have 8 px and are seen at 64 px" in size
-    assert "do not look like the background" in far and "`--scorer mahalanobis`" in far
+    assert "do not look like the background" in far and "scored without it, as by `mahalanobis`" in far
 
 
 def test_a_background_of_the_same_kind_is_not_told_of(tiny: Tiny, finish: Finish, tmp_path: Path) -> None:
