@@ -40,7 +40,8 @@ from tests.benchmarks.space import DATA
 SIZE, SIDE = 128, 32  # pixels: as the network sees images, and as they are
 DIMS = 1024  # of whitening, the default
 CPU = torch.device("cpu")
-STUDENT = "student"  # in place of a recipe: a small network learns what the tail says of normal images
+# In place of a recipe: a network learns what the tail says of normal images, a small one or one like the tail.
+STUDENT, LARGE_STUDENT = STUDENTS = "student", "student like the tail"
 EVERY = 2  # of test images that lie class by class, one in so many is judged: this shares two cores with much else
 SHIFT = 12  # pixels of 128 by which a view is shifted
 
@@ -168,12 +169,12 @@ def _computed(course: Course, place: Place, marks: set[int]) -> dict[int, dict[s
     for step, tail in _trained(course, place, learner):
         if step in marks:
             seconds += time.process_time() - began
-            now = list(frozen) if course.recipe == STUDENT else [features(tail, values) for values in sets[:2]]
+            now = list(frozen) if course.recipe in STUDENTS else [features(tail, values) for values in sets[:2]]
             now.append(features(tail, sets[2]) if course.photographed else before.photographs[:0])
             own = np.empty(0, np.float32)
             if course.recipe == "panda-oe":
                 own = result_of(learner.scores(sets[1], data.norm(now[1]).numpy()))
-            if course.recipe == STUDENT:
+            if course.recipe in STUDENTS:
                 said = features(tail, sets[1])
                 own = (said - data.norm(frozen[1])).square().sum(dim=1).log().numpy()
             kept[step], began = _arrays(now, own, seconds), time.process_time()
@@ -229,8 +230,11 @@ class Student(Learner):
         super().begin(data, features)
         self.targets = torch.from_numpy(features)
         torch.manual_seed(self.config.seed)
-        channels, width = data.values.shape[1], self.targets.shape[1]
-        self.network = nn.Sequential(
+        self.network = self.untaught(data.values.shape[1], self.targets.shape[1])
+
+    def untaught(self, channels: int, width: int) -> nn.Module:
+        """Return the student before it was taught: activations (B, channels, h, w) -> (B, width)."""
+        return nn.Sequential(
             nn.Conv2d(channels, 256, 3, padding=1), nn.ReLU(), nn.Conv2d(256, 256, 3, stride=2), nn.ReLU(),
             nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, width),
         )  # fmt: skip
@@ -243,11 +247,26 @@ class Student(Learner):
         return torch.optim.Adam(self.network.parameters(), lr)
 
 
+class LargeStudent(Student):
+    """A student with the layers of the tail, all weights random and no statistics to normalise by."""
+
+    def untaught(self, channels: int, width: int) -> nn.Module:
+        network = self.config.network
+        tail = copy.deepcopy(network.tail)
+        for part in tail.modules():
+            if isinstance(part, nn.Conv2d):
+                nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
+            if isinstance(part, nn.BatchNorm2d):
+                part.reset_parameters()
+        return nn.Sequential(tail, nn.Linear(sum(network.level_widths), width))
+
+
 def _learner(course: Course, place: Place, network: Network) -> Learner:
-    recipe = find_recipe("panda-early" if course.recipe == STUDENT else course.recipe)
+    recipe = find_recipe("panda-early" if course.recipe in STUDENTS else course.recipe)
     options = {key: option.default for key, option in recipe.options.items()} | dict(course.set)
     config = LearnerConfig(network, options, SIZE, recipe.batch_size, course.steps, place.seed, CPU)
-    return Student(config) if course.recipe == STUDENT else find_learner(course.recipe)(config)
+    taught = {STUDENT: Student, LARGE_STUDENT: LargeStudent}
+    return taught[course.recipe](config) if course.recipe in taught else find_learner(course.recipe)(config)
 
 
 def _data(
@@ -272,7 +291,7 @@ def _data(
 def _trained(course: Course, place: Place, learner: Learner) -> Iterator[tuple[int, nn.Module]]:
     """Yield (step, tail) after every step."""
     config, tail = learner.config, learner.config.network.tail
-    if course.recipe == STUDENT:
+    if course.recipe in STUDENTS:
         tail = learner.network
     tail.requires_grad_(True)
     parameters = [*tail.parameters(), *(value for value in learner.head.values() if value.requires_grad)]
@@ -282,7 +301,7 @@ def _trained(course: Course, place: Place, learner: Learner) -> Iterator[tuple[i
         loss = learner.loss(batch_rows(learner.data.train_rows, config.batch_size, place.seed, step), step)
         optimiser.zero_grad()
         loss.backward()
-        if "clip" in config.options and course.recipe != STUDENT:
+        if "clip" in config.options and course.recipe not in STUDENTS:
             torch.nn.utils.clip_grad_norm_(parameters, float(config.options["clip"]))
         optimiser.step()
         if course.averaged:

@@ -238,6 +238,7 @@ SECTIONS: dict[str, tuple[Callable[[], Iterator[Row]], Path | None]] = {
     "adapting": (_rows_of("adapting", "adapting"), None),
     "adapting-many": (_rows_of("many", "adapting"), CIFAR),
     "whitening": (_rows_of("whitening", "whitening"), None),
+    "does-adapting-help": (_rows_of("answer", "answer"), None),
     "elastic": (_rows_of("elastic", "elastic"), CIFAR),
     "collapse-alarm": (_rows_of("alarm", "alarm"), CIFAR),
     "cache": (cache, CIFAR),
