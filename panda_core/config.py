@@ -17,6 +17,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 FEATURE_NORMS = ("none", "l2", "whiten")
 TILES_OFF, TILES_AUTO = "off", "auto"  # `tiles` without a number: photos are looked at whole; the run decides
 FEWEST_TILES, MOST_TILES = 2, 16  # along the longer side of a photo
+CONFIG_FILE, STATE_FILE = "config.json", "state.json"  # by which a folder is known to be a run's
 
 
 def default_data_root() -> str:

@@ -39,7 +39,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from panda_core.config import RunConfig
+from panda_core.config import CONFIG_FILE, STATE_FILE, RunConfig
 from panda_core.datasets.io.regions import read_region, write_region
 from panda_core.errors import BrokenRun, PandaError, UsageError
 from panda_core.events import Event
@@ -75,19 +75,19 @@ class ComputedFolder:
         self.path = path
 
     def write_state(self, state: str, reason: str = "") -> None:
-        write_json(self.path / "state.json", {"state": state, "since": time.time(), "reason": reason})
+        write_json(self.path / STATE_FILE, {"state": state, "since": time.time(), "reason": reason})
 
     def written_state(self) -> str:
         """Return the state as the process wrote it; "waiting" where there is none that can be read."""
         try:
-            return str(read_json(self.path / "state.json")["state"])
+            return str(read_json(self.path / STATE_FILE)["state"])
         except (PandaError, KeyError, TypeError):
             return "waiting"
 
     def state(self) -> State:
         """Return the state; `queued` and `running` without a living process are `interrupted`."""
         try:
-            record = read_json(self.path / "state.json")
+            record = read_json(self.path / STATE_FILE)
             state = State(str(record["state"]), float(record["since"]), str(record.get("reason", "")))
         except (PandaError, KeyError, TypeError, ValueError):
             return State("interrupted", reason="Its state cannot be read.")
@@ -222,7 +222,7 @@ class RunFolder(ComputedFolder):
 
     @property
     def config_file(self) -> Path:
-        return self.path / "config.json"
+        return self.path / CONFIG_FILE
 
     @property
     def log_file(self) -> Path:

@@ -172,9 +172,9 @@ def test_a_computing_run_is_live(open_page: Any, make_run: Any) -> None:
     folder = make_run("running")
     with folder.lock():
         at = open_page("instrument", run=folder.run_id)
-    (machine,) = at.get("bidi_component")
+    (film,) = component_data(at, "panda_time_machine")
     assert at.get("progress") and "Live" in {link.proto.label for link in at.get("page_link")}
-    assert machine is not None
+    assert film["steps"] == [0, 10, 20]
 
 
 def test_a_film_ends_where_its_run_is_planned_to(open_page: Any, make_run: Any) -> None:

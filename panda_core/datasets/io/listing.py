@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from panda_core.config import CONFIG_FILE, STATE_FILE
 from panda_core.datasets.io.opening import IMAGE_SUFFIXES
 from panda_core.datasets.io.other_formats import why_not_read
 from panda_core.datasets.io.places import uploads_folder
@@ -67,7 +68,7 @@ def list_files(folder: Path) -> Listing:
 
 
 def _is_run(folder: str) -> bool:
-    return all(os.path.isfile(f"{folder}{name}") for name in ("config.json", "state.json"))  # noqa: PTH113  fast
+    return all(os.path.isfile(f"{folder}{name}") for name in (CONFIG_FILE, STATE_FILE))  # noqa: PTH113  fast
 
 
 def is_entry(kind: Callable[[], bool]) -> bool:
