@@ -22,9 +22,10 @@ def test_a_race_of_ones_own_says_why_each_came_out_as_it_did(shared_server: Any,
     page.goto(f"{shared_server.url}/adapt?{SMALL}&steps=6&eval_every=2")
     rivals = page.locator(".st-key-rivals")
     for name in ("PANDA, sample-wise early stopping", "PANDA, elastic weights (EWC)"):
-        seen.settle()  # a script that still runs closes the list again
-        rivals.locator("input").click(timeout=60_000)
-        page.get_by_role("option", name=name, exact=True).click(timeout=60_000)
+        seen.settle()
+        rivals.locator("input").click()
+        rivals.locator("input").press("ArrowDown")  # opens the list again where the click has scrolled the page
+        page.get_by_role("option", name=name, exact=True).click()
         rivals.get_by_text(name).wait_for(timeout=20_000)
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Start the race").click()

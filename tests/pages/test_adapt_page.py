@@ -144,6 +144,14 @@ def test_a_folder_of_ones_own(open_page: Any, tmp_path: Path) -> None:
     assert json.loads((made / "config.json").read_text())["set"]["range"] == "0-4095"
 
 
+@pytest.mark.parametrize("recipe", ["frozen", "ensemble"])
+def test_a_recipe_that_adapts_nothing_says_so(open_page: Any, recipe: str) -> None:
+    """ "0 steps, learning rate 0.1", and a network that is adapted to images like these."""
+    at = open_page("adapt", recipe=recipe)
+    said = " ".join(block.value for block in [*at.markdown, *at.caption])
+    assert "Nothing is adapted" in said and "0 steps" not in said and "is adapted to images" not in said
+
+
 def test_an_option_without_effect_is_not_offered(open_page: Any) -> None:
     """Guards against a field that can be filled in and is then refused, or stays behind when it loses its effect."""
 

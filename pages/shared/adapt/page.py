@@ -112,8 +112,11 @@ def _summary(config: RunConfig, rivals: list[str]) -> None:
     if rivals:
         racing = "; ".join(f"**{RECIPES[key].title}**" for key in (config.recipe, *rivals))
         watched = f"The race has a page of its own, where all start from step 0, the unadapted network: {racing}."
+    if not filled.steps:
+        st.markdown("Nothing is adapted: images are scored once, under the network as it is. The run has a page.")
+        return
     st.markdown(
-        f"{wording.count(int(filled.steps or 0), 'step')} of {filled.batch_size} images, learning rate "
+        f"{wording.count(int(filled.steps), 'step')} of {filled.batch_size} images, learning rate "
         f"{filled.lr:g}, measured every {wording.count(int(filled.eval_every or 1), 'step')}. {watched}"
     )
 
@@ -129,7 +132,8 @@ def _pictures(config: RunConfig) -> None:
     st.markdown(f"**Normal: {wording.sentence(str(filled.normal_class))}**", help=tip("class"))
     if normal is not None:
         st.image(normal, width="stretch", alt=f"Some normal training images of class {filled.normal_class}")
-    st.caption(f"The network is adapted to images like these, {_BESIDE[RECIPES[filled.recipe].auxiliary]}.")
+    adapted = f"The network is adapted to images like these, {_BESIDE[RECIPES[filled.recipe].auxiliary]}."
+    st.caption(adapted if filled.steps else "Others are scored by how far they are from images like these.")
     st.markdown("**Anomalous: everything else in the test set**")
     if others is not None:
         st.image(others, width="stretch", alt="Some test images of other classes")
